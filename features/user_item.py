@@ -1,0 +1,85 @@
+"""User x item: how often, how recently and how regularly this user touched this item.
+
+Inputs: the user's rows for the item. Available online.
+"""
+
+import numpy as np
+import polars as pl
+from jaxtyping import Float64, Int64
+
+from features.definition import Feature, days
+from features.log import POSITION, WEIGHT, OfflineLog
+from recsys.config import StateConfig
+from recsys.moment import Moment
+from recsys.schema import AS_OF, DAY_MS, QUERY_ID
+
+_AGAIN = "you buy it regularly"
+
+
+def features(config: StateConfig) -> tuple[Feature, ...]:
+    """The family's features, in column order."""
+    return (
+        *(
+            Feature(f"user_item_{days(h)}", f"weighted events, decayed with a half-life of {h:g} days; 0 if never", _AGAIN)
+            for h in config.half_lives_days
+        ),
+        Feature("user_item_count", "events of a positive type; 0 if never", "you have bought it often"),
+        Feature("user_item_recency_days", "days since the last event", "you had it recently"),
+        Feature("user_item_cadence_days", "mean days between events; NaN below two", "you buy it at a steady pace"),
+        Feature("user_item_due", "recency over cadence; 1 is exactly due", "it is about time for it again"),
+    )
+
+
+def online(moment: Moment, positions: Int64[np.ndarray, " items"]) -> Float64[np.ndarray, "items features"]:
+    """The family for one moment and many items."""
+    user = moment.user
+    held, row = _find(user.positions, positions)
+    out = np.zeros((len(positions), user.engagement.shape[1] + 4))
+    out[:, -3:] = np.nan
+    row = row[held]
+    count = user.counts[row]
+    recency = (moment.as_of_ms - user.last_ms[row]) / DAY_MS
+    with np.errstate(divide="ignore", invalid="ignore"):
+        cadence = np.where(count > 1, (user.last_ms[row] - user.first_ms[row]) / DAY_MS / (count - 1), np.nan)
+        due = np.where(cadence > 0, recency / cadence, np.nan)
+    out[held] = np.column_stack((user.engagement[row], count, recency, cadence, due))
+    return out
+
+
+def offline(log: OfflineLog, pairs: pl.LazyFrame) -> pl.LazyFrame:
+    """The family for a table of ``query_id, item_position`` pairs, in the same order."""
+    half_lives = log.config.state.half_lives_days
+    count = pl.col("user_item_count")
+    table = (
+        log.rows()
+        .group_by(QUERY_ID, POSITION)
+        .agg(
+            *((pl.col(WEIGHT) * pl.col(f"s{i}")).sum().alias(f"user_item_{days(h)}") for i, h in enumerate(half_lives)),
+            user_item_count=pl.col("count").filter(pl.col(WEIGHT) > 0).sum().cast(pl.Float64),
+            user_item_recency_days=(pl.col(AS_OF).first() - pl.col("last_ms").max()) / DAY_MS,
+            span=(pl.col("last_ms").max() - pl.col("first_ms").min()) / DAY_MS,
+        )
+        .with_columns(user_item_cadence_days=pl.when(count > 1).then(pl.col("span") / (count - 1)))
+        .with_columns(
+            user_item_due=pl.when(pl.col("user_item_cadence_days") > 0).then(
+                pl.col("user_item_recency_days") / pl.col("user_item_cadence_days")
+            )
+        )
+    )
+    zero = [f"user_item_{days(h)}" for h in half_lives] + ["user_item_count"]
+    names = [feature.name for feature in features(log.config.state)]
+    return (
+        pairs.join(table, on=[QUERY_ID, POSITION], how="left", maintain_order="left")
+        .with_columns(pl.col(zero).fill_null(0.0))
+        .select(names)
+    )
+
+
+def _find(
+    sorted_values: Int64[np.ndarray, " values"], wanted: Int64[np.ndarray, " wanted"]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Whether each wanted value is there, and where."""
+    at = np.searchsorted(sorted_values, wanted)
+    at = np.minimum(at, max(len(sorted_values) - 1, 0))
+    held = sorted_values[at] == wanted if len(sorted_values) else np.zeros(len(wanted), bool)
+    return held, at

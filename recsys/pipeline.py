@@ -1,0 +1,209 @@
+"""The pipeline: a query in, a ranked list out. The commands and the server run this same object."""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Bool, Float32, Float64, Int64
+
+from recsys.answer import Contribution, Explanation, Query, RankedItem, RankedList, ServiceLevel
+from recsys.bundle import Bundle
+from recsys.candidates import Candidates, gather, merge, popular, source_names
+from recsys.config import Config
+from recsys.errors import ConfigError
+from recsys.item_state import ItemState
+from recsys.moment import Moment
+from recsys.user_items import user_items
+from recsys.user_state import UserState
+
+_NUM_REASONS = 3
+
+
+class FeatureSource(Protocol):
+    """Computes the ranker's input; ``features.registry.OnlineFeatures``."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Feature names, in column order."""
+        ...
+
+    @property
+    def words(self) -> Mapping[str, str]:
+        """A reason in words by feature name."""
+        ...
+
+    def matrix(self, moment: Moment, positions: Int64[np.ndarray, " items"]) -> Float32[np.ndarray, "items features"]:
+        """Ranker input of many items for one moment."""
+        ...
+
+
+class Pipeline:
+    """Answers queries from one bundle and the state that its caller provides; safe to use from several threads."""
+
+    def __init__(self, bundle: Bundle, item_state: ItemState, features: FeatureSource) -> None:
+        self.bundle = bundle
+        self.version = bundle.manifest.version
+        self.config: Config = bundle.manifest.config
+        self._parts = bundle.parts
+        self._items = item_state
+        self._features = features
+        self._nobody = UserState(self.config.state.half_lives_days)
+
+    def recommend(self, query: Query) -> RankedList:
+        """The best items for a user at a moment.
+
+        A user nobody knows gets what is popular, in retrieval order.
+
+        Raises:
+            ConfigError: The placement is not configured.
+        """
+        placement = self.config.placements.get(query.placement)
+        if placement is None:
+            known = ", ".join(sorted(self.config.placements))
+            raise ConfigError(f"there is no placement {query.placement!r}; configured are: {known}")
+        moment = self.moment(query)
+        context, missing = self._context(query)
+        offered = gather(moment, placement.sources, self.config.candidates, context)
+        from_nothing = not len(context) if placement.from_context else not len(moment.user.positions)
+        if from_nothing:
+            offered = merge({"popular": popular(moment, self.config.candidates, context)})
+        keep = self._sellable(offered, moment, query, leave_out_bought=placement.leave_out_bought or query.novel)
+        if from_nothing:
+            reason = "unknown_context" if placement.from_context else "unknown_user"
+            return self._in_retrieval_order(offered, keep, query, missing, reason)
+        return self._ranked(moment, offered, keep, query, missing, query.limit)
+
+    def rank(self, query: Query, item_ids: Sequence[str]) -> RankedList:
+        """A caller's own items, best first; ``query.limit`` does not cut it, unknown items are reported missing."""
+        positions = self._parts.catalogue.positions(item_ids)
+        missing = tuple(item_id for item_id, position in zip(item_ids, positions, strict=True) if position < 0)
+        distinct = np.unique(positions[positions >= 0])
+        everything = Candidates(distinct, np.zeros(len(distinct), np.uint16), np.zeros(len(distinct)))
+        keep = np.ones(len(distinct), bool)
+        return self._ranked(self.moment(query), everything, keep, query, missing, len(distinct))
+
+    def items(self, item_ids: Sequence[str]) -> list[dict[str, object]]:
+        """Catalogue rows of known items, in the order given."""
+        positions = self._parts.catalogue.positions(item_ids)
+        return self._parts.catalogue.frame[positions[positions >= 0].tolist()].to_dicts()
+
+    def knows_item(self, item_id: str) -> bool:
+        """Whether the catalogue holds an item."""
+        return item_id in self._parts.catalogue.position
+
+    def record(self, item_id: str, event_type: int, time_ms: int) -> None:
+        """Count an event for the item's popularity, from the next tick on; unknown items are ignored."""
+        position = self._parts.catalogue.position.get(item_id)
+        if position is not None:
+            self._items.record(position, event_type, time_ms)
+
+    def moment(self, query: Query) -> Moment:
+        """The query's user at its moment, as candidates and features see it."""
+        user = user_items(query.user or self._nobody, self._parts.catalogue, self.config, query.as_of_ms)
+        return Moment(self._parts, query.as_of_ms, user, self._items.engagement(query.as_of_ms))
+
+    def _context(self, query: Query) -> tuple[Int64[np.ndarray, " context"], tuple[str, ...]]:
+        positions = self._parts.catalogue.positions(query.context_item_ids)
+        missing = tuple(i for i, position in zip(query.context_item_ids, positions, strict=True) if position < 0)
+        return positions[positions >= 0], missing
+
+    def _sellable(
+        self, candidates: Candidates, moment: Moment, query: Query, *, leave_out_bought: bool
+    ) -> Bool[np.ndarray, " candidates"]:
+        """False for what cannot be sold, what the caller excludes and, if asked, what the user had."""
+        keep = self._parts.catalogue.available[candidates.positions]
+        excluded = self._parts.catalogue.positions([*query.exclude_item_ids, *query.context_item_ids])
+        keep &= ~np.isin(candidates.positions, excluded)
+        if leave_out_bought:
+            keep &= ~np.isin(candidates.positions, moment.user.positions)
+        return keep
+
+    def _ranked(
+        self,
+        moment: Moment,
+        candidates: Candidates,
+        keep: Bool[np.ndarray, " candidates"],
+        query: Query,
+        missing: tuple[str, ...],
+        limit: int,
+    ) -> RankedList:
+        """Score the whole list, then keep: a filter never changes another item's score."""
+        matrix = self._features.matrix(moment, candidates.positions)
+        scores = self.bundle.ranker.scores(matrix) if len(matrix) else np.empty(0)
+        order = _best_first(scores, keep, limit)
+        explanations = self._explain(matrix[order]) if query.explain and len(order) else [None] * len(order)
+        items = self._items_of(candidates, scores, order, explanations)
+        return self._list(items, candidates, missing, ServiceLevel.FULL)
+
+    def _in_retrieval_order(
+        self,
+        candidates: Candidates,
+        keep: Bool[np.ndarray, " candidates"],
+        query: Query,
+        missing: tuple[str, ...],
+        reason: str,
+    ) -> RankedList:
+        order = _best_first(candidates.score, keep, query.limit)
+        items = self._items_of(candidates, candidates.score, order, [None] * len(order))
+        return self._list(items, candidates, missing, ServiceLevel.POPULAR, reason)
+
+    def _items_of(
+        self,
+        candidates: Candidates,
+        scores: Float64[np.ndarray, " candidates"],
+        order: Int64[np.ndarray, " kept"],
+        explanations: Sequence[Explanation | None],
+    ) -> tuple[RankedItem, ...]:
+        return tuple(
+            RankedItem(
+                item_id=self._parts.catalogue.item_ids[candidates.positions[row]],
+                score=float(scores[row]),
+                sources=source_names(int(candidates.sources[row])),
+                reasons=self._reasons(explanation) if explanation else (),
+                explanation=explanation,
+            )
+            for row, explanation in zip(order.tolist(), explanations, strict=True)
+        )
+
+    def _list(
+        self,
+        items: tuple[RankedItem, ...],
+        candidates: Candidates,
+        missing: tuple[str, ...],
+        level: ServiceLevel,
+        *reasons: str,
+    ) -> RankedList:
+        return RankedList(
+            items=items,
+            service_level=level,
+            model_version=self.version,
+            degraded_reasons=reasons,
+            missing_item_ids=missing,
+            num_candidates=len(candidates.positions),
+        )
+
+    def _explain(self, matrix: Float32[np.ndarray, "items features"]) -> list[Explanation]:
+        values: Float64[np.ndarray, "items features_and_base"] = self.bundle.ranker.contributions(matrix)
+        return [
+            Explanation(
+                base_value=float(row[-1]),
+                contributions=tuple(
+                    Contribution(name, float(value), float(part))
+                    for name, value, part in zip(self._features.names, features, row[:-1], strict=True)
+                ),
+            )
+            for features, row in zip(matrix, values, strict=True)
+        ]
+
+    def _reasons(self, explanation: Explanation) -> tuple[str, ...]:
+        """The words of the features that raised the score most, each said once."""
+        raised = sorted((c for c in explanation.contributions if c.contribution > 0), key=lambda c: -c.contribution)
+        return tuple(dict.fromkeys(self._features.words[c.feature] for c in raised))[:_NUM_REASONS]
+
+
+def _best_first(
+    scores: Float64[np.ndarray, " candidates"], keep: Bool[np.ndarray, " candidates"], limit: int
+) -> Int64[np.ndarray, " kept"]:
+    """Rows to keep by descending score; ties by catalogue position, which is by item id."""
+    order = np.argsort(-scores, kind="stable")
+    return order[keep[order]][:limit]

@@ -1,0 +1,58 @@
+"""Scoring with a trained LightGBM ranker."""
+
+from pathlib import Path
+from typing import Any
+
+import lightgbm
+import numpy as np
+from jaxtyping import Float32, Float64
+
+from recsys.errors import BundleError, FeatureMismatchError
+
+
+class Ranker:
+    """A LambdaMART model over a fixed list of features."""
+
+    def __init__(self, booster: Any) -> None:
+        self._booster = booster
+        self.feature_names: tuple[str, ...] = tuple(booster.feature_name())
+
+    @classmethod
+    def load(cls, path: Path, feature_names: tuple[str, ...]) -> "Ranker":
+        """Read a model in LightGBM's text format.
+
+        The caller has verified the file's hash: LightGBM may crash on a damaged file.
+
+        Raises:
+            BundleError: LightGBM cannot read the file.
+            FeatureMismatchError: The model was trained on other features, or in another order.
+        """
+        try:
+            ranker = cls(lightgbm.Booster(model_file=str(path)))
+        except lightgbm.basic.LightGBMError as error:
+            raise BundleError(f"{path.name} is not a LightGBM model: {error}") from error
+        if ranker.feature_names != feature_names:
+            different = sorted(set(ranker.feature_names) ^ set(feature_names)) or ["the order"]
+            raise FeatureMismatchError(f"the ranker was trained on other features; different: {', '.join(different)}; train again")
+        return ranker
+
+    def save(self, path: Path) -> None:
+        """Write LightGBM's text format."""
+        self._booster.save_model(str(path))
+
+    def scores(self, matrix: Float32[np.ndarray, "items features"]) -> Float64[np.ndarray, " items"]:
+        """Raw margins; larger ranks higher."""
+        margins: Float64[np.ndarray, " items"] = self._booster.predict(matrix, raw_score=True, num_threads=1)
+        return margins
+
+    def contributions(self, matrix: Float32[np.ndarray, "items features"]) -> Float64[np.ndarray, "items features_and_base"]:
+        """Exact additive contributions of each feature (TreeSHAP); the last column is the base value; rows sum to the score.
+
+        Source: Lundberg et al., "From local explanations to global understanding with explainable AI for trees", 2020.
+        """
+        values: Float64[np.ndarray, "items features_and_base"] = self._booster.predict(matrix, pred_contrib=True, num_threads=1)
+        return values
+
+    def gain(self) -> dict[str, float]:
+        """Total split gain by feature."""
+        return dict(zip(self.feature_names, map(float, self._booster.feature_importance("gain")), strict=True))

@@ -1,0 +1,71 @@
+"""The catalogue and the users on disk: a Parquet file per generation, of which the last is current."""
+
+from pathlib import Path
+
+import polars as pl
+
+from recsys.errors import DataError
+from recsys.schema import ITEM_ID, ITEM_SCHEMA, USER_ID, USER_SCHEMA
+from recsys.workspace import Workspace, atomic_path
+
+_NO_ITEMS = pl.DataFrame(schema=ITEM_SCHEMA)
+_NO_USERS = pl.DataFrame(schema=USER_SCHEMA)
+
+
+def read_items(workspace: Workspace) -> pl.DataFrame:
+    """Read the catalogue: columns of ``ITEM_SCHEMA``, sorted by item id.
+
+    Raises:
+        DataError: There is no catalogue yet, or its file is damaged.
+    """
+    items = _current(workspace.items, _NO_ITEMS)
+    if items.is_empty():
+        raise DataError(
+            f"{workspace.items} holds no items; "
+            f"run: recsys ingest --items FILE --events FILE --workspace {workspace.root}"
+        )
+    return items
+
+
+def read_users(workspace: Workspace) -> pl.DataFrame:
+    """Read the users: columns of ``USER_SCHEMA``, sorted by user id; no rows when there are none.
+
+    Raises:
+        DataError: The file is damaged.
+    """
+    return _current(workspace.users, _NO_USERS)
+
+
+def merged_items(workspace: Workspace, items: pl.DataFrame) -> pl.DataFrame:
+    """The catalogue as it will be: the given items replace those of the same id."""
+    return _merged(_current(workspace.items, _NO_ITEMS), items, ITEM_ID)
+
+
+def merged_users(workspace: Workspace, users: pl.DataFrame) -> pl.DataFrame:
+    """The users as they will be: the given users replace those of the same id."""
+    return _merged(_current(workspace.users, _NO_USERS), users, USER_ID)
+
+
+def publish(directory: Path, table: pl.DataFrame) -> None:
+    """Make a table the current generation of a directory, unless it is already."""
+    if table.equals(_current(directory, table.clear())):
+        return
+    number = max((int(path.stem) for path in directory.glob("*.parquet")), default=0) + 1
+    with atomic_path(directory / f"{number:08d}.parquet") as partial:
+        table.write_parquet(partial)
+
+
+def _current(directory: Path, empty: pl.DataFrame) -> pl.DataFrame:
+    path = max(directory.glob("*.parquet"), default=None)
+    if path is None:
+        return empty
+    try:
+        return pl.read_parquet(path)
+    except pl.exceptions.PolarsError as error:
+        raise DataError(
+            f"{path} is damaged: {error}; delete it to go back to the generation before"
+        ) from error
+
+
+def _merged(old: pl.DataFrame, new: pl.DataFrame, key: str) -> pl.DataFrame:
+    return pl.concat([old.join(new.select(key), on=key, how="anti"), new]).sort(key)

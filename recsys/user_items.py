@@ -1,0 +1,81 @@
+"""A user's history by item, at a moment: what candidates and features read."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64, Int64, UInt8
+
+from recsys.catalogue import Catalogue
+from recsys.config import Config
+from recsys.schema import EVENT_TYPES
+from recsys.user_state import UserState, recent_rows
+
+
+@dataclass(frozen=True, eq=False)
+class Recent:
+    """The most recent distinct items, newest first."""
+
+    positions: Int64[np.ndarray, " recent"]
+    event_types: UInt8[np.ndarray, " recent"]
+    last_ms: Int64[np.ndarray, " recent"]
+    counts: Int64[np.ndarray, " recent"]
+
+
+@dataclass(frozen=True, eq=False)
+class UserItems:
+    """Items the user touched, by catalogue position, ascending; event types are weighted together."""
+
+    positions: Int64[np.ndarray, " items"]
+    engagement: Float64[np.ndarray, "items half_lives"]
+    """Weighted decayed sums at the moment."""
+    counts: Int64[np.ndarray, " items"]
+    """Events whose type has a positive weight."""
+    first_ms: Int64[np.ndarray, " items"]
+    last_ms: Int64[np.ndarray, " items"]
+    basket_ms: Int64[np.ndarray, " baskets"]
+    """Distinct times of purchases, ascending."""
+    recent: Recent
+
+    @property
+    def latest_ms(self) -> int:
+        """Time of the latest event, or 0 when there is none."""
+        return int(self.last_ms.max(initial=0))
+
+
+def user_items(state: UserState, catalogue: Catalogue, config: Config, as_of_ms: int) -> UserItems:
+    """Read a user's state at a moment: expired pairs and unknown items left out, event types weighted.
+
+    Args:
+        state: The user's state; every event in it lies before ``as_of_ms``.
+        catalogue: The items.
+        config: Weights, expiry and the length of the recent history.
+        as_of_ms: The moment, milliseconds since the epoch.
+    """
+    state = state.live(as_of_ms, config.state)
+    weights = np.asarray([config.state.event_weights.get(name, 0.0) for name in EVENT_TYPES])
+    row_positions = catalogue.positions(state.item_ids)
+    known = (row_positions >= 0) & (weights[state.event_types] != 0)
+    row_positions, row_types = row_positions[known], state.event_types[known]
+    row_first, row_last, row_counts = state.first_ms[known], state.last_ms[known], state.counts[known].astype(np.int64)
+    positions, item_of_row = np.unique(row_positions, return_inverse=True)
+    engagement = np.zeros((len(positions), len(state.half_lives_days)))
+    np.add.at(engagement, item_of_row, weights[row_types][:, None] * state.decayed(as_of_ms)[known])
+    liked = weights[row_types] > 0
+    counts = np.zeros(len(positions), np.int64)
+    np.add.at(counts, item_of_row[liked], row_counts[liked])
+    first = np.full(len(positions), np.iinfo(np.int64).max)
+    np.minimum.at(first, item_of_row, row_first)
+    last = np.zeros(len(positions), np.int64)
+    np.maximum.at(last, item_of_row, row_last)
+    newest = np.flatnonzero(liked)[
+        recent_rows(row_positions[liked], row_types[liked], row_last[liked], config.encoder.history_length)
+    ]
+    return UserItems(
+        positions=positions,
+        engagement=engagement,
+        counts=counts,
+        first_ms=first,
+        last_ms=last,
+        basket_ms=state.basket_ms,
+        recent=Recent(row_positions[newest], row_types[newest], row_last[newest], row_counts[newest]),
+    )

@@ -1,0 +1,80 @@
+"""The workspace: the one directory that holds a tenant's data, models and reports."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Where everything of one tenant lies."""
+
+    root: Path
+
+    @property
+    def items(self) -> Path:
+        """The catalogue, one Parquet file per ingest generation."""
+        return self.root / "items"
+
+    @property
+    def users(self) -> Path:
+        """The optional users table."""
+        return self.root / "users"
+
+    @property
+    def events(self) -> Path:
+        """The event log, Parquet in hive partitions ``day=YYYY-MM-DD``."""
+        return self.root / "events"
+
+    @property
+    def rejects(self) -> Path:
+        """Rows that ingest refused, with their reasons."""
+        return self.root / "rejects"
+
+    @property
+    def registry(self) -> Path:
+        """Bundles and the pointers to them."""
+        return self.root / "registry"
+
+    @property
+    def state(self) -> Path:
+        """The durable event buffer and the embedded store's files."""
+        return self.root / "state"
+
+    @property
+    def reports(self) -> Path:
+        """Evaluation reports and training logs."""
+        return self.root / "reports"
+
+    @property
+    def config(self) -> Path:
+        """The run configuration, ``recsys.toml``; it may be absent."""
+        return self.root / "recsys.toml"
+
+
+@contextmanager
+def atomic_path(target: Path) -> Iterator[Path]:
+    """Yield a path beside ``target`` to write to, and rename it into place on success.
+
+    Works for a file and for a directory. What is at the yielded path is flushed to disk before the rename, so a
+    reader sees the old content or the new, never half of it. On any exception the partial output is removed.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as scratch:
+        partial = Path(scratch) / target.name
+        yield partial
+        for path in sorted(partial.rglob("*")) if partial.is_dir() else [partial]:
+            _sync(path)
+        partial.replace(target)
+    _sync(target.parent)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,264 @@
+"""Recommending and ranking for whole files, with the pipeline that the server runs."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from rich.table import Table
+
+from features.log import require_fitted_before
+from recsys.answer import Query, RankedList
+from recsys.errors import DataError
+from recsys.event_log import EventLog
+from recsys.pipeline import Pipeline
+from recsys.progress import progress
+from recsys.schema import (
+    AS_OF,
+    CONTEXT_ITEM_IDS,
+    EFFECTIVE_TIME,
+    EVENT_TIME,
+    EVENT_TYPE,
+    EVENT_TYPE_CODES,
+    ITEM_ID,
+    LIST_ID,
+    QUERY_ID,
+    RANK,
+    SCORE,
+    SOURCES,
+    TIMESTAMP,
+    TITLE,
+    USER_ID,
+)
+from recsys.user_state import UserState
+from recsys.workspace import Workspace, atomic_path
+from serving.loading import load_pipeline, states_at
+
+_ORDER = "_order"
+
+
+@dataclass(frozen=True)
+class Answers:
+    """One ranked list per query, in the order of the queries."""
+
+    queries: pl.DataFrame
+    lists: list[RankedList]
+    pipeline: Pipeline
+
+    def frame(self) -> pl.DataFrame:
+        """``[query_id,] user_id, item_id, rank (from 1), score, sources``."""
+        keys = [name for name in (QUERY_ID, USER_ID) if name in self.queries.columns]
+        columns = {
+            ITEM_ID: [[item.item_id for item in ranked.items] for ranked in self.lists],
+            RANK: [list(range(1, len(ranked.items) + 1)) for ranked in self.lists],
+            SCORE: [[item.score for item in ranked.items] for ranked in self.lists],
+            SOURCES: [[list(item.sources) for item in ranked.items] for ranked in self.lists],
+        }
+        return self.queries.select(keys).with_columns(**columns).explode(list(columns)).drop_nulls(ITEM_ID)
+
+    def write(self, path: Path) -> None:
+        """Write ``frame`` as Parquet."""
+        with atomic_path(path) as partial:
+            self.frame().write_parquet(partial)
+
+    def to_json(self) -> str:
+        """One JSON document with every list, its reasons and contributions."""
+        return json.dumps({"answers": [self._answer(*pair) for pair in zip(self.queries.to_dicts(), self.lists, strict=True)]})
+
+    def table(self) -> Table:
+        """The lists for a terminal."""
+        table = Table("user", "rank", "item", "title", "score", "why")
+        for query, ranked in zip(self.queries.to_dicts(), self.lists, strict=True):
+            titles = {row[ITEM_ID]: row[TITLE] for row in self.pipeline.items([item.item_id for item in ranked.items])}
+            for number, item in enumerate(ranked.items, 1):
+                why = "; ".join(item.reasons or item.sources)
+                cells = (str(number), item.item_id, str(titles[item.item_id]), f"{item.score:.3f}", why)
+                table.add_row(query[USER_ID] if number == 1 else "", *cells)
+        return table
+
+    def _answer(self, query: dict[str, Any], ranked: RankedList) -> dict[str, Any]:
+        return {
+            USER_ID: query[USER_ID],
+            "model_version": ranked.model_version,
+            "service_level": ranked.service_level.value,
+            "degraded_reasons": list(ranked.degraded_reasons),
+            "missing_item_ids": list(ranked.missing_item_ids),
+            "results": [
+                {
+                    ITEM_ID: item.item_id,
+                    RANK: number,
+                    SCORE: item.score,
+                    SOURCES: list(item.sources),
+                    "reasons": list(item.reasons),
+                    "explanation": item.explanation
+                    and {
+                        "base_value": item.explanation.base_value,
+                        "contributions": [
+                            {"feature": c.feature, "value": _finite(c.value), "contribution": c.contribution}
+                            for c in item.explanation.contributions
+                        ],
+                    },
+                }
+                for number, item in enumerate(ranked.items, 1)
+            ],
+        }
+
+
+def single_queries(user_ids: list[str], context_item_ids: list[str]) -> pl.DataFrame:
+    """Queries of users named one by one, all with the same context."""
+    return pl.DataFrame({USER_ID: user_ids, CONTEXT_ITEM_IDS: [context_item_ids] * len(user_ids)}).cast(
+        {CONTEXT_ITEM_IDS: pl.List(pl.String)}
+    )
+
+
+def read_queries(path: Path) -> pl.DataFrame:
+    """Read ``user_id[, query_id, event_time, context_item_ids]``; in CSV, context ids are separated by commas.
+
+    Raises:
+        DataError: The file cannot be read or lacks ``user_id``.
+    """
+    frame = _read(path, (USER_ID,))
+    if frame.schema.get(CONTEXT_ITEM_IDS) == pl.String:
+        frame = frame.with_columns(pl.col(CONTEXT_ITEM_IDS).str.split(","))
+    return frame
+
+
+def read_lists(path: Path) -> pl.DataFrame:
+    """Read ``list_id, user_id, item_id[, position, event_time]``.
+
+    Raises:
+        DataError: The file cannot be read or lacks a column.
+    """
+    return _read(path, (LIST_ID, USER_ID, ITEM_ID))
+
+
+def recommend_queries(
+    workspace: Workspace,
+    queries: pl.DataFrame,
+    *,
+    at_ms: int | None = None,
+    placement: str = "home",
+    limit: int = 10,
+    novel: bool = False,
+    explain: bool = False,
+) -> Answers:
+    """Recommend for every query.
+
+    Args:
+        workspace: The workspace.
+        queries: ``user_id[, query_id, event_time, context_item_ids]``; ``event_time`` is the row's own as-of.
+        at_ms: As-of of the rows without their own, milliseconds since the epoch; the end of the log when absent.
+        placement: A placement of the bundle's configuration.
+        limit: Items per query.
+        novel: Leave out what the user had before.
+        explain: Attach contributions and reasons.
+
+    Raises:
+        BundleError: No bundle has been trained, or it does not verify.
+        LeakageError: The bundle was fitted on events later than a query.
+    """
+    replay = _Replay(workspace, queries, at_ms)
+    has_context = CONTEXT_ITEM_IDS in queries.columns
+    answers: list[RankedList | None] = [None] * queries.height
+    with progress("recommending", queries.height) as advance:
+        for row, as_of_ms, state in replay.moments():
+            context = queries[CONTEXT_ITEM_IDS][row] if has_context else None
+            answers[row] = replay.pipeline.recommend(
+                Query(
+                    as_of_ms=as_of_ms,
+                    user=state,
+                    placement=placement,
+                    context_item_ids=tuple(context) if context is not None else (),
+                    limit=limit,
+                    novel=novel,
+                    explain=explain,
+                )
+            )
+            advance(1)
+    return Answers(queries, [answer for answer in answers if answer is not None], replay.pipeline)
+
+
+def rank_lists(workspace: Workspace, lists: pl.DataFrame, *, at_ms: int | None = None) -> pl.DataFrame:
+    """Score the items of every list: ``list_id, item_id, score``; items the catalogue lacks get a null score.
+
+    The arguments and errors are those of ``recommend_queries``; a list's as-of is its first ``event_time``.
+    """
+    times = [pl.col(EVENT_TIME).first()] if EVENT_TIME in lists.columns else []
+    queries = lists.group_by(LIST_ID, maintain_order=True).agg(pl.col(USER_ID).first(), pl.col(ITEM_ID), *times)
+    replay = _Replay(workspace, queries, at_ms)
+    frames = []
+    with progress("ranking", queries.height) as advance:
+        for row, as_of_ms, state in replay.moments():
+            ranked = replay.pipeline.rank(Query(as_of_ms=as_of_ms, user=state), queries[ITEM_ID][row].to_list())
+            scores = {ITEM_ID: [i.item_id for i in ranked.items], SCORE: [i.score for i in ranked.items]}
+            schema = {ITEM_ID: pl.String(), SCORE: pl.Float64()}
+            frames.append(pl.DataFrame(scores, schema=schema).with_columns(pl.lit(queries[LIST_ID][row]).alias(LIST_ID)))
+            advance(1)
+    return lists.select(LIST_ID, ITEM_ID).join(
+        pl.concat(frames), on=[LIST_ID, ITEM_ID], how="left", maintain_order="left"
+    )
+
+
+class _Replay:
+    """Runs through queries in order of time, with the log's events recorded as they become visible."""
+
+    def __init__(self, workspace: Workspace, queries: pl.DataFrame, at_ms: int | None) -> None:
+        if queries.is_empty():
+            raise DataError("there is nobody to answer: the file holds no rows")
+        self._log = EventLog(workspace.events)
+        default_ms = at_ms if at_ms is not None else (self._log.end_ms() or 0) + 1
+        times = pl.col(EVENT_TIME).cast(TIMESTAMP).dt.epoch("ms") if EVENT_TIME in queries.columns else pl.lit(None, pl.Int64)
+        self._queries = (
+            queries.select(pl.col(USER_ID).cast(pl.String), times.fill_null(default_ms).alias(AS_OF))
+            .with_row_index(_ORDER)
+            .sort(AS_OF, _ORDER)
+        )
+        first_ms: int = self._queries[AS_OF][0]
+        self.pipeline = load_pipeline(workspace, at_ms=first_ms)
+        fitted_until_ms = round(self.pipeline.bundle.manifest.fitted_until.timestamp() * 1000)
+        require_fitted_before(f"bundle {self.pipeline.version}", fitted_until_ms, first_ms)
+
+    def moments(self) -> Iterator[tuple[int, int, UserState]]:
+        """Row, as-of and user state of every query, in order of time."""
+        states = states_at(self._log, self._queries.select(USER_ID, AS_OF), self.pipeline)
+        later = self._later_events()
+        event = next(later, None)
+        for (row, as_of_ms), (_, state) in zip(self._queries.select(_ORDER, AS_OF).iter_rows(), states, strict=True):
+            while event is not None and event[2] < as_of_ms:
+                self.pipeline.record(*event)
+                event = next(later, None)
+            yield row, as_of_ms, state
+
+    def _later_events(self) -> Iterator[tuple[str, int, int]]:
+        first_ms, last_ms = self._queries[AS_OF][0], self._queries[AS_OF][-1]
+        time = pl.col(EFFECTIVE_TIME).dt.epoch("ms")
+        rows = (
+            self._log.scan(last_ms)
+            .filter(time >= first_ms)
+            .select(ITEM_ID, pl.col(EVENT_TYPE).replace_strict(EVENT_TYPE_CODES, return_dtype=pl.Int64), time)
+            .sort(EFFECTIVE_TIME)
+            .collect()
+        )
+        yield from rows.iter_rows()
+
+
+def _read(path: Path, required: tuple[str, ...]) -> pl.DataFrame:
+    readers = {".parquet": pl.read_parquet, ".csv": pl.read_csv}
+    if path.suffix not in readers:
+        raise DataError(f"{path.name}: expected a .parquet or .csv file")
+    try:
+        frame = pl.read_csv(path, infer_schema=False) if path.suffix == ".csv" else pl.read_parquet(path)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise DataError(f"{path} cannot be read: {error}") from error
+    missing = [name for name in required if name not in frame.columns]
+    if missing:
+        raise DataError(f"{path.name} lacks the columns {', '.join(missing)}; it has {', '.join(frame.columns)}")
+    if EVENT_TIME in frame.columns and frame.schema[EVENT_TIME] == pl.String:
+        frame = frame.with_columns(pl.col(EVENT_TIME).str.to_datetime("%+", time_unit="ms", time_zone="UTC"))
+    return frame.with_columns(pl.col(required).cast(pl.String))
+
+
+def _finite(value: float) -> float | None:
+    return value if value == value else None  # noqa: PLR0124 (NaN alone differs from itself)

@@ -1,0 +1,95 @@
+"""The verbs of this package."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+
+from recsys.errors import ConfigError
+from recsys.options import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption, time_ms
+from recsys.workspace import Workspace
+
+
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port; 0 takes any free one.")] = None,
+    redis: Annotated[
+        str | None, typer.Option(metavar="URL", help="RESP server for the state; default: an embedded one.")
+    ] = None,
+    clock: Annotated[
+        Literal["wall", "replay"] | None, typer.Option(help="replay goes on from the end of the log.")
+    ] = None,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+) -> None:
+    """Answer Recommend and Rank and take events in, until SIGTERM or Ctrl-C.
+
+    Flags win over the environment variables that ``serving.settings`` lists.
+    """
+    import asyncio
+
+    from serving.bootstrap import serve_until_stopped
+    from serving.loading import load_pipeline, load_states
+    from serving.settings import load_settings
+
+    settings = load_settings(host=host, port=port, redis_url=redis, clock=clock)
+
+    def announce(bound_port: int) -> None:
+        typer.echo(f"listening on {settings.host}:{bound_port}")
+        typer.echo("ready")
+
+    home = Workspace(workspace)
+    pipeline = load_pipeline(home)
+    states = load_states(home, pipeline)
+    asyncio.run(serve_until_stopped(home, settings, pipeline, states, announce))
+
+
+def recommend(
+    user: Annotated[list[str] | None, typer.Option(help="A user; may be repeated.")] = None,
+    users: Annotated[
+        Path | None, typer.Option(help="Parquet or CSV: user_id[, query_id, event_time, context_item_ids].")
+    ] = None,
+    at: Annotated[str | None, typer.Option(help="As of when, ISO 8601; the end of the log when absent.")] = None,
+    placement: Annotated[str, typer.Option(help="Which list to make.")] = "home",
+    context: Annotated[list[str] | None, typer.Option(help="A context item; may be repeated.")] = None,
+    k: Annotated[int, typer.Option("-k", min=1, help="Items per user.")] = 10,
+    novel: Annotated[bool, typer.Option("--novel", help="Leave out what the user had before.")] = False,
+    output: Annotated[Path | None, typer.Option(help="Parquet file to write instead of printing.")] = None,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    json_output: JsonOption = False,
+) -> None:
+    """Recommend items to users, with the pipeline that the server runs."""
+    from serving.batch import read_queries, recommend_queries, single_queries
+
+    if (user is None) == (users is None):
+        raise ConfigError("say who to recommend to: --user ID (which may be repeated) or --users FILE")
+    queries = read_queries(users) if users is not None else single_queries(user or [], context or [])
+    found = recommend_queries(
+        Workspace(workspace),
+        queries,
+        at_ms=time_ms(at, "--at") if at is not None else None,
+        placement=placement,
+        limit=k,
+        novel=novel,
+        explain=output is None,
+    )
+    if output is not None:
+        found.write(output)
+    elif json_output:
+        typer.echo(found.to_json())
+    else:
+        Console().print(found.table())
+
+
+def rank(
+    lists: Annotated[Path, typer.Option(help="Parquet or CSV: list_id, user_id, item_id[, position, event_time].")],
+    output: Annotated[Path, typer.Option(help="Parquet file to write: list_id, item_id, score.")],
+    at: Annotated[str | None, typer.Option(help="As of when, ISO 8601; the end of the log when absent.")] = None,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+) -> None:
+    """Score the items of given lists, with the pipeline that the server runs."""
+    from serving.batch import rank_lists, read_lists
+
+    scored = rank_lists(Workspace(workspace), read_lists(lists), at_ms=time_ms(at, "--at") if at is not None else None)
+    scored.write_parquet(output)
+    typer.echo(f"{scored.height:,} items of {scored['list_id'].n_unique():,} lists: {output}")

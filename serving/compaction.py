@@ -1,0 +1,48 @@
+"""Moves buffered events into the event log, each exactly once even when interrupted anywhere."""
+
+import polars as pl
+
+from recsys.event_log import EventLog
+from recsys.schema import EVENT_ID
+from serving.event import event_frame
+from serving.event_buffer import EventBuffer
+
+
+def compact(buffer: EventBuffer, event_log: EventLog, *, through: int) -> int:
+    """Move the events up to a sequence number into the log.
+
+    The range is fixed in the buffer before it is written, and the log takes the same name once, so a crash
+    between the two steps neither loses an event nor doubles one. Events whose id the log holds already,
+    because they were ingested from a file too, are left out.
+
+    Args:
+        buffer: Where the events are.
+        event_log: Where they go.
+        through: Highest sequence number to move; whoever reads the buffer must have read up to it.
+
+    Returns:
+        How many events left the buffer.
+
+    Raises:
+        IntakeError: The buffer failed.
+        DataError: The log is damaged.
+    """
+    num_moved = 0
+    while (claimed := buffer.claim(through)) is not None:
+        first, last = claimed
+        claimed_events = [
+            buffered.event
+            for buffered in buffer.since(first - 1, last - first + 1)
+            if buffered.sequence <= last
+        ]
+        events = _without_known(event_frame(claimed_events), event_log)
+        event_log.append(events, f"buffer-{buffer.buffer_id}-{first}-{last}")
+        buffer.release(last)
+        num_moved += len(claimed_events)
+    return num_moved
+
+
+def _without_known(events: pl.DataFrame, event_log: EventLog) -> pl.DataFrame:
+    ids = events[EVENT_ID].implode()
+    known = event_log.scan().filter(pl.col(EVENT_ID).is_in(ids)).select(EVENT_ID).collect()
+    return events.join(known, on=EVENT_ID, how="anti")

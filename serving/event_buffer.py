@@ -1,0 +1,229 @@
+"""The durable home of events between their receipt and the event log.
+
+``SqliteEventBuffer`` serves one machine; a broker can stand behind the same protocol. Sequence numbers ascend
+in the order of commits and are never used twice, so a reader that has seen number n has seen all below it.
+"""
+
+import queue
+import sqlite3
+import threading
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import astuple, fields
+from pathlib import Path
+from typing import Protocol, TypeAlias
+
+from recsys.errors import IntakeError
+from recsys.schema import DAY_MS
+from serving.event import BufferedEvent, Event
+
+DEDUPLICATION_DAYS = 30
+"""How long the id of an event that has left for the log is remembered, counted back from the latest one."""
+
+
+class EventBuffer(Protocol):
+    """What intake, state and compaction need of a durable buffer; any thread may call any method."""
+
+    @property
+    def buffer_id(self) -> str:
+        """Tells this buffer's sequence numbers from another's."""
+        ...
+
+    def append(self, events: Sequence[Event]) -> "Future[list[int | None]]":
+        """Store events with ids; the future ends when they are on disk.
+
+        Its result has one entry per event: the sequence number, or ``None`` when the id was seen before. It
+        raises ``IntakeError`` when nothing of the batch was stored.
+        """
+        ...
+
+    def since(self, sequence: int, limit: int) -> list[BufferedEvent]:
+        """At most ``limit`` events above ``sequence`` that have not left for the log, ascending."""
+        ...
+
+    def claim(self, through: int) -> tuple[int, int] | None:
+        """Fix the range that leaves for the log next: first and last sequence, at most ``through``.
+
+        The range stays the same, over restarts too, until it is released. ``None`` when nothing is there.
+        """
+        ...
+
+    def release(self, last: int) -> None:
+        """Forget the claimed events, whose last sequence is ``last``, but not their ids."""
+        ...
+
+    def latest_ms(self) -> int:
+        """Latest effective time of the events that have not left for the log, 0 when there is none."""
+        ...
+
+    def close(self) -> None:
+        """Finish what was handed in and refuse the rest."""
+        ...
+
+
+_COLUMNS = tuple(field.name for field in fields(Event))
+_SCHEMA = f"""
+CREATE TABLE IF NOT EXISTS events (
+    sequence INTEGER PRIMARY KEY AUTOINCREMENT, {", ".join(_COLUMNS)}, UNIQUE (event_id)
+);
+CREATE TABLE IF NOT EXISTS left_ids (event_id PRIMARY KEY, received_time) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS left_ids_time ON left_ids (received_time);
+CREATE TABLE IF NOT EXISTS claim (first, last);
+CREATE TABLE IF NOT EXISTS identity (buffer_id);
+"""
+_INSERT = f"""
+INSERT INTO events ({", ".join(_COLUMNS)}) SELECT {", ".join("?" * len(_COLUMNS))}
+WHERE NOT EXISTS (SELECT 1 FROM left_ids WHERE event_id = ?)
+ON CONFLICT (event_id) DO NOTHING RETURNING sequence
+"""
+_SINCE = f"SELECT sequence, {', '.join(_COLUMNS)} FROM events WHERE sequence > ? ORDER BY sequence LIMIT ?"
+_RANGE = """
+SELECT MIN(sequence), MIN(MAX(sequence), MIN(sequence) + ? - 1) FROM events WHERE sequence <= ?
+"""
+_REMEMBER = "INSERT OR IGNORE INTO left_ids SELECT event_id, received_time FROM events WHERE sequence <= ?"
+_FORGET = "DELETE FROM left_ids WHERE received_time < (SELECT MAX(received_time) FROM left_ids) - ?"
+_LATEST = "SELECT COALESCE(MAX(MIN(event_time, received_time)), 0) FROM events"
+
+_MAX_GROUP = 256  # batches in one commit
+_MAX_CLAIM = 100_000  # events in one claimed range
+_BUSY_SECONDS = 5.0
+
+_Batch: TypeAlias = tuple[Sequence[Event], Future[list[int | None]]]
+
+
+class SqliteEventBuffer:
+    """Events in a SQLite file in WAL mode; one commit, one fsync, for all batches that wait at the time.
+
+    After an input or output error the file is not trusted any more: appending raises until a restart.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._lock = threading.Lock()
+        self._failed = False
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._connection = _connect(path)
+            self._buffer_id = _identify(self._connection)
+        except (sqlite3.Error, OSError) as error:
+            raise IntakeError(
+                f"the event buffer {path} does not open: {error}; see that it is writable"
+            ) from error
+        self._queue: queue.SimpleQueue[_Batch | None] = queue.SimpleQueue()
+        self._closed = False
+        self._writer = threading.Thread(target=self._write, name="event-buffer", daemon=True)
+        self._writer.start()
+
+    @property
+    def buffer_id(self) -> str:
+        """Tells this buffer's sequence numbers from another's."""
+        return self._buffer_id
+
+    def append(self, events: Sequence[Event]) -> Future[list[int | None]]:
+        """Store events with ids; the future ends when they are on disk, see ``EventBuffer.append``."""
+        future: Future[list[int | None]] = Future()
+        future.set_running_or_notify_cancel()  # a caller that gives up cannot take its events back
+        if self._closed:
+            future.set_exception(IntakeError("the event buffer is closed; the server is stopping"))
+        else:
+            self._queue.put((events, future))
+        return future
+
+    def since(self, sequence: int, limit: int) -> list[BufferedEvent]:
+        """At most ``limit`` events above ``sequence`` that have not left for the log, ascending."""
+        with self._transaction() as connection:
+            rows = connection.execute(_SINCE, (sequence, limit)).fetchall()
+        return [BufferedEvent(row[0], Event(*row[1:])) for row in rows]
+
+    def claim(self, through: int) -> tuple[int, int] | None:
+        """Fix the range that leaves for the log next, see ``EventBuffer.claim``."""
+        with self._transaction() as connection:
+            claimed = connection.execute("SELECT first, last FROM claim").fetchone()
+            if claimed is None:
+                claimed = connection.execute(_RANGE, (_MAX_CLAIM, through)).fetchone()
+                if claimed[0] is None:
+                    return None
+                connection.execute("INSERT INTO claim VALUES (?, ?)", claimed)
+        return int(claimed[0]), int(claimed[1])
+
+    def release(self, last: int) -> None:
+        """Forget the claimed events, whose last sequence is ``last``, but not their ids."""
+        with self._transaction() as connection:
+            connection.execute(_REMEMBER, (last,))
+            connection.execute("DELETE FROM events WHERE sequence <= ?", (last,))
+            connection.execute(_FORGET, (DEDUPLICATION_DAYS * DAY_MS,))
+            connection.execute("DELETE FROM claim WHERE last = ?", (last,))
+
+    def latest_ms(self) -> int:
+        """Latest effective time of the events that have not left for the log, 0 when there is none."""
+        with self._transaction() as connection:
+            return int(connection.execute(_LATEST).fetchone()[0])
+
+    def close(self) -> None:
+        """Finish what was handed in and refuse the rest."""
+        if self._closed:
+            return
+        self._closed = True
+        self._queue.put(None)
+        self._writer.join()
+        self._connection.close()
+
+    def _write(self) -> None:
+        """Commit batches in groups until ``close``; the writer thread's whole life."""
+        open_ = True
+        while open_:
+            group = [self._queue.get()]
+            while not self._queue.empty() and len(group) < _MAX_GROUP:
+                group.append(self._queue.get())
+            open_ = None not in group
+            batches = [batch for batch in group if batch is not None]
+            try:
+                results = self._commit([events for events, _ in batches])
+            except IntakeError as error:
+                for _, future in batches:
+                    future.set_exception(error)
+            else:
+                for (_, future), result in zip(batches, results, strict=True):
+                    future.set_result(result)
+
+    def _commit(self, batches: Iterable[Sequence[Event]]) -> list[list[int | None]]:
+        if self._failed:
+            raise IntakeError(
+                "an earlier write failed, so the event buffer is closed; mend the disk and restart"
+            )
+        with self._transaction() as connection:
+            return [[_insert(connection, event) for event in events] for events in batches]
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        try:
+            with self._lock, self._connection as connection:
+                connection.execute("BEGIN IMMEDIATE")
+                yield connection
+        except sqlite3.Error as error:
+            self._failed = self._failed or getattr(error, "sqlite_errorname", "").startswith("SQLITE_IOERR")
+            raise IntakeError(f"the event buffer failed: {error}; see that the disk has space") from error
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, check_same_thread=False, isolation_level=None)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.executescript(_SCHEMA)
+    return connection
+
+
+def _identify(connection: sqlite3.Connection) -> str:
+    with connection:
+        connection.execute("BEGIN IMMEDIATE")
+        known = connection.execute("SELECT buffer_id FROM identity").fetchone()
+        if known is None:
+            known = (uuid.uuid4().hex,)
+            connection.execute("INSERT INTO identity VALUES (?)", known)
+    return str(known[0])
+
+
+def _insert(connection: sqlite3.Connection, event: Event) -> int | None:
+    row = connection.execute(_INSERT, (*astuple(event), event.event_id)).fetchone()
+    return None if row is None else int(row[0])

@@ -1,0 +1,191 @@
+"""Takes events in: checks each, makes the good ones durable, then lets them become visible."""
+
+import asyncio
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from recsys.clock import Clock
+from recsys.event_ids import with_event_ids
+from recsys.schema import (
+    EVENT_ID,
+    EVENT_TYPE_CODES,
+    EVENT_TYPES,
+    MAX_FUTURE_MS,
+    MAX_ID_BYTES,
+    MAX_TEXT_CHARS,
+)
+from serving.engine import RankingPipeline
+from serving.event import VISITOR_PREFIX, Event, event_frame, subject
+from serving.event_buffer import EventBuffer
+from serving.state_updater import StateUpdater
+
+
+class EventStatus(Enum):
+    """What became of an event."""
+
+    ACCEPTED = "ACCEPTED"
+    """Durable."""
+    DUPLICATE = "DUPLICATE"
+    """Its id was accepted before."""
+    REJECTED = "REJECTED"
+    """It breaks a rule and was not kept."""
+
+
+@dataclass(frozen=True)
+class EventOutcome:
+    """What became of one event, and why."""
+
+    event_id: str
+    status: EventStatus
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class ReceivedEvent:
+    """An event as it came, unchecked; empty strings and ``None`` are absent."""
+
+    event_id: str
+    event_type: str
+    user_id: str
+    visitor_id: str
+    item_id: str
+    event_time: int | None
+    """Milliseconds since the epoch, UTC; ``None`` means now."""
+    session_id: str
+    quantity: float | None
+    price: float | None
+    list_id: str
+    position: int | None
+    text: str
+
+
+class Intake:
+    """Records batches of events."""
+
+    def __init__(
+        self,
+        pipeline: RankingPipeline,
+        buffer: EventBuffer,
+        updater: StateUpdater,
+        clock: Clock,
+        *,
+        apply_timeout_seconds: float,
+    ) -> None:
+        self._pipeline = pipeline
+        self._buffer = buffer
+        self._updater = updater
+        self._clock = clock
+        self._apply_timeout_seconds = apply_timeout_seconds
+
+    async def record(
+        self, received: Sequence[ReceivedEvent], seconds_left: float | None
+    ) -> list[EventOutcome]:
+        """Record a batch; accepted events are on disk when this returns, and normally visible in answers.
+
+        Args:
+            received: The events.
+            seconds_left: Until the caller gives up; ``None`` when it never does.
+
+        Returns:
+            One outcome per event, in order.
+
+        Raises:
+            IntakeError: Nothing could be made durable, and no event of the batch counts.
+        """
+        now_ms = self._clock.now_ms()
+        problems = [self._problem(event, now_ms) for event in received]
+        good = await _identify(
+            [_accept(event, now_ms) for event, problem in zip(received, problems, strict=True) if not problem]
+        )
+        sequences = await asyncio.wrap_future(self._buffer.append(good)) if good else []
+        outcomes = iter(
+            EventOutcome(event.event_id or "", EventStatus.DUPLICATE if new is None else EventStatus.ACCEPTED)
+            for event, new in zip(good, sequences, strict=True)
+        )
+        await self._make_visible(sequences, seconds_left)
+        return [
+            EventOutcome(event.event_id[:MAX_ID_BYTES], EventStatus.REJECTED, problem)
+            if problem
+            else next(outcomes)
+            for event, problem in zip(received, problems, strict=True)
+        ]
+
+    async def _make_visible(self, sequences: Sequence[int | None], seconds_left: float | None) -> None:
+        new = [sequence for sequence in sequences if sequence is not None]
+        if new:
+            seconds = self._apply_timeout_seconds
+            if seconds_left is not None:
+                seconds = min(seconds, seconds_left / 2)
+            await self._updater.wait_applied(new[-1], seconds)
+
+    def _problem(self, event: ReceivedEvent, now_ms: int) -> str:
+        """The first rule that an event breaks, or an empty string."""
+        problem = next(_problems(event, now_ms), "")
+        if not problem and not self._pipeline.knows_item(event.item_id):
+            return "item_id: expected an item of the catalogue, got an unknown one"
+        return problem
+
+
+def _accept(event: ReceivedEvent, now_ms: int) -> Event:
+    user_id = subject(event.user_id, event.visitor_id)
+    assert user_id is not None  # _problems requires one
+    return Event(
+        event_id=event.event_id or None,
+        event_type=event.event_type,
+        user_id=user_id,
+        item_id=event.item_id,
+        event_time=now_ms if event.event_time is None else event.event_time,
+        received_time=now_ms,
+        session_id=event.session_id or None,
+        quantity=event.quantity,
+        price=event.price,
+        list_id=event.list_id or None,
+        position=event.position,
+        text=event.text or None,
+    )
+
+
+async def _identify(events: list[Event]) -> list[Event]:
+    """Give events without an id the one that ``recsys ingest`` would derive."""
+    if all(event.event_id for event in events):
+        return events
+    ids = (await asyncio.to_thread(with_event_ids, event_frame(events)))[EVENT_ID]
+    return [replace(event, event_id=event_id) for event, event_id in zip(events, ids, strict=True)]
+
+
+def _problems(event: ReceivedEvent, now_ms: int) -> Iterator[str]:
+    """Every rule of the data contract that an event breaks, except what needs the catalogue."""
+    if event.event_type not in EVENT_TYPE_CODES:
+        yield f"event_type: expected one of {', '.join(EVENT_TYPES)}, got {event.event_type[:40]!r}"
+    yield from _id_problems(event)
+    if event.event_time is not None:
+        if event.event_time < 0:
+            yield "event_time: expected a time from 1970 on, got an earlier one"
+        elif event.event_time > now_ms + MAX_FUTURE_MS:
+            ahead_seconds = (event.event_time - now_ms) / 1000
+            yield (
+                f"event_time: expected at most {MAX_FUTURE_MS // 1000} s ahead of the server, "
+                f"got {ahead_seconds:.0f} s"
+            )
+    for name, amount in (("quantity", event.quantity), ("price", event.price)):
+        if amount is not None and not (math.isfinite(amount) and amount >= 0):
+            yield f"{name}: expected a finite number that is not negative, got {amount}"
+    if event.position is not None and event.position < 0:
+        yield f"position: expected 0 or more, got {event.position}"
+    if len(event.text) > MAX_TEXT_CHARS:
+        yield f"text: expected at most {MAX_TEXT_CHARS} characters, got {len(event.text)}"
+
+
+def _id_problems(event: ReceivedEvent) -> Iterator[str]:
+    if not event.user_id and not event.visitor_id:
+        yield "user_id: expected a user_id or a visitor_id, got neither"
+    if not event.item_id:
+        yield "item_id: expected an id, got none"
+    if event.user_id.startswith(VISITOR_PREFIX[0]):
+        yield "user_id: expected an id that does not begin with U+001F, which marks visitors"
+    for name in ("event_id", "user_id", "visitor_id", "item_id", "session_id", "list_id"):
+        size = len(getattr(event, name).encode())
+        if size > MAX_ID_BYTES:
+            yield f"{name}: expected at most {MAX_ID_BYTES} bytes of UTF-8, got {size}"

@@ -1,0 +1,76 @@
+"""Keeps the event log, the buffer and the store in step.
+
+The store is loaded from the log, and the buffer is emptied into the log. A marker in the store names the log
+that its states came from, so that a start on a store that outlived the server loads nothing that is there.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from datetime import timedelta
+
+import polars as pl
+import structlog
+
+from recsys.errors import RecsysError
+from recsys.event_log import EventLog
+from recsys.user_state import UserState
+from serving.compaction import compact
+from serving.event_buffer import EventBuffer
+from serving.state_store import StateStore
+from serving.state_updater import StateUpdater
+
+_log = structlog.get_logger(__name__)
+
+
+class LogSync:
+    """What passes between one log, one buffer and one store."""
+
+    def __init__(
+        self, event_log: EventLog, buffer: EventBuffer, store: StateStore, updater: StateUpdater
+    ) -> None:
+        self._event_log = event_log
+        self._buffer = buffer
+        self._store = store
+        self._updater = updater
+        self._marker = ""
+
+    async def load(self, states: Iterable[tuple[str, UserState]]) -> None:
+        """Fill the store with the log's states, unless it has them, and then apply the buffer.
+
+        Args:
+            states: User ids and their states, of the whole log; read only when they are needed.
+
+        Raises:
+            StoreError: The store did not answer.
+            DataError: The log is damaged.
+        """
+        self._marker = await asyncio.to_thread(self._describe)
+        if not await self._store.is_loaded(self._marker):
+            num_users = await self._store.load(states, self._marker)
+            _log.info("user states loaded", num_users=num_users)
+        await self._updater.catch_up()
+
+    async def compact(self) -> None:
+        """Move the events that the store has into the log; a failure is logged and tried again next time."""
+        try:
+            before = await asyncio.to_thread(self._describe)
+            num_events = await asyncio.to_thread(
+                compact, self._buffer, self._event_log, through=self._updater.applied
+            )
+            if num_events and before == self._marker:  # else somebody else changed the log
+                self._marker = await asyncio.to_thread(self._describe)
+                await self._store.mark(self._marker)
+        except (RecsysError, OSError) as error:
+            _log.warning("events stay in the buffer", reason=str(error))
+        else:
+            _log.info("events moved into the log", num_events=num_events)
+
+    async def run(self, every: timedelta) -> None:
+        """Compact again and again until cancelled."""
+        while True:
+            await asyncio.sleep(every.total_seconds())
+            await self.compact()
+
+    def _describe(self) -> str:
+        num_events = self._event_log.scan().select(pl.len()).collect().item()
+        return f"{self._buffer.buffer_id} {num_events} {self._event_log.end_ms()}"

@@ -1,0 +1,157 @@
+"""From messages to the domain: decodes requests and checks every rule that ``proto/recsys/v1`` states."""
+
+from collections.abc import Iterator, Sequence
+from typing import TypeAlias, TypeVar
+
+from google.protobuf.message import DecodeError, Message
+
+from recsys.config import Config
+from recsys.errors import FieldViolation, InvalidRequestError
+from recsys.schema import MAX_ID_BYTES
+from recsys.v1.event_service_pb2 import Event, RecordEventsRequest
+from recsys.v1.recommendation_service_pb2 import RankRequest, RecommendRequest
+from recsys.v1.types_pb2 import View
+from serving.engine import Question
+from serving.event import VISITOR_PREFIX, subject
+from serving.intake import ReceivedEvent
+
+DEFAULT_PLACEMENT = "home"
+DEFAULT_PAGE_SIZE = 20
+MAX_PAGE_SIZE = 200
+MAX_CONTEXT_ITEMS = 100
+MAX_EXCLUDED_ITEMS = 1000
+MAX_RANKED_ITEMS = 1000
+
+_MAX_VIOLATIONS = 8  # of one answer: they travel in its trailers, which clients limit to 8 KiB
+
+_Request: TypeAlias = RecommendRequest | RankRequest
+_M = TypeVar("_M", bound=Message)
+
+
+def parse(message_type: type[_M], raw: bytes) -> _M:
+    """Read a message off the wire.
+
+    Raises:
+        InvalidRequestError: The bytes are not such a message.
+    """
+    message = message_type()
+    try:
+        message.ParseFromString(raw)
+    except DecodeError:
+        problem = f"expected a {message_type.DESCRIPTOR.full_name}, got {len(raw)} bytes that are none"
+        raise InvalidRequestError(FieldViolation("", problem)) from None
+    return message
+
+
+def recommend_question(request: RecommendRequest, config: Config) -> Question:
+    """What a ``RecommendRequest`` asks.
+
+    Raises:
+        InvalidRequestError: It breaks a rule; all broken rules are named, up to a limit.
+    """
+    violations = list(_violations(request, config))
+    violations += _id_list_violations("exclude_item_ids", request.exclude_item_ids, MAX_EXCLUDED_ITEMS)
+    if request.page_size < 0:
+        violations.append(FieldViolation("page_size", f"expected 0 or more, got {request.page_size}"))
+    _raise(violations)
+    return _question(
+        request,
+        exclude_item_ids=frozenset(request.exclude_item_ids),
+        limit=min(request.page_size or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE),
+    )
+
+
+def rank_question(request: RankRequest, config: Config) -> tuple[Question, tuple[str, ...]]:
+    """What a ``RankRequest`` asks, and the distinct items that it names, in its order.
+
+    Raises:
+        InvalidRequestError: It breaks a rule; all broken rules are named, up to a limit.
+    """
+    violations = list(_violations(request, config))
+    if not request.item_ids:
+        violations.append(FieldViolation("item_ids", f"expected 1 to {MAX_RANKED_ITEMS} ids, got none"))
+    violations += _id_list_violations("item_ids", request.item_ids, MAX_RANKED_ITEMS)
+    _raise(violations)
+    item_ids = tuple(dict.fromkeys(request.item_ids))
+    return _question(request, exclude_item_ids=frozenset(), limit=len(item_ids)), item_ids
+
+
+def received_events(request: RecordEventsRequest, max_events: int) -> list[ReceivedEvent]:
+    """The events of a batch, unchecked.
+
+    Raises:
+        InvalidRequestError: There are none, or too many.
+    """
+    if not 1 <= len(request.events) <= max_events:
+        _raise([FieldViolation("events", f"expected 1 to {max_events} events, got {len(request.events)}")])
+    return [_received(event) for event in request.events]
+
+
+def _question(request: _Request, *, exclude_item_ids: frozenset[str], limit: int) -> Question:
+    return Question(
+        subject=subject(request.user_id, request.visitor_id),
+        placement=request.placement or DEFAULT_PLACEMENT,
+        context_item_ids=tuple(request.context_item_ids),
+        exclude_item_ids=exclude_item_ids,
+        limit=limit,
+        explain=request.explain,
+        with_items=request.view == View.VIEW_FULL,
+    )
+
+
+def _received(event: Event) -> ReceivedEvent:
+    time = event.event_time
+    return ReceivedEvent(
+        event_id=event.event_id,
+        event_type=event.event_type,
+        user_id=event.user_id,
+        visitor_id=event.visitor_id,
+        item_id=event.item_id,
+        event_time=time.seconds * 1000 + time.nanos // 1_000_000 if event.HasField("event_time") else None,
+        session_id=event.session_id,
+        quantity=event.quantity if event.HasField("quantity") else None,
+        price=event.price if event.HasField("price") else None,
+        list_id=event.list_id,
+        position=event.position if event.HasField("position") else None,
+        text=event.text,
+    )
+
+
+def _raise(violations: Sequence[FieldViolation]) -> None:
+    if violations:
+        raise InvalidRequestError(*violations[:_MAX_VIOLATIONS])
+
+
+def _violations(request: _Request, config: Config) -> Iterator[FieldViolation]:
+    """Rules that both kinds of request share."""
+    placement = config.placements.get(request.placement or DEFAULT_PLACEMENT)
+    if placement is None:
+        known = ", ".join(sorted(config.placements))
+        yield FieldViolation("placement", f"expected one of {known}; got {request.placement[:40]!r}")
+    starts_from_items = placement is not None and placement.from_context and bool(request.context_item_ids)
+    if not (request.user_id or request.visitor_id or starts_from_items):
+        yield FieldViolation("user_id", "expected a user_id or a visitor_id for this placement, got neither")
+    if request.user_id.startswith(VISITOR_PREFIX[0]):
+        problem = "expected an id that does not begin with U+001F, which marks visitors"
+        yield FieldViolation("user_id", problem)
+    for name in ("user_id", "visitor_id", "session_id"):
+        yield from _size_violations(name, getattr(request, name))
+    yield from _id_list_violations("context_item_ids", request.context_item_ids, MAX_CONTEXT_ITEMS)
+    if request.view not in View.values():
+        yield FieldViolation("view", f"expected one of {', '.join(View.keys())}, got {request.view}")
+
+
+def _id_list_violations(field: str, ids: Sequence[str], limit: int) -> Iterator[FieldViolation]:
+    if len(ids) > limit:
+        yield FieldViolation(field, f"expected at most {limit} ids, got {len(ids)}")
+        return
+    for index, item_id in enumerate(ids):
+        if not item_id:
+            yield FieldViolation(f"{field}[{index}]", f"expected 1 to {MAX_ID_BYTES} bytes, got 0")
+        yield from _size_violations(f"{field}[{index}]", item_id)
+
+
+def _size_violations(field: str, text: str) -> Iterator[FieldViolation]:
+    size = len(text.encode())
+    if size > MAX_ID_BYTES:
+        yield FieldViolation(field, f"expected at most {MAX_ID_BYTES} bytes of UTF-8, got {size}")

@@ -1,0 +1,103 @@
+"""The services of ``proto/recsys/v1``: decode, ask the domain, encode, and nothing else."""
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+import grpc
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+
+from recsys.v1 import event_service_pb2 as event_pb
+from recsys.v1 import recommendation_service_pb2 as recommendation_pb
+from serving.engine import Engine
+from serving.intake import Intake
+from serving.requests import parse, rank_question, received_events, recommend_question
+from serving.responses import rank_response, recommend_response, record_events_response
+
+
+class CallContext(Protocol):
+    """The part of a gRPC context that the servicers read."""
+
+    def time_remaining(self) -> float | None:
+        """Seconds until the caller gives up, ``None`` when it never does."""
+        ...
+
+
+class RecommendationServicer:
+    """``recsys.v1.RecommendationService``."""
+
+    descriptor = recommendation_pb.DESCRIPTOR.services_by_name["RecommendationService"]
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def Recommend(  # noqa: N802  # the method's name on the wire
+        self, request: recommendation_pb.RecommendRequest, context: CallContext
+    ) -> recommendation_pb.RecommendResponse:
+        """Recommend items of the whole catalogue."""
+        question = recommend_question(request, self._engine.pipeline.config)
+        if request.validate_only:
+            return recommendation_pb.RecommendResponse(model_version=self._engine.pipeline.version)
+        return recommend_response(await self._engine.recommend(question, context.time_remaining()))
+
+    async def Rank(  # noqa: N802  # the method's name on the wire
+        self, request: recommendation_pb.RankRequest, context: CallContext
+    ) -> recommendation_pb.RankResponse:
+        """Order the caller's own list."""
+        question, item_ids = rank_question(request, self._engine.pipeline.config)
+        if request.validate_only:
+            return recommendation_pb.RankResponse(model_version=self._engine.pipeline.version)
+        return rank_response(await self._engine.rank(question, item_ids, context.time_remaining()))
+
+
+class EventServicer:
+    """``recsys.v1.EventService``."""
+
+    descriptor = event_pb.DESCRIPTOR.services_by_name["EventService"]
+
+    def __init__(self, intake: Intake, max_events: int) -> None:
+        self._intake = intake
+        self._max_events = max_events
+
+    async def RecordEvents(  # noqa: N802  # the method's name on the wire
+        self, request: event_pb.RecordEventsRequest, context: CallContext
+    ) -> event_pb.RecordEventsResponse:
+        """Record a batch of events."""
+        events = received_events(request, self._max_events)
+        return record_events_response(await self._intake.record(events, context.time_remaining()))
+
+
+class Servicer(Protocol):
+    """A service that ``service_handler`` can register: one coroutine method per method of the descriptor."""
+
+    descriptor: ServiceDescriptor
+
+
+def service_handler(servicer: Servicer) -> grpc.GenericRpcHandler:
+    """Register a servicer's methods so that they get raw bytes and parse them themselves.
+
+    gRPC answers bytes that are no message with UNKNOWN and the parser's words; parsing inside the handler
+    makes that an ``InvalidRequestError`` like any other.
+    """
+    service = servicer.descriptor
+    handlers: dict[str, grpc.RpcMethodHandler[bytes, Message]] = {
+        method.name: grpc.unary_unary_rpc_method_handler(
+            _parsing(getattr(servicer, method.name), method),
+            request_deserializer=None,
+            response_serializer=GetMessageClass(method.output_type).SerializeToString,
+        )
+        for method in service.methods
+    }
+    return grpc.method_handlers_generic_handler(service.full_name, handlers)
+
+
+def _parsing(
+    behaviour: Callable[[Message, CallContext], Awaitable[Message]], method: MethodDescriptor
+) -> Callable[[bytes, CallContext], Awaitable[Message]]:
+    request_type = GetMessageClass(method.input_type)
+
+    async def call(raw: bytes, context: CallContext) -> Message:
+        return await behaviour(parse(request_type, raw), context)
+
+    return call

@@ -1,0 +1,195 @@
+"""What is remembered of every user, in a RESP server that may be lost and rebuilt at any time.
+
+Keys are ``recsys:<tenant>:u:{<user id>}``: the braces are a Redis Cluster hash tag, so that all keys of one
+user lie on one node. Every key expires ``max_age_days`` and one day after its last change.
+"""
+
+import asyncio
+import hashlib
+import math
+from collections.abc import Awaitable, Iterable, Sequence
+from itertools import islice
+from typing import TypeVar
+
+import structlog
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError, WatchError
+
+from recsys.config import StateConfig
+from recsys.errors import StoreError
+from recsys.user_state import UserState
+from serving.event import BufferedEvent
+
+_log = structlog.get_logger(__name__)
+_T = TypeVar("_T")
+
+_MAX_ATTEMPTS = 10  # of an optimistic transaction
+_CHUNK = 500  # states in one pipeline
+
+
+def connect(url: str, timeout_ms: int) -> Redis:
+    """A client whose operations take at most ``timeout_ms``: its own retries, up to 5 s by default, are off.
+
+    Raises:
+        StoreError: The URL is not one of a RESP server. It is not repeated, it may hold a password.
+    """
+    seconds = timeout_ms / 1000
+    try:
+        return Redis.from_url(
+            url, socket_timeout=seconds, socket_connect_timeout=seconds, retry=Retry(NoBackoff(), 0)
+        )
+    except ValueError as error:
+        raise StoreError(f"the store's URL is wrong: {error}") from None
+
+
+class StateStore:
+    """Reads and updates user states. What cannot be read is treated as absent and counted."""
+
+    def __init__(self, client: Redis, tenant: str, config: StateConfig) -> None:
+        self._client = client
+        self._prefix = f"recsys:{tenant}"
+        self._config = config
+        self._ttl_seconds = math.ceil((config.max_age_days + 1) * 24 * 60 * 60)
+        self.num_unreadable = 0
+        """States that were damaged or of another version or configuration, since the start."""
+
+    async def get(self, user_id: str) -> UserState | None:
+        """The user's state, or ``None`` for somebody unknown.
+
+        Raises:
+            StoreError: The store did not answer.
+        """
+        return self._decode(await _guard(self._client.get(self._key(user_id))))
+
+    async def apply(self, user_id: str, events: Sequence[BufferedEvent]) -> None:
+        """Bring a state up to date with one user's events, ascending by sequence number.
+
+        Events that were applied before, by this process or another, change nothing. Event types without a
+        weight are not remembered.
+
+        Raises:
+            StoreError: The store did not answer, or other writers kept winning.
+        """
+        remembered = [e for e in events if self._config.event_weights.get(e.event.event_type, 0.0)]
+        if not remembered:
+            return
+        for _ in range(_MAX_ATTEMPTS):
+            try:
+                await _guard(self._try_apply(self._key(user_id), remembered))
+            except WatchError:
+                continue
+            return
+        raise StoreError(f"a state changed under {_MAX_ATTEMPTS} attempts to update it; it is retried later")
+
+    async def load(self, states: Iterable[tuple[str, UserState]], marker: str) -> int:
+        """Replace all states of the tenant and mark where they came from.
+
+        No other process may write meanwhile.
+
+        Args:
+            states: User ids and their states.
+            marker: What ``is_loaded`` will recognise.
+
+        Returns:
+            How many states were written.
+
+        Raises:
+            StoreError: The store did not answer.
+        """
+        await _guard(self._clear())
+        iterator, num_loaded = iter(states), 0
+        while chunk := await asyncio.to_thread(list, islice(iterator, _CHUNK)):
+            await _guard(self._write(chunk))
+            num_loaded += len(chunk)
+        await self.mark(marker)
+        return num_loaded
+
+    async def is_loaded(self, marker: str) -> bool:
+        """Whether the states are those that ``load`` or ``mark`` was told by the same marker.
+
+        Raises:
+            StoreError: The store did not answer.
+        """
+        return await _guard(self._client.get(self._marker_key)) == self._marker_value(marker)
+
+    async def mark(self, marker: str) -> None:
+        """Say where the states came from.
+
+        Raises:
+            StoreError: The store did not answer.
+        """
+        await _guard(self._client.set(self._marker_key, self._marker_value(marker), ex=self._ttl_seconds))
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    @property
+    def _marker_key(self) -> str:
+        return f"{self._prefix}:loaded"
+
+    def _key(self, user_id: str) -> str:
+        return f"{self._prefix}:u:{{{user_id}}}"
+
+    def _marker_value(self, marker: str) -> bytes:
+        return hashlib.sha256(f"{marker}\n{self._config.model_dump_json()}".encode()).hexdigest().encode()
+
+    def _decode(self, raw: bytes | str | None) -> UserState | None:
+        if raw is None:
+            return None
+        assert isinstance(raw, bytes)  # the client does not decode
+        try:
+            state = UserState.from_bytes(raw)
+            if state.half_lives_days != self._config.half_lives_days:
+                raise StoreError("a user state has other half-lives than the configuration")
+        except StoreError as error:
+            if not self.num_unreadable:
+                _log.warning("unreadable user state is treated as absent", reason=str(error))
+            self.num_unreadable += 1
+            return None
+        return state
+
+    async def _try_apply(self, key: str, events: Sequence[BufferedEvent]) -> None:
+        async with self._client.pipeline(transaction=True) as pipe:
+            await pipe.watch(key)
+            state = self._decode(await pipe.get(key)) or UserState(self._config.half_lives_days)
+            news = [buffered for buffered in events if buffered.sequence > state.applied_sequence]
+            if not news:
+                return
+            for buffered in news:
+                event = buffered.event
+                state.apply(
+                    event.item_id,
+                    event.type_code,
+                    event.effective_ms,
+                    is_purchase=event.event_type == "purchase",
+                    max_rows=self._config.max_rows_per_user,
+                )
+                state.applied_sequence = buffered.sequence
+            pipe.multi()  # type: ignore[no-untyped-call]  # redis-py leaves it unannotated
+            pipe.set(key, state.to_bytes(), ex=self._ttl_seconds)
+            await pipe.execute()
+
+    async def _write(self, states: Sequence[tuple[str, UserState]]) -> None:
+        async with self._client.pipeline(transaction=False) as pipe:
+            for user_id, state in states:
+                pipe.set(self._key(user_id), state.to_bytes(), ex=self._ttl_seconds)
+            await pipe.execute()
+
+    async def _clear(self) -> None:
+        keys = [key async for key in self._client.scan_iter(match=f"{self._prefix}:u:*", count=_CHUNK)]
+        for start in range(0, len(keys), _CHUNK):
+            await self._client.unlink(*keys[start : start + _CHUNK])
+        await self._client.delete(self._marker_key)
+
+
+async def _guard(operation: Awaitable[_T]) -> _T:
+    """Await an operation; what goes wrong in the store becomes a ``StoreError``."""
+    try:
+        return await operation
+    except WatchError:
+        raise
+    except (RedisError, OSError) as error:
+        raise StoreError(f"the store did not answer: {type(error).__name__}") from error

@@ -1,0 +1,81 @@
+"""What callers are told of each error: the one table from domain errors to gRPC."""
+
+from dataclasses import dataclass
+
+import grpc
+from google.protobuf.any_pb2 import Any
+from google.rpc.code_pb2 import Code
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
+from google.rpc.status_pb2 import Status
+
+from recsys.errors import (
+    BundleError,
+    ConfigError,
+    DataError,
+    FeatureMismatchError,
+    IntakeError,
+    InvalidRequestError,
+    LeakageError,
+    RecsysError,
+    StoreError,
+)
+
+DOMAIN = "recsys"
+"""Domain of the reasons, in ``google.rpc.ErrorInfo``."""
+
+
+@dataclass(frozen=True)
+class PublicError:
+    """How an error looks from outside."""
+
+    code: grpc.StatusCode
+    reason: str
+    """A constant for programs, upper snake case."""
+    text: str | None
+    """A constant for people; ``None`` when the error's own words are meant for the caller."""
+
+
+INTERNAL = PublicError(grpc.StatusCode.INTERNAL, "INTERNAL", "an internal error; the server's log tells more")
+"""Every error that the table does not list."""
+
+PUBLIC_ERRORS: dict[type[RecsysError], PublicError] = {
+    InvalidRequestError: PublicError(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST", None),
+    IntakeError: PublicError(
+        grpc.StatusCode.UNAVAILABLE,
+        "INTAKE_UNAVAILABLE",
+        "events cannot be recorded now; send them again",
+    ),
+    StoreError: PublicError(grpc.StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE", "the online store is away"),
+    BundleError: PublicError(
+        grpc.StatusCode.FAILED_PRECONDITION, "BUNDLE_INVALID", "the model does not verify"
+    ),
+    FeatureMismatchError: PublicError(
+        grpc.StatusCode.FAILED_PRECONDITION, "FEATURE_MISMATCH", "the model needs other features"
+    ),
+    ConfigError: PublicError(
+        grpc.StatusCode.FAILED_PRECONDITION, "CONFIGURATION_INVALID", "the server's configuration is wrong"
+    ),
+    DataError: PublicError(grpc.StatusCode.FAILED_PRECONDITION, "DATA_INVALID", "the server's data is wrong"),
+    LeakageError: PublicError(grpc.StatusCode.INTERNAL, "LEAKAGE", INTERNAL.text),
+}
+"""Error type to what callers are told; a test requires every leaf of ``RecsysError``."""
+
+
+def rich_status(error: Exception) -> Status:
+    """The ``google.rpc.Status`` of an error: code, text, ``ErrorInfo`` and field violations."""
+    public = next((PUBLIC_ERRORS[cls] for cls in type(error).__mro__ if cls in PUBLIC_ERRORS), INTERNAL)
+    info, bad_request = Any(), Any()
+    info.Pack(ErrorInfo(reason=public.reason, domain=DOMAIN))
+    details = [info]
+    if isinstance(error, InvalidRequestError):
+        bad_request.Pack(
+            BadRequest(
+                field_violations=[
+                    BadRequest.FieldViolation(field=violation.field, description=violation.description)
+                    for violation in error.violations
+                ]
+            )
+        )
+        details.append(bad_request)
+    text = str(error) if public.text is None else public.text
+    return Status(code=Code.Value(public.code.name), message=text, details=details)

@@ -1,0 +1,50 @@
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from recsys.config import Config, load_config
+from recsys.errors import ConfigError
+
+
+def test_no_file_gives_the_defaults(tmp_path: Path) -> None:
+    assert load_config(None) == Config()
+    assert load_config(tmp_path / "absent.toml") == Config()
+
+
+def test_a_file_holds_only_what_differs(tmp_path: Path) -> None:
+    path = tmp_path / "recsys.toml"
+    path.write_text('seed = 7\n[state]\ntick = "PT30M"\nhalf_lives_days = [1, 2.5]\n')
+    config = load_config(path)
+    assert config.seed == 7
+    assert config.state.tick == timedelta(minutes=30)
+    assert config.state.half_lives_days == (1.0, 2.5)
+    assert config.state.max_age_days == Config().state.max_age_days
+    assert config.ranker == Config().ranker
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("seed = ", "TOML"),
+        ("[encoder]\nstratgy = 'frozen'\n", "encoder.stratgy"),
+        ("[encoder]\nstrategy = 'warm'\n", "encoder.strategy"),
+        ("[ranker]\nnum_leaves = 1\n", "ranker.num_leaves"),
+    ],
+)
+def test_a_wrong_file_is_refused_by_the_name_of_the_key(tmp_path: Path, text: str, named: str) -> None:
+    path = tmp_path / "recsys.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=named):
+        load_config(path)
+
+
+def test_a_resolved_configuration_survives_json() -> None:
+    config = Config(seed=3)
+    assert Config.model_validate_json(config.model_dump_json()) == config
+
+
+def test_a_configuration_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError):
+        Config().seed = 1  # type: ignore[misc] # the point of the test

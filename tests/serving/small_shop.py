@@ -1,0 +1,112 @@
+"""A shop of five items and a pipeline whose answers can be told by heart."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from recsys.answer import Contribution, Explanation, Query, RankedItem, RankedList, ServiceLevel
+from recsys.config import Config, PlacementConfig
+from serving.event import Event
+
+ITEM_IDS = ("apples", "bread", "cheese", "dates", "eggs")
+VERSION = "small-1"
+NOON = 1_512_000_000_000
+"""A time in milliseconds, some day in November 2017."""
+
+
+@dataclass
+class SmallPipeline:
+    """Orders items by the user's decayed sums; the others follow in alphabetical order."""
+
+    version: str = VERSION
+    config: Config = field(
+        default_factory=lambda: Config(
+            placements={
+                "home": PlacementConfig(sources=("own",)),
+                "similar_items": PlacementConfig(sources=("similar",), from_context=True),
+            }
+        )
+    )
+    queries: list[Query] = field(default_factory=list)
+    recorded: list[tuple[str, int, int]] = field(default_factory=list)
+    failure: Exception | None = None
+
+    def recommend(self, query: Query) -> RankedList:
+        ids = [item_id for item_id in ITEM_IDS if item_id not in query.exclude_item_ids]
+        return self._ranked(query, ids, query.limit)
+
+    def rank(self, query: Query, item_ids: Sequence[str]) -> RankedList:
+        return self._ranked(query, [i for i in item_ids if i in ITEM_IDS], len(item_ids), tuple(item_ids))
+
+    def items(self, item_ids: Sequence[str]) -> list[dict[str, object]]:
+        created = datetime(2017, 11, 1, tzinfo=UTC)
+        return [
+            {
+                "item_id": item_id,
+                "title": item_id.title(),
+                "description": None,
+                "tags": ["food"],
+                "category": ["Shop", "Food"],
+                "brand": "Farm",
+                "price": 1.5,
+                "currency": "USD",
+                "language": "en",
+                "available": True,
+                "created_time": created,
+                "attributes": [{"key": "size", "value": "1 kg"}],
+            }
+            for item_id in item_ids
+        ]
+
+    def knows_item(self, item_id: str) -> bool:
+        return item_id in ITEM_IDS
+
+    def record(self, item_id: str, event_type: int, time_ms: int) -> None:
+        self.recorded.append((item_id, event_type, time_ms))
+
+    def _ranked(
+        self, query: Query, item_ids: Sequence[str], limit: int, named: tuple[str, ...] = ()
+    ) -> RankedList:
+        self.queries.append(query)
+        if self.failure is not None:
+            raise self.failure
+        scores = dict.fromkeys(item_ids, 0.0)
+        if query.user is not None:
+            for item_id, sums in zip(query.user.item_ids, query.user.decayed(query.as_of_ms), strict=True):
+                if item_id in scores:
+                    scores[item_id] += float(sums[-1])
+        ordered = sorted(item_ids, key=lambda item_id: (-scores[item_id], item_id))[:limit]
+        full = query.user is not None
+        missing = [i for i in (*named, *query.context_item_ids) if i not in ITEM_IDS]
+        return RankedList(
+            items=tuple(
+                RankedItem(
+                    item_id=item_id,
+                    score=scores[item_id],
+                    sources=("own",),
+                    reasons=("bought before",) if query.explain and full else (),
+                    explanation=_explanation(scores[item_id]) if query.explain and full else None,
+                )
+                for item_id in ordered
+            ),
+            service_level=ServiceLevel.FULL if full else ServiceLevel.POPULAR,
+            model_version=self.version,
+            missing_item_ids=tuple(missing),
+            num_candidates=len(item_ids),
+        )
+
+
+def make_event(
+    event_id: str = "e1",
+    event_type: str = "purchase",
+    *,
+    user_id: str = "u1",
+    item_id: str = "bread",
+    time_ms: int = NOON,
+) -> Event:
+    """One event, received when it happened."""
+    return Event(event_id, event_type, user_id, item_id, time_ms, time_ms)
+
+
+def _explanation(score: float) -> Explanation:
+    return Explanation(0.0, (Contribution("own_sum", score, score),))

@@ -1,0 +1,61 @@
+"""Tests of what happens around every call."""
+
+from pathlib import Path
+
+import grpc
+import pytest
+from structlog.testing import capture_logs
+
+from recsys.errors import BundleError
+from recsys.v1.event_service_pb2 import Event
+from recsys.v1.recommendation_service_pb2 import RecommendRequest
+from serving.client import Client
+from tests.serving.running import PATIENCE_SECONDS, running_server
+from tests.serving.small_shop import SmallPipeline
+
+
+def test_every_call_leaves_one_line_that_names_nobody(tmp_path: Path) -> None:
+    with (
+        capture_logs() as lines,
+        running_server(tmp_path) as where,
+        Client(where, timeout_seconds=PATIENCE_SECONDS) as client,
+    ):
+        client.record_events([Event(event_type="comment", user_id="alice", item_id="eggs", text="private")])
+        client.recommend(RecommendRequest(user_id="alice", session_id="secret-visit"))
+        with pytest.raises(grpc.RpcError):
+            client.recommend(RecommendRequest(user_id="alice", page_size=-1))
+    calls = [line for line in lines if line["event"] == "call"]
+    assert [(line["method"].rpartition("/")[2], line["status"]) for line in calls] == [
+        ("RecordEvents", "OK"),
+        ("Recommend", "OK"),
+        ("Recommend", "INVALID_ARGUMENT"),
+    ]
+    assert all(line["duration_ms"] >= 0 for line in calls)
+    assert not any(word in str(lines) for word in ("alice", "private", "secret-visit", "eggs"))
+
+
+def test_an_unexpected_error_is_logged_with_its_traceback_and_hidden_from_the_caller(tmp_path: Path) -> None:
+    pipeline = SmallPipeline(failure=ZeroDivisionError("internal words"))
+    with (
+        capture_logs() as lines,
+        running_server(tmp_path, pipeline) as where,
+        Client(where, timeout_seconds=PATIENCE_SECONDS) as client,
+        pytest.raises(grpc.RpcError) as caught,
+    ):
+        client.recommend(RecommendRequest(user_id="u"))
+    assert caught.value.code() is grpc.StatusCode.INTERNAL
+    assert "internal words" not in str(caught.value)
+    [line] = [line for line in lines if line["event"] == "call failed unexpectedly"]
+    assert line["exc_info"]
+
+
+def test_a_domain_error_gets_the_status_of_the_table(tmp_path: Path) -> None:
+    pipeline = SmallPipeline(failure=BundleError("internal words"))
+    with (
+        running_server(tmp_path, pipeline) as where,
+        Client(where, timeout_seconds=PATIENCE_SECONDS) as client,
+        pytest.raises(grpc.RpcError) as caught,
+    ):
+        client.recommend(RecommendRequest(user_id="u"))
+    assert caught.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+    assert "internal words" not in str(caught.value)

@@ -1,0 +1,188 @@
+import base64
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from rich.console import Console
+
+from recsys.errors import DataError, LeakageError
+from training.report import BaselineLists, EvaluationInput, evaluate_lists, summary_table, write_report
+
+TEST_FROM = 1_512_363_600_000  # 2017-12-04T05:00:00Z
+TEST_TO = TEST_FROM + 28 * 24 * 3_600_000
+
+
+def lists_of(**items: str) -> pl.DataFrame:
+    rows = [(user, item, rank) for user, ranked in items.items() for rank, item in enumerate(ranked, 1)]
+    return pl.DataFrame(
+        rows, schema={"user_id": pl.String, "item_id": pl.String, "rank": pl.Int64}, orient="row"
+    )
+
+
+def recall_of(*values: float) -> pl.DataFrame:
+    return pl.DataFrame({"user_id": list("abc")[: len(values)], "recall@500": list(values)})
+
+
+def small_evaluation() -> EvaluationInput:
+    """User a re-buys x and tries y; user b, who is new, buys the cold item z."""
+    return EvaluationInput(
+        dataset="tiny",
+        train_until_ms=TEST_FROM,
+        test_from_ms=TEST_FROM,
+        test_to_ms=TEST_TO,
+        model_version="v1",
+        lists=lists_of(a="xw", b="xz"),
+        novel_lists=lists_of(a="y", b="xz"),
+        truth=lists_of(a="xy", b="z").drop("rank"),
+        history_pairs=lists_of(a="xw", c="y").drop("rank"),
+        warm_items=pl.Series(["x", "y", "w", "y"]),
+        num_items=8,
+    )
+
+
+def full_evaluation() -> EvaluationInput:
+    return replace(
+        small_evaluation(),
+        baselines={
+            "popular": BaselineLists(lists_of(a="y", b="x"), lists_of(a="y", b="z")),
+            "ease": BaselineLists(lists_of(a="xw", b="xz")),
+        },
+        candidates={"own": recall_of(0.5, 0.0), "text": recall_of(0.5, 1.0), "merged": recall_of(1.0, 1.0)},
+        ablations={"frozen_text": recall_of(0.25, 0.5), "tuned_text": recall_of(0.5, 0.75)},
+        timings_seconds={"train_encoder": 12.0, "evaluate": 0.5},
+        curves={"loss": [(0, 4.0), (50, 2.0)], "validation_recall": [(50, 0.2), (100, 0.3)], "unused": []},
+        feature_gain={"pair_sum_28d": 30.0, "interest <score>": 10.0},
+    )
+
+
+def test_the_report_has_the_contracts_keys_and_only_what_was_measured() -> None:
+    report = evaluate_lists(small_evaluation())
+    assert report["split"] == {
+        "train_until": "2017-12-04T05:00:00Z",
+        "test_from": "2017-12-04T05:00:00Z",
+        "test_to": "2018-01-01T05:00:00Z",
+    }
+    assert (report["dataset"], report["num_users"]) == ("tiny", 2)
+    assert set(report["metrics"]) == {"ndcg@10", "recall@10", "mrr@10", "hit@10", "coverage@10"}
+    assert set(report["slices"]) == {"novel", "cold_items", "warm_items", "new_users"}
+    assert report["baselines"] == {}
+    assert report["ablations"] == {}
+    assert report["candidates"] == {"recall@500": {"by_source": {}}}
+    assert report["timings_seconds"] == {}
+
+
+def test_values_and_slices_are_those_computed_by_hand() -> None:
+    report = evaluate_lists(small_evaluation())
+    # a: x of {x, y}, first; b: z, second
+    assert report["metrics"]["recall@10"]["value"] == pytest.approx((1 / 2 + 1) / 2)
+    assert report["metrics"]["mrr@10"]["value"] == pytest.approx((1 + 1 / 2) / 2)
+    assert report["metrics"]["coverage@10"]["value"] == pytest.approx(3 / 8)
+    slices = report["slices"]
+    assert {name: block["num_users"] for name, block in slices.items()} == {
+        "novel": 2,
+        "cold_items": 1,
+        "warm_items": 1,
+        "new_users": 1,
+    }
+    assert slices["novel"]["mrr@10"]["value"] == pytest.approx((1 + 1 / 2) / 2)
+    assert slices["cold_items"]["mrr@10"]["value"] == pytest.approx(1 / 2)
+    assert slices["warm_items"]["recall@10"]["value"] == pytest.approx(1 / 2)
+    assert slices["new_users"]["hit@10"]["value"] == 1.0
+
+
+def test_a_slice_without_users_says_so_and_has_no_metrics() -> None:
+    known = replace(small_evaluation(), history_pairs=small_evaluation().truth)
+    slices = evaluate_lists(known)["slices"]
+    assert slices["new_users"] == {"num_users": 0}
+    assert slices["novel"] == {"num_users": 0}
+
+
+def test_differences_are_ours_minus_theirs() -> None:
+    report = evaluate_lists(full_evaluation())
+    popular, ease = report["baselines"]["popular"], report["baselines"]["ease"]
+    expected = report["metrics"]["ndcg@10"]["value"] - popular["ndcg@10"]["value"]
+    assert popular["difference"]["value"] == pytest.approx(expected)
+    assert popular["novel"]["difference"]["value"] < 0
+    assert ease["difference"] == {"value": 0.0, "low": 0.0, "high": 0.0}
+    assert "novel" not in ease
+    tuned = report["ablations"]["tuned_text"]
+    assert tuned["difference"]["recall@500"] == {"value": 0.25, "low": 0.25, "high": 0.25}
+    assert set(report["candidates"]["recall@500"]["by_source"]) == {"own", "text"}
+    assert report["candidates"]["recall@500"]["merged"]["value"] == 1.0
+
+
+def intervals(node: Any) -> list[dict[str, float]]:
+    if not isinstance(node, dict):
+        return []
+    if "value" in node:
+        return [node]
+    return [found for child in node.values() for found in intervals(child)]
+
+
+def test_every_interval_surrounds_its_value() -> None:
+    found = intervals(evaluate_lists(full_evaluation()))
+    assert len(found) > 30
+    assert all(set(numbers) == {"value", "low", "high"} for numbers in found)
+    assert all(numbers["low"] - 1e-12 <= numbers["value"] <= numbers["high"] + 1e-12 for numbers in found)
+
+
+def test_a_model_that_saw_the_test_window_is_refused() -> None:
+    with pytest.raises(LeakageError, match=r"2017-12-04T05:00:00\.001Z"):
+        evaluate_lists(replace(small_evaluation(), train_until_ms=TEST_FROM + 1))
+
+
+def test_an_empty_test_window_is_refused() -> None:
+    with pytest.raises(DataError, match="got none"):
+        evaluate_lists(replace(small_evaluation(), truth=small_evaluation().truth.clear()))
+
+
+def test_the_files_hold_the_report_and_need_nothing_from_elsewhere(tmp_path: Path) -> None:
+    evaluation = full_evaluation()
+    report = evaluate_lists(evaluation)
+    json_path, html_path = tmp_path / "out" / "report.json", tmp_path / "out" / "report.html"
+    write_report(report, evaluation, json_path, html_path)
+    assert json.loads(json_path.read_text(encoding="utf-8")) == report
+    assert {path.name for path in json_path.parent.iterdir()} == {"report.json", "report.html"}
+    page = html_path.read_text(encoding="utf-8")
+    images = re.findall(r'<img src="data:image/svg\+xml;base64,([^"]+)"', page)
+    assert len(images) == 5
+    assert all("<svg" in base64.b64decode(image).decode() for image in images)
+    assert "http" not in re.sub(r"base64,[^\"]+", "", page)
+    assert "Personal frequency" not in page
+    assert "EASE" in page
+
+
+def test_a_report_with_the_least_is_written_too(tmp_path: Path) -> None:
+    evaluation = small_evaluation()
+    write_report(evaluate_lists(evaluation), evaluation, None, tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert page.count("<img") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_the_page_escapes_what_comes_from_data(tmp_path: Path) -> None:
+    evaluation = replace(small_evaluation(), dataset="<b>shop</b>")
+    write_report(evaluate_lists(evaluation), evaluation, None, tmp_path / "report.html")
+    assert "<b>shop</b>" not in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_page_is_the_same_every_time(tmp_path: Path) -> None:
+    evaluation = full_evaluation()
+    pages = []
+    for name in ("one.html", "two.html"):
+        write_report(evaluate_lists(evaluation), evaluation, None, tmp_path / name)
+        pages.append((tmp_path / name).read_bytes())
+    assert pages[0] == pages[1]
+
+
+def test_the_summary_names_every_system() -> None:
+    console = Console(width=120, record=True, quiet=True)
+    with console.capture() as captured:
+        console.quiet = False
+        console.print(summary_table(evaluate_lists(full_evaluation())))
+    text = captured.get()
+    assert all(word in text for word in ("This model", "Popular", "EASE", "NDCG@10", "tiny"))

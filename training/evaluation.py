@@ -1,0 +1,232 @@
+"""Evaluates a bundle on what happened after its data ended, against baselines that got the same care."""
+
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from safetensors.numpy import load_file
+
+from features.log import OfflineLog
+from features.moments import offline_states
+from features.registry import OnlineFeatures, fingerprint
+from recsys.answer import Query, RankedList
+from recsys.bundle import FROZEN_VECTORS, Bundle, load_bundle, read_manifest
+from recsys.catalogue import Catalogue
+from recsys.errors import DataError, LeakageError
+from recsys.event_log import EventLog
+from recsys.index import VectorIndex
+from recsys.item_state import ItemState
+from recsys.metrics import recall_at
+from recsys.moment import Moment
+from recsys.pipeline import Pipeline
+from recsys.progress import progress
+from recsys.registry import Registry
+from recsys.schema import AS_OF, DAY_MS, EFFECTIVE_TIME, EVENT_TYPE, ITEM_ID, QUERY_ID, RANK, USER_ID
+from recsys.user_state import UserState
+from recsys.workspace import Workspace
+from training import baselines
+from training.report import BaselineLists, EvaluationInput, evaluate_lists, write_report
+
+_DEPTH = 10
+_RECALL_DEPTH = 500
+_EVERYTHING = 10_000
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """A finished evaluation."""
+
+    report: dict[str, Any]
+    """Ready for JSON."""
+    html_path: Path
+
+
+def evaluate(
+    workspace: Workspace,
+    *,
+    version: str | None = None,
+    test_from_ms: int | None = None,
+    json_path: Path | None = None,
+    html_path: Path | None = None,
+    dataset: str = "workspace",
+) -> Evaluated:
+    """Rank for every user of the test window as of its start, and write the report.
+
+    Args:
+        workspace: The workspace.
+        version: The bundle; the registry's ``stable`` when absent.
+        test_from_ms: Start of the test window, which runs to the end of the log; the end of the bundle's data when absent.
+        json_path: Where the JSON report goes, if anywhere.
+        html_path: Where its HTML twin goes; ``reports/<version>.html`` of the workspace when absent.
+        dataset: Name of the data in the report.
+
+    Raises:
+        LeakageError: The bundle was fitted beyond the start of the test window.
+        DataError: The log ends before the test window.
+    """
+    registry = Registry(workspace.registry)
+    directory = registry.path(version) if version is not None else registry.stable()
+    bundle = load_bundle(directory, fingerprint(read_manifest(directory).config.state))
+    fitted_until_ms = _milliseconds(bundle.manifest.fitted_until)
+    start_ms = fitted_until_ms if test_from_ms is None else test_from_ms
+    if fitted_until_ms > start_ms:
+        raise LeakageError(
+            f"bundle {bundle.manifest.version} was fitted on events until {bundle.manifest.fitted_until:%Y-%m-%dT%H:%M:%SZ}, "
+            f"beyond the start of the test window; train with an earlier --until or test later"
+        )
+    run = _Evaluation(workspace, directory, bundle, start_ms, dataset)
+    evaluation = run.input()
+    report = evaluate_lists(evaluation, seed=bundle.manifest.config.seed)
+    target = html_path if html_path is not None else workspace.reports / f"{bundle.manifest.version}.html"
+    write_report(report, evaluation, json_path, target)
+    return Evaluated(report, target)
+
+
+class _Evaluation:
+    """Makes the lists that a report is computed from."""
+
+    def __init__(self, workspace: Workspace, directory: Path, bundle: Bundle, start_ms: int, dataset: str) -> None:
+        self.bundle, self.start_ms, self.dataset = bundle, start_ms, dataset
+        self.config = bundle.manifest.config
+        self.catalogue = bundle.parts.catalogue
+        self.log = EventLog(workspace.events)
+        self.end_ms = (self.log.end_ms() or 0) + 1
+        positive = [name for name, weight in self.config.state.event_weights.items() if weight > 0]
+        liked = self.log.scan().filter(pl.col(EVENT_TYPE).is_in(positive))
+        in_test = pl.col(EFFECTIVE_TIME).dt.epoch("ms") >= start_ms
+        self.history = liked.filter(~in_test).select(USER_ID, ITEM_ID, EVENT_TYPE, EFFECTIVE_TIME).collect()
+        self.truth = liked.filter(in_test).select(USER_ID, ITEM_ID).unique().sort(USER_ID, ITEM_ID).collect()
+        if self.truth.is_empty():
+            raise DataError(
+                f"nothing happened after the bundle's data ended ({bundle.manifest.fitted_until:%Y-%m-%dT%H:%M:%SZ}), so there is "
+                "nothing to test on; train with --until earlier, and then evaluate"
+            )
+        self.users = self.truth[USER_ID].unique().sort()
+        self.history_pairs = self.history.select(USER_ID, ITEM_ID).unique()
+        frozen = load_file(directory / FROZEN_VECTORS)["vectors"]
+        self.frozen = VectorIndex(frozen, self.catalogue)
+        self.seconds: dict[str, float] = dict(bundle.manifest.training.get("seconds", {}))
+
+    def input(self) -> EvaluationInput:
+        lists, sources, text = self._rank()
+        started = time.monotonic()
+        found = self._baselines()
+        self.seconds["baselines"] = time.monotonic() - started
+        training = self.bundle.manifest.training
+        novel = lists.join(self.history_pairs, on=[USER_ID, ITEM_ID], how="anti", maintain_order="left")
+        return EvaluationInput(
+            dataset=self.dataset,
+            train_until_ms=_milliseconds(self.bundle.manifest.fitted_until),
+            test_from_ms=self.start_ms,
+            test_to_ms=self.end_ms,
+            model_version=self.bundle.manifest.version,
+            lists=_top(lists),
+            novel_lists=_top(novel),
+            truth=self.truth,
+            history_pairs=self.history_pairs,
+            warm_items=self.history[ITEM_ID].unique(),
+            num_items=len(self.catalogue),
+            baselines=found,
+            candidates={name: recall_at(frame, self.truth, _RECALL_DEPTH) for name, frame in sources.items()},
+            ablations={name: recall_at(frame, self.truth, _RECALL_DEPTH) for name, frame in text.items()},
+            timings_seconds=self.seconds,
+            curves={
+                "encoder validation loss": [(int(step), float(loss)) for step, loss in training["encoder"]["curve"]],
+                "ranker validation NDCG@10": [(int(step), float(score)) for step, score in training["ranker"]["curve"]],
+            },
+            feature_gain={name: float(gain) for name, gain in training["ranker"]["gain"].items()},
+        )
+
+    def _rank(self) -> tuple[pl.DataFrame, dict[str, pl.DataFrame], dict[str, pl.DataFrame]]:
+        """Every user's whole ranking, what each source offered, and what the text alone finds."""
+        started = time.monotonic()
+        items = ItemState.from_events(self.catalogue, self.config.state, self.log.scan(), self.start_ms)
+        pipeline = Pipeline(self.bundle, items, OnlineFeatures(self.config.state))
+        queries = pl.DataFrame({USER_ID: self.users}).with_row_index(QUERY_ID).with_columns(
+            pl.col(QUERY_ID).cast(pl.Int64), pl.lit(self.start_ms, pl.Int64).alias(AS_OF)
+        )
+        states = offline_states(OfflineLog.of(self.log.scan(), queries, self.catalogue, self.config))
+        ranked: dict[str, list[str]] = {}
+        sources: defaultdict[str, dict[str, list[str]]] = defaultdict(dict)
+        text: defaultdict[str, dict[str, list[str]]] = defaultdict(dict)
+        with progress("ranking for the test users", len(self.users)) as advance:
+            for query_id, user_id in enumerate(self.users.to_list()):
+                query = Query(as_of_ms=self.start_ms, user=states.get(query_id), limit=_EVERYTHING)
+                answer = pipeline.recommend(query)
+                ranked[user_id] = [item.item_id for item in answer.items]
+                for name, offered in _by_source(answer).items():
+                    sources[name][user_id] = offered
+                for name, found in self._text_alone(pipeline.moment(query)).items():
+                    text[name][user_id] = found
+                advance(1)
+        sources["merged"] = ranked
+        self.seconds["ranking"] = time.monotonic() - started
+        return _frame(ranked), {n: _frame(f) for n, f in sources.items()}, {n: _frame(f) for n, f in text.items()}
+
+    def _text_alone(self, moment: Moment) -> dict[str, list[str]]:
+        """The encoder's own candidates, after training and before.
+
+        The pretrained encoder has no user tower: its user vector is the mean of the recent items' vectors, each by its count.
+        """
+        popularity = moment.item_engagement[-1]
+        recent = moment.user.recent
+        if not len(recent.positions):
+            return {}
+        mean = np.average(self.frozen.of_items(recent.positions), axis=0, weights=np.sqrt(recent.counts))
+        mean = (mean / np.linalg.norm(mean)).astype(np.float32)
+        tuned = moment.parts.index.nearest_items(moment.user_vector, _RECALL_DEPTH, popularity)
+        frozen = self.frozen.nearest_items(mean, _RECALL_DEPTH, popularity)
+        return {"tuned_text": _ids(self.catalogue, tuned), "frozen_text": _ids(self.catalogue, frozen)}
+
+    def _baselines(self) -> dict[str, BaselineLists]:
+        weights = {name: weight for name, weight in self.config.state.event_weights.items() if weight > 0}
+        settings = baselines.tune_personal_frequency(self.history, self.start_ms, weights=weights)
+        common = {"depth": _DEPTH, "weights": weights}
+        made = {}
+        for name in ("popular", "personal_frequency"):
+            lists = [
+                baselines.popular_lists(self.history, self.users, self.start_ms, settings.popularity_days, novel=novel, **common)
+                if name == "popular"
+                else baselines.personal_frequency(
+                    self.history, self.users, self.start_ms, settings.decay_per_week, settings.popularity_days, novel=novel, **common
+                )
+                for novel in (False, True)
+            ]
+            made[name] = BaselineLists(*lists)
+        return made
+
+
+def _by_source(answer: RankedList) -> Mapping[str, list[str]]:
+    offered: defaultdict[str, list[str]] = defaultdict(list)
+    for item in answer.items:
+        for source in item.sources:
+            offered[source].append(item.item_id)
+    return offered
+
+
+def _ids(catalogue: Catalogue, positions: Iterable[int]) -> list[str]:
+    return [catalogue.item_ids[position] for position in positions]
+
+
+def _frame(items_by_user: Mapping[str, list[str]]) -> pl.DataFrame:
+    return pl.DataFrame(
+        {USER_ID: list(items_by_user), ITEM_ID: list(items_by_user.values())},
+        schema={USER_ID: pl.String, ITEM_ID: pl.List(pl.String)},
+    ).explode(ITEM_ID).drop_nulls().with_columns(pl.int_range(1, pl.len() + 1).over(USER_ID).alias(RANK))
+
+
+def _top(lists: pl.DataFrame) -> pl.DataFrame:
+    return (
+        lists.sort(USER_ID, RANK)
+        .with_columns(pl.int_range(1, pl.len() + 1).over(USER_ID).alias(RANK))
+        .filter(pl.col(RANK) <= _DEPTH)
+    )
+
+
+def _milliseconds(moment: Any) -> int:
+    return round(moment.timestamp() * 1000)

@@ -1,0 +1,86 @@
+"""Trains the LightGBM ranker on past decisions."""
+
+from typing import Any
+
+import lightgbm
+import numpy as np
+
+from features.registry import names
+from recsys.config import Config
+from recsys.errors import DataError
+from recsys.progress import progress
+from recsys.ranker import Ranker
+from training.decisions import Decisions, gains
+
+_EVALUATED_AT = 10
+
+
+def fit_ranker(train: Decisions, validation: Decisions, config: Config) -> tuple[Ranker, dict[str, Any]]:
+    """Find the number of trees on the last window, then fit on all windows with it.
+
+    Args:
+        train: Decisions of the earlier windows.
+        validation: Decisions of the last window.
+        config: The ranker's settings.
+
+    Returns:
+        The ranker, and what was seen on the way: ``num_trees``, ``curve`` (NDCG@10 by round on the last window).
+
+    Raises:
+        DataError: There is no decision with a positive to learn from.
+    """
+    if not train.labels.any() or not validation.labels.any():
+        raise DataError(
+            "the ranker learns from users who come back: no known user did anything in one of the label windows; "
+            "ingest a longer log or set a shorter ranker.label_window"
+        )
+    curve: dict[str, dict[str, list[float]]] = {}
+    search = _boost(
+        train,
+        config,
+        config.ranker.num_trees,
+        valid_sets=[_dataset(validation, config)],
+        callbacks=[lightgbm.early_stopping(config.ranker.patience, verbose=False), lightgbm.record_evaluation(curve)],
+    )
+    booster = _boost(train + validation, config, search.best_iteration)
+    scores = curve["valid_0"][f"ndcg@{_EVALUATED_AT}"]
+    return Ranker(booster), {"num_trees": search.best_iteration, "curve": [(i + 1, s) for i, s in enumerate(scores)]}
+
+
+def _dataset(decisions: Decisions, config: Config) -> Any:
+    return lightgbm.Dataset(
+        decisions.matrix,
+        decisions.labels,
+        group=decisions.groups,
+        feature_name=list(names(config.state)),
+        free_raw_data=False,
+        params={"min_data_in_leaf": config.ranker.min_data_in_leaf},
+    )
+
+
+def _boost(decisions: Decisions, config: Config, num_trees: int, **options: Any) -> Any:
+    settings = config.ranker
+    parameters = {
+        "objective": "lambdarank",
+        "metric": "ndcg",
+        "eval_at": [_EVALUATED_AT],
+        "label_gain": gains(config),
+        "num_leaves": settings.num_leaves,
+        "learning_rate": settings.learning_rate,
+        "min_data_in_leaf": min(settings.min_data_in_leaf, max(len(decisions.labels) // 20, 1)),
+        "bagging_fraction": 0.8,
+        "bagging_freq": 1,
+        "feature_fraction": 0.8,
+        "seed": config.seed % 2**31,
+        "deterministic": True,
+        "force_row_wise": True,
+        "verbosity": -1,
+    }
+    with progress("boosting trees", num_trees) as advance:
+        callbacks = [*options.pop("callbacks", []), lambda _: advance(1)]
+        return lightgbm.train(parameters, _dataset(decisions, config), num_trees, callbacks=callbacks, **options)
+
+
+def canary_rows(decisions: Decisions, num_rows: int = 32) -> np.ndarray:
+    """A few rows of ranker input, evenly spread."""
+    return decisions.matrix[np.linspace(0, len(decisions.matrix) - 1, num_rows).astype(int)]

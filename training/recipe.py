@@ -1,0 +1,171 @@
+"""The recipe: from a workspace's log to a bundle in its registry."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import numpy as np
+import polars as pl
+from jaxtyping import Float32
+
+from features.registry import fingerprint, names
+from recsys.bundle import Manifest, text_vectors, write_bundle
+from recsys.catalogue import Catalogue
+from recsys.co_occurrence import fit_co_occurrence
+from recsys.config import Config, load_config
+from recsys.errors import DataError
+from recsys.event_log import EventLog
+from recsys.index import VectorIndex, quantise
+from recsys.ingest import read_items
+from recsys.moment import Parts
+from recsys.ranker import Ranker
+from recsys.registry import Registry
+from recsys.schema import EFFECTIVE_TIME
+from recsys.workspace import Workspace
+from training.decisions import Decisions, collect_decisions
+from training.encoder_fit import FittedEncoder, fit_encoder
+from training.ranker_fit import canary_rows, fit_ranker
+
+T = TypeVar("T")
+
+
+@dataclass
+class TrainingSummary:
+    """What a training run did."""
+
+    version: str
+    fitted_until_ms: int
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Wall time by stage."""
+    details: dict[str, Any] = field(default_factory=dict)
+    """Sizes and learning curves by stage."""
+
+
+def train(workspace: Workspace, *, until_ms: int | None = None, config: Config | None = None) -> TrainingSummary:
+    """Fine-tune the encoder, fit the parts and the ranker, and promote the bundle to ``stable``.
+
+    With T3 the end of the data, the last ``num_windows`` label windows end at T3. The encoder and the calibration are fitted
+    before the first of them. Co-occurrence is fitted before each window for its own rows, and again until T3 for the bundle. The
+    ranker finds its number of trees on the last window and is then fitted on all of them.
+
+    Args:
+        workspace: Where items and events lie and the bundle goes.
+        until_ms: End of the data, exclusive; the whole log when absent.
+        config: The run configuration; the workspace's ``recsys.toml`` when absent.
+
+    Raises:
+        DataError: The log is empty or too short for the windows.
+    """
+    config = config or load_config(workspace.config)
+    catalogue = Catalogue(read_items(workspace))
+    log = EventLog(workspace.events)
+    end_ms = log.end_ms()
+    if end_ms is None:
+        raise DataError("the event log is empty; run: recsys ingest --items PATH --events PATH")
+    until_ms = min(until_ms, end_ms + 1) if until_ms is not None else end_ms + 1
+    run = _Run(workspace, config, catalogue, log.scan(until_ms), until_ms)
+    return run.finish()
+
+
+class _Run:
+    """One training run; the stages in order."""
+
+    def __init__(
+        self, workspace: Workspace, config: Config, catalogue: Catalogue, events: pl.LazyFrame, until_ms: int
+    ) -> None:
+        self.workspace, self.config, self.catalogue, self.until_ms = workspace, config, catalogue, until_ms
+        self.events = events.collect().lazy()
+        window_ms = round(config.ranker.label_window.total_seconds() * 1000)
+        self.window_ends = [until_ms - window_ms * i for i in range(config.ranker.num_windows)][::-1]
+        self.window_starts = [end - window_ms for end in self.window_ends]
+        self.created = datetime.now(UTC)
+        version = f"{_utc(until_ms):%Y%m%d}-{self.created:%Y%m%d-%H%M%S-%f}"
+        self.summary = TrainingSummary(version, until_ms)
+
+    def finish(self) -> TrainingSummary:
+        encoder = self._timed("encoder", self._fit_encoder)
+        windows = [
+            self._timed("decisions", lambda s=start, e=end: self._decisions(encoder, s, e))
+            for start, end in zip(self.window_starts, self.window_ends, strict=True)
+        ]
+        earlier = windows[0]
+        for decisions in windows[1:-1]:
+            earlier = earlier + decisions
+        ranker, seen = self._timed("ranker", lambda: fit_ranker(earlier, windows[-1], self.config))
+        self.summary.details["ranker"] = seen | {
+            "rows": sum(len(w.labels) for w in windows),
+            "decisions": sum(len(w.groups) for w in windows),
+            "gain": ranker.gain(),
+        }
+        self._timed("bundle", lambda: self._publish(encoder, ranker, canary_rows(windows[-1])))
+        return self.summary
+
+    def _fit_encoder(self) -> FittedEncoder:
+        log_dir = self.workspace.reports / "training" / self.summary.version
+        fitted = fit_encoder(self.catalogue, self.events, self.window_starts[0], self.config, log_dir)
+        self.summary.details["encoder"] = {
+            "texts": len(self.catalogue.texts),
+            "moments": fitted.num_moments,
+            "curve": fitted.curve,
+        }
+        return fitted
+
+    def _parts(self, encoder: FittedEncoder, until_ms: int) -> Parts:
+        """The encoder as it is, the co-occurrence as of ``until_ms``."""
+        return Parts(
+            config=self.config,
+            catalogue=self.catalogue,
+            index=VectorIndex(quantise(text_vectors(encoder.towers, encoder.base)), self.catalogue),
+            user_tower=encoder.towers.user,
+            co_occurrence=fit_co_occurrence(
+                self.events, self.catalogue, self.config.state, until_ms, self.config.candidates.neighbours
+            ),
+            calibration=encoder.calibration,
+            encoder_fitted_until_ms=encoder.fitted_until_ms,
+        )
+
+    def _decisions(self, encoder: FittedEncoder, start_ms: int, end_ms: int) -> Decisions:
+        return collect_decisions(self.events, self._parts(encoder, start_ms), start_ms, end_ms)
+
+    def _publish(self, encoder: FittedEncoder, ranker: Ranker, canary: Float32[np.ndarray, "rows features"]) -> Manifest:
+        registry = Registry(self.workspace.registry)
+        details = self.summary.details
+        first_ms = self.events.select(pl.col(EFFECTIVE_TIME).min()).collect().item()
+        describe = {
+            "version": self.summary.version,
+            "parent_version": registry.pointers().stable,
+            "created_time": self.created,
+            "data_from": first_ms,
+            "fitted_until": _utc(self.until_ms),
+            "feature_names": names(self.config.state),
+            "feature_fingerprint": fingerprint(self.config.state),
+            "metrics": {
+                "encoder_validation_loss": min(loss for _, loss in encoder.curve),
+                "ranker_validation_ndcg@10": max(score for _, score in details["ranker"]["curve"]),
+            },
+            "training": {"seconds": self.summary.seconds, **details},
+        }
+        manifest = write_bundle(
+            registry.path(self.summary.version),
+            describe,
+            self._parts(encoder, self.until_ms),
+            encoder.encoder,
+            encoder.towers,
+            ranker,
+            canary,
+            frozen_vectors=quantise(encoder.frozen_base.numpy()),
+        )
+        registry.promote(manifest.version)
+        return manifest
+
+    def _timed(self, stage: str, work: Callable[[], T]) -> T:
+        started = time.monotonic()
+        result = work()
+        self.summary.seconds[stage] = self.summary.seconds.get(stage, 0.0) + time.monotonic() - started
+        return result
+
+
+def _utc(time_ms: int) -> datetime:
+    return datetime.fromtimestamp(time_ms / 1000, UTC)
