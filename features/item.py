@@ -18,11 +18,19 @@ def features(config: StateConfig) -> tuple[Feature, ...]:
     """The family's features, in column order."""
     return (
         *(
-            Feature(f"item_{days(h)}", f"weighted events of everybody, half-life {h:g} days", "it is popular right now")
+            Feature(
+                f"item_{days(h)}",
+                f"weighted events of everybody, half-life {h:g} days",
+                "it is popular right now",
+            )
             for h in config.half_lives_days
         ),
-        Feature("item_trend", "shortest over longest half-life's sum; NaN if never touched", "it is on the rise"),
-        Feature("item_category_share", "share of its category's events, middle half-life", "it leads its category"),
+        Feature(
+            "item_trend", "shortest over longest half-life's sum; NaN if never touched", "it is on the rise"
+        ),
+        Feature(
+            "item_category_share", "share of its category's events, middle half-life", "it leads its category"
+        ),
     )
 
 
@@ -32,7 +40,9 @@ def online(moment: Moment, positions: Int64[np.ndarray, " items"]) -> Float64[np
     codes = catalogue.attribute_codes["category"]
     middle = engagement[len(engagement) // 2]
     known = codes >= 0
-    totals = np.bincount(codes[known], middle[known], minlength=catalogue.num_attribute_values["category"] + 1)
+    totals = np.bincount(
+        codes[known], middle[known], minlength=catalogue.num_attribute_values["category"] + 1
+    )
     ours = engagement[:, positions]
     wanted = codes[positions]
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -46,9 +56,19 @@ def offline(log: OfflineLog, pairs: pl.LazyFrame) -> pl.LazyFrame:
     half_lives = log.config.state.half_lives_days
     names = [f"item_{days(h)}" for h in half_lives]
     middle, shortest, longest = names[len(names) // 2], names[0], names[-1]
-    codes = pl.LazyFrame({POSITION: np.arange(len(log.catalogue)), "category": log.catalogue.attribute_codes["category"]})
-    table = log.item_rows().rename({f"e{i}": name for i, name in enumerate(names)}).join(codes, on=POSITION, how="left")
-    totals = table.filter(pl.col("category") >= 0).group_by("tick_ms", "category").agg(category_total=pl.col(middle).sum())
+    codes = pl.LazyFrame(
+        {POSITION: np.arange(len(log.catalogue)), "category": log.catalogue.attribute_codes["category"]}
+    )
+    table = (
+        log.item_rows()
+        .rename({f"e{i}": name for i, name in enumerate(names)})
+        .join(codes, on=POSITION, how="left")
+    )
+    totals = (
+        table.filter(pl.col("category") >= 0)
+        .group_by("tick_ms", "category")
+        .agg(category_total=pl.col(middle).sum())
+    )
     return (
         pairs.join(log.query_ticks(), on=QUERY_ID, how="left", maintain_order="left")
         .join(table.drop("category"), on=["tick_ms", POSITION], how="left", maintain_order="left")
@@ -58,6 +78,8 @@ def offline(log: OfflineLog, pairs: pl.LazyFrame) -> pl.LazyFrame:
         .select(
             *names,
             item_trend=pl.when(pl.col(longest) > 0).then(pl.col(shortest) / pl.col(longest)),
-            item_category_share=pl.when(pl.col("category_total") > 0).then(pl.col(middle) / pl.col("category_total")),
+            item_category_share=pl.when(pl.col("category_total") > 0).then(
+                pl.col(middle) / pl.col("category_total")
+            ),
         )
     )

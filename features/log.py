@@ -10,7 +10,16 @@ from recsys.catalogue import Catalogue
 from recsys.config import Config
 from recsys.errors import LeakageError
 from recsys.item_state import tick_of
-from recsys.schema import AS_OF, DAY_MS, EFFECTIVE_TIME, EVENT_TYPE, EVENT_TYPE_CODES, ITEM_ID, QUERY_ID, USER_ID
+from recsys.schema import (
+    AS_OF,
+    DAY_MS,
+    EFFECTIVE_TIME,
+    EVENT_TYPE,
+    EVENT_TYPE_CODES,
+    ITEM_ID,
+    QUERY_ID,
+    USER_ID,
+)
 from recsys.user_state import SMALLEST_SUM
 
 POSITION = "item_position"
@@ -22,7 +31,9 @@ TIME = "time_ms"
 class OfflineLog:
     """The events by catalogue position and weight, and the queries they are read at.
 
-    ``events``: user_id, item_position (i64), event_type (u8 code), time_ms (i64), weight (f64); only types with a weight.
+    ``events``: user_id, item_position (i64), event_type (u8 code), time_ms (i64), weight (f64); only types
+    with a weight.
+
     ``queries``: query_id (i64, 0..n-1), user_id, as_of (i64, milliseconds since the epoch).
     """
 
@@ -32,7 +43,9 @@ class OfflineLog:
     config: Config
 
     @classmethod
-    def of(cls, events: pl.LazyFrame, queries: pl.DataFrame, catalogue: Catalogue, config: Config) -> "OfflineLog":
+    def of(
+        cls, events: pl.LazyFrame, queries: pl.DataFrame, catalogue: Catalogue, config: Config
+    ) -> "OfflineLog":
         """Translate the event log, keeping what is visible at the latest query."""
         weights = {name: weight for name, weight in config.state.event_weights.items() if weight}
         last = queries[AS_OF].max()
@@ -40,7 +53,9 @@ class OfflineLog:
             events.filter(pl.col(EVENT_TYPE).is_in(list(weights)))
             .select(
                 USER_ID,
-                pl.col(ITEM_ID).replace_strict(catalogue.position, default=-1, return_dtype=pl.Int64).alias(POSITION),
+                pl.col(ITEM_ID)
+                .replace_strict(catalogue.position, default=-1, return_dtype=pl.Int64)
+                .alias(POSITION),
                 pl.col(EVENT_TYPE).replace_strict(EVENT_TYPE_CODES, return_dtype=pl.UInt8),
                 pl.col(EFFECTIVE_TIME).dt.epoch("ms").alias(TIME),
                 pl.col(EVENT_TYPE).replace_strict(weights, return_dtype=pl.Float64).alias(WEIGHT),
@@ -52,11 +67,7 @@ class OfflineLog:
 
     def visible(self) -> pl.LazyFrame:
         """Every query with every event of its user that lies strictly before it."""
-        return (
-            self.queries.lazy()
-            .join(self.events.lazy(), on=USER_ID)
-            .filter(pl.col(TIME) < pl.col(AS_OF))
-        )
+        return self.queries.lazy().join(self.events.lazy(), on=USER_ID).filter(pl.col(TIME) < pl.col(AS_OF))
 
     def rows(self) -> pl.LazyFrame:
         """The user states of all queries as one table; computed once, see ``_rows``."""
@@ -66,8 +77,8 @@ class OfflineLog:
     def _rows(self) -> pl.DataFrame:
         """The user state as a table: one row per query, item and event type, expired rows left out.
 
-        Columns ``query_id, item_position, event_type, as_of, weight, s0.. (decayed sums at as_of), l0.. (the same at the row's
-        last event), first_ms, last_ms, count``.
+        Columns ``query_id, item_position, event_type, as_of, weight, s0.. (decayed sums at as_of), l0.. (the
+        same at the row's last event), first_ms, last_ms, count``.
         """
         half_lives = [h * DAY_MS for h in self.config.state.half_lives_days]
         age = (pl.col(AS_OF) - pl.col(TIME)).cast(pl.Float64)
@@ -86,10 +97,7 @@ class OfflineLog:
                 count=pl.len().cast(pl.Int32),
             )
             .filter(pl.col("last_ms") >= oldest)
-            .with_columns(
-                pl.when(pl.col(f"s{i}") < SMALLEST_SUM).then(0.0).otherwise(pl.col(f"s{i}")).alias(f"s{i}")
-                for i in range(len(half_lives))
-            )
+            .with_columns(_or_zero(f"s{i}").alias(f"s{i}") for i in range(len(half_lives)))
             .collect()
         )
 
@@ -104,7 +112,7 @@ class OfflineLog:
         )
 
     def item_rows(self) -> pl.LazyFrame:
-        """Popularity per tick and item: ``tick_ms, item_position, e0.. (weighted decayed sums at the tick)``."""
+        """Popularity per tick and item: ``tick_ms, item_position``, weighted decayed sums ``e0..``."""
         half_lives = [h * DAY_MS for h in self.config.state.half_lives_days]
         frames = []
         for tick in self.ticks():
@@ -112,8 +120,13 @@ class OfflineLog:
             frames.append(
                 self.events.lazy()
                 .filter(pl.col(TIME) < tick, pl.col(POSITION) >= 0)
+                .group_by(POSITION, EVENT_TYPE)
+                .agg(
+                    pl.col(WEIGHT).first(),
+                    *(pl.lit(2.0).pow(-age / h).sum().alias(f"e{i}") for i, h in enumerate(half_lives)),
+                )
                 .group_by(POSITION)
-                .agg((pl.col(WEIGHT) * pl.lit(2.0).pow(-age / h)).sum().alias(f"e{i}") for i, h in enumerate(half_lives))
+                .agg((pl.col(WEIGHT) * _or_zero(f"e{i}")).sum().alias(f"e{i}") for i in range(len(half_lives)))
                 .with_columns(tick_ms=pl.lit(tick, pl.Int64))
             )
         return pl.concat(frames)
@@ -124,7 +137,9 @@ class OfflineLog:
 
     def query_ticks(self) -> pl.LazyFrame:
         """Tick of each query: ``query_id, tick_ms``."""
-        ticks = np.asarray([tick_of(as_of, self.config.state) for as_of in self.queries[AS_OF].to_list()], np.int64)
+        ticks = np.asarray(
+            [tick_of(as_of, self.config.state) for as_of in self.queries[AS_OF].to_list()], np.int64
+        )
         return self.queries.lazy().select(QUERY_ID, tick_ms=pl.Series(ticks))
 
 
@@ -136,6 +151,11 @@ def require_fitted_before(part: str, fitted_until_ms: int, as_of_ms: int) -> Non
     """
     if fitted_until_ms > as_of_ms:
         raise LeakageError(
-            f"{part} was fitted on events until {fitted_until_ms}, but a feature row as of {as_of_ms} must not know them; "
-            "fit it earlier or ask for later rows"
+            f"{part} was fitted on events until {fitted_until_ms}, but a feature row as of {as_of_ms} "
+            "must not know them; fit it earlier or ask for later rows"
         )
+
+
+def _or_zero(decayed_sum: str) -> pl.Expr:
+    """A decayed sum, or 0 where it is too small to matter; the rule of ``recsys.user_state``."""
+    return pl.when(pl.col(decayed_sum) < SMALLEST_SUM).then(0.0).otherwise(pl.col(decayed_sum))

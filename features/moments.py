@@ -15,7 +15,10 @@ from recsys.user_state import UserState
 def offline_states(log: OfflineLog) -> dict[int, UserState]:
     """The state of every query's user as of the query, by query id; users without events are left out."""
     half_lives = log.config.state.half_lives_days
-    baskets = {int(str(q)): rows[TIME].sort().to_numpy().copy() for (q,), rows in log.baskets().collect().group_by(QUERY_ID)}
+    baskets = {
+        int(str(q)): rows[TIME].sort().to_numpy().copy()
+        for (q,), rows in log.baskets().collect().group_by(QUERY_ID)
+    }
     item_ids = log.catalogue.item_ids
     states = {}
     known = log.rows().filter(pl.col(POSITION) >= 0).sort(QUERY_ID, POSITION, EVENT_TYPE).collect()
@@ -52,8 +55,8 @@ def offline_moments(log: OfflineLog, parts: Parts, events: pl.LazyFrame) -> Iter
     for query_id, as_of_ms in queries.select(QUERY_ID, AS_OF).iter_rows():
         if engagement is None or tick_of(as_of_ms, log.config.state) != tick:
             tick = tick_of(as_of_ms, log.config.state)
-            engagement = ItemState.from_events(log.catalogue, log.config.state, events, as_of_ms).engagement(as_of_ms)
+            engagement = ItemState.from_events(log.catalogue, log.config.state, events, as_of_ms).engagement(
+                as_of_ms
+            )
         user = user_items(states.get(query_id, nobody), log.catalogue, log.config, as_of_ms)
         yield query_id, Moment(parts, as_of_ms, user, engagement)
-
-

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Bool, Float32, Float64, Int64
 
-from features import item, text_interest, together, user, user_attribute, user_item
+from features import adoption, item, text_interest, together, user, user_attribute, user_item
 from features.definition import Feature
 from features.log import POSITION, OfflineLog, require_fitted_before
 from recsys.config import StateConfig
@@ -17,12 +17,14 @@ from recsys.moment import Moment
 from recsys.schema import QUERY_ID
 
 _LOG_FAMILIES: tuple[ModuleType, ...] = (user_item, user_attribute, item, user)
-_MOMENT_FAMILIES: tuple[ModuleType, ...] = (text_interest, together)
+_MOMENT_FAMILIES: tuple[ModuleType, ...] = (text_interest, together, adoption)
 
 
 def definitions(config: StateConfig) -> tuple[Feature, ...]:
     """Every feature, in column order."""
-    return tuple(feature for family in (*_LOG_FAMILIES, *_MOMENT_FAMILIES) for feature in family.features(config))
+    return tuple(
+        feature for family in (*_LOG_FAMILIES, *_MOMENT_FAMILIES) for feature in family.features(config)
+    )
 
 
 def names(config: StateConfig) -> tuple[str, ...]:
@@ -44,23 +46,33 @@ class OnlineFeatures:
         self.fingerprint = fingerprint(config)
         self.words = {feature.name: feature.words for feature in definitions(config)}
 
-    def matrix(self, moment: Moment, positions: Int64[np.ndarray, " items"]) -> Float32[np.ndarray, "items features"]:
+    def matrix(
+        self, moment: Moment, positions: Int64[np.ndarray, " items"]
+    ) -> Float32[np.ndarray, "items features"]:
         """Ranker input of many items for one moment, columns as ``names``."""
         return as_ranker_input(online_matrix(moment, positions))
 
 
-def online_matrix(moment: Moment, positions: Int64[np.ndarray, " items"]) -> Float64[np.ndarray, "items features"]:
+def online_matrix(
+    moment: Moment, positions: Int64[np.ndarray, " items"]
+) -> Float64[np.ndarray, "items features"]:
     """Every feature of many items for one moment, columns as ``names``."""
-    return np.column_stack([family.online(moment, positions) for family in (*_LOG_FAMILIES, *_MOMENT_FAMILIES)])
+    return np.column_stack(
+        [family.online(moment, positions) for family in (*_LOG_FAMILIES, *_MOMENT_FAMILIES)]
+    )
 
 
 def offline_matrix(
-    log: OfflineLog, pairs: pl.DataFrame, moments: Mapping[int, Moment], keep: Bool[np.ndarray, " pairs"] | None = None
+    log: OfflineLog,
+    pairs: pl.DataFrame,
+    moments: Mapping[int, Moment],
+    keep: Bool[np.ndarray, " pairs"] | None = None,
 ) -> Float64[np.ndarray, "kept features"]:
     """Every feature of a table of pairs, columns as ``names``.
 
-    The behavioural families are computed in Polars from the log. The families that depend on the list (text interest, together)
-    run the fitted parts over each query's history, on the whole list, before ``keep`` thins it.
+    The behavioural families are computed in Polars from the log. The families that depend on the list (text
+    interest, together) run the fitted parts over each query's history, on the whole list, before ``keep``
+    thins it.
 
     Args:
         log: The queries and the events they may see.
@@ -82,10 +94,12 @@ def offline_matrix(
         positions = rows[POSITION].to_numpy()
         moment = moments[int(str(query_id))]
         blocks.append(np.column_stack([family.online(moment, positions) for family in _MOMENT_FAMILIES]))
-    return np.column_stack((*columns, np.concatenate(blocks)[keep]))
+    matrix: Float64[np.ndarray, "kept features"] = np.column_stack((*columns, np.concatenate(blocks)[keep]))
+    return matrix
 
 
 def as_ranker_input(matrix: Float64[np.ndarray, "rows features"]) -> Float32[np.ndarray, "rows features"]:
     """Features as the ranker reads them, in training and serving: float32, infinities clipped."""
     limit = np.finfo(np.float32).max
-    return np.clip(matrix, -limit, limit).astype(np.float32)
+    clipped: Float32[np.ndarray, "rows features"] = np.clip(matrix, -limit, limit).astype(np.float32)
+    return clipped

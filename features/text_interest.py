@@ -1,6 +1,7 @@
 """Text interest: how well the item's words match what the user has been reading and buying.
 
-Inputs: the encoder's vectors and the recent history. Available online. Standardised within the list that is ranked.
+Inputs: the encoder's vectors and the recent history. Available online. Standardised within the list that is
+ranked.
 """
 
 import numpy as np
@@ -18,7 +19,9 @@ def features(_: StateConfig) -> tuple[Feature, ...]:
     """The family's features, in column order."""
     return (
         Feature("interest", "calibrated probability that the user engages with the item, 0 to 1", _WORDS),
-        Feature("interest_z", "interest similarity, standardised within the list; 0 if all are equal", _WORDS),
+        Feature(
+            "interest_z", "interest similarity, standardised within the list; 0 if all are equal", _WORDS
+        ),
         Feature(
             "recent_similarity",
             f"greatest similarity to the last {_NUM_RECENT} items, -1 to 1; NaN if none",

@@ -1,6 +1,7 @@
 """Together: how strongly the item goes with what the user had recently.
 
-Inputs: the co-occurrence table and the recent history. Available online. Standardised within the list that is ranked.
+Inputs: the co-occurrence table and the recent history. Available online. Standardised within the list that is
+ranked.
 """
 
 import numpy as np
@@ -16,7 +17,11 @@ _WORDS = "people buy it with what you buy"
 def features(_: StateConfig) -> tuple[Feature, ...]:
     """The family's features, in column order."""
     return (
-        Feature("together", "sum of co-occurrence strengths with the recent items, each by its engagement; >= 0", _WORDS),
+        Feature(
+            "together",
+            "sum of co-occurrence strengths with the recent items, each by its engagement; >= 0",
+            _WORDS,
+        ),
         Feature("together_z", "the same, standardised within the list; 0 if all are equal", _WORDS),
     )
 

@@ -24,7 +24,9 @@ def features(config: StateConfig) -> tuple[Feature, ...]:
     """The family's features, in column order."""
     half_life = config.half_lives_days[_middle(config)]
     return (
-        Feature(f"user_{days(half_life)}", f"weighted events of the user, half-life {half_life:g} days", _WORDS),
+        Feature(
+            f"user_{days(half_life)}", f"weighted events of the user, half-life {half_life:g} days", _WORDS
+        ),
         Feature("user_baskets", "distinct purchase times", _WORDS),
         Feature("user_recency_days", "days since the last purchase", _WORDS),
         Feature("user_cadence_days", "mean days between baskets; NaN below two", _WORDS),
@@ -51,10 +53,16 @@ def offline(log: OfflineLog, pairs: pl.LazyFrame) -> pl.LazyFrame:
         .group_by(QUERY_ID)
         .agg((pl.col(WEIGHT) * pl.col(f"s{middle}")).sum().alias(total))
     )
-    times = log.baskets().group_by(QUERY_ID).agg(
-        pl.len().cast(pl.Float64).alias(baskets),
-        ((pl.col(AS_OF).first() - pl.col(TIME).max()) / DAY_MS).alias(recency),
-        pl.when(pl.len() > 1).then((pl.col(TIME).max() - pl.col(TIME).min()) / DAY_MS / (pl.len() - 1)).alias(cadence),
+    times = (
+        log.baskets()
+        .group_by(QUERY_ID)
+        .agg(
+            pl.len().cast(pl.Float64).alias(baskets),
+            ((pl.col(AS_OF).first() - pl.col(TIME).max()) / DAY_MS).alias(recency),
+            pl.when(pl.len() > 1)
+            .then((pl.col(TIME).max() - pl.col(TIME).min()) / DAY_MS / (pl.len() - 1))
+            .alias(cadence),
+        )
     )
     return (
         pairs.join(sums, on=QUERY_ID, how="left", maintain_order="left")

@@ -1,7 +1,7 @@
 """User x attribute: how much this user is drawn to the item's category, its parent category and its brand.
 
-Inputs: all rows of the user, summed over the items that share the attribute; decay is linear, so no state of its own is
-needed. The catalogue's present attributes are used. Available online.
+Inputs: all rows of the user, summed over the items that share the attribute; decay is linear, so no state of
+its own is needed. The catalogue's present attributes are used. Available online.
 """
 
 import numpy as np
@@ -32,9 +32,16 @@ def features(config: StateConfig) -> tuple[Feature, ...]:
     found: list[Feature] = []
     for name in ATTRIBUTE_NAMES:
         for _, half_life in _half_lives(config):
-            meaning = f"weighted events with the item's {name}, half-life {half_life:g} days; NaN if the item has none"
+            meaning = (
+                f"weighted events with the item's {name}, half-life {half_life:g} days; "
+                "NaN if the item has none"
+            )
             found.append(Feature(f"user_{name}_{days(half_life)}", meaning, _WORDS[name]))
-        found.append(Feature(f"user_{name}_recency_days", f"days since the last event with the item's {name}", _WORDS[name]))
+        found.append(
+            Feature(
+                f"user_{name}_recency_days", f"days since the last event with the item's {name}", _WORDS[name]
+            )
+        )
     return tuple(found)
 
 
@@ -62,12 +69,17 @@ def offline(log: OfflineLog, pairs: pl.LazyFrame) -> pl.LazyFrame:
     codes = pl.LazyFrame(
         {POSITION: np.arange(len(catalogue)), **{n: catalogue.attribute_codes[n] for n in ATTRIBUTE_NAMES}}
     )
-    rows, pairs = (frame.join(codes, on=POSITION, how="left", maintain_order="left") for frame in (rows, pairs))
+    rows, pairs = (
+        frame.join(codes, on=POSITION, how="left", maintain_order="left") for frame in (rows, pairs)
+    )
     for name in ATTRIBUTE_NAMES:
         sums = [
-            (pl.col(WEIGHT) * pl.col(f"s{i}")).sum().alias(f"user_{name}_{days(h)}") for i, h in _half_lives(config)
+            (pl.col(WEIGHT) * pl.col(f"s{i}")).sum().alias(f"user_{name}_{days(h)}")
+            for i, h in _half_lives(config)
         ]
-        recency = ((pl.col(AS_OF).first() - pl.col("last_ms").max()) / DAY_MS).alias(f"user_{name}_recency_days")
+        recency = ((pl.col(AS_OF).first() - pl.col("last_ms").max()) / DAY_MS).alias(
+            f"user_{name}_recency_days"
+        )
         table = rows.filter(pl.col(name) >= 0).group_by(QUERY_ID, name).agg(*sums, recency)
         zero = [f"user_{name}_{days(h)}" for _, h in _half_lives(config)]
         pairs = pairs.join(table, on=[QUERY_ID, name], how="left", maintain_order="left").with_columns(

@@ -20,12 +20,18 @@ def features(config: StateConfig) -> tuple[Feature, ...]:
     """The family's features, in column order."""
     return (
         *(
-            Feature(f"user_item_{days(h)}", f"weighted events, decayed with a half-life of {h:g} days; 0 if never", _AGAIN)
+            Feature(
+                f"user_item_{days(h)}",
+                f"weighted events, decayed with a half-life of {h:g} days; 0 if never",
+                _AGAIN,
+            )
             for h in config.half_lives_days
         ),
         Feature("user_item_count", "events of a positive type; 0 if never", "you have bought it often"),
         Feature("user_item_recency_days", "days since the last event", "you had it recently"),
-        Feature("user_item_cadence_days", "mean days between events; NaN below two", "you buy it at a steady pace"),
+        Feature(
+            "user_item_cadence_days", "mean days between events; NaN below two", "you buy it at a steady pace"
+        ),
         Feature("user_item_due", "recency over cadence; 1 is exactly due", "it is about time for it again"),
     )
 
@@ -54,7 +60,10 @@ def offline(log: OfflineLog, pairs: pl.LazyFrame) -> pl.LazyFrame:
         log.rows()
         .group_by(QUERY_ID, POSITION)
         .agg(
-            *((pl.col(WEIGHT) * pl.col(f"s{i}")).sum().alias(f"user_item_{days(h)}") for i, h in enumerate(half_lives)),
+            *(
+                (pl.col(WEIGHT) * pl.col(f"s{i}")).sum().alias(f"user_item_{days(h)}")
+                for i, h in enumerate(half_lives)
+            ),
             user_item_count=pl.col("count").filter(pl.col(WEIGHT) > 0).sum().cast(pl.Float64),
             user_item_recency_days=(pl.col(AS_OF).first() - pl.col("last_ms").max()) / DAY_MS,
             span=(pl.col("last_ms").max() - pl.col("first_ms").min()) / DAY_MS,

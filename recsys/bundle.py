@@ -7,6 +7,7 @@
     items/vectors.safetensors         int8 vectors of the distinct texts
     items/frozen_vectors.safetensors  the same before training, for reports
     candidates/co_occurrence.safetensors
+    candidates/adoption.safetensors
     catalogue/items.parquet
     calibration.json
     ranker.txt
@@ -29,6 +30,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from recsys.adoption import Adoption
 from recsys.calibration import Calibration
 from recsys.catalogue import Catalogue
 from recsys.co_occurrence import CoOccurrence
@@ -94,7 +96,7 @@ def libraries() -> dict[str, str]:
     return {name: library_version(name) for name in _LIBRARIES}
 
 
-def write_bundle(
+def write_bundle(  # noqa: PLR0917 (one argument per part, each of its own type)
     target: Path,
     describe: dict[str, Any],
     parts: Parts,
@@ -115,7 +117,8 @@ def write_bundle(
         towers: The towers on it.
         ranker: The ranker.
         canary: A few rows of ranker input; their scores are checked at every load.
-        frozen_vectors: Vectors of the texts before training, quantised; reports compare with them, serving does not read them.
+        frozen_vectors: Vectors of the texts before training, quantised; reports compare with them, serving
+            does not read them.
     """
     with atomic_path(target) as directory:
         for name in ("encoder", "items", "candidates", "catalogue"):
@@ -124,9 +127,11 @@ def write_bundle(
         towers.save(directory / "encoder" / "towers.safetensors")
         save_file({"vectors": parts.index.vectors}, directory / "items" / "vectors.safetensors")
         save_file({"vectors": frozen_vectors}, directory / FROZEN_VECTORS)
+        save_file({"rates": parts.adoption.rates}, directory / "candidates" / "adoption.safetensors")
         table = parts.co_occurrence
         save_file(
-            {"neighbours": table.neighbours, "weights": table.weights}, directory / "candidates" / "co_occurrence.safetensors"
+            {"neighbours": table.neighbours, "weights": table.weights},
+            directory / "candidates" / "co_occurrence.safetensors",
         )
         parts.catalogue.frame.write_parquet(directory / "catalogue" / "items.parquet")
         (directory / "calibration.json").write_text(json.dumps(asdict(parts.calibration)), encoding="utf-8")
@@ -136,10 +141,14 @@ def write_bundle(
             parts_fitted_until_ms=parts.fitted_until(),
             config=parts.config,
             libraries=libraries(),
-            canary_inputs=[[None if math.isnan(value) else value for value in row] for row in canary.tolist()],
+            canary_inputs=[
+                [None if math.isnan(value) else value for value in row] for row in canary.tolist()
+            ],
             canary_scores=ranker.scores(canary).tolist(),
             files={
-                str(path.relative_to(directory)): _entry(path) for path in sorted(directory.rglob("*")) if path.is_file()
+                str(path.relative_to(directory)): _entry(path)
+                for path in sorted(directory.rglob("*"))
+                if path.is_file()
             },
         )
         (directory / "manifest.json").write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
@@ -156,12 +165,17 @@ def read_manifest(directory: Path) -> Manifest:
     try:
         manifest = Manifest.model_validate_json(path.read_bytes())
     except FileNotFoundError as error:
-        raise BundleError(f"there is no bundle {directory.name!r} in the registry; see: recsys models list") from error
+        raise BundleError(
+            f"there is no bundle {directory.name!r} in the registry; see: recsys models list"
+        ) from error
     except ValidationError as error:
-        raise BundleError(f"the manifest of bundle {directory.name!r} cannot be read: {error.error_count()} problems") from error
+        raise BundleError(
+            f"the manifest of bundle {directory.name!r} cannot be read: {error.error_count()} problems"
+        ) from error
     if manifest.schema_version != SCHEMA_VERSION:
         raise BundleError(
-            f"bundle {manifest.version} has schema version {manifest.schema_version}, this code reads {SCHEMA_VERSION}"
+            f"bundle {manifest.version} has schema version {manifest.schema_version}, "
+            f"this code reads {SCHEMA_VERSION}"
         )
     return manifest
 
@@ -172,12 +186,18 @@ def verify_files(directory: Path, manifest: Manifest) -> None:
     Raises:
         BundleError: A file is missing, added or changed.
     """
-    present = {str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file()} - {"manifest.json"}
+    present = {str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file()}
+    present.discard("manifest.json")
     if present != set(manifest.files):
-        raise BundleError(f"bundle {manifest.version} has missing or added files: {sorted(present ^ set(manifest.files))}")
+        raise BundleError(
+            f"bundle {manifest.version} has missing or added files: {sorted(present ^ set(manifest.files))}"
+        )
     for name, entry in manifest.files.items():
         if _entry(directory / name) != entry:
-            raise BundleError(f"bundle {manifest.version}: {name} does not match its recorded hash; restore it or train again")
+            raise BundleError(
+                f"bundle {manifest.version}: {name} does not match its recorded hash; "
+                "restore it or train again"
+            )
 
 
 def load_bundle(directory: Path, fingerprint: str | None = None) -> Bundle:
@@ -194,7 +214,8 @@ def load_bundle(directory: Path, fingerprint: str | None = None) -> Bundle:
     manifest = read_manifest(directory)
     if fingerprint is not None and manifest.feature_fingerprint != fingerprint:
         raise FeatureMismatchError(
-            f"bundle {manifest.version} was trained on other feature definitions than this code computes; train again"
+            f"bundle {manifest.version} was trained on other feature definitions than this code computes; "
+            "train again"
         )
     verify_files(directory, manifest)
     try:
@@ -202,11 +223,14 @@ def load_bundle(directory: Path, fingerprint: str | None = None) -> Bundle:
     except (SafetensorError, KeyError, pl.exceptions.PolarsError, ValueError) as error:
         raise BundleError(f"bundle {manifest.version} cannot be loaded: {error}") from error
     ranker = Ranker.load(directory / "ranker.txt", manifest.feature_names)
-    canary = np.asarray([[np.nan if v is None else v for v in row] for row in manifest.canary_inputs], np.float32)
+    canary = np.asarray(
+        [[np.nan if v is None else v for v in row] for row in manifest.canary_inputs], np.float32
+    )
     difference = np.abs(ranker.scores(canary) - np.asarray(manifest.canary_scores))
     if not np.all(difference <= _CANARY_TOLERANCE):
         raise BundleError(
-            f"bundle {manifest.version}: its canary rows score differently here (by {difference.max():g}); train again"
+            f"bundle {manifest.version}: its canary rows score differently here (by {difference.max():g}); "
+            "train again"
         )
     return Bundle(manifest, parts, ranker)
 
@@ -217,6 +241,7 @@ def _load_parts(directory: Path, manifest: Manifest) -> Parts:
     width = json.loads((directory / "encoder" / "config.json").read_text(encoding="utf-8"))["hidden_size"]
     towers = Towers.load(directory / "encoder" / "towers.safetensors", width, config.encoder)
     table = load_file(directory / "candidates" / "co_occurrence.safetensors")
+    rates = load_file(directory / "candidates" / "adoption.safetensors")["rates"]
     fitted_until = manifest.parts_fitted_until_ms
     return Parts(
         config=config,
@@ -224,6 +249,7 @@ def _load_parts(directory: Path, manifest: Manifest) -> Parts:
         index=VectorIndex(load_file(directory / "items" / "vectors.safetensors")["vectors"], catalogue),
         user_tower=towers.user,
         co_occurrence=CoOccurrence(table["neighbours"], table["weights"], fitted_until["co_occurrence"]),
+        adoption=Adoption(rates, fitted_until["adoption"]),
         calibration=Calibration(**json.loads((directory / "calibration.json").read_text(encoding="utf-8"))),
         encoder_fitted_until_ms=fitted_until["encoder"],
     )
@@ -234,7 +260,10 @@ def _entry(path: Path) -> FileEntry:
         return FileEntry(sha256=hashlib.file_digest(file, "sha256").hexdigest(), size=path.stat().st_size)
 
 
-def text_vectors(towers: Towers, base: Float32[torch.Tensor, "texts width"]) -> Float64[np.ndarray, "texts dim"]:
+def text_vectors(
+    towers: Towers, base: Float32[torch.Tensor, "texts width"]
+) -> Float64[np.ndarray, "texts dim"]:
     """Item vectors of base vectors, for ``recsys.index.quantise``."""
     with torch.inference_mode():
-        return towers.item(base).double().numpy()
+        vectors: Float64[np.ndarray, "texts dim"] = towers.item(base).double().numpy()
+    return vectors

@@ -9,7 +9,7 @@ from jaxtyping import Float64, Int64, UInt16
 from recsys.config import CandidateConfig
 from recsys.moment import Moment
 
-Offer = Int64[np.ndarray, " offered"]
+Offer = Int64[np.ndarray, "_"]
 """Catalogue positions, best first."""
 
 
@@ -46,6 +46,12 @@ def popular(moment: Moment, config: CandidateConfig, _: Offer) -> Offer:
     return _strongest(moment.item_engagement[len(moment.item_engagement) // 2], config.popular)
 
 
+def adopted(moment: Moment, config: CandidateConfig, _: Offer) -> Offer:
+    """Items that win most users who never had them, over the middle half-life."""
+    rates = moment.parts.adoption.rates
+    return _strongest(rates[len(rates) // 2].astype(np.float64), config.adopted)
+
+
 def trending(moment: Moment, config: CandidateConfig, _: Offer) -> Offer:
     """Items popular over the middle half-life, weighted by the user's share of engagement in their category."""
     codes = moment.parts.catalogue.attribute_codes["category"]
@@ -78,6 +84,7 @@ SOURCES: dict[str, Callable[[Moment, CandidateConfig, Offer], Offer]] = {
     "co_occurrence": co_occurrence,
     "trending": trending,
     "popular": popular,
+    "adopted": adopted,
     "similar_text": similar_text,
     "similar_co_occurrence": similar_co_occurrence,
 }
@@ -121,10 +128,10 @@ def source_names(bits: int) -> tuple[str, ...]:
 
 def _strongest(scores: Float64[np.ndarray, " items"], limit: int) -> Offer:
     """Positions of the largest positive scores, largest first; ties by position."""
-    if limit < len(scores):
-        top = np.argpartition(-scores, limit)[:limit] if limit else np.empty(0, np.int64)
-        top = np.sort(top)
-    else:
+    if not 0 < limit < len(scores):
         top = np.arange(len(scores))
+    else:
+        smallest = scores[np.argpartition(-scores, limit - 1)[limit - 1]]
+        top = np.flatnonzero(scores >= smallest)
     top = top[scores[top] > 0]
-    return top[np.argsort(-scores[top], kind="stable")]
+    return top[np.argsort(-scores[top], kind="stable")][:limit]

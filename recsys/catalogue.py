@@ -16,7 +16,7 @@ from recsys.text import item_texts
 
 PATH_SEPARATOR = " > "
 ATTRIBUTE_NAMES = ("category", "parent_category", "brand")
-"""Attributes that user-attribute sums are kept for: the whole category path, the path without its leaf, the brand."""
+"""Attributes that user-attribute sums are kept for: category path, path without its leaf, brand."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -84,8 +84,11 @@ def configure_logging(level: str) -> None:
         raise ConfigError(
             f"RECSYS_LOG_LEVEL is {level!r}, expected one of DEBUG, INFO, WARNING, ERROR, CRITICAL"
         )
+    for chatty in ("pytorch_lightning", "lightning_fabric"):  # they advertise at INFO
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     structlog.configure(
         processors=[
+            structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),

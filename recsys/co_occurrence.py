@@ -21,7 +21,7 @@ class CoOccurrence:
     """The strongest neighbours of every item."""
 
     neighbours: Int32[np.ndarray, "items neighbours"]
-    """Catalogue positions, strongest first; -1 where there are fewer."""
+    """Catalogue positions, strongest first, ties by position; -1 where there are fewer."""
     weights: Float32[np.ndarray, "items neighbours"]
     """Strength in [0, 1]; 0 where there is no neighbour."""
     fitted_until_ms: int
@@ -34,7 +34,8 @@ class CoOccurrence:
         found = self.neighbours[positions].ravel().astype(np.int64)
         strengths = (self.weights[positions] * weights[:, None]).ravel().astype(np.float64)
         targets, inverse = np.unique(found[found >= 0], return_inverse=True)
-        return targets, np.bincount(inverse, strengths[found >= 0], minlength=len(targets))
+        totals = np.bincount(inverse, strengths[found >= 0], minlength=len(targets))
+        return targets, totals.astype(np.float64)  # NumPy counts nothing in integers
 
 
 def fit_co_occurrence(
@@ -42,7 +43,8 @@ def fit_co_occurrence(
 ) -> CoOccurrence:
     """Count pairs within baskets (same user, same time) strictly before ``until_ms``.
 
-    The strength of i and j is ``n_ij / (sqrt(n_i n_j) + 10)``: the cosine, shrunk so that a pair seen once is no certainty.
+    The strength of i and j is ``n_ij / (sqrt(n_i n_j) + 10)``: the cosine, shrunk so that a pair seen once is
+    no certainty.
 
     Args:
         events: Event log with ``effective_time``.
@@ -51,7 +53,8 @@ def fit_co_occurrence(
         until_ms: End of the data, milliseconds since the epoch.
         num_neighbours: Neighbours to keep per item.
 
-    Source: Sarwar et al., "Item-based collaborative filtering recommendation algorithms", WWW 2001, cosine similarity.
+    Source: Sarwar et al., "Item-based collaborative filtering recommendation algorithms", WWW 2001, cosine
+        similarity.
         Deviation: over baskets instead of users, with a shrinkage constant in the denominator.
     """
     positive = [name for name, weight in config.event_weights.items() if weight > 0]
@@ -77,6 +80,7 @@ def fit_co_occurrence(
     transposed = matrix.T.tocsr()
     for start in range(0, len(items), _BLOCK):
         block = (transposed[start : start + _BLOCK] @ matrix).tocsr()
+        block.sort_indices()
         for i in range(block.shape[0]):
             row = slice(block.indptr[i], block.indptr[i + 1])
             other = block.indices[row]

@@ -3,14 +3,19 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich import filesize
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from recsys.options import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption
 from recsys.workspace import Workspace
+
+if TYPE_CHECKING:
+    from recsys.registry import Entry
 
 # ---- recsys datasets ------------------------------------------------------------
 
@@ -102,3 +107,58 @@ def ingest(
 
 
 # ---- recsys models ------------------------------------------------------------
+
+models = typer.Typer(
+    help="The models of a workspace: which there are and which one serves.", no_args_is_help=True
+)
+
+_NDCG = "ranker_validation_ndcg@10"
+
+
+@models.command("list")
+def list_models(*, workspace: WorkspaceOption = DEFAULT_WORKSPACE, json_output: JsonOption = False) -> None:
+    """Show every model: its age, the data it was fitted on, its quality, and the pointers to it."""
+    from recsys.registry import Registry
+
+    entries = Registry(Workspace(workspace).registry).entries()
+    if json_output:
+        typer.echo(json.dumps({"models": [_model_row(entry) for entry in entries]}))
+        return
+    if not entries:
+        typer.echo(f"no model has been trained in this workspace; run: recsys train --workspace {workspace}")
+        return
+    table = Table(
+        "version", "pointers", "created", "data until", "NDCG@10", "size", title="models", caption=_NDCG
+    )
+    for entry in entries:
+        table.add_row(Text(entry.version), ", ".join(entry.pointers), *_model_cells(entry))
+    Console().print(table)
+    for entry in entries:
+        if entry.damage is not None:
+            typer.echo(f"{entry.version} is damaged: {entry.damage}")
+
+
+def _model_row(entry: "Entry") -> dict[str, object]:
+    """What ``--json`` says of one model; ``damage`` is null and everything else known when it is sound."""
+    described = ("created_time", "fitted_until", "metrics", "parent_version")
+    known = entry.manifest.model_dump(mode="json", include=set(described)) if entry.manifest else {}
+    return {
+        "version": entry.version,
+        "pointers": list(entry.pointers),
+        **{name: known.get(name) for name in described},
+        "size_bytes": entry.size_bytes,
+        "damage": entry.damage,
+    }
+
+
+def _model_cells(entry: "Entry") -> list[str]:
+    manifest, size = entry.manifest, filesize.decimal(entry.size_bytes)
+    if manifest is None:
+        return ["damaged", "", "", size]
+    quality = manifest.metrics.get(_NDCG)
+    return [
+        f"{manifest.created_time:%Y-%m-%d %H:%M}",
+        f"{manifest.fitted_until:%Y-%m-%d %H:%M}",
+        "" if quality is None else f"{quality:.4f}",
+        size,
+    ]

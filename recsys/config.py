@@ -98,6 +98,8 @@ class CandidateConfig(_Config):
     """Items that go with the user's recent items."""
     popular: int = Field(default=100, ge=0)
     """Most popular items over the middle half-life."""
+    adopted: int = Field(default=150, ge=0)
+    """Items that win most users who never had them."""
     trending: int = Field(default=100, ge=0)
     """Items popular now in the categories that the user favours."""
     similar: int = Field(default=60, ge=1)
@@ -148,7 +150,7 @@ class Config(_Config):
     candidates: CandidateConfig = CandidateConfig()
     ranker: RankerConfig = RankerConfig()
     placements: dict[str, PlacementConfig] = {
-        "home": PlacementConfig(sources=("own", "text", "co_occurrence", "trending", "popular")),
+        "home": PlacementConfig(sources=("own", "text", "co_occurrence", "trending", "popular", "adopted")),
         "similar_items": PlacementConfig(sources=("similar_text", "similar_co_occurrence"), from_context=True),
     }
 

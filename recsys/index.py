@@ -41,16 +41,19 @@ class VectorIndex:
     ) -> Int64[np.ndarray, " found"]:
         """Items of the nearest texts, nearest first.
 
-        Items with equal texts have equal vectors: they come most popular first. Of the items that nobody wants, a text offers
-        one at most, so that they do not crowd out the next text.
+        Items with equal texts have equal vectors: they come most popular first. Of the items that nobody
+        wants, a text offers one at most, so that they do not crowd out the next text.
 
         Args:
             vector: Unit query vector; it is quantised like the texts.
             limit: Most items to return.
             popularity: Popularity per catalogue position, for the order within a text.
         """
+        num_texts = min(limit, len(self.vectors))
+        if not num_texts:
+            return np.empty(0, np.int64)
         query = np.rint(vector[None, :] * _SCALE).astype(np.float32)
-        _, texts = self._index.search(query, min(limit, len(self.vectors)))
+        _, texts = self._index.search(query, num_texts)
         items, starts = self._catalogue.items_by_text
         found = texts[0][texts[0] >= 0]
         groups = [items[starts[text] : starts[text + 1]] for text in found.tolist()]
@@ -59,4 +62,5 @@ class VectorIndex:
         order = np.lexsort((positions, -popularity[positions], text_rank))
         position_in_text = np.arange(len(order)) - np.searchsorted(text_rank, text_rank)
         keep = (position_in_text == 0) | (popularity[positions[order]] > 0)
-        return positions[order][keep][:limit]
+        kept: Int64[np.ndarray, " found"] = positions[order][keep][:limit]
+        return kept

@@ -1,7 +1,7 @@
 """What is remembered of every item: decayed sums by event type, as of the last completed tick.
 
-All items share one reference time, so a tick is one multiplication per array, and a request reads arrays that are
-already there. Values of the current tick wait in a queue until it is over, in training too.
+All items share one reference time, so a tick is one multiplication per array, and a request reads arrays that
+are already there. Values of the current tick wait in a queue until it is over, in training too.
 """
 
 import threading
@@ -36,7 +36,9 @@ class ItemState:
         self._lock = threading.Lock()
 
     @classmethod
-    def from_events(cls, catalogue: Catalogue, config: StateConfig, events: pl.LazyFrame, as_of_ms: int) -> "ItemState":
+    def from_events(
+        cls, catalogue: Catalogue, config: StateConfig, events: pl.LazyFrame, as_of_ms: int
+    ) -> "ItemState":
         """The state at ``as_of_ms``, from the log.
 
         Args:
@@ -52,7 +54,10 @@ class ItemState:
         table = (
             visible.filter(pl.col("time") < tick_ms)
             .group_by(ITEM_ID, EVENT_TYPE)
-            .agg(pl.lit(2.0).pow(-age / h).sum().alias(f"s{i}") for i, h in enumerate(state._half_lives_ms.tolist()))
+            .agg(
+                pl.lit(2.0).pow(-age / h).sum().alias(f"s{i}")
+                for i, h in enumerate(state._half_lives_ms.tolist())
+            )
             .collect()
         )
         for (name,), rows in table.group_by(EVENT_TYPE):
@@ -93,8 +98,7 @@ class ItemState:
     def _advance(self, tick_ms: int) -> None:
         factor = np.exp2(-(tick_ms - self._tick_ms) / self._half_lives_ms)[:, None]
         for sums in self._sums.values():
-            sums *= factor
-            sums[sums < SMALLEST_SUM] = 0.0
+            np.multiply(sums, factor, out=sums)
         self._tick_ms = tick_ms
         due = [event for event in self._waiting if event[2] < tick_ms]
         self._waiting = [event for event in self._waiting if event[2] >= tick_ms]
@@ -105,6 +109,8 @@ class ItemState:
                 added = np.exp2(-(tick_ms - rows[:, 2]) / self._half_lives_ms[:, None])
                 for i, sums in enumerate(self._of_type(code)):
                     np.add.at(sums, rows[:, 0], added[i])
+        for sums in self._sums.values():
+            sums[sums < SMALLEST_SUM] = 0.0
 
     def _weighted(self) -> Float64[np.ndarray, "half_lives items"]:
         total = np.zeros((len(self._half_lives_ms), len(self._catalogue)))

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Float64, Int64
 
+from recsys.adoption import Adoption
 from recsys.calibration import Calibration
 from recsys.catalogue import Catalogue
 from recsys.co_occurrence import CoOccurrence
@@ -26,6 +27,7 @@ class Parts:
     index: VectorIndex
     user_tower: UserTower
     co_occurrence: CoOccurrence
+    adoption: Adoption
     calibration: Calibration
     encoder_fitted_until_ms: int
 
@@ -34,6 +36,7 @@ class Parts:
         return {
             "encoder": self.encoder_fitted_until_ms,
             "co_occurrence": self.co_occurrence.fitted_until_ms,
+            "adoption": self.adoption.fitted_until_ms,
             "calibration": self.calibration.fitted_until_ms,
         }
 
@@ -69,7 +72,9 @@ class Moment:
 def interest_vector(tower: UserTower, index: VectorIndex, recent: Recent) -> Float32[np.ndarray, " dim"]:
     """Run the user tower over a recent history."""
     num = len(recent.positions)
-    vectors = torch.from_numpy(index.of_items(recent.positions)) if num else torch.zeros(1, index.vectors.shape[1])
+    vectors = (
+        torch.from_numpy(index.of_items(recent.positions)) if num else torch.zeros(1, index.vectors.shape[1])
+    )
     age_days = (recent.last_ms.max(initial=0) - recent.last_ms) / DAY_MS
     pad = max(num, 1)
     types, ages, counts = np.zeros(pad, np.int64), np.zeros(pad, np.float32), np.ones(pad, np.float32)

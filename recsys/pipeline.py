@@ -1,7 +1,7 @@
 """The pipeline: a query in, a ranked list out. The commands and the server run this same object."""
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
@@ -19,6 +19,7 @@ from recsys.user_state import UserState
 _NUM_REASONS = 3
 
 
+@runtime_checkable
 class FeatureSource(Protocol):
     """Computes the ranker's input; ``features.registry.OnlineFeatures``."""
 
@@ -32,13 +33,15 @@ class FeatureSource(Protocol):
         """A reason in words by feature name."""
         ...
 
-    def matrix(self, moment: Moment, positions: Int64[np.ndarray, " items"]) -> Float32[np.ndarray, "items features"]:
+    def matrix(
+        self, moment: Moment, positions: Int64[np.ndarray, " items"]
+    ) -> Float32[np.ndarray, "items features"]:
         """Ranker input of many items for one moment."""
         ...
 
 
 class Pipeline:
-    """Answers queries from one bundle and the state that its caller provides; safe to use from several threads."""
+    """Answers queries from one bundle and the state that its caller provides; several threads may use it."""
 
     def __init__(self, bundle: Bundle, item_state: ItemState, features: FeatureSource) -> None:
         self.bundle = bundle
@@ -67,25 +70,32 @@ class Pipeline:
         from_nothing = not len(context) if placement.from_context else not len(moment.user.positions)
         if from_nothing:
             offered = merge({"popular": popular(moment, self.config.candidates, context)})
-        keep = self._sellable(offered, moment, query, leave_out_bought=placement.leave_out_bought or query.novel)
+        keep = self._sellable(
+            offered, moment, query, leave_out_bought=placement.leave_out_bought or query.novel
+        )
         if from_nothing:
             reason = "unknown_context" if placement.from_context else "unknown_user"
             return self._in_retrieval_order(offered, keep, query, missing, reason)
-        return self._ranked(moment, offered, keep, query, missing, query.limit)
+        return self._ranked(moment, offered, keep, query, missing, limit=query.limit)
 
     def rank(self, query: Query, item_ids: Sequence[str]) -> RankedList:
-        """A caller's own items, best first; ``query.limit`` does not cut it, unknown items are reported missing."""
+        """A caller's own items, best first and none cut off; unknown items are reported missing."""
         positions = self._parts.catalogue.positions(item_ids)
-        missing = tuple(item_id for item_id, position in zip(item_ids, positions, strict=True) if position < 0)
+        missing = tuple(
+            item_id for item_id, position in zip(item_ids, positions, strict=True) if position < 0
+        )
         distinct = np.unique(positions[positions >= 0])
         everything = Candidates(distinct, np.zeros(len(distinct), np.uint16), np.zeros(len(distinct)))
         keep = np.ones(len(distinct), bool)
-        return self._ranked(self.moment(query), everything, keep, query, missing, len(distinct))
+        return self._ranked(self.moment(query), everything, keep, query, missing, limit=len(distinct))
 
     def items(self, item_ids: Sequence[str]) -> list[dict[str, object]]:
         """Catalogue rows of known items, in the order given."""
         positions = self._parts.catalogue.positions(item_ids)
-        return self._parts.catalogue.frame[positions[positions >= 0].tolist()].to_dicts()
+        rows: list[dict[str, object]] = self._parts.catalogue.frame[
+            positions[positions >= 0].tolist()
+        ].to_dicts()
+        return rows
 
     def knows_item(self, item_id: str) -> bool:
         """Whether the catalogue holds an item."""
@@ -104,14 +114,16 @@ class Pipeline:
 
     def _context(self, query: Query) -> tuple[Int64[np.ndarray, " context"], tuple[str, ...]]:
         positions = self._parts.catalogue.positions(query.context_item_ids)
-        missing = tuple(i for i, position in zip(query.context_item_ids, positions, strict=True) if position < 0)
+        missing = tuple(
+            i for i, position in zip(query.context_item_ids, positions, strict=True) if position < 0
+        )
         return positions[positions >= 0], missing
 
     def _sellable(
         self, candidates: Candidates, moment: Moment, query: Query, *, leave_out_bought: bool
     ) -> Bool[np.ndarray, " candidates"]:
         """False for what cannot be sold, what the caller excludes and, if asked, what the user had."""
-        keep = self._parts.catalogue.available[candidates.positions]
+        keep: Bool[np.ndarray, " candidates"] = self._parts.catalogue.available[candidates.positions]
         excluded = self._parts.catalogue.positions([*query.exclude_item_ids, *query.context_item_ids])
         keep &= ~np.isin(candidates.positions, excluded)
         if leave_out_bought:
@@ -125,6 +137,7 @@ class Pipeline:
         keep: Bool[np.ndarray, " candidates"],
         query: Query,
         missing: tuple[str, ...],
+        *,
         limit: int,
     ) -> RankedList:
         """Score the whole list, then keep: a filter never changes another item's score."""
@@ -197,7 +210,9 @@ class Pipeline:
 
     def _reasons(self, explanation: Explanation) -> tuple[str, ...]:
         """The words of the features that raised the score most, each said once."""
-        raised = sorted((c for c in explanation.contributions if c.contribution > 0), key=lambda c: -c.contribution)
+        raised = sorted(
+            (c for c in explanation.contributions if c.contribution > 0), key=lambda c: -c.contribution
+        )
         return tuple(dict.fromkeys(self._features.words[c.feature] for c in raised))[:_NUM_REASONS]
 
 
@@ -205,5 +220,6 @@ def _best_first(
     scores: Float64[np.ndarray, " candidates"], keep: Bool[np.ndarray, " candidates"], limit: int
 ) -> Int64[np.ndarray, " kept"]:
     """Rows to keep by descending score; ties by catalogue position, which is by item id."""
-    order = np.argsort(-scores, kind="stable")
-    return order[keep[order]][:limit]
+    order: Int64[np.ndarray, " candidates"] = np.argsort(-scores, kind="stable")
+    kept: Int64[np.ndarray, " kept"] = order[keep[order]][:limit]
+    return kept

@@ -1,7 +1,6 @@
 """Scoring with a trained LightGBM ranker."""
 
 from pathlib import Path
-from typing import Any
 
 import lightgbm
 import numpy as np
@@ -13,7 +12,7 @@ from recsys.errors import BundleError, FeatureMismatchError
 class Ranker:
     """A LambdaMART model over a fixed list of features."""
 
-    def __init__(self, booster: Any) -> None:
+    def __init__(self, booster: lightgbm.Booster) -> None:
         self._booster = booster
         self.feature_names: tuple[str, ...] = tuple(booster.feature_name())
 
@@ -33,7 +32,9 @@ class Ranker:
             raise BundleError(f"{path.name} is not a LightGBM model: {error}") from error
         if ranker.feature_names != feature_names:
             different = sorted(set(ranker.feature_names) ^ set(feature_names)) or ["the order"]
-            raise FeatureMismatchError(f"the ranker was trained on other features; different: {', '.join(different)}; train again")
+            raise FeatureMismatchError(
+                f"the ranker was trained on other features; different: {', '.join(different)}; train again"
+            )
         return ranker
 
     def save(self, path: Path) -> None:
@@ -42,17 +43,37 @@ class Ranker:
 
     def scores(self, matrix: Float32[np.ndarray, "items features"]) -> Float64[np.ndarray, " items"]:
         """Raw margins; larger ranks higher."""
-        margins: Float64[np.ndarray, " items"] = self._booster.predict(matrix, raw_score=True, num_threads=1)
+        margins: Float64[np.ndarray, " items"] = np.asarray(
+            self._booster.predict(matrix, raw_score=True, num_threads=1)
+        )
         return margins
 
-    def contributions(self, matrix: Float32[np.ndarray, "items features"]) -> Float64[np.ndarray, "items features_and_base"]:
-        """Exact additive contributions of each feature (TreeSHAP); the last column is the base value; rows sum to the score.
+    def contributions(
+        self, matrix: Float32[np.ndarray, "items features"]
+    ) -> Float64[np.ndarray, "items features_and_base"]:
+        """Exact additive contributions of each feature (TreeSHAP), then the base value; rows sum to the score.
 
-        Source: Lundberg et al., "From local explanations to global understanding with explainable AI for trees", 2020.
+        Source: Lundberg et al., "From local explanations to global understanding with explainable AI for
+            trees", 2020.
         """
-        values: Float64[np.ndarray, "items features_and_base"] = self._booster.predict(matrix, pred_contrib=True, num_threads=1)
+        values: Float64[np.ndarray, "items features_and_base"] = np.asarray(
+            self._booster.predict(matrix, pred_contrib=True, num_threads=1)
+        )
         return values
+
+    def thresholds(self) -> list[Float64[np.ndarray, " splits"]]:
+        """Distinct split thresholds by feature, ascending."""
+        found: list[set[float]] = [set() for _ in self.feature_names]
+        nodes = [tree["tree_structure"] for tree in self._booster.dump_model()["tree_info"]]
+        while nodes:
+            node = nodes.pop()
+            if "split_feature" in node:
+                found[node["split_feature"]].add(node["threshold"])
+                nodes += (node["left_child"], node["right_child"])
+        return [np.asarray(sorted(values), np.float64) for values in found]
 
     def gain(self) -> dict[str, float]:
         """Total split gain by feature."""
-        return dict(zip(self.feature_names, map(float, self._booster.feature_importance("gain")), strict=True))
+        return dict(
+            zip(self.feature_names, map(float, self._booster.feature_importance("gain")), strict=True)
+        )

@@ -38,7 +38,11 @@ def item_texts(items: pl.DataFrame) -> pl.Series:
             description=_plain(pl.col(DESCRIPTION)),
         )
         .join(levels, on="row", how="left", maintain_order="left")
-        .select(text=pl.concat_str([pl.col(part).replace("", None) for part in parts], separator=". ", ignore_nulls=True))
+        .select(
+            text=pl.concat_str(
+                [pl.col(part).replace("", None) for part in parts], separator=". ", ignore_nulls=True
+            )
+        )
         .collect()["text"]
     )
     return texts.replace("", "unknown")

@@ -56,7 +56,11 @@ def user_items(state: UserState, catalogue: Catalogue, config: Config, as_of_ms:
     row_positions = catalogue.positions(state.item_ids)
     known = (row_positions >= 0) & (weights[state.event_types] != 0)
     row_positions, row_types = row_positions[known], state.event_types[known]
-    row_first, row_last, row_counts = state.first_ms[known], state.last_ms[known], state.counts[known].astype(np.int64)
+    row_first, row_last, row_counts = (
+        state.first_ms[known],
+        state.last_ms[known],
+        state.counts[known].astype(np.int64),
+    )
     positions, item_of_row = np.unique(row_positions, return_inverse=True)
     engagement = np.zeros((len(positions), len(state.half_lives_days)))
     np.add.at(engagement, item_of_row, weights[row_types][:, None] * state.decayed(as_of_ms)[known])

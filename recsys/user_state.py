@@ -1,7 +1,7 @@
 """What is remembered of one user: decayed sums per (item, event type) and the times of the baskets.
 
-A row holds, for one item and one event type, the decayed sums ``S(t) = sum 2^(-(t - t_i) / h)`` at the time of
-the row's latest event, one per half-life. Rows are small and mergeable, and everything behavioural is read
+A row holds, for one item and one event type, the decayed sums ``S(t) = sum 2^(-(t - t_i) / h)`` at the time
+of the row's latest event, one per half-life. Rows are small and mergeable, and everything behavioural is read
 from them: user-attribute sums are sums of rows (decay is linear), the recent history is the rows ordered by
 time. Nothing here knows the catalogue; ids are the shop's own, so a state outlives a change of model.
 """
@@ -60,7 +60,9 @@ class UserState:
     def decayed(self, as_of_ms: int) -> Float64[np.ndarray, "rows half_lives"]:
         """The sums at ``as_of_ms``; values below ``SMALLEST_SUM`` are 0."""
         half_lives_ms = np.asarray(self.half_lives_days) * DAY_MS
-        sums: Float64[np.ndarray, "rows half_lives"] = self.sums * np.exp2(-(as_of_ms - self.last_ms)[:, None] / half_lives_ms)
+        sums: Float64[np.ndarray, "rows half_lives"] = self.sums * np.exp2(
+            -(as_of_ms - self.last_ms)[:, None] / half_lives_ms
+        )
         sums[sums < SMALLEST_SUM] = 0.0
         return sums
 
@@ -77,8 +79,8 @@ class UserState:
     def apply(self, item_id: str, event_type: int, time_ms: int, *, is_purchase: bool, max_rows: int) -> None:
         """Add one event; late events are allowed.
 
-        A late event adds ``2^(-(last - t) / h)`` and leaves ``last`` alone. When the row is new and the state is
-        full, the row whose last event is oldest makes room.
+        A late event adds ``2^(-(last - t) / h)`` and leaves ``last`` alone. When the row is new and the state
+        is full, the row whose last event is oldest makes room.
 
         Args:
             item_id: The item it happened to.
@@ -152,7 +154,9 @@ class UserState:
         if version != _VERSION:
             raise StoreError(f"user state has version {version}, this code reads version {_VERSION}")
         body = raw[_HEADER.size :]
-        expected = 8 * num_half_lives + id_bytes + rows * (2 + 1 + 8 * num_half_lives + 8 + 8 + 4) + 8 * baskets
+        expected = (
+            8 * num_half_lives + id_bytes + rows * (2 + 1 + 8 * num_half_lives + 8 + 8 + 4) + 8 * baskets
+        )
         if len(body) != expected or zlib.crc32(body) != crc:
             raise StoreError("user state is damaged: its length or checksum does not match")
         read = _Reader(body)
@@ -222,7 +226,10 @@ class _Reader:
 
 
 def recent_rows(
-    items: Int64[np.ndarray, " rows"], event_types: UInt8[np.ndarray, " rows"], last_ms: Int64[np.ndarray, " rows"], limit: int
+    items: Int64[np.ndarray, " rows"],
+    event_types: UInt8[np.ndarray, " rows"],
+    last_ms: Int64[np.ndarray, " rows"],
+    limit: int,
 ) -> Int64[np.ndarray, " recent"]:
     """Rows of the most recent distinct items, newest first; ties by item, then by event type, ascending.
 

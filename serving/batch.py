@@ -65,13 +65,22 @@ class Answers:
 
     def to_json(self) -> str:
         """One JSON document with every list, its reasons and contributions."""
-        return json.dumps({"answers": [self._answer(*pair) for pair in zip(self.queries.to_dicts(), self.lists, strict=True)]})
+        return json.dumps(
+            {
+                "answers": [
+                    self._answer(*pair) for pair in zip(self.queries.to_dicts(), self.lists, strict=True)
+                ]
+            }
+        )
 
     def table(self) -> Table:
         """The lists for a terminal."""
         table = Table("user", "rank", "item", "title", "score", "why")
         for query, ranked in zip(self.queries.to_dicts(), self.lists, strict=True):
-            titles = {row[ITEM_ID]: row[TITLE] for row in self.pipeline.items([item.item_id for item in ranked.items])}
+            titles = {
+                row[ITEM_ID]: row[TITLE]
+                for row in self.pipeline.items([item.item_id for item in ranked.items])
+            }
             for number, item in enumerate(ranked.items, 1):
                 why = "; ".join(item.reasons or item.sources)
                 cells = (str(number), item.item_id, str(titles[item.item_id]), f"{item.score:.3f}", why)
@@ -186,15 +195,21 @@ def rank_lists(workspace: Workspace, lists: pl.DataFrame, *, at_ms: int | None =
     The arguments and errors are those of ``recommend_queries``; a list's as-of is its first ``event_time``.
     """
     times = [pl.col(EVENT_TIME).first()] if EVENT_TIME in lists.columns else []
-    queries = lists.group_by(LIST_ID, maintain_order=True).agg(pl.col(USER_ID).first(), pl.col(ITEM_ID), *times)
+    queries = lists.group_by(LIST_ID, maintain_order=True).agg(
+        pl.col(USER_ID).first(), pl.col(ITEM_ID), *times
+    )
     replay = _Replay(workspace, queries, at_ms)
     frames = []
     with progress("ranking", queries.height) as advance:
         for row, as_of_ms, state in replay.moments():
-            ranked = replay.pipeline.rank(Query(as_of_ms=as_of_ms, user=state), queries[ITEM_ID][row].to_list())
+            ranked = replay.pipeline.rank(
+                Query(as_of_ms=as_of_ms, user=state), queries[ITEM_ID][row].to_list()
+            )
             scores = {ITEM_ID: [i.item_id for i in ranked.items], SCORE: [i.score for i in ranked.items]}
             schema = {ITEM_ID: pl.String(), SCORE: pl.Float64()}
-            frames.append(pl.DataFrame(scores, schema=schema).with_columns(pl.lit(queries[LIST_ID][row]).alias(LIST_ID)))
+            frames.append(
+                pl.DataFrame(scores, schema=schema).with_columns(pl.lit(queries[LIST_ID][row]).alias(LIST_ID))
+            )
             advance(1)
     return lists.select(LIST_ID, ITEM_ID).join(
         pl.concat(frames), on=[LIST_ID, ITEM_ID], how="left", maintain_order="left"
@@ -209,7 +224,11 @@ class _Replay:
             raise DataError("there is nobody to answer: the file holds no rows")
         self._log = EventLog(workspace.events)
         default_ms = at_ms if at_ms is not None else (self._log.end_ms() or 0) + 1
-        times = pl.col(EVENT_TIME).cast(TIMESTAMP).dt.epoch("ms") if EVENT_TIME in queries.columns else pl.lit(None, pl.Int64)
+        times = (
+            pl.col(EVENT_TIME).cast(TIMESTAMP).dt.epoch("ms")
+            if EVENT_TIME in queries.columns
+            else pl.lit(None, pl.Int64)
+        )
         self._queries = (
             queries.select(pl.col(USER_ID).cast(pl.String), times.fill_null(default_ms).alias(AS_OF))
             .with_row_index(_ORDER)
@@ -225,7 +244,9 @@ class _Replay:
         states = states_at(self._log, self._queries.select(USER_ID, AS_OF), self.pipeline)
         later = self._later_events()
         event = next(later, None)
-        for (row, as_of_ms), (_, state) in zip(self._queries.select(_ORDER, AS_OF).iter_rows(), states, strict=True):
+        for (row, as_of_ms), (_, state) in zip(
+            self._queries.select(_ORDER, AS_OF).iter_rows(), states, strict=True
+        ):
             while event is not None and event[2] < as_of_ms:
                 self.pipeline.record(*event)
                 event = next(later, None)
@@ -254,7 +275,9 @@ def _read(path: Path, required: tuple[str, ...]) -> pl.DataFrame:
         raise DataError(f"{path} cannot be read: {error}") from error
     missing = [name for name in required if name not in frame.columns]
     if missing:
-        raise DataError(f"{path.name} lacks the columns {', '.join(missing)}; it has {', '.join(frame.columns)}")
+        raise DataError(
+            f"{path.name} lacks the columns {', '.join(missing)}; it has {', '.join(frame.columns)}"
+        )
     if EVENT_TIME in frame.columns and frame.schema[EVENT_TIME] == pl.String:
         frame = frame.with_columns(pl.col(EVENT_TIME).str.to_datetime("%+", time_unit="ms", time_zone="UTC"))
     return frame.with_columns(pl.col(required).cast(pl.String))

@@ -16,8 +16,12 @@ from recsys.workspace import Workspace
 
 
 def train(
-    until: Annotated[str | None, typer.Option(help="End of the data, ISO 8601, exclusive; the whole log when absent.")] = None,
-    config: Annotated[Path | None, typer.Option(help="Run configuration; the workspace's recsys.toml when absent.")] = None,
+    until: Annotated[
+        str | None, typer.Option(help="End of the data, ISO 8601, exclusive; the whole log when absent.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="Run configuration; the workspace's recsys.toml when absent.")
+    ] = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     json_output: JsonOption = False,
 ) -> None:
@@ -43,11 +47,23 @@ def train(
 
 
 def evaluate(
-    version: Annotated[str | None, typer.Option(help="Bundle to evaluate; the stable one when absent.")] = None,
-    test_from: Annotated[
-        str | None, typer.Option("--from", help="Start of the test window, ISO 8601; the end of the bundle's data when absent.")
+    *,
+    version: Annotated[
+        str | None, typer.Option(help="Bundle to evaluate; the stable one when absent.")
     ] = None,
-    output: Annotated[Path | None, typer.Option(help="Where the JSON report goes; its HTML twin lies beside it.")] = None,
+    test_from: Annotated[
+        str | None,
+        typer.Option(
+            "--from", help="Start of the test window, ISO 8601; the end of the bundle's data when absent."
+        ),
+    ] = None,
+    test_to: Annotated[
+        str | None,
+        typer.Option("--to", help="End of the test window, exclusive; the end of the log when absent."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Where the JSON report goes; its HTML twin lies beside it.")
+    ] = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     json_output: JsonOption = False,
 ) -> None:
@@ -59,6 +75,7 @@ def evaluate(
         Workspace(workspace),
         version=version,
         test_from_ms=time_ms(test_from, "--from") if test_from is not None else None,
+        test_to_ms=time_ms(test_to, "--to") if test_to is not None else None,
         json_path=output,
         html_path=output.with_suffix(".html") if output is not None else None,
     )

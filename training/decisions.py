@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float32, Int64
 
 from features.log import POSITION, OfflineLog
 from features.moments import offline_moments
-from features.registry import as_ranker_input, offline_matrix
+from features.registry import as_ranker_input, names, offline_matrix
 from recsys.candidates import gather
 from recsys.config import Config
 from recsys.moment import Moment, Parts
@@ -59,8 +59,10 @@ def label_table(events: pl.LazyFrame, config: Config, from_ms: int, to_ms: int) 
 def collect_decisions(events: pl.LazyFrame, parts: Parts, as_of_ms: int, to_ms: int) -> Decisions:
     """Build the ranking groups of one label window.
 
-    Every user who was known before ``as_of_ms`` and did something until ``to_ms`` is one query on the ``home`` placement. All
-    positives among the candidates are kept, and ``num_negatives`` others drawn at random.
+    Every user who was known before ``as_of_ms`` and did something until ``to_ms`` is one query on the
+    ``home`` placement. All positives among the candidates are kept, and ``num_negatives`` others drawn at
+    random. Every decision comes twice: over all its candidates, and over those that are new to the user,
+    because in the first the few first-time purchases weigh next to nothing against the repeated ones.
 
     Raises:
         LeakageError: A fitted part saw events at or after ``as_of_ms``.
@@ -72,28 +74,63 @@ def collect_decisions(events: pl.LazyFrame, parts: Parts, as_of_ms: int, to_ms: 
     queries = users.with_row_index(QUERY_ID).select(
         pl.col(QUERY_ID).cast(pl.Int64), USER_ID, pl.lit(as_of_ms, pl.Int64).alias(AS_OF)
     )
+    if queries.is_empty():
+        empty = np.empty((0, len(names(config.state))), np.float32)
+        return Decisions(empty, np.empty(0, np.int64), np.empty(0, np.int64), 0)
     log = OfflineLog.of(events, queries, parts.catalogue, config)
     moments: dict[int, Moment] = {}
-    offered = []
+    offered, new_to_user = [], []
     with progress("gathering candidates", queries.height) as advance:
         for query_id, moment in offline_moments(log, parts, events):
             moments[query_id] = moment
-            found = gather(moment, config.placements["home"].sources, config.candidates, np.empty(0, np.int64))
-            offered.append(pl.DataFrame({QUERY_ID: query_id, POSITION: found.positions}, schema_overrides={QUERY_ID: pl.Int64}))
+            found = gather(
+                moment, config.placements["home"].sources, config.candidates, np.empty(0, np.int64)
+            )
+            new_to_user.append(~np.isin(found.positions, moment.user.positions))
+            offered.append(
+                pl.DataFrame(
+                    {QUERY_ID: query_id, POSITION: found.positions}, schema_overrides={QUERY_ID: pl.Int64}
+                )
+            )
             advance(1)
     positive = labels.join(queries, on=USER_ID).select(
-        QUERY_ID, pl.col(ITEM_ID).replace_strict(parts.catalogue.position, default=-1, return_dtype=pl.Int64).alias(POSITION), LABEL
+        QUERY_ID,
+        pl.col(ITEM_ID)
+        .replace_strict(parts.catalogue.position, default=-1, return_dtype=pl.Int64)
+        .alias(POSITION),
+        LABEL,
     )
     pairs = pl.concat(offered).join(positive, on=[QUERY_ID, POSITION], how="left", maintain_order="left")
     label = pairs[LABEL].fill_null(0).to_numpy()
-    keep = _thin(pairs[QUERY_ID].to_numpy(), label, config.ranker.num_negatives, np.random.default_rng((config.seed, as_of_ms)))
+    keep = _thin(
+        pairs[QUERY_ID].to_numpy(),
+        label,
+        config.ranker.num_negatives,
+        np.random.default_rng((config.seed, as_of_ms)),
+    )
     matrix = as_ranker_input(offline_matrix(log, pairs.select(QUERY_ID, POSITION), moments, keep))
-    _, groups = np.unique(pairs[QUERY_ID].to_numpy()[keep], return_counts=True)
-    return Decisions(matrix, label[keep], groups, positive.height - int((label > 0).sum()))
+    new = np.concatenate(new_to_user)[keep]
+    query, label = pairs[QUERY_ID].to_numpy()[keep], label[keep]
+    whole = Decisions(matrix, label, _group_sizes(query), positive.height - int((label > 0).sum()))
+    return whole + _only(whole, query, new)
+
+
+def _only(decisions: Decisions, query: Int64[np.ndarray, " rows"], wanted: Bool[np.ndarray, " rows"]) -> Decisions:
+    """The same decisions over some of their rows, where a positive is left."""
+    has_positive = np.bincount(query[wanted], decisions.labels[wanted], minlength=int(query.max(initial=0)) + 1) > 0
+    rows = wanted & has_positive[query]
+    return Decisions(decisions.matrix[rows], decisions.labels[rows], _group_sizes(query[rows]), 0)
+
+
+def _group_sizes(query: Int64[np.ndarray, " rows"]) -> Int64[np.ndarray, " queries"]:
+    return np.unique(query, return_counts=True)[1]
 
 
 def _thin(
-    query: Int64[np.ndarray, " pairs"], label: Int64[np.ndarray, " pairs"], num_negatives: int, random: np.random.Generator
+    query: Int64[np.ndarray, " pairs"],
+    label: Int64[np.ndarray, " pairs"],
+    num_negatives: int,
+    random: np.random.Generator,
 ) -> Bool[np.ndarray, " pairs"]:
     """All positives, and at most ``num_negatives`` others per query."""
     draw = np.where(label > 0, -1.0, random.random(len(label)))

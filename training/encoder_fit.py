@@ -71,6 +71,8 @@ def fit_encoder(catalogue: Catalogue, events: pl.LazyFrame, until_ms: int, confi
         )
     num_upper = settings.num_trained_layers if settings.strategy == "last_n" else 0
     encoder = TextEncoder(model_path(settings.model), num_upper, settings.max_tokens)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    encoder.to(device)
     with progress("reading texts", len(catalogue.texts)) as advance:
         states = frozen_states(encoder, catalogue.texts, advance)
     frozen_base = encode_states(encoder, states)
@@ -86,9 +88,9 @@ def fit_encoder(catalogue: Catalogue, events: pl.LazyFrame, until_ms: int, confi
     module = EncoderModule(encoder, towers, table, settings)
     _run(module, train, validation, config, log_dir)
     module.restore_best()
-    encoder.eval()
-    towers.eval()
-    table.base[:] = encode_states(encoder, states)
+    module.cpu().eval()
+    table.base[:] = encode_states(encoder.to(device), states)
+    encoder.cpu().eval()
     return FittedEncoder(
         encoder=encoder,
         towers=towers,
@@ -156,4 +158,8 @@ def _run(module: EncoderModule, train: NextItems, validation: NextItems, config:
     with warnings.catch_warnings():
         # Lightning advises worker processes: the examples are built faster than they are consumed.
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        # The transformer's own dropout stays off: its base vectors are also read from the table.
+        warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")
+        # Lightning's tree functions trail PyTorch's.
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*")
         trainer.fit(module, batches, held_out)

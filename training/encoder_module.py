@@ -21,7 +21,7 @@ from training.next_items import NextItemBatch
 class TextTable:
     """Every distinct text of the catalogue, as far as the frozen layers carry it."""
 
-    states: list[Float[Tensor, "tokens width"]]
+    states: list[Float[Tensor, "_ width"]]
     """Hidden states after the frozen layers, one matrix per text."""
     base: Float[Tensor, "texts width"]
     """Base vectors as of the last refresh."""
@@ -51,6 +51,21 @@ class EncoderModule(lightning.LightningModule):
         self._best: dict[str, Tensor] = {}
         self._class_of_text = torch.full((len(table.states),), -1)
         self._class_of_text[table.used] = torch.arange(len(table.used))
+
+    def on_fit_start(self) -> None:
+        """Put the table and the whole encoder where the trained weights are."""
+        self._move_table(self.device)
+        self._encoder[0].to(self.device)
+
+    def on_fit_end(self) -> None:
+        """Bring them back to the CPU, where Lightning brings the weights."""
+        self._move_table(torch.device("cpu"))
+        self._encoder[0].cpu()
+
+    def _move_table(self, device: torch.device) -> None:
+        table = self._table
+        table.base, table.log_frequency = table.base.to(device), table.log_frequency.to(device)
+        table.used, self._class_of_text = table.used.to(device), self._class_of_text.to(device)
 
     @property
     def tunes_layers(self) -> bool:
@@ -86,9 +101,8 @@ class EncoderModule(lightning.LightningModule):
     def on_validation_start(self) -> None:
         """Refresh the base vectors when the layers under them have moved."""
         if self.tunes_layers and not self.trainer.sanity_checking:
-            self._table.base[self._table.used] = encode_states(
-                self._encoder[0], [self._table.states[text] for text in self._table.used.tolist()]
-            )
+            states = [self._table.states[text] for text in self._table.used.tolist()]
+            self._table.base[self._table.used] = encode_states(self._encoder[0], states).to(self.device)
 
     def validation_step(self, batch: NextItemBatch, _: int) -> None:
         """Exact softmax cross-entropy over every text that occurs in the data."""

@@ -4,6 +4,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,7 @@ def evaluate(
     *,
     version: str | None = None,
     test_from_ms: int | None = None,
+    test_to_ms: int | None = None,
     json_path: Path | None = None,
     html_path: Path | None = None,
     dataset: str = "workspace",
@@ -60,7 +62,8 @@ def evaluate(
     Args:
         workspace: The workspace.
         version: The bundle; the registry's ``stable`` when absent.
-        test_from_ms: Start of the test window, which runs to the end of the log; the end of the bundle's data when absent.
+        test_from_ms: Start of the test window, milliseconds since the epoch; the end of the bundle's data when absent.
+        test_to_ms: Its end, exclusive; the end of the log when absent.
         json_path: Where the JSON report goes, if anywhere.
         html_path: Where its HTML twin goes; ``reports/<version>.html`` of the workspace when absent.
         dataset: Name of the data in the report.
@@ -79,7 +82,7 @@ def evaluate(
             f"bundle {bundle.manifest.version} was fitted on events until {bundle.manifest.fitted_until:%Y-%m-%dT%H:%M:%SZ}, "
             f"beyond the start of the test window; train with an earlier --until or test later"
         )
-    run = _Evaluation(workspace, directory, bundle, start_ms, dataset)
+    run = _Evaluation(workspace, directory, bundle, start_ms, test_to_ms, dataset)
     evaluation = run.input()
     report = evaluate_lists(evaluation, seed=bundle.manifest.config.seed)
     target = html_path if html_path is not None else workspace.reports / f"{bundle.manifest.version}.html"
@@ -90,16 +93,28 @@ def evaluate(
 class _Evaluation:
     """Makes the lists that a report is computed from."""
 
-    def __init__(self, workspace: Workspace, directory: Path, bundle: Bundle, start_ms: int, dataset: str) -> None:
+    def __init__(
+        self,
+        workspace: Workspace,
+        directory: Path,
+        bundle: Bundle,
+        start_ms: int,
+        to_ms: int | None,
+        dataset: str,
+    ) -> None:
         self.bundle, self.start_ms, self.dataset = bundle, start_ms, dataset
         self.config = bundle.manifest.config
         self.catalogue = bundle.parts.catalogue
         self.log = EventLog(workspace.events)
-        self.end_ms = (self.log.end_ms() or 0) + 1
+        end_ms = (self.log.end_ms() or 0) + 1
+        self.end_ms = end_ms if to_ms is None else min(to_ms, end_ms)
         positive = [name for name, weight in self.config.state.event_weights.items() if weight > 0]
         liked = self.log.scan().filter(pl.col(EVENT_TYPE).is_in(positive))
-        in_test = pl.col(EFFECTIVE_TIME).dt.epoch("ms") >= start_ms
-        self.history = liked.filter(~in_test).select(USER_ID, ITEM_ID, EVENT_TYPE, EFFECTIVE_TIME).collect()
+        time_ms = pl.col(EFFECTIVE_TIME).dt.epoch("ms")
+        in_test = (time_ms >= start_ms) & (time_ms < self.end_ms)
+        self.history = (
+            liked.filter(time_ms < start_ms).select(USER_ID, ITEM_ID, EVENT_TYPE, EFFECTIVE_TIME).collect()
+        )
         self.truth = liked.filter(in_test).select(USER_ID, ITEM_ID).unique().sort(USER_ID, ITEM_ID).collect()
         if self.truth.is_empty():
             raise DataError(
@@ -136,8 +151,12 @@ class _Evaluation:
             ablations={name: recall_at(frame, self.truth, _RECALL_DEPTH) for name, frame in text.items()},
             timings_seconds=self.seconds,
             curves={
-                "encoder validation loss": [(int(step), float(loss)) for step, loss in training["encoder"]["curve"]],
-                "ranker validation NDCG@10": [(int(step), float(score)) for step, score in training["ranker"]["curve"]],
+                "encoder validation loss": [
+                    (int(step), float(loss)) for step, loss in training["encoder"]["curve"]
+                ],
+                "ranker validation NDCG@10": [
+                    (int(step), float(score)) for step, score in training["ranker"]["curve"]
+                ],
             },
             feature_gain={name: float(gain) for name, gain in training["ranker"]["gain"].items()},
         )
@@ -147,8 +166,10 @@ class _Evaluation:
         started = time.monotonic()
         items = ItemState.from_events(self.catalogue, self.config.state, self.log.scan(), self.start_ms)
         pipeline = Pipeline(self.bundle, items, OnlineFeatures(self.config.state))
-        queries = pl.DataFrame({USER_ID: self.users}).with_row_index(QUERY_ID).with_columns(
-            pl.col(QUERY_ID).cast(pl.Int64), pl.lit(self.start_ms, pl.Int64).alias(AS_OF)
+        queries = (
+            pl.DataFrame({USER_ID: self.users})
+            .with_row_index(QUERY_ID)
+            .with_columns(pl.col(QUERY_ID).cast(pl.Int64), pl.lit(self.start_ms, pl.Int64).alias(AS_OF))
         )
         states = offline_states(OfflineLog.of(self.log.scan(), queries, self.catalogue, self.config))
         ranked: dict[str, list[str]] = {}
@@ -166,12 +187,17 @@ class _Evaluation:
                 advance(1)
         sources["merged"] = ranked
         self.seconds["ranking"] = time.monotonic() - started
-        return _frame(ranked), {n: _frame(f) for n, f in sources.items()}, {n: _frame(f) for n, f in text.items()}
+        return (
+            _frame(ranked),
+            {n: _frame(f) for n, f in sources.items()},
+            {n: _frame(f) for n, f in text.items()},
+        )
 
     def _text_alone(self, moment: Moment) -> dict[str, list[str]]:
         """The encoder's own candidates, after training and before.
 
-        The pretrained encoder has no user tower: its user vector is the mean of the recent items' vectors, each by its count.
+        The pretrained encoder has no user tower: its user vector is the mean of the recent items' vectors, each
+        weighted by the square root of its count.
         """
         popularity = moment.item_engagement[-1]
         recent = moment.user.recent
@@ -186,19 +212,19 @@ class _Evaluation:
     def _baselines(self) -> dict[str, BaselineLists]:
         weights = {name: weight for name, weight in self.config.state.event_weights.items() if weight > 0}
         settings = baselines.tune_personal_frequency(self.history, self.start_ms, weights=weights)
-        common = {"depth": _DEPTH, "weights": weights}
-        made = {}
-        for name in ("popular", "personal_frequency"):
-            lists = [
-                baselines.popular_lists(self.history, self.users, self.start_ms, settings.popularity_days, novel=novel, **common)
-                if name == "popular"
-                else baselines.personal_frequency(
-                    self.history, self.users, self.start_ms, settings.decay_per_week, settings.popularity_days, novel=novel, **common
-                )
-                for novel in (False, True)
-            ]
-            made[name] = BaselineLists(*lists)
-        return made
+        common: dict[str, Any] = {"depth": _DEPTH, "weights": weights}
+        who = (self.history, self.users, self.start_ms)
+        days, decay = settings.popularity_days, settings.decay_per_week
+        return {
+            "popular": BaselineLists(
+                baselines.popular_lists(*who, days, **common),
+                baselines.popular_lists(*who, days, novel=True, **common),
+            ),
+            "personal_frequency": BaselineLists(
+                baselines.personal_frequency(*who, decay, days, **common),
+                baselines.personal_frequency(*who, decay, days, novel=True, **common),
+            ),
+        }
 
 
 def _by_source(answer: RankedList) -> Mapping[str, list[str]]:
@@ -214,10 +240,15 @@ def _ids(catalogue: Catalogue, positions: Iterable[int]) -> list[str]:
 
 
 def _frame(items_by_user: Mapping[str, list[str]]) -> pl.DataFrame:
-    return pl.DataFrame(
-        {USER_ID: list(items_by_user), ITEM_ID: list(items_by_user.values())},
-        schema={USER_ID: pl.String, ITEM_ID: pl.List(pl.String)},
-    ).explode(ITEM_ID).drop_nulls().with_columns(pl.int_range(1, pl.len() + 1).over(USER_ID).alias(RANK))
+    return (
+        pl.DataFrame(
+            {USER_ID: list(items_by_user), ITEM_ID: list(items_by_user.values())},
+            schema={USER_ID: pl.String, ITEM_ID: pl.List(pl.String)},
+        )
+        .explode(ITEM_ID)
+        .drop_nulls()
+        .with_columns(pl.int_range(1, pl.len() + 1).over(USER_ID).alias(RANK))
+    )
 
 
 def _top(lists: pl.DataFrame) -> pl.DataFrame:
@@ -228,5 +259,5 @@ def _top(lists: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _milliseconds(moment: Any) -> int:
+def _milliseconds(moment: datetime) -> int:
     return round(moment.timestamp() * 1000)

@@ -14,8 +14,8 @@ def sampled_softmax(
 ) -> Float[Tensor, ""]:
     """In-batch softmax cross-entropy with logQ correction.
 
-    Classes are the distinct positives of the batch. A frequent class is a negative more often than a rare one; taking
-    ``log q`` off its logit makes the estimate that of the full softmax:
+    Classes are the distinct positives of the batch. A frequent class is a negative more often than a rare
+    one; taking ``log q`` off its logit makes the estimate that of the full softmax:
     ``-log( exp(s_t - log q_t) / sum_j exp(s_j - log q_j) )``.
 
     Args:
@@ -24,9 +24,9 @@ def sampled_softmax(
         log_frequency: ``log q``, the logarithm of each class's share of the positives.
         other_positive: True where a class is another positive of the same user and moment; it is no negative.
 
-    Source: Yi et al., "Sampling-bias-corrected neural modeling for large corpus item recommendations", RecSys 2019,
-        equations 3 and 4. Deviation: ``q`` is counted over the data instead of estimated from a stream, and other positives
-        of the user are masked.
+    Source: Yi et al., "Sampling-bias-corrected neural modeling for large corpus item recommendations", RecSys
+        2019, equations 3 and 4. Deviation: ``q`` is counted over the data instead of estimated from a stream,
+        and other positives of the user are masked.
     """
     corrected = (logits - log_frequency).masked_fill(other_positive, -torch.inf)
     return functional.cross_entropy(corrected, target)

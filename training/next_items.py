@@ -42,7 +42,8 @@ class _Example:
 class NextItems(Dataset[_Example]):
     """One example per user and moment that has something before it.
 
-    The history is the most recent distinct items strictly before the moment, as ``recsys.user_state`` would hold them.
+    The history is the most recent distinct items strictly before the moment, as ``recsys.user_state`` would
+    hold them.
     """
 
     def __init__(
@@ -79,7 +80,9 @@ class NextItems(Dataset[_Example]):
             .filter(pl.col("item") >= 0, pl.col("event_type").is_in(codes))
             .sort(USER_ID, "time", "item")
             .with_row_index("row")
-            .with_columns(start=pl.col("row").first().over(USER_ID), moment=pl.struct(USER_ID, "time").rle_id())
+            .with_columns(
+                start=pl.col("row").first().over(USER_ID), moment=pl.struct(USER_ID, "time").rle_id()
+            )
             .collect()
         )
         self._item = frame["item"].to_numpy()
@@ -88,7 +91,12 @@ class NextItems(Dataset[_Example]):
         self._text = catalogue.text_of_item.astype(np.int64)
         moments = (
             frame.group_by("moment", maintain_order=True)
-            .agg(pl.col("start").first(), first=pl.col("row").min(), end=pl.col("row").max() + 1, time=pl.col("time").first())
+            .agg(
+                pl.col("start").first(),
+                first=pl.col("row").min(),
+                end=pl.col("row").max() + 1,
+                time=pl.col("time").first(),
+            )
             .filter(pl.col("first") > pl.col("start"), pl.col("time") >= from_ms)
         )
         self._moments = moments.select("start", "first", "end").to_numpy().astype(np.int64)
@@ -113,7 +121,9 @@ class NextItems(Dataset[_Example]):
         rows = recent_rows(items, types, last, self._history_length)
         positives = np.unique(self._text[self._item[first:end]])
         if len(positives) > self._max_positives:
-            positives = np.random.default_rng((self._seed, index)).choice(positives, self._max_positives, replace=False)
+            positives = np.random.default_rng((self._seed, index)).choice(
+                positives, self._max_positives, replace=False
+            )
         return _Example(
             texts=self._text[items[rows]],
             event_types=types[rows].astype(np.int64),
@@ -129,7 +139,7 @@ def collate(examples: list[_Example]) -> NextItemBatch:
     mask = np.arange(lengths.max()) < lengths[:, None]
 
     def stacked(name: str, dtype: type) -> Tensor:
-        out = np.zeros(mask.shape, dtype)
+        out: np.ndarray = np.zeros(mask.shape, dtype)
         out[mask] = np.concatenate([getattr(e, name) for e in examples])
         return torch.from_numpy(out)
 

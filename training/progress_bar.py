@@ -1,7 +1,6 @@
 """Shows Lightning's training steps on the project's own progress bar."""
 
 from contextlib import ExitStack
-from typing import Any
 
 import pytorch_lightning as lightning
 
@@ -15,14 +14,14 @@ class StepBar(lightning.Callback):
         self._total = total
         self._stack = ExitStack()
 
-    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002 (Lightning's signature)
+    def on_train_start(self, *_: object, **__: object) -> None:
         """Open the bar."""
         self._advance = self._stack.enter_context(progress("tuning the encoder", self._total))
 
-    def on_train_batch_end(self, *_: Any) -> None:
+    def on_train_batch_end(self, *_: object, **__: object) -> None:
         """Advance by one step."""
         self._advance(1)
 
-    def teardown(self, *_: Any, **__: Any) -> None:
+    def teardown(self, *_: object, **__: object) -> None:
         """Close the bar, on an error or an interrupt too."""
         self._stack.close()

@@ -1,5 +1,6 @@
 """Trains the LightGBM ranker on past decisions."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import lightgbm
@@ -24,15 +25,16 @@ def fit_ranker(train: Decisions, validation: Decisions, config: Config) -> tuple
         config: The ranker's settings.
 
     Returns:
-        The ranker, and what was seen on the way: ``num_trees``, ``curve`` (NDCG@10 by round on the last window).
+        The ranker, and what was seen on the way: ``num_trees``, ``curve`` (NDCG@10 by round on the last
+        window).
 
     Raises:
         DataError: There is no decision with a positive to learn from.
     """
     if not train.labels.any() or not validation.labels.any():
         raise DataError(
-            "the ranker learns from users who come back: no known user did anything in one of the label windows; "
-            "ingest a longer log or set a shorter ranker.label_window"
+            "the ranker learns from users who come back: no known user did anything in one of the label "
+            "windows; ingest a longer log or set a shorter ranker.label_window"
         )
     curve: dict[str, dict[str, list[float]]] = {}
     search = _boost(
@@ -40,14 +42,20 @@ def fit_ranker(train: Decisions, validation: Decisions, config: Config) -> tuple
         config,
         config.ranker.num_trees,
         valid_sets=[_dataset(validation, config)],
-        callbacks=[lightgbm.early_stopping(config.ranker.patience, verbose=False), lightgbm.record_evaluation(curve)],
+        callbacks=[
+            lightgbm.early_stopping(config.ranker.patience, verbose=False),
+            lightgbm.record_evaluation(curve),
+        ],
     )
     booster = _boost(train + validation, config, search.best_iteration)
     scores = curve["valid_0"][f"ndcg@{_EVALUATED_AT}"]
-    return Ranker(booster), {"num_trees": search.best_iteration, "curve": [(i + 1, s) for i, s in enumerate(scores)]}
+    return Ranker(booster), {
+        "num_trees": search.best_iteration,
+        "curve": [(i + 1, s) for i, s in enumerate(scores)],
+    }
 
 
-def _dataset(decisions: Decisions, config: Config) -> Any:
+def _dataset(decisions: Decisions, config: Config) -> lightgbm.Dataset:
     return lightgbm.Dataset(
         decisions.matrix,
         decisions.labels,
@@ -58,7 +66,14 @@ def _dataset(decisions: Decisions, config: Config) -> Any:
     )
 
 
-def _boost(decisions: Decisions, config: Config, num_trees: int, **options: Any) -> Any:
+def _boost(
+    decisions: Decisions,
+    config: Config,
+    num_trees: int,
+    *,
+    valid_sets: Sequence[lightgbm.Dataset] = (),
+    callbacks: Sequence[Callable[..., Any]] = (),
+) -> lightgbm.Booster:
     settings = config.ranker
     parameters = {
         "objective": "lambdarank",
@@ -77,10 +92,16 @@ def _boost(decisions: Decisions, config: Config, num_trees: int, **options: Any)
         "verbosity": -1,
     }
     with progress("boosting trees", num_trees) as advance:
-        callbacks = [*options.pop("callbacks", []), lambda _: advance(1)]
-        return lightgbm.train(parameters, _dataset(decisions, config), num_trees, callbacks=callbacks, **options)
+        return lightgbm.train(
+            parameters,
+            _dataset(decisions, config),
+            num_trees,
+            valid_sets=list(valid_sets),
+            callbacks=[*callbacks, lambda _: advance(1)],
+        )
 
 
 def canary_rows(decisions: Decisions, num_rows: int = 32) -> np.ndarray:
     """A few rows of ranker input, evenly spread."""
-    return decisions.matrix[np.linspace(0, len(decisions.matrix) - 1, num_rows).astype(int)]
+    rows: np.ndarray = decisions.matrix[np.linspace(0, len(decisions.matrix) - 1, num_rows).astype(int)]
+    return rows

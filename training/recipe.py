@@ -11,6 +11,7 @@ import polars as pl
 from jaxtyping import Float32
 
 from features.registry import fingerprint, names
+from recsys.adoption import fit_adoption
 from recsys.bundle import Manifest, text_vectors, write_bundle
 from recsys.catalogue import Catalogue
 from recsys.co_occurrence import fit_co_occurrence
@@ -122,6 +123,7 @@ class _Run:
             co_occurrence=fit_co_occurrence(
                 self.events, self.catalogue, self.config.state, until_ms, self.config.candidates.neighbours
             ),
+            adoption=fit_adoption(self.events, self.catalogue, self.config.state, until_ms),
             calibration=encoder.calibration,
             encoder_fitted_until_ms=encoder.fitted_until_ms,
         )

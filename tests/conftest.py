@@ -1,0 +1,37 @@
+"""The shop with a known answer, ingested and trained once for all tests that need a model."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from recsys.config import Config
+from recsys.workspace import Workspace
+from tests.tiny_shop import TinyShop, ingest_shop, tiny_config, tiny_shop
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["OMP_NUM_THREADS"] = "2"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A workspace with a bundle; nobody may write to it."""
+
+    workspace: Workspace
+    config: Config
+    shop: TinyShop
+    version: str
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """The tiny shop's history, ingested and trained on to its end."""
+    from tests.tiny_encoder import make_tiny_encoder
+    from training.recipe import train
+
+    root: Path = tmp_path_factory.mktemp("tiny-shop")
+    shop = tiny_shop()
+    workspace = ingest_shop(root, shop.items, shop.history)
+    config = tiny_config(make_tiny_encoder(root / "encoder", shop.items["title"].to_list()))
+    return Trained(workspace, config, shop, train(workspace, config=config).version)

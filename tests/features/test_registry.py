@@ -1,0 +1,76 @@
+import numpy as np
+import pytest
+
+from features.moments import offline_moments
+from features.registry import OnlineFeatures, as_ranker_input, definitions, fingerprint, names, offline_matrix
+from recsys.config import StateConfig
+from recsys.errors import LeakageError
+from recsys.schema import DAY_MS
+from tests.features.small_log import (
+    APPLE,
+    CONFIG,
+    FEATURE_NAMES,
+    ITEM_IDS,
+    hand_made_parts,
+    offline_log,
+    offline_rows,
+    online_moment,
+    pair_frame,
+)
+from tests.recsys.small_catalogue import NOW, Event, events_frame
+
+EVENTS: list[Event] = [("ann", APPLE, "purchase", NOW - DAY_MS), ("bob", APPLE, "view", NOW - DAY_MS)]
+
+
+def test_every_feature_has_a_name_of_its_own_a_meaning_and_words_for_shoppers() -> None:
+    features = definitions(CONFIG.state)
+    assert len({feature.name for feature in features}) == len(features) == len(FEATURE_NAMES)
+    assert all(feature.meaning and feature.words for feature in features)
+
+
+def test_the_online_source_names_its_columns_and_computes_in_float32() -> None:
+    source = OnlineFeatures(CONFIG.state)
+    matrix = source.matrix(online_moment(EVENTS, ("ann", NOW), hand_made_parts()), np.arange(len(ITEM_IDS)))
+    assert source.names == names(CONFIG.state)
+    assert source.fingerprint == fingerprint(CONFIG.state)
+    assert source.words.keys() == set(source.names)
+    assert (matrix.dtype, matrix.shape) == (np.float32, (len(ITEM_IDS), len(source.names)))
+    assert matrix[0, source.names.index("user_item_1d")] == 0.5
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"half_lives_days": (1.0, 2.0, 5.0)},
+        {"max_age_days": 31.0},
+        {"event_weights": {"purchase": 2.0}},
+        {"tick": "PT5M"},
+    ],
+)
+def test_the_fingerprint_changes_with_every_rule_of_the_state(changed: dict[str, object]) -> None:
+    other = StateConfig.model_validate(CONFIG.state.model_dump() | changed)
+    assert fingerprint(other) != fingerprint(CONFIG.state)
+    assert fingerprint(CONFIG.state) == fingerprint(CONFIG.state.model_copy())
+
+
+def test_infinities_are_clipped_and_missing_values_stay_missing() -> None:
+    limit = np.finfo(np.float32).max
+    found = as_ranker_input(np.array([[np.inf, -np.inf, np.nan, 1.5, 1e300]]))
+    np.testing.assert_array_equal(found, np.array([[limit, -limit, np.nan, 1.5, limit]], np.float32))
+
+
+def test_thinning_leaves_the_rows_that_stay_as_they_were() -> None:
+    parts, queries = hand_made_parts(), [("ann", NOW), ("bob", NOW)]
+    log = offline_log(EVENTS, queries)
+    moments = dict(offline_moments(log, parts, events_frame(EVENTS)))
+    keep = np.arange(len(queries) * len(ITEM_IDS)) % 3 == 0
+    thinned = offline_matrix(log, pair_frame(len(queries)), moments, keep)
+    np.testing.assert_array_equal(thinned, offline_rows(EVENTS, queries, parts)[keep])
+
+
+def test_a_part_that_knows_the_future_of_one_query_is_refused() -> None:
+    parts = hand_made_parts(fitted_until_ms=NOW)
+    assert offline_rows(EVENTS, [("ann", NOW)], parts).shape == (len(ITEM_IDS), len(FEATURE_NAMES))
+    with pytest.raises(LeakageError):
+        offline_rows(EVENTS, [("ann", NOW), ("bob", NOW - 1)], parts)
+

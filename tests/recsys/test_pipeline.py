@@ -1,0 +1,242 @@
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+
+from recsys.answer import Query, RankedList, ServiceLevel
+from recsys.bundle import Bundle, Manifest
+from recsys.config import Config, PlacementConfig
+from recsys.errors import ConfigError
+from recsys.item_state import ItemState
+from recsys.moment import Moment
+from recsys.pipeline import Pipeline
+from recsys.schema import DAY_MS, EVENT_TYPE_CODES
+from tests.recsys.small_catalogue import (
+    NOW,
+    Event,
+    events_frame,
+    greengrocer,
+    parts_without_encoder,
+    shopping,
+    small_config,
+    small_ranker,
+    state_of,
+)
+
+CATALOGUE = greengrocer()
+LOG = shopping(CATALOGUE)
+CONFIG = small_config().model_copy(
+    update={
+        "placements": Config().placements
+        | {"fresh": PlacementConfig(sources=("own", "popular"), leave_out_bought=True)}
+    }
+)
+PARTS = parts_without_encoder(LOG, CONFIG)
+
+
+@dataclass(frozen=True)
+class SmallFeatures:
+    """The user's engagement with the item, everybody's, and a constant; two of them with the same words."""
+
+    names: tuple[str, ...] = ("own", "popular", "one")
+
+    @property
+    def words(self) -> Mapping[str, str]:
+        return {"own": "you like it", "popular": "many like it", "one": "many like it"}
+
+    def matrix(self, moment: Moment, positions: np.ndarray) -> np.ndarray:
+        own = np.zeros(len(CATALOGUE))
+        own[moment.user.positions] = moment.user.engagement[:, 1]
+        popular = moment.item_engagement[1]
+        columns = (own[positions], popular[positions], np.ones(len(positions)))
+        return np.column_stack(columns).astype(np.float32)
+
+
+FEATURES = SmallFeatures()
+RANKER = small_ranker(FEATURES.names, num_trees=20)
+
+
+def pipeline() -> Pipeline:
+    moment = datetime.fromtimestamp(NOW / 1000, UTC)
+    manifest = Manifest(
+        version="v1",
+        created_time=moment,
+        data_from=moment,
+        fitted_until=moment,
+        parts_fitted_until_ms=PARTS.fitted_until(),
+        feature_names=FEATURES.names,
+        feature_fingerprint="",
+        config=CONFIG,
+        metrics={},
+        libraries={},
+        canary_inputs=[],
+        canary_scores=[],
+        files={},
+    )
+    items = ItemState.from_events(CATALOGUE, CONFIG.state, events_frame(LOG), NOW)
+    return Pipeline(Bundle(manifest, PARTS, RANKER), items, FEATURES)
+
+
+PIPELINE = pipeline()
+
+
+def query(user_id: str = "user-0", **options: object) -> Query:
+    events = [event for event in LOG if event[0] == user_id]
+    given: dict[str, object] = {"as_of_ms": NOW, "user": state_of(events, CONFIG), "limit": 100} | options
+    return Query(**given)  # type: ignore[arg-type]  # keywords of the caller
+
+
+def had(user_id: str = "user-0") -> set[str]:
+    return {item_id for who, item_id, _, _ in LOG if who == user_id}
+
+
+def ids(answer: RankedList) -> list[str]:
+    return [item.item_id for item in answer.items]
+
+
+def test_items_come_by_the_rankers_score_ties_by_id() -> None:
+    answer = PIPELINE.recommend(query())
+    positions = CATALOGUE.positions(sorted(ids(answer)))
+    expected = RANKER.scores(FEATURES.matrix(PIPELINE.moment(query()), positions))
+    order = np.argsort(-expected, kind="stable")
+    assert ids(answer) == [CATALOGUE.item_ids[i] for i in positions[order]]
+    assert [item.score for item in answer.items] == expected[order].tolist()
+    assert answer.service_level is ServiceLevel.FULL
+    assert (answer.model_version, answer.degraded_reasons) == ("v1", ())
+
+
+def test_every_item_says_which_sources_offered_it() -> None:
+    sources = {item.item_id: item.sources for item in PIPELINE.recommend(query()).items}
+    for item_id in had():
+        assert "own" in sources[item_id]
+    assert all(sources.values())
+
+
+def test_a_shorter_list_is_the_start_of_the_longer_one() -> None:
+    everything = PIPELINE.recommend(query())
+    for limit in (0, 1, 3):
+        assert PIPELINE.recommend(query(limit=limit)).items == everything.items[:limit]
+    assert everything.num_candidates >= len(everything.items) > 3
+
+
+def test_a_filter_never_changes_another_items_score() -> None:
+    everything = PIPELINE.recommend(query()).items
+    left_out = {everything[0].item_id, everything[2].item_id}
+    answer = PIPELINE.recommend(query(exclude_item_ids=frozenset(left_out)))
+    assert answer.items == tuple(item for item in everything if item.item_id not in left_out)
+
+
+def test_what_cannot_be_sold_never_comes_back() -> None:
+    events: list[Event] = [("u", "zucchini", "purchase", NOW - DAY_MS), ("u", "leek", "purchase", NOW - 1)]
+    found = ids(PIPELINE.recommend(query(user=state_of(events, CONFIG))))
+    assert "leek" in found
+    assert "zucchini" not in found
+
+
+def test_novel_lists_leave_out_what_the_user_had() -> None:
+    assert had() & set(ids(PIPELINE.recommend(query())))
+    assert not had() & set(ids(PIPELINE.recommend(query(novel=True))))
+    assert not had() & set(ids(PIPELINE.recommend(query(placement="fresh"))))
+
+
+@pytest.mark.parametrize(
+    "user", [None, state_of([], CONFIG), state_of([("u", "gone", "purchase", NOW - 1)], CONFIG)]
+)
+def test_a_user_nobody_knows_gets_what_is_popular(user: object) -> None:
+    answer = PIPELINE.recommend(query(user=user))
+    popularity = PIPELINE.moment(query()).item_engagement[1]
+    bought = {item_id for _, item_id, _, _ in LOG}
+    expected = sorted(bought, key=lambda item_id: -popularity[CATALOGUE.position[item_id]])
+    assert ids(answer) == expected
+    assert answer.service_level is ServiceLevel.POPULAR
+    assert answer.degraded_reasons == ("unknown_user",)
+    assert [item.score for item in answer.items] == [1 / (61 + i) for i in range(len(expected))]
+
+
+def test_similar_items_need_no_user_and_leave_out_the_context() -> None:
+    answer = PIPELINE.recommend(
+        query(user=None, placement="similar_items", context_item_ids=("carrot", "gone"))
+    )
+    assert answer.service_level is ServiceLevel.FULL
+    assert answer.missing_item_ids == ("gone",)
+    assert ids(answer)
+    assert "carrot" not in ids(answer)
+    assert {name for item in answer.items for name in item.sources} <= {
+        "similar_text",
+        "similar_co_occurrence",
+    }
+
+
+@pytest.mark.parametrize("context", [(), ("gone",)])
+def test_without_a_known_context_similar_items_are_the_popular_ones(context: tuple[str, ...]) -> None:
+    answer = PIPELINE.recommend(query(placement="similar_items", context_item_ids=context))
+    assert answer.service_level is ServiceLevel.POPULAR
+    assert answer.degraded_reasons == ("unknown_context",)
+    assert answer.missing_item_ids == context
+    assert ids(answer)
+
+
+def test_the_cart_does_not_come_back_at_home() -> None:
+    cart = tuple(had())[:2]
+    assert not set(cart) & set(ids(PIPELINE.recommend(query(context_item_ids=cart))))
+
+
+def test_a_placement_that_is_not_configured_is_refused_with_those_that_are() -> None:
+    with pytest.raises(ConfigError, match=r"no placement 'checkout'.*fresh, home, similar_items"):
+        PIPELINE.recommend(query(placement="checkout"))
+
+
+def test_explanations_add_up_and_reasons_are_their_words_once() -> None:
+    answer = PIPELINE.recommend(query(explain=True, limit=5))
+    assert answer.items
+    for item in answer.items:
+        assert item.explanation is not None
+        parts = item.explanation.contributions
+        assert item.explanation.base_value + sum(p.contribution for p in parts) == pytest.approx(item.score)
+        assert tuple(part.feature for part in parts) == FEATURES.names
+        assert parts[2].value == 1.0
+        raised = sorted((p for p in parts if p.contribution > 0), key=lambda part: -part.contribution)
+        assert item.reasons == tuple(dict.fromkeys(FEATURES.words[part.feature] for part in raised))
+    plain = PIPELINE.recommend(query(limit=5))
+    assert [item.explanation for item in plain.items] == [None] * 5
+    assert ids(plain) == ids(answer)
+
+
+def test_an_empty_list_is_explained_too() -> None:
+    assert PIPELINE.recommend(query(explain=True, limit=0)).items == ()
+    assert PIPELINE.rank(query(explain=True), []).items == ()
+
+
+def test_ranking_orders_the_callers_items_and_reports_the_unknown_ones() -> None:
+    wanted = ["leek", "gone", "banana", "zucchini", "leek"]
+    answer = PIPELINE.rank(query(limit=1), wanted)
+    assert sorted(ids(answer)) == ["banana", "leek", "zucchini"]
+    assert answer.missing_item_ids == ("gone",)
+    scores = [item.score for item in answer.items]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_ranking_scores_as_recommending_does() -> None:
+    recommended = PIPELINE.recommend(query())
+    ranked = PIPELINE.rank(query(), ids(recommended)[::-1])
+    assert [(i.item_id, i.score) for i in ranked.items] == [(i.item_id, i.score) for i in recommended.items]
+
+
+def test_what_is_recorded_counts_from_the_next_tick() -> None:
+    mine = pipeline()
+    for i in range(200):
+        mine.record("basket", EVENT_TYPE_CODES["purchase"], NOW + i)
+    mine.record("gone", EVENT_TYPE_CODES["purchase"], NOW)
+    nobody = query(user=None)
+    assert ids(mine.recommend(nobody)) == ids(PIPELINE.recommend(nobody))
+    tick_ms = round(CONFIG.state.tick.total_seconds() * 1000)
+    assert ids(mine.recommend(query(user=None, as_of_ms=NOW + tick_ms)))[0] == "basket"
+
+
+def test_catalogue_rows_come_in_the_order_asked_for() -> None:
+    rows = PIPELINE.items(["leek", "gone", "apple-1"])
+    assert [row["title"] for row in rows] == ["green leek", "red apple"]
+    assert PIPELINE.knows_item("leek")
+    assert not PIPELINE.knows_item("gone")

@@ -1,0 +1,179 @@
+import numpy as np
+import pytest
+
+from features.registry import names
+from recsys.config import Config, PlacementConfig, RankerConfig
+from recsys.errors import LeakageError
+from recsys.moment import Parts
+from recsys.schema import DAY_MS, ITEM_ID, USER_ID
+from tests.recsys.small_catalogue import (
+    HOUR_MS,
+    NOW,
+    Event,
+    events_frame,
+    greengrocer,
+    parts_without_encoder,
+    shopping,
+    small_config,
+)
+from training.decisions import LABEL, Decisions, collect_decisions, gains, label_table
+
+CATALOGUE = greengrocer()
+HISTORY = shopping(CATALOGUE, num_users=4)
+END = NOW + 7 * DAY_MS
+
+
+def configured(num_negatives: int = 100, sources: tuple[str, ...] = ("own",)) -> Config:
+    """Settings in which only the named sources offer anything."""
+    return small_config().model_copy(
+        update={
+            "ranker": RankerConfig(num_negatives=num_negatives),
+            "placements": {"home": PlacementConfig(sources=sources)},
+        }
+    )
+
+
+def parts_for(config: Config) -> Parts:
+    return parts_without_encoder(HISTORY, config)
+
+
+def items_of(user_id: str) -> list[str]:
+    return sorted({item_id for who, item_id, _, _ in HISTORY if who == user_id})
+
+
+def collect(future: list[Event], config: Config) -> Decisions:
+    return collect_decisions(events_frame([*HISTORY, *future]), parts_for(config), NOW, END)
+
+
+def bought(user_id: str, item_id: str, name: str = "purchase") -> Event:
+    return user_id, item_id, name, NOW + HOUR_MS
+
+
+def test_grades_are_the_positive_weights_in_order() -> None:
+    # 0, view 0.1, click and comment 0.3, add_to_cart, like and share 0.5, purchase 1
+    assert gains(Config()) == [0.0, 0.1, 0.3, 0.5, 1.0]
+
+
+def test_a_label_is_the_best_grade_of_the_window() -> None:
+    events: list[Event] = [
+        ("ann", "leek", "view", NOW),
+        ("ann", "leek", "purchase", NOW + 1),
+        ("ann", "beet", "like", NOW + 2),
+        ("ann", "kale", "purchase", NOW - 1),
+        ("ann", "kale", "purchase", END),
+        ("ann", "radish", "dislike", NOW + 3),
+        ("ann", "radish", "impression", NOW + 3),
+        ("bob", "beet", "comment", END - 1),
+    ]
+    table = label_table(events_frame(events), Config(), NOW, END).sort(USER_ID, ITEM_ID)
+    assert table.select(USER_ID, ITEM_ID, LABEL).rows() == [
+        ("ann", "beet", 3),
+        ("ann", "leek", 4),
+        ("bob", "beet", 2),
+    ]
+
+
+def test_candidates_that_the_user_chose_are_labelled_by_grade() -> None:
+    first, second = items_of("user-0")[:2]
+    found = collect([bought("user-0", first), bought("user-0", second, "view")], configured())
+    labels = dict(zip(items_of("user-0"), found.labels.tolist(), strict=True))
+    assert found.groups.tolist() == [len(items_of("user-0"))]
+    assert labels.pop(first) == 4
+    assert labels.pop(second) == 1
+    assert set(labels.values()) == {0}
+    assert found.matrix.shape == (len(found.labels), len(names(configured().state)))
+    assert found.matrix.dtype == np.float32
+
+
+def test_positives_that_no_source_found_are_lost_and_never_put_in() -> None:
+    new = next(item_id for item_id in CATALOGUE.item_ids if item_id not in items_of("user-0"))
+    found = collect([bought("user-0", new), bought("user-0", "gone")], configured())
+    assert found.lost == 2
+    assert not found.labels.any()
+    assert len(found.labels) == len(items_of("user-0"))
+
+
+def test_queries_are_known_users_who_did_something() -> None:
+    future = [bought("user-2", "leek"), bought("stranger", "leek"), bought("user-1", "leek", "dislike")]
+    found = collect(future, configured())
+    assert found.groups.tolist() == [len(items_of("user-2"))]
+
+
+@pytest.mark.parametrize("future", [[], [bought("stranger", "leek")]])
+def test_without_queries_there_are_no_decisions(future: list[Event]) -> None:
+    found = collect(future, configured())
+    assert (len(found.matrix), len(found.labels), len(found.groups), found.lost) == (0, 0, 0, 0)
+    assert found.matrix.shape[1] == len(names(configured().state))
+
+
+def test_thinning_keeps_every_positive_and_so_many_others() -> None:
+    future = [bought(f"user-{i}", item_id) for i in range(4) for item_id in items_of(f"user-{i}")[:2]]
+    sources = ("own", "text", "popular")
+    everything = collect(future, configured(100, sources))
+    thinned = collect(future, configured(1, sources))
+    assert everything.labels.astype(bool).sum() == thinned.labels.astype(bool).sum() == 8
+    assert everything.lost == thinned.lost == 0
+    assert thinned.groups.tolist() == [3] * 4
+    assert everything.groups.min() > 3
+
+
+def test_a_decision_with_a_new_positive_comes_again_over_the_new_candidates() -> None:
+    own = items_of("user-0")
+    popular = {item_id for _, item_id, _, _ in HISTORY}
+    new = sorted(popular - set(own))
+    future = [
+        bought("user-0", own[0]),
+        bought("user-0", new[0], "view"),
+        bought("user-1", items_of("user-1")[0]),
+    ]
+    found = collect(future, configured(100, ("own", "popular")))
+    assert found.groups.tolist() == [len(popular), len(popular), len(new)]
+    again = slice(2 * len(popular), None)
+    assert found.labels[again].tolist() == [1] + [0] * (len(new) - 1)
+    assert found.labels[: len(popular)].tolist().count(4) == 1
+    first = {row.tobytes() for row in found.matrix[: len(popular)]}
+    assert {row.tobytes() for row in found.matrix[again]} <= first
+    assert found.lost == 0
+
+
+def test_thinning_does_not_change_the_rows_it_keeps() -> None:
+    future = [bought(f"user-{i}", item_id) for i in range(4) for item_id in items_of(f"user-{i}")[:1]]
+    sources = ("own", "text", "popular")
+    everything, thinned = (collect(future, configured(num, sources)) for num in (100, 2))
+    whole = {row.tobytes() for row in everything.matrix}
+    assert {row.tobytes() for row in thinned.matrix} <= whole
+
+
+def test_the_draw_is_the_same_again() -> None:
+    future = [bought(f"user-{i}", "leek") for i in range(4)]
+    config = configured(2, ("own", "popular"))
+    first, second = collect(future, config), collect(future, config)
+    assert first.matrix.tobytes() == second.matrix.tobytes()
+    assert first.labels.tolist() == second.labels.tolist()
+
+
+def test_what_happens_in_the_window_changes_no_feature() -> None:
+    item_id = items_of("user-0")[0]
+    few = collect([bought("user-0", item_id)], configured())
+    many = collect(
+        [bought("user-0", item_id), *(("user-0", other, "view", NOW) for other in CATALOGUE.item_ids)],
+        configured(),
+    )
+    np.testing.assert_array_equal(few.matrix, many.matrix)
+
+
+def test_parts_that_saw_the_window_are_refused() -> None:
+    with pytest.raises(LeakageError, match="fit it earlier"):
+        collect_decisions(
+            events_frame([*HISTORY, bought("user-0", "leek")]), parts_for(configured()), NOW - 1, END
+        )
+
+
+def test_decisions_of_windows_are_joined_group_by_group() -> None:
+    first = collect([bought("user-0", "leek"), bought("user-0", "gone")], configured())
+    second = collect([bought("user-1", "beet"), bought("user-2", "beet")], configured())
+    both = first + second
+    assert both.groups.tolist() == [*first.groups.tolist(), *second.groups.tolist()]
+    assert both.labels.tolist() == [*first.labels.tolist(), *second.labels.tolist()]
+    assert len(both.matrix) == both.groups.sum()
+    assert both.lost == first.lost + second.lost

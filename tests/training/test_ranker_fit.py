@@ -1,0 +1,86 @@
+import numpy as np
+import pytest
+
+from features.registry import names
+from recsys.config import Config, RankerConfig
+from recsys.errors import DataError
+from training.decisions import Decisions
+from training.ranker_fit import canary_rows, fit_ranker
+
+CONFIG = Config(
+    ranker=RankerConfig(num_trees=30, num_leaves=7, min_data_in_leaf=5, patience=5, learning_rate=0.2)
+)
+NAMES = names(CONFIG.state)
+TELLING = 3
+"""The one feature that labels follow."""
+
+
+def decisions(seed: int, num_queries: int = 20, size: int = 12) -> Decisions:
+    """Queries in which the items with the greatest value of one feature were bought, the next ones viewed."""
+    random = np.random.default_rng(seed)
+    matrix = random.normal(size=(num_queries * size, len(NAMES))).astype(np.float32)
+    rank = np.argsort(np.argsort(-matrix[:, TELLING].reshape(num_queries, size), axis=1), axis=1).ravel()
+    labels = np.where(rank < 2, 4, np.where(rank < 4, 1, 0))
+    return Decisions(matrix, labels.astype(np.int64), np.full(num_queries, size), 0)
+
+
+def without_positives(given: Decisions) -> Decisions:
+    return Decisions(given.matrix, np.zeros_like(given.labels), given.groups, 9)
+
+
+def test_the_ranker_finds_the_feature_that_labels_follow() -> None:
+    ranker, _ = fit_ranker(decisions(0), decisions(1), CONFIG)
+    gain = ranker.gain()
+    assert max(gain, key=lambda name: gain[name]) == NAMES[TELLING]
+    unseen = decisions(2)
+    scores = ranker.scores(unseen.matrix).reshape(20, 12)
+    best = np.argmax(scores, axis=1)
+    assert (unseen.labels.reshape(20, 12)[np.arange(20), best] == 4).mean() >= 0.8
+
+
+def test_features_keep_their_names_and_order() -> None:
+    ranker, _ = fit_ranker(decisions(0), decisions(1), CONFIG)
+    assert ranker.feature_names == NAMES
+
+
+def test_training_stops_early_and_tells_its_curve() -> None:
+    ranker, seen = fit_ranker(decisions(0), decisions(1), CONFIG)
+    rounds = [step for step, _ in seen["curve"]]
+    scores = [score for _, score in seen["curve"]]
+    assert rounds == list(range(1, len(rounds) + 1))
+    assert len(rounds) <= CONFIG.ranker.num_trees
+    assert seen["num_trees"] == 1 + int(np.argmax(scores))
+    assert scores[seen["num_trees"] - 1] > 0.9
+    assert len(ranker.thresholds()[TELLING]) > 0
+
+
+def test_the_same_decisions_give_the_same_ranker() -> None:
+    first, _ = fit_ranker(decisions(0), decisions(1), CONFIG)
+    second, _ = fit_ranker(decisions(0), decisions(1), CONFIG)
+    rows = decisions(2).matrix
+    assert np.array_equal(first.scores(rows), second.scores(rows))
+
+
+def test_missing_values_are_no_trouble() -> None:
+    train = decisions(0)
+    train.matrix[::3, 5] = np.nan
+    ranker, _ = fit_ranker(train, decisions(1), CONFIG)
+    assert np.isfinite(ranker.scores(train.matrix)).all()
+
+
+@pytest.mark.parametrize("empty_train", [True, False])
+def test_windows_without_a_positive_are_refused_with_what_to_do(empty_train: bool) -> None:
+    train, validation = decisions(0), decisions(1)
+    if empty_train:
+        train = without_positives(train)
+    else:
+        validation = without_positives(validation)
+    with pytest.raises(DataError, match=r"ranker\.label_window"):
+        fit_ranker(train, validation, CONFIG)
+
+
+def test_canary_rows_are_spread_over_all_decisions() -> None:
+    given = decisions(0)
+    rows = canary_rows(given, 4)
+    assert np.array_equal(rows, given.matrix[[0, 79, 159, 239]])
+    assert canary_rows(decisions(0, 1, 3)).shape == (32, len(NAMES))
