@@ -126,7 +126,9 @@ class OfflineLog:
                     *(pl.lit(2.0).pow(-age / h).sum().alias(f"e{i}") for i, h in enumerate(half_lives)),
                 )
                 .group_by(POSITION)
-                .agg((pl.col(WEIGHT) * _or_zero(f"e{i}")).sum().alias(f"e{i}") for i in range(len(half_lives)))
+                .agg(
+                    (pl.col(WEIGHT) * _or_zero(f"e{i}")).sum().alias(f"e{i}") for i in range(len(half_lives))
+                )
                 .with_columns(tick_ms=pl.lit(tick, pl.Int64))
             )
         return pl.concat(frames)

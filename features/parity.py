@@ -1,8 +1,9 @@
 """Proof that both sides agree: replays a log through the online path and compares it with the offline values.
 
-The online side starts from nothing and applies every event of the sampled users, in the order of their times, through the
-same ``UserState`` bytes and the same ``ItemState`` that a server keeps. At moments drawn from the users' own histories it
-computes every feature for the candidates of that moment; the offline side computes them in Polars from the log alone.
+The online side starts from nothing and applies every event of the sampled users, in the order of their times,
+through the same ``UserState`` bytes and the same ``ItemState`` that a server keeps. At moments drawn from the
+users' own histories it computes every feature for the candidates of that moment; the offline side computes
+them in Polars from the log alone.
 """
 
 from collections.abc import Iterator
@@ -46,7 +47,8 @@ class ParityReport:
     rows: int = 0
     """(query, item) pairs compared."""
     max_error: dict[str, float] = field(default_factory=dict)
-    """Largest ``|online - offline| / max(1, |offline|)`` by feature; infinite where one side has a value and the other none."""
+    """Largest ``|online - offline| / max(1, |offline|)`` by feature; infinite where one side has a value and
+    the other none."""
     order_mismatches: int = 0
     """Queries whose final order differs although no feature lies within the tolerance of a split."""
     excluded_users: int = 0

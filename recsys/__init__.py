@@ -9,6 +9,6 @@ Bottom layer of four packages; it imports none of the others.
 * answering: ``candidates`` and ``pipeline`` turn a ``Query`` into a ``RankedList`` (``answer``)
 * artefacts: ``bundle`` and ``registry``, the only thing that passes from training to serving
 
-Above it: ``features`` (one definition, evaluated offline and online), then ``training`` and ``serving``, which
-never meet.
+Above it: ``features`` (one definition, evaluated offline and online), then ``training`` and ``serving``,
+which never meet.
 """

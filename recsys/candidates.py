@@ -27,7 +27,8 @@ class Candidates:
 
 def own(moment: Moment, config: CandidateConfig, _: Offer) -> Offer:
     """Items of the user's history, strongest engagement over the longest half-life first."""
-    return moment.user.positions[_strongest(moment.user.engagement[:, -1], config.own)]
+    items: Offer = moment.user.positions[_strongest(moment.user.engagement[:, -1], config.own)]
+    return items
 
 
 def text(moment: Moment, config: CandidateConfig, _: Offer) -> Offer:
@@ -38,7 +39,8 @@ def text(moment: Moment, config: CandidateConfig, _: Offer) -> Offer:
 def co_occurrence(moment: Moment, config: CandidateConfig, _: Offer) -> Offer:
     """Items that go with the user's recent items."""
     positions, scores = moment.co_occurrence
-    return positions[_strongest(scores, config.co_occurrence)]
+    items: Offer = positions[_strongest(scores, config.co_occurrence)]
+    return items
 
 
 def popular(moment: Moment, config: CandidateConfig, _: Offer) -> Offer:
@@ -53,11 +55,13 @@ def adopted(moment: Moment, config: CandidateConfig, _: Offer) -> Offer:
 
 
 def trending(moment: Moment, config: CandidateConfig, _: Offer) -> Offer:
-    """Items popular over the middle half-life, weighted by the user's share of engagement in their category."""
+    """Items popular over the middle half-life, weighted by what the user does in their category."""
     codes = moment.parts.catalogue.attribute_codes["category"]
     held = codes[moment.user.positions]
     num_codes = moment.parts.catalogue.num_attribute_values["category"]
-    taste = np.bincount(held[held >= 0], moment.user.engagement[held >= 0, -1].clip(min=0), minlength=num_codes + 1)
+    taste = np.bincount(
+        held[held >= 0], moment.user.engagement[held >= 0, -1].clip(min=0), minlength=num_codes + 1
+    )
     score = moment.item_engagement[len(moment.item_engagement) // 2] * np.sqrt(taste[codes])
     return _strongest(score, config.trending)
 
@@ -75,7 +79,8 @@ def similar_co_occurrence(moment: Moment, config: CandidateConfig, context: Offe
     """Items that go with the context items."""
     positions, scores = moment.parts.co_occurrence.scores(context, np.ones(len(context)))
     scores[np.isin(positions, context)] = 0.0
-    return positions[_strongest(scores, config.similar)]
+    items: Offer = positions[_strongest(scores, config.similar)]
+    return items
 
 
 SOURCES: dict[str, Callable[[Moment, CandidateConfig, Offer], Offer]] = {
@@ -104,9 +109,10 @@ def gather(moment: Moment, names: tuple[str, ...], config: CandidateConfig, cont
 
 
 def merge(offers: dict[str, Offer]) -> Candidates:
-    """Union of offers; an item's retrieval score is the sum of ``1 / (60 + rank)`` over the sources, rank from 1.
+    """Union of offers; the retrieval score sums ``1 / (60 + rank)`` over the sources, rank from 1.
 
-    Source: Cormack et al., "Reciprocal rank fusion outperforms Condorcet and individual rank learning methods", SIGIR 2009.
+    Source: Cormack et al., "Reciprocal rank fusion outperforms Condorcet and individual rank learning
+        methods", SIGIR 2009.
     """
     everything = np.concatenate([*offers.values(), np.empty(0, np.int64)]).astype(np.int64)
     positions, inverse = np.unique(everything, return_inverse=True)

@@ -25,6 +25,8 @@ _INTERRUPTED = 130
 
 def main() -> NoReturn:
     """Run the command line of this process."""
+    # A thread that spins while it waits starves the one it waits for as soon as the cores are shared.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     sys.exit(run(sys.argv[1:], entry_points(group="recsys.commands")))
 
 

@@ -151,7 +151,9 @@ class Config(_Config):
     ranker: RankerConfig = RankerConfig()
     placements: dict[str, PlacementConfig] = {
         "home": PlacementConfig(sources=("own", "text", "co_occurrence", "trending", "popular", "adopted")),
-        "similar_items": PlacementConfig(sources=("similar_text", "similar_co_occurrence"), from_context=True),
+        "similar_items": PlacementConfig(
+            sources=("similar_text", "similar_co_occurrence"), from_context=True
+        ),
     }
 
 

@@ -7,6 +7,7 @@ and training moves away from it only where that pays. The **user tower** is atte
 recent items.
 """
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -55,8 +56,8 @@ def model_path(model: str) -> Path:
 def _quiet() -> Iterator[None]:
     """No report of unused weights, such as a pooler's, and no bar: loading takes a moment."""
     verbosity = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity(logging.ERROR)
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # unannotated upstream
     try:
         yield
     finally:

@@ -51,7 +51,7 @@ class Ranker:
     def contributions(
         self, matrix: Float32[np.ndarray, "items features"]
     ) -> Float64[np.ndarray, "items features_and_base"]:
-        """Exact additive contributions of each feature (TreeSHAP), then the base value; rows sum to the score.
+        """Exact additive contributions (TreeSHAP), then the base value; a row sums to its score.
 
         Source: Lundberg et al., "From local explanations to global understanding with explainable AI for
             trees", 2020.

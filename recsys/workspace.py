@@ -59,8 +59,9 @@ class Workspace:
 def atomic_path(target: Path) -> Iterator[Path]:
     """Yield a path beside ``target`` to write to, and rename it into place on success.
 
-    Works for a file and for a directory. What is at the yielded path is flushed to disk before the rename, so a
-    reader sees the old content or the new, never half of it. On any exception the partial output is removed.
+    Works for a file and for a directory. What is at the yielded path is flushed to disk before the rename, so
+    a reader sees the old content or the new, never half of it. On any exception the partial output is
+    removed.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as scratch:

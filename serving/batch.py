@@ -50,13 +50,18 @@ class Answers:
     def frame(self) -> pl.DataFrame:
         """``[query_id,] user_id, item_id, rank (from 1), score, sources``."""
         keys = [name for name in (QUERY_ID, USER_ID) if name in self.queries.columns]
-        columns = {
+        columns: dict[str, list[Any]] = {
             ITEM_ID: [[item.item_id for item in ranked.items] for ranked in self.lists],
             RANK: [list(range(1, len(ranked.items) + 1)) for ranked in self.lists],
             SCORE: [[item.score for item in ranked.items] for ranked in self.lists],
             SOURCES: [[list(item.sources) for item in ranked.items] for ranked in self.lists],
         }
-        return self.queries.select(keys).with_columns(**columns).explode(list(columns)).drop_nulls(ITEM_ID)
+        return (
+            self.queries.select(keys)
+            .with_columns(pl.Series(name, values) for name, values in columns.items())
+            .explode(list(columns))
+            .drop_nulls(ITEM_ID)
+        )
 
     def write(self, path: Path) -> None:
         """Write ``frame`` as Parquet."""
@@ -123,7 +128,7 @@ def single_queries(user_ids: list[str], context_item_ids: list[str]) -> pl.DataF
 
 
 def read_queries(path: Path) -> pl.DataFrame:
-    """Read ``user_id[, query_id, event_time, context_item_ids]``; in CSV, context ids are separated by commas.
+    """Read ``user_id[, query_id, event_time, context_item_ids]``; in CSV, commas separate context ids.
 
     Raises:
         DataError: The file cannot be read or lacks ``user_id``.
@@ -158,7 +163,8 @@ def recommend_queries(
     Args:
         workspace: The workspace.
         queries: ``user_id[, query_id, event_time, context_item_ids]``; ``event_time`` is the row's own as-of.
-        at_ms: As-of of the rows without their own, milliseconds since the epoch; the end of the log when absent.
+        at_ms: As-of of the rows without their own, milliseconds since the epoch; the end of the log when
+            absent.
         placement: A placement of the bundle's configuration.
         limit: Items per query.
         novel: Leave out what the user had before.

@@ -10,6 +10,10 @@ from recsys.errors import ConfigError
 from recsys.options import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption, time_ms
 from recsys.workspace import Workspace
 
+AtOption = Annotated[
+    str | None, typer.Option("--at", help="As of when, ISO 8601; the end of the log when absent.")
+]
+
 
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
@@ -49,7 +53,8 @@ def recommend(
     users: Annotated[
         Path | None, typer.Option(help="Parquet or CSV: user_id[, query_id, event_time, context_item_ids].")
     ] = None,
-    at: Annotated[str | None, typer.Option(help="As of when, ISO 8601; the end of the log when absent.")] = None,
+    at: AtOption = None,
+    *,
     placement: Annotated[str, typer.Option(help="Which list to make.")] = "home",
     context: Annotated[list[str] | None, typer.Option(help="A context item; may be repeated.")] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="Items per user.")] = 10,
@@ -82,14 +87,17 @@ def recommend(
 
 
 def rank(
-    lists: Annotated[Path, typer.Option(help="Parquet or CSV: list_id, user_id, item_id[, position, event_time].")],
+    lists: Annotated[
+        Path, typer.Option(help="Parquet or CSV: list_id, user_id, item_id[, position, event_time].")
+    ],
     output: Annotated[Path, typer.Option(help="Parquet file to write: list_id, item_id, score.")],
-    at: Annotated[str | None, typer.Option(help="As of when, ISO 8601; the end of the log when absent.")] = None,
+    at: AtOption = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
     """Score the items of given lists, with the pipeline that the server runs."""
     from serving.batch import rank_lists, read_lists
 
-    scored = rank_lists(Workspace(workspace), read_lists(lists), at_ms=time_ms(at, "--at") if at is not None else None)
+    at_ms = time_ms(at, "--at") if at is not None else None
+    scored = rank_lists(Workspace(workspace), read_lists(lists), at_ms=at_ms)
     scored.write_parquet(output)
     typer.echo(f"{scored.height:,} items of {scored['list_id'].n_unique():,} lists: {output}")

@@ -1,4 +1,4 @@
-"""From a workspace to a pipeline and the states it answers with: what the server and the commands start from."""
+"""From a workspace to a pipeline and the states it answers with."""
 
 from collections.abc import Iterator
 

@@ -115,9 +115,13 @@ def collect_decisions(events: pl.LazyFrame, parts: Parts, as_of_ms: int, to_ms: 
     return whole + _only(whole, query, new)
 
 
-def _only(decisions: Decisions, query: Int64[np.ndarray, " rows"], wanted: Bool[np.ndarray, " rows"]) -> Decisions:
+def _only(
+    decisions: Decisions, query: Int64[np.ndarray, " rows"], wanted: Bool[np.ndarray, " rows"]
+) -> Decisions:
     """The same decisions over some of their rows, where a positive is left."""
-    has_positive = np.bincount(query[wanted], decisions.labels[wanted], minlength=int(query.max(initial=0)) + 1) > 0
+    has_positive = (
+        np.bincount(query[wanted], decisions.labels[wanted], minlength=int(query.max(initial=0)) + 1) > 0
+    )
     rows = wanted & has_positive[query]
     return Decisions(decisions.matrix[rows], decisions.labels[rows], _group_sizes(query[rows]), 0)
 

@@ -22,6 +22,7 @@ from recsys.progress import progress
 from recsys.schema import DAY_MS, EFFECTIVE_TIME
 from training.calibration_fit import fit_calibration
 from training.encoder_module import EncoderModule, TextTable, num_steps
+from training.interrupt import LetInterruptsThrough
 from training.next_items import NextItems, collate
 from training.progress_bar import StepBar
 
@@ -50,7 +51,9 @@ class FittedEncoder:
     """Moments that were there to train on."""
 
 
-def fit_encoder(catalogue: Catalogue, events: pl.LazyFrame, until_ms: int, config: Config, log_dir: Path) -> FittedEncoder:
+def fit_encoder(
+    catalogue: Catalogue, events: pl.LazyFrame, until_ms: int, config: Config, log_dir: Path
+) -> FittedEncoder:
     """Fine-tune the encoder on the events before ``until_ms``.
 
     The last ``validation_days`` stop the training early; they are not trained on.
@@ -62,12 +65,15 @@ def fit_encoder(catalogue: Catalogue, events: pl.LazyFrame, until_ms: int, confi
     lightning.seed_everything(config.seed, verbose=False)
     seen = events.filter(pl.col(EFFECTIVE_TIME).dt.epoch("ms") < until_ms).collect()
     split_ms = until_ms - round(settings.validation_days * DAY_MS)
-    train = _examples(seen.filter(pl.col(EFFECTIVE_TIME).dt.epoch("ms") < split_ms), catalogue, config, from_ms=0)
+    train = _examples(
+        seen.filter(pl.col(EFFECTIVE_TIME).dt.epoch("ms") < split_ms), catalogue, config, from_ms=0
+    )
     validation = _examples(seen, catalogue, config, from_ms=split_ms)
     if not len(train) or not len(validation):
         raise DataError(
-            f"the encoder learns from users with events at two or more times: found {len(train)} such moments to train on and "
-            f"{len(validation)} in the last {settings.validation_days:g} days to validate on; ingest a longer log"
+            "the encoder learns from users with events at two or more times: found "
+            f"{len(train)} such moments to train on and {len(validation)} in the last "
+            f"{settings.validation_days:g} days to validate on; ingest a longer log"
         )
     num_upper = settings.num_trained_layers if settings.strategy == "last_n" else 0
     encoder = TextEncoder(model_path(settings.model), num_upper, settings.max_tokens)
@@ -76,7 +82,9 @@ def fit_encoder(catalogue: Catalogue, events: pl.LazyFrame, until_ms: int, confi
     with progress("reading texts", len(catalogue.texts)) as advance:
         states = frozen_states(encoder, catalogue.texts, advance)
     frozen_base = encode_states(encoder, states)
-    counts = torch.from_numpy(train.text_counts(len(catalogue.texts)) + validation.text_counts(len(catalogue.texts)))
+    counts = torch.from_numpy(
+        train.text_counts(len(catalogue.texts)) + validation.text_counts(len(catalogue.texts))
+    )
     table = TextTable(
         states=states,
         base=frozen_base.clone(),
@@ -106,7 +114,9 @@ def fit_encoder(catalogue: Catalogue, events: pl.LazyFrame, until_ms: int, confi
 @torch.inference_mode()
 def _calibrate(module: EncoderModule, validation: NextItems, table: TextTable, until_ms: int) -> Calibration:
     """Fit the interest probability: will a text among the user's nearest be in the user's next basket?"""
-    kept = torch.randperm(len(validation), generator=torch.Generator().manual_seed(0))[:_CALIBRATION_MOMENTS].tolist()
+    kept = torch.randperm(len(validation), generator=torch.Generator().manual_seed(0))[
+        :_CALIBRATION_MOMENTS
+    ].tolist()
     batch = collate([validation[i] for i in kept])
     vectors = module.towers.item(table.base[table.used])
     similarity, nearest = (module.user_vectors(batch) @ vectors.T).topk(min(_CALIBRATION_TEXTS, len(vectors)))
@@ -128,7 +138,9 @@ def _examples(events: pl.DataFrame, catalogue: Catalogue, config: Config, *, fro
     )
 
 
-def _run(module: EncoderModule, train: NextItems, validation: NextItems, config: Config, log_dir: Path) -> None:
+def _run(
+    module: EncoderModule, train: NextItems, validation: NextItems, config: Config, log_dir: Path
+) -> None:
     settings = config.encoder
     moments = max(settings.batch_size // _POSITIVES_PER_MOMENT, 2)
     generator = torch.Generator().manual_seed(config.seed)
@@ -136,18 +148,22 @@ def _run(module: EncoderModule, train: NextItems, validation: NextItems, config:
     batches = DataLoader(
         train,
         batch_size=moments,
-        sampler=torch.utils.data.RandomSampler(train, replacement=True, num_samples=steps * moments, generator=generator),
+        sampler=torch.utils.data.RandomSampler(
+            train, replacement=True, num_samples=steps * moments, generator=generator
+        ),
         collate_fn=collate,
     )
     kept = torch.randperm(len(validation), generator=generator)[: 4 * moments * _VALIDATION_BATCHES].tolist()
-    held_out = DataLoader(torch.utils.data.Subset(validation, kept), batch_size=4 * moments, collate_fn=collate)
+    held_out = DataLoader(
+        torch.utils.data.Subset(validation, kept), batch_size=4 * moments, collate_fn=collate
+    )
     trainer = lightning.Trainer(
         max_steps=steps,
         val_check_interval=min(settings.validate_every, steps),
         check_val_every_n_epoch=None,
         num_sanity_val_steps=0,
         gradient_clip_val=settings.gradient_clip,
-        callbacks=[EarlyStopping("val_loss", patience=settings.patience), StepBar(steps)],
+        callbacks=[EarlyStopping("val_loss", patience=settings.patience), StepBar(steps), LetInterruptsThrough()],
         logger=TensorBoardLogger(log_dir, name="encoder", version=""),
         enable_checkpointing=False,
         enable_progress_bar=False,

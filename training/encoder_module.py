@@ -3,11 +3,11 @@
 import copy
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import pytorch_lightning as lightning
 import torch
 from jaxtyping import Float, Int
+from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.nn import functional
 
@@ -34,8 +34,8 @@ class TextTable:
 class EncoderModule(lightning.LightningModule):
     """Trains the heads over frozen base vectors first, then the upper layers of the transformer too.
 
-    Histories are read from the table of base vectors; in the second phase the batch's positives go through the upper layers,
-    and the table is refreshed before every validation.
+    Histories are read from the table of base vectors; in the second phase the batch's positives go through
+    the upper layers, and the table is refreshed before every validation.
     """
 
     def __init__(self, encoder: TextEncoder, towers: Towers, table: TextTable, config: EncoderConfig) -> None:
@@ -75,20 +75,27 @@ class EncoderModule(lightning.LightningModule):
     def user_vectors(self, batch: NextItemBatch) -> Float[Tensor, "users dim"]:
         """Interest vectors of a batch's users."""
         history = self.towers.item(self._table.base[batch.history_texts])
-        return self.towers.user(history, batch.event_types, batch.age_days, batch.counts, batch.mask)
+        vectors: Tensor = self.towers.user(
+            history, batch.event_types, batch.age_days, batch.counts, batch.mask
+        )
+        return vectors
 
     def text_vectors(self, texts: Int[Tensor, " texts"]) -> Float[Tensor, "texts dim"]:
         """Item vectors of texts, through the upper layers when they are being trained."""
         if not self.tunes_layers:
-            return self.towers.item(self._table.base[texts])
+            return self._item_vectors(self._table.base[texts])
         states, mask = pad_states([self._table.states[text] for text in texts.tolist()])
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
             base = self._encoder[0].base_vectors(states.to(self.device), mask.to(self.device))
-        return self.towers.item(base.float())
+        return self._item_vectors(base.float())
+
+    def _item_vectors(self, base: Float[Tensor, "texts width"]) -> Float[Tensor, "texts dim"]:
+        vectors: Tensor = self.towers.item(base)
+        return vectors
 
     def training_step(self, batch: NextItemBatch, _: int) -> Tensor:
         """In-batch sampled softmax over the batch's distinct positive texts."""
-        texts, target = batch.pair_text.unique(return_inverse=True)
+        texts, target = torch.unique(batch.pair_text, return_inverse=True)
         users = self.user_vectors(batch)
         logits = self.towers.log_scale.exp() * users[batch.pair_user] @ self.text_vectors(texts).T
         is_positive = torch.zeros(len(users), len(texts), dtype=torch.bool, device=logits.device)
@@ -127,7 +134,7 @@ class EncoderModule(lightning.LightningModule):
         if self._best:
             self.load_state_dict(self._best)
 
-    def configure_optimizers(self) -> Any:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW; the heads warm up and decay over all steps, the layers over the second phase alone."""
         config = self.config
         groups = [

@@ -27,8 +27,7 @@ from recsys.moment import Moment
 from recsys.pipeline import Pipeline
 from recsys.progress import progress
 from recsys.registry import Registry
-from recsys.schema import AS_OF, DAY_MS, EFFECTIVE_TIME, EVENT_TYPE, ITEM_ID, QUERY_ID, RANK, USER_ID
-from recsys.user_state import UserState
+from recsys.schema import AS_OF, EFFECTIVE_TIME, EVENT_TYPE, ITEM_ID, QUERY_ID, RANK, USER_ID
 from recsys.workspace import Workspace
 from training import baselines
 from training.report import BaselineLists, EvaluationInput, evaluate_lists, write_report
@@ -62,7 +61,8 @@ def evaluate(
     Args:
         workspace: The workspace.
         version: The bundle; the registry's ``stable`` when absent.
-        test_from_ms: Start of the test window, milliseconds since the epoch; the end of the bundle's data when absent.
+        test_from_ms: Start of the test window, milliseconds since the epoch; the end of the bundle's data
+            when absent.
         test_to_ms: Its end, exclusive; the end of the log when absent.
         json_path: Where the JSON report goes, if anywhere.
         html_path: Where its HTML twin goes; ``reports/<version>.html`` of the workspace when absent.
@@ -79,10 +79,11 @@ def evaluate(
     start_ms = fitted_until_ms if test_from_ms is None else test_from_ms
     if fitted_until_ms > start_ms:
         raise LeakageError(
-            f"bundle {bundle.manifest.version} was fitted on events until {bundle.manifest.fitted_until:%Y-%m-%dT%H:%M:%SZ}, "
-            f"beyond the start of the test window; train with an earlier --until or test later"
+            f"bundle {bundle.manifest.version} was fitted on events until "
+            f"{bundle.manifest.fitted_until:%Y-%m-%dT%H:%M:%SZ}, beyond the start of the test window; "
+            "train with an earlier --until or test later"
         )
-    run = _Evaluation(workspace, directory, bundle, start_ms, test_to_ms, dataset)
+    run = _Evaluation(workspace, directory, bundle, start_ms=start_ms, to_ms=test_to_ms, dataset=dataset)
     evaluation = run.input()
     report = evaluate_lists(evaluation, seed=bundle.manifest.config.seed)
     target = html_path if html_path is not None else workspace.reports / f"{bundle.manifest.version}.html"
@@ -98,6 +99,7 @@ class _Evaluation:
         workspace: Workspace,
         directory: Path,
         bundle: Bundle,
+        *,
         start_ms: int,
         to_ms: int | None,
         dataset: str,
@@ -118,8 +120,9 @@ class _Evaluation:
         self.truth = liked.filter(in_test).select(USER_ID, ITEM_ID).unique().sort(USER_ID, ITEM_ID).collect()
         if self.truth.is_empty():
             raise DataError(
-                f"nothing happened after the bundle's data ended ({bundle.manifest.fitted_until:%Y-%m-%dT%H:%M:%SZ}), so there is "
-                "nothing to test on; train with --until earlier, and then evaluate"
+                "nothing happened after the bundle's data ended "
+                f"({bundle.manifest.fitted_until:%Y-%m-%dT%H:%M:%SZ}), so there is nothing to test on; "
+                "train with --until earlier, and then evaluate"
             )
         self.users = self.truth[USER_ID].unique().sort()
         self.history_pairs = self.history.select(USER_ID, ITEM_ID).unique()
@@ -196,8 +199,8 @@ class _Evaluation:
     def _text_alone(self, moment: Moment) -> dict[str, list[str]]:
         """The encoder's own candidates, after training and before.
 
-        The pretrained encoder has no user tower: its user vector is the mean of the recent items' vectors, each
-        weighted by the square root of its count.
+        The pretrained encoder has no user tower: its user vector is the mean of the recent items' vectors,
+        each weighted by the square root of its count.
         """
         popularity = moment.item_engagement[-1]
         recent = moment.user.recent

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -44,12 +45,15 @@ class TrainingSummary:
     """Sizes and learning curves by stage."""
 
 
-def train(workspace: Workspace, *, until_ms: int | None = None, config: Config | None = None) -> TrainingSummary:
+def train(
+    workspace: Workspace, *, until_ms: int | None = None, config: Config | None = None
+) -> TrainingSummary:
     """Fine-tune the encoder, fit the parts and the ranker, and promote the bundle to ``stable``.
 
-    With T3 the end of the data, the last ``num_windows`` label windows end at T3. The encoder and the calibration are fitted
-    before the first of them. Co-occurrence is fitted before each window for its own rows, and again until T3 for the bundle. The
-    ranker finds its number of trees on the last window and is then fitted on all of them.
+    With T3 the end of the data, the last ``num_windows`` label windows end at T3. The encoder and the
+    calibration are fitted before the first of them. Co-occurrence is fitted before each window for its own
+    rows, and again until T3 for the bundle. The ranker finds its number of trees on the last window and is
+    then fitted on all of them.
 
     Args:
         workspace: Where items and events lie and the bundle goes.
@@ -88,7 +92,7 @@ class _Run:
     def finish(self) -> TrainingSummary:
         encoder = self._timed("encoder", self._fit_encoder)
         windows = [
-            self._timed("decisions", lambda s=start, e=end: self._decisions(encoder, s, e))
+            self._timed("decisions", partial(self._decisions, encoder, start, end))
             for start, end in zip(self.window_starts, self.window_ends, strict=True)
         ]
         earlier = windows[0]
@@ -131,7 +135,9 @@ class _Run:
     def _decisions(self, encoder: FittedEncoder, start_ms: int, end_ms: int) -> Decisions:
         return collect_decisions(self.events, self._parts(encoder, start_ms), start_ms, end_ms)
 
-    def _publish(self, encoder: FittedEncoder, ranker: Ranker, canary: Float32[np.ndarray, "rows features"]) -> Manifest:
+    def _publish(
+        self, encoder: FittedEncoder, ranker: Ranker, canary: Float32[np.ndarray, "rows features"]
+    ) -> Manifest:
         registry = Registry(self.workspace.registry)
         details = self.summary.details
         first_ms = self.events.select(pl.col(EFFECTIVE_TIME).min()).collect().item()

@@ -9,8 +9,12 @@ from recsys.errors import ConfigError
 
 
 def test_no_file_gives_the_defaults(tmp_path: Path) -> None:
-    assert load_config(None) == Config()
     assert load_config(tmp_path / "absent.toml") == Config()
+
+
+def test_a_file_that_was_asked_for_must_exist(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"absent\.toml"):
+        load_config(tmp_path / "absent.toml", required=True)
 
 
 def test_a_file_holds_only_what_differs(tmp_path: Path) -> None:

@@ -122,7 +122,8 @@ def test_chinese_words_are_told_apart(tiny: Path) -> None:
 
 
 def test_states_stop_at_the_end_of_each_text_and_progress_counts_every_text(tiny: Path) -> None:
-    encoder, done = encoder_of(tiny), []
+    encoder = encoder_of(tiny)
+    done: list[int] = []
     states = frozen_states(encoder, TEXTS, done.append)
     assert [len(state) for state in states] == [len(ids) for ids in encoder.tokenize(TEXTS)]
     encode_states(encoder, states, done.append)

@@ -1,0 +1,189 @@
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from recsys.catalogue import Catalogue
+from recsys.config import Config, EncoderConfig
+from recsys.encoder import TextEncoder, encode_texts
+from recsys.errors import DataError
+from recsys.schema import DAY_MS, ITEM_ID, TITLE
+from tests.recsys.small_catalogue import NOW, Event, events_frame, items_frame
+from tests.tiny_encoder import make_tiny_encoder
+from training.encoder_fit import FittedEncoder, fit_encoder
+
+KINDS = ("tea", "paint", "rope", "lamp")
+COLOURS = ("red", "blue", "green", "white", "black", "brown")
+
+
+def shelf() -> Catalogue:
+    """Every kind in every colour."""
+    rows: list[Mapping[str, object]] = [
+        {ITEM_ID: f"{kind}-{colour}", TITLE: f"{colour} {kind}"} for kind in KINDS for colour in COLOURS
+    ]
+    return Catalogue(items_frame(*rows))
+
+
+CATALOGUE = shelf()
+
+
+def log(num_users: int = 24, num_days: int = 40) -> list[Event]:
+    """Everybody sticks to one kind and takes any colour: what comes next is told by the word of the kind."""
+    random = np.random.default_rng(0)
+    events: list[Event] = []
+    for user in range(num_users):
+        kind = KINDS[user % len(KINDS)]
+        for day in range(1, num_days, 2):
+            time_ms = NOW - day * DAY_MS + user
+            events.append((f"user-{user}", f"{kind}-{random.choice(COLOURS)}", "purchase", time_ms))
+    return sorted(events, key=lambda event: event[3])
+
+
+LOG = log()
+
+
+def config_of(encoder: Path, **settings: object) -> Config:
+    given: dict[str, object] = {
+        "model": str(encoder),
+        "dimension": 8,
+        "max_tokens": 8,
+        "history_length": 5,
+        "batch_size": 96,
+        "num_head_steps": 40,
+        "num_tuning_steps": 12,
+        "validate_every": 10,
+        "learning_rate": 0.02,
+    }
+    return Config(encoder=EncoderConfig.model_validate(given | settings))
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tiny_encoder(tmp_path_factory.mktemp("encoder"), CATALOGUE.texts)
+
+
+@pytest.fixture(scope="module")
+def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory: Path = tmp_path_factory.mktemp("logs")
+    return directory
+
+
+@pytest.fixture(scope="module")
+def fitted(tiny: Path, logs: Path) -> FittedEncoder:
+    """An encoder that was tuned on the shelf's log; nobody may train it further."""
+    return fit_encoder(CATALOGUE, events_frame(LOG), NOW, config_of(tiny), logs / "tuned")
+
+
+@pytest.fixture(scope="module")
+def frozen(tiny: Path, logs: Path) -> FittedEncoder:
+    """The same with the heads alone trained, for a few steps."""
+    config = config_of(tiny, num_head_steps=10, strategy="frozen")
+    return fit_encoder(CATALOGUE, events_frame(LOG), NOW, config, logs / "frozen")
+
+
+def item_vectors(fitted: FittedEncoder) -> np.ndarray:
+    with torch.no_grad():
+        vectors: np.ndarray = fitted.towers.item(fitted.base).numpy()[CATALOGUE.text_of_item]
+    return vectors
+
+
+def test_training_lowers_the_validation_loss(fitted: FittedEncoder) -> None:
+    steps, losses = zip(*fitted.curve, strict=True)
+    assert list(steps) == sorted(set(steps))
+    assert 10 <= steps[-1] <= 52
+    assert min(losses) < losses[0]
+    # a guess among all 24 texts costs ln 24 = 3.18; knowing the kind leaves 6 colours: ln 6 = 1.79
+    assert min(losses) < 2.6
+
+
+def test_items_that_are_touched_one_after_the_other_come_close(fitted: FittedEncoder) -> None:
+    vectors = item_vectors(fitted)
+    kinds = np.asarray([item_id.split("-")[0] for item_id in CATALOGUE.item_ids])
+    same = kinds[:, None] == kinds[None, :]
+    similarity = vectors @ vectors.T
+    frozen = fitted.frozen_base.numpy()[CATALOGUE.text_of_item]
+    before = frozen @ frozen.T
+    others = same & ~np.eye(len(kinds), dtype=bool)
+    assert similarity[others].mean() - similarity[~same].mean() > before[others].mean() - before[~same].mean()
+    assert similarity[others].mean() > similarity[~same].mean() + 0.2
+
+
+def test_base_vectors_are_those_of_the_encoder_that_is_handed_over(fitted: FittedEncoder) -> None:
+    found = encode_texts(fitted.encoder, CATALOGUE.texts)
+    torch.testing.assert_close(found, fitted.base, atol=2e-2, rtol=0)
+    assert fitted.base.shape == fitted.frozen_base.shape == (len(CATALOGUE.texts), fitted.encoder.width)
+
+
+def test_tuning_moved_the_layers_and_left_the_originals_on_disk(fitted: FittedEncoder, tiny: Path) -> None:
+    original = encode_texts(TextEncoder(tiny, 1, 8), CATALOGUE.texts)
+    torch.testing.assert_close(fitted.frozen_base, original, atol=2e-2, rtol=0)
+    moved = [
+        not torch.equal(new, old)
+        for new, old in zip(
+            fitted.encoder.upper.parameters(), TextEncoder(tiny, 1, 8).upper.parameters(), strict=True
+        )
+    ]
+    assert any(moved) or fitted.curve[-1][0] <= 40
+    for new, old in zip(
+        fitted.encoder.lower.parameters(), TextEncoder(tiny, 1, 8).lower.parameters(), strict=True
+    ):
+        assert torch.equal(new, old)
+
+
+def test_what_is_handed_over_is_ready_for_inference(fitted: FittedEncoder) -> None:
+    assert not fitted.towers.training
+    assert not fitted.encoder.training
+    assert fitted.fitted_until_ms == fitted.calibration.fitted_until_ms == NOW
+    assert fitted.num_moments > 0
+
+
+def test_a_similar_item_is_more_probable(fitted: FittedEncoder) -> None:
+    assert fitted.calibration.slope > 0
+
+
+def test_events_at_or_after_the_end_change_nothing(tiny: Path, frozen: FittedEncoder, tmp_path: Path) -> None:
+    config = config_of(tiny, num_head_steps=10, strategy="frozen")
+    future: list[Event] = [
+        (f"user-{i}", item_id, "purchase", NOW + i) for i in range(24) for item_id in CATALOGUE.item_ids[:5]
+    ]
+    again = fit_encoder(CATALOGUE, events_frame([*LOG, *future]), NOW, config, tmp_path)
+    assert again.curve == frozen.curve
+    assert again.num_moments == frozen.num_moments
+    for name, value in frozen.towers.state_dict().items():
+        assert torch.equal(again.towers.state_dict()[name], value)
+
+
+def test_the_frozen_strategy_trains_the_heads_alone(frozen: FittedEncoder) -> None:
+    assert torch.equal(frozen.base, frozen.frozen_base)
+    assert len(frozen.encoder.upper) == 0
+    assert frozen.curve[-1][0] == 10
+
+
+@pytest.mark.parametrize("num_days", [0, 2, 10])
+def test_a_log_that_is_too_short_is_refused_with_what_to_do(
+    tiny: Path, tmp_path: Path, num_days: int
+) -> None:
+    events = [event for event in LOG if event[3] >= NOW - num_days * DAY_MS]
+    with pytest.raises(DataError, match="ingest a longer log"):
+        fit_encoder(CATALOGUE, events_frame(events), NOW, config_of(tiny), tmp_path)
+
+
+@pytest.mark.usefixtures("fitted", "frozen")
+def test_the_curves_are_logged_for_tensorboard_and_no_checkpoint_is_left(logs: Path) -> None:
+    for run in ("tuned", "frozen"):
+        assert any((logs / run).rglob("events.out.tfevents.*"))
+    assert not any(logs.rglob("*.ckpt"))
+
+
+def test_an_event_log_of_other_items_is_too_short(tiny: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError):
+        fit_encoder(
+            CATALOGUE,
+            events_frame(LOG).with_columns(pl.lit("gone").alias(ITEM_ID)),
+            NOW,
+            config_of(tiny),
+            tmp_path,
+        )
