@@ -11,7 +11,8 @@ class Feature:
     meaning: str
     """What the number says, with its unit; NaN is always "there is none"."""
     words: str
-    """A reason a shopper understands, for an item whose score this feature raised."""
+    """A reason a shopper understands, for an item whose score this feature raised; a format string of its
+    ``value``."""
 
 
 def days(value: float) -> str:

@@ -27,10 +27,12 @@ def features(config: StateConfig) -> tuple[Feature, ...]:
             )
             for h in config.half_lives_days
         ),
-        Feature("user_item_count", "events of a positive type; 0 if never", "you have bought it often"),
-        Feature("user_item_recency_days", "days since the last event", "you had it recently"),
+        Feature("user_item_count", "events of a positive type; 0 if never", "you had it {value:.0f} times"),
+        Feature("user_item_recency_days", "days since the last event", "you had it {value:.0f} days ago"),
         Feature(
-            "user_item_cadence_days", "mean days between events; NaN below two", "you buy it at a steady pace"
+            "user_item_cadence_days",
+            "mean days between events; NaN below two",
+            "you take it every {value:.0f} days or so",
         ),
         Feature("user_item_due", "recency over cadence; 1 is exactly due", "it is about time for it again"),
     )

@@ -87,7 +87,7 @@ def configure_logging(level: str) -> None:
             f"RECSYS_LOG_LEVEL is {level!r}, expected one of DEBUG, INFO, WARNING, ERROR, CRITICAL"
         )
     for chatty in ("pytorch_lightning", "lightning_fabric"):  # they advertise at INFO
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+        logging.getLogger(f"{chatty}.utilities.rank_zero").setLevel(logging.WARNING)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

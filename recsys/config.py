@@ -63,7 +63,7 @@ class EncoderConfig(_Config):
     """Most recently touched distinct items that the user tower reads."""
     batch_size: int = Field(default=384, ge=2)
     """Positive pairs per training step; the other pairs' items are the negatives."""
-    num_head_steps: int = Field(default=600, ge=1)
+    num_head_steps: int = Field(default=400, ge=1)
     """Steps that train the heads over frozen text vectors."""
     num_tuning_steps: int = Field(default=100, ge=0)
     """Steps, after those, that train the last layers too."""
@@ -73,7 +73,7 @@ class EncoderConfig(_Config):
     """Validations without improvement after which training stops."""
     learning_rate: float = Field(default=2e-3, gt=0)
     """Peak learning rate of the heads (AdamW)."""
-    encoder_learning_rate: float = Field(default=1e-4, gt=0)
+    encoder_learning_rate: float = Field(default=3e-4, gt=0)
     """Peak learning rate of the trained transformer layers."""
     weight_decay: float = Field(default=0.01, ge=0)
     """AdamW weight decay."""
@@ -151,9 +151,7 @@ class Config(_Config):
     ranker: RankerConfig = RankerConfig()
     placements: dict[str, PlacementConfig] = {
         "home": PlacementConfig(sources=("own", "text", "co_occurrence", "trending", "popular", "adopted")),
-        "similar_items": PlacementConfig(
-            sources=("similar_text", "similar_co_occurrence"), from_context=True
-        ),
+        "similar_items": PlacementConfig(sources=("similar_text",), from_context=True),
     }
 
 

@@ -1,5 +1,6 @@
 """The pipeline: a query in, a ranked list out. The commands and the server run this same object."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
@@ -30,7 +31,7 @@ class FeatureSource(Protocol):
 
     @property
     def words(self) -> Mapping[str, str]:
-        """A reason in words by feature name."""
+        """A reason in words by feature name; ``{value}`` in it stands for the feature's value."""
         ...
 
     def matrix(
@@ -209,11 +210,20 @@ class Pipeline:
         ]
 
     def _reasons(self, explanation: Explanation) -> tuple[str, ...]:
-        """The words of the features that raised the score most, each said once."""
+        """The words of the features that raised the score most, each said once.
+
+        A feature that is absent or 0 is no reason: there is nothing to point at.
+        """
         raised = sorted(
-            (c for c in explanation.contributions if c.contribution > 0), key=lambda c: -c.contribution
+            (
+                c
+                for c in explanation.contributions
+                if c.contribution > 0 and c.value and not math.isnan(c.value)
+            ),
+            key=lambda c: -c.contribution,
         )
-        return tuple(dict.fromkeys(self._features.words[c.feature] for c in raised))[:_NUM_REASONS]
+        words = (self._features.words[c.feature].format(value=c.value) for c in raised)
+        return tuple(dict.fromkeys(words))[:_NUM_REASONS]
 
 
 def _best_first(

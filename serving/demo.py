@@ -77,7 +77,7 @@ def _train(console: Console, place: Workspace) -> None:
         console,
         "features",
         seconds["decisions"],
-        f"{details['ranker']['rows']:,} rows of {details['ranker']['decisions']:,} past decisions",
+        f"{details['ranker']['rows']:,} rows in {details['ranker']['decisions']:,} lists of past decisions",
     )
     _line(console, "ranker", seconds["ranker"], f"{details['ranker']['num_trees']} trees")
     _line(console, "bundle", seconds["bundle"], trained.result["version"])
@@ -90,7 +90,7 @@ def _train(console: Console, place: Workspace) -> None:
         f"{evaluated.result['num_users']:,} households, {CUT} to the end of the log",
     )
     console.print(_scores(evaluated.result))
-    console.print(f"report    {report_path.with_suffix('.html')}", highlight=False)
+    console.print(f"report    {report_path.with_suffix('.html')}", highlight=False, soft_wrap=True)
 
 
 def _ask(console: Console, place: Workspace, address: str) -> None:
@@ -131,12 +131,13 @@ def _bought(log: EventLog, household: str) -> list[tuple[str, int]]:
 def _answer_table(
     title: str, answer: pb.RecommendResponse, titles: dict[str, str], bought: list[tuple[str, int]]
 ) -> Table:
-    table = Table(title=title, title_justify="left", expand=True)
-    for column in ("recommended", "score", "why", *(["bought most in 2017"] if bought else [])):
-        table.add_column(column, justify="right" if column == "score" else "left")
+    """An answer, next to what the household bought before."""
+    table = Table("recommended", "score", "why", title=title, title_justify="left", expand=True)
+    if bought:
+        table.add_column("bought most before")
     for row, result in enumerate(answer.results):
-        past = f"{titles[bought[row][0]]} ({bought[row][1]}x)" if row < len(bought) else ""
-        table.add_row(titles[result.item_id], f"{result.score:.2f}", "; ".join(result.reasons), past)
+        past = [f"{titles[bought[row][0]]} ({bought[row][1]}x)"] if row < len(bought) else []
+        table.add_row(titles[result.item_id], f"{result.score:.2f}", "; ".join(result.reasons), *past)
     return table
 
 
@@ -157,7 +158,7 @@ def _interval(metric: dict[str, float]) -> str:
 
 
 def _line(console: Console, stage: str, seconds: float, what: str) -> None:
-    console.print(f"{stage:9} {what}, {seconds:.1f} s", highlight=False)
+    console.print(f"{stage:9} {what}, {seconds:.1f} s", highlight=False, soft_wrap=True)
 
 
 class _Finished:

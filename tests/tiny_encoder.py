@@ -3,18 +3,17 @@
 from pathlib import Path
 
 import torch
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 _SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
 
 
 def make_tiny_encoder(directory: Path, texts: list[str], *, width: int = 32, layers: int = 2) -> Path:
-    """Write an encoder whose vocabulary is learned from ``texts``; a few hundred kilobytes."""
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer()
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.train_from_iterator(texts, trainers.WordPieceTrainer(vocab_size=500, special_tokens=_SPECIAL))
+    """Write an encoder whose vocabulary is the words and letters of ``texts``; a few hundred kilobytes."""
+    normalizer, splitter = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
+    tokenizer = Tokenizer(models.WordPiece(_vocabulary(texts, normalizer, splitter), unk_token="[UNK]"))
+    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, splitter
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
@@ -33,3 +32,13 @@ def make_tiny_encoder(directory: Path, texts: list[str], *, width: int = 32, lay
     )
     BertModel(config, add_pooling_layer=False).save_pretrained(directory)
     return directory
+
+
+def _vocabulary(
+    texts: list[str], normalizer: normalizers.Normalizer, splitter: pre_tokenizers.PreTokenizer
+) -> dict[str, int]:
+    """The same in every process, which a trained vocabulary is not: the library breaks ties at random."""
+    words = {word for text in texts for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text))}
+    letters = sorted(set("".join(words)))
+    pieces = [*_SPECIAL, *letters, *(f"##{letter}" for letter in letters), *sorted(words)]
+    return {piece: number for number, piece in enumerate(dict.fromkeys(pieces))}

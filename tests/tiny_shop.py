@@ -1,10 +1,11 @@
 """A shop whose right answers are known: a checkerboard with the diagonal withheld.
 
-Five groups of six items. A user buys only from the own group and every known item once in 14 days. Six users of each group know
-all its items but one, each lacks another one, and buys it for the first time after the cut: so their five come first, the
-withheld one is the best of what is new, and the items of other groups come last. Six more users per label window of the ranker
-found their last item in it; they are what there is to learn from. At first everybody also buys one item of another group, a habit
-long given up. And one item belongs to the coffee group by its words alone: nobody ever buys it.
+Five groups of six items. A user buys only from the own group and every known item once in 14 days. Six users
+of each group know all its items but one, each lacks another one, and buys it for the first time after the
+cut: so their five come first, the withheld one is the best of what is new, and the items of other groups come
+last. Six more users per label window of the ranker found their last item in it; they are what there is to
+learn from. At first everybody also buys one item of another group, a habit long given up. And one item
+belongs to the coffee group by its words alone: nobody ever buys it.
 """
 
 from dataclasses import dataclass
@@ -70,7 +71,7 @@ class TinyShop:
 
 def group_of(item_or_user_id: str) -> str:
     """The group that an id belongs to."""
-    return item_or_user_id.split("-")[0]
+    return item_or_user_id.partition("-")[0]
 
 
 def tiny_shop() -> TinyShop:
@@ -141,14 +142,22 @@ def _order(group: str, number: int) -> list[str]:
 
 def _items() -> pl.DataFrame:
     rows = [
-        {ITEM_ID: f"{group}-{i}", TITLE: f"{word} {group}", BRAND: f"{group} house" if i % 2 else None, PRICE: 2.0 + i}
+        {
+            ITEM_ID: f"{group}-{i}",
+            TITLE: f"{word} {group}",
+            BRAND: f"{group} house" if i % 2 else None,
+            PRICE: 2.0 + i,
+        }
         for group, words in GROUPS.items()
         for i, word in enumerate(words)
     ]
     rows.append({ITEM_ID: NEW_ITEM, TITLE: "espresso crema coffee", BRAND: "coffee house", PRICE: 9.0})
     described = [
         row
-        | {DESCRIPTION: f"for all who love {group_of(str(row[ITEM_ID]))}", CATEGORY: ["shop", group_of(str(row[ITEM_ID]))]}
+        | {
+            DESCRIPTION: f"for all who love {group_of(str(row[ITEM_ID]))}",
+            CATEGORY: ["shop", group_of(str(row[ITEM_ID]))],
+        }
         for row in rows
     ]
     return pl.DataFrame(described, schema_overrides={BRAND: pl.String, PRICE: pl.Float64})

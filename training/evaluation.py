@@ -2,7 +2,7 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from jaxtyping import Int64
 from safetensors.numpy import load_file
 
 from features.log import OfflineLog
@@ -238,8 +239,8 @@ def _by_source(answer: RankedList) -> Mapping[str, list[str]]:
     return offered
 
 
-def _ids(catalogue: Catalogue, positions: Iterable[int]) -> list[str]:
-    return [catalogue.item_ids[position] for position in positions]
+def _ids(catalogue: Catalogue, positions: Int64[np.ndarray, " items"]) -> list[str]:
+    return [catalogue.item_ids[position] for position in positions.tolist()]
 
 
 def _frame(items_by_user: Mapping[str, list[str]]) -> pl.DataFrame:

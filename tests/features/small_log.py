@@ -51,8 +51,9 @@ Query = tuple[str, int]
 def hand_made_parts(config: Config = CONFIG, fitted_until_ms: int = 0) -> Parts:
     """Parts that can be told by heart.
 
-    Every item's vector is an axis of its own. The interest vector is the mean of the recent items' vectors, newer ones weighing
-    more. Who buys apples also buys dates (0.5) and bread (0.25).
+    Every item's vector is an axis of its own. The interest vector is the mean of the recent items' vectors,
+    newer ones weighing more. Who buys apples also buys dates (0.5) and bread (0.25). The n-th item, from 0,
+    won n users by the shortest half-life, 10 + n by the next, and so on.
     """
     vectors = np.zeros((len(ITEM_IDS), config.encoder.dimension), np.int8)
     np.fill_diagonal(vectors, 127)
@@ -62,13 +63,14 @@ def hand_made_parts(config: Config = CONFIG, fitted_until_ms: int = 0) -> Parts:
     weights = np.zeros((len(ITEM_IDS), 2), np.float32)
     neighbours[ITEM_IDS.index(APPLE)] = ITEM_IDS.index(DATE), ITEM_IDS.index(BREAD)
     weights[ITEM_IDS.index(APPLE)] = 0.5, 0.25
+    rates = np.add.outer(10 * np.arange(len(config.state.half_lives_days)), np.arange(len(ITEM_IDS)))
     return Parts(
         config=config,
         catalogue=CATALOGUE,
         index=VectorIndex(vectors, CATALOGUE),
         user_tower=tower,
         co_occurrence=CoOccurrence(neighbours, weights, fitted_until_ms),
-        adoption=Adoption(np.zeros((len(config.state.half_lives_days), len(CATALOGUE)), np.float32), fitted_until_ms),
+        adoption=Adoption(rates.astype(np.float32), fitted_until_ms),
         calibration=Calibration(2.0, -1.0, fitted_until_ms),
         encoder_fitted_until_ms=fitted_until_ms,
     )
@@ -103,7 +105,7 @@ def offline_rows(
 
 
 def online_moment(events: Iterable[Event], query: Query, parts: Parts) -> Moment:
-    """A moment as a server holds it: the events before it were applied one by one, in the order in which they are given."""
+    """A moment as a server holds it: the events before it were applied one by one, in the order given."""
     user_id, as_of_ms = query
     state, items = UserState(parts.config.state.half_lives_days), ItemState(CATALOGUE, parts.config.state)
     for who, item_id, name, time_ms in events:
@@ -132,7 +134,9 @@ def both_sides(
 ) -> Mapping[str, Mapping[str, float]]:
     """A family's features for ``ann``, by item and name; online and offline must say the same."""
     events = list(events)
-    online = family.online(online_moment(events, ("ann", as_of_ms), hand_made_parts()), np.arange(len(ITEM_IDS)))
+    online = family.online(
+        online_moment(events, ("ann", as_of_ms), hand_made_parts()), np.arange(len(ITEM_IDS))
+    )
     log = offline_log(events, [("ann", as_of_ms)])
     offline = family.offline(log, pair_frame(1).lazy()).collect().fill_null(np.nan).to_numpy()
     np.testing.assert_allclose(online, offline, rtol=1e-9, atol=1e-12)

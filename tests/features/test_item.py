@@ -45,13 +45,17 @@ def test_an_item_nobody_touched_has_no_trend() -> None:
 
 def test_an_event_counts_from_the_tick_after_it() -> None:
     events = [("bob", APPLE, "purchase", NOW + MINUTE_MS)]
-    before, after = (both_sides(item, events, as_of_ms=NOW + minutes * MINUTE_MS)[APPLE] for minutes in (9, 10))
+    before, after = (
+        both_sides(item, events, as_of_ms=NOW + minutes * MINUTE_MS)[APPLE] for minutes in (9, 10)
+    )
     assert before["item_1d"] == 0
     assert after["item_1d"] == pytest.approx(2 ** (-9 / (24 * 60)))
 
 
 def test_between_ticks_popularity_stands_still() -> None:
     events = [("bob", APPLE, "purchase", NOW - DAY_MS)]
-    at_the_tick, later = (both_sides(item, events, as_of_ms=NOW + minutes * MINUTE_MS)[APPLE] for minutes in (0, 9))
+    at_the_tick, later = (
+        both_sides(item, events, as_of_ms=NOW + minutes * MINUTE_MS)[APPLE] for minutes in (0, 9)
+    )
     assert at_the_tick == later
     assert later["item_1d"] == 0.5

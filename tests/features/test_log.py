@@ -22,15 +22,23 @@ def test_only_weighted_events_before_the_latest_query_are_kept() -> None:
 
 
 def test_each_query_sees_its_own_users_past_alone() -> None:
-    events: list[Event] = [(*BUY, NOW - DAY_MS), (*BUY, NOW - 3 * DAY_MS), ("bob", CUP, "view", NOW - 3 * DAY_MS)]
-    visible = offline_log(events, [("ann", NOW), ("ann", NOW - 2 * DAY_MS), ("bob", NOW), ("eve", NOW)]).visible()
+    events: list[Event] = [
+        (*BUY, NOW - DAY_MS),
+        (*BUY, NOW - 3 * DAY_MS),
+        ("bob", CUP, "view", NOW - 3 * DAY_MS),
+    ]
+    visible = offline_log(
+        events, [("ann", NOW), ("ann", NOW - 2 * DAY_MS), ("bob", NOW), ("eve", NOW)]
+    ).visible()
     assert sorted(visible.collect()[QUERY_ID].to_list()) == [0, 0, 1, 2]
 
 
 def test_a_row_holds_the_sums_at_the_query_and_at_its_last_event() -> None:
     events: list[Event] = [(*BUY, NOW - days * DAY_MS) for days in (3, 1)]
     row = offline_log(events, [("ann", NOW)]).rows().collect().row(0, named=True)
-    assert [row["s0"], row["s1"], row["l0"], row["l1"]] == pytest.approx([0.625, 2**-0.5 + 2**-1.5, 1.25, 1.5])
+    assert [row["s0"], row["s1"], row["l0"], row["l1"]] == pytest.approx(
+        [0.625, 2**-0.5 + 2**-1.5, 1.25, 1.5]
+    )
     assert (row["first_ms"], row["last_ms"], row["count"]) == (NOW - 3 * DAY_MS, NOW - DAY_MS, 2)
     assert row[EVENT_TYPE] == EVENT_TYPE_CODES["purchase"]
 
@@ -52,7 +60,9 @@ def test_an_old_event_of_a_living_pair_still_counts() -> None:
 
 def test_a_sum_too_small_to_matter_is_zero() -> None:
     config = Config(state=StateConfig(half_lives_days=(0.5, 4.0), max_age_days=30.0))
-    events: list[Event] = [("ann", item_id, "view", NOW - days * DAY_MS) for item_id, days in ((APPLE, 19), (BREAD, 20))]
+    events: list[Event] = [
+        ("ann", item_id, "view", NOW - days * DAY_MS) for item_id, days in ((APPLE, 19), (BREAD, 20))
+    ]
     rows = offline_log(events, [("ann", NOW)], config).rows().sort(POSITION).collect()
     assert rows["s0"].to_list() == [2.0**-38, 0.0]
     assert rows["s1"].to_list() == pytest.approx([2**-4.75, 2**-5])

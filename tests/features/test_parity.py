@@ -73,7 +73,10 @@ def test_a_whole_bundle_agrees_with_its_log(trained: Trained, bundle: Bundle) ->
     assert report.rows >= 25 * len(trained.shop.items)
     assert report.max_error.keys() == set(names(trained.config.state))
     assert (report.order_mismatches, report.excluded_users) == (0, 0)
-    assert report.to_json()["features"][0] == {"name": "user_item_7d", "max_error": report.max_error["user_item_7d"]}
+    assert report.to_json()["features"][0] == {
+        "name": "user_item_7d",
+        "max_error": report.max_error["user_item_7d"],
+    }
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.__name__)
@@ -106,8 +109,12 @@ def test_nothing_compared_is_no_proof(bundle: Bundle, tmp_path: Path) -> None:
     assert (report.rows, report.ok) == (0, False)
 
 
-def test_users_too_large_for_the_online_state_are_counted_and_left_out(trained: Trained, bundle: Bundle) -> None:
-    state = trained.config.state.model_copy(update={"max_rows_per_user": 13})  # a user of the shop has 14 rows
+def test_users_too_large_for_the_online_state_are_counted_and_left_out(
+    trained: Trained, bundle: Bundle
+) -> None:
+    state = trained.config.state.model_copy(
+        update={"max_rows_per_user": 13}
+    )  # a user of the shop has 14 rows
     config = trained.config.model_copy(update={"state": state})
     small = Bundle(bundle.manifest.model_copy(update={"config": config}), bundle.parts, bundle.ranker)
     report = verify_parity(small, EventLog(trained.workspace.events))

@@ -25,7 +25,7 @@ EVENTS: list[Event] = [("ann", APPLE, "purchase", NOW - DAY_MS), ("bob", APPLE, 
 def test_every_feature_has_a_name_of_its_own_a_meaning_and_words_for_shoppers() -> None:
     features = definitions(CONFIG.state)
     assert len({feature.name for feature in features}) == len(features) == len(FEATURE_NAMES)
-    assert all(feature.meaning and feature.words for feature in features)
+    assert all(feature.meaning and feature.words.format(value=2.0) for feature in features)
 
 
 def test_the_online_source_names_its_columns_and_computes_in_float32() -> None:
@@ -34,7 +34,8 @@ def test_the_online_source_names_its_columns_and_computes_in_float32() -> None:
     assert source.names == names(CONFIG.state)
     assert source.fingerprint == fingerprint(CONFIG.state)
     assert source.words.keys() == set(source.names)
-    assert (matrix.dtype, matrix.shape) == (np.float32, (len(ITEM_IDS), len(source.names)))
+    assert matrix.dtype == np.float32
+    assert matrix.shape == (len(ITEM_IDS), len(source.names))
     assert matrix[0, source.names.index("user_item_1d")] == 0.5
 
 
@@ -73,4 +74,3 @@ def test_a_part_that_knows_the_future_of_one_query_is_refused() -> None:
     assert offline_rows(EVENTS, [("ann", NOW)], parts).shape == (len(ITEM_IDS), len(FEATURE_NAMES))
     with pytest.raises(LeakageError):
         offline_rows(EVENTS, [("ann", NOW), ("bob", NOW - 1)], parts)
-

@@ -27,7 +27,9 @@ def test_the_strength_is_standardised_within_the_list() -> None:
     assert values[CUP]["together_z"] == pytest.approx(-mean / spread)
 
 
-@pytest.mark.parametrize("events", [[], [("ann", CUP, "purchase", NOW - DAY_MS)], [("ann", APPLE, "dislike", NOW - 1)]])
+@pytest.mark.parametrize(
+    "events", [[], [("ann", CUP, "purchase", NOW - DAY_MS)], [("ann", APPLE, "dislike", NOW - 1)]]
+)
 def test_nothing_goes_with_nothing(events: list[tuple[str, str, str, int]]) -> None:
     for row in online_side(together, events).values():
         assert row == {"together": 0, "together_z": 0}

@@ -9,7 +9,9 @@ from tests.recsys.small_catalogue import NOW
 
 
 def test_a_user_is_the_same_for_every_item() -> None:
-    values = both_sides(user, [("ann", APPLE, "purchase", NOW - DAY_MS), ("ann", CUP, "view", NOW - 2 * DAY_MS)])
+    values = both_sides(
+        user, [("ann", APPLE, "purchase", NOW - DAY_MS), ("ann", CUP, "view", NOW - 2 * DAY_MS)]
+    )
     assert len({tuple(row.values())[:3] for row in values.values()}) == 1
     assert values[BREAD]["user_2d"] == pytest.approx(2**-0.5 + 0.1 * 0.5)
 
@@ -28,7 +30,9 @@ def test_things_bought_at_one_time_are_one_basket() -> None:
 
 
 def test_looking_is_not_buying() -> None:
-    row = both_sides(user, [("ann", APPLE, "view", NOW - DAY_MS), ("ann", APPLE, "purchase", NOW - 3 * DAY_MS)])[APPLE]
+    row = both_sides(
+        user, [("ann", APPLE, "view", NOW - DAY_MS), ("ann", APPLE, "purchase", NOW - 3 * DAY_MS)]
+    )[APPLE]
     assert row["user_baskets"] == 1
     assert row["user_recency_days"] == 3
     assert math.isnan(row["user_cadence_days"])

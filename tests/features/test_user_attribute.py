@@ -40,7 +40,13 @@ def test_a_brand_reaches_over_categories() -> None:
 
 def test_an_item_without_an_attribute_has_no_value_for_it() -> None:
     values = both_sides(user_attribute, EVENTS)
-    missing = [(CUP, "category"), (CUP, "parent_category"), (EGG, "parent_category"), (BREAD, "brand"), (DATE, "brand")]
+    missing = [
+        (CUP, "category"),
+        (CUP, "parent_category"),
+        (EGG, "parent_category"),
+        (BREAD, "brand"),
+        (DATE, "brand"),
+    ]
     for item_id, attribute in missing:
         for suffix in ("2d", "4d", "recency_days"):
             assert math.isnan(values[item_id][f"user_{attribute}_{suffix}"])
@@ -48,4 +54,6 @@ def test_an_item_without_an_attribute_has_no_value_for_it() -> None:
 
 def test_event_types_are_weighted_within_a_category() -> None:
     events = [*EVENTS, ("ann", APPLE, "view", NOW - DAY_MS)]
-    assert both_sides(user_attribute, events)[DATE]["user_category_2d"] == pytest.approx(1.1 * 2**-0.5 + 2**-1)
+    assert both_sides(user_attribute, events)[DATE]["user_category_2d"] == pytest.approx(
+        1.1 * 2**-0.5 + 2**-1
+    )

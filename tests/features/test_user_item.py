@@ -30,7 +30,9 @@ def test_count_recency_cadence_and_due_follow_the_times() -> None:
 
 
 def test_an_item_never_touched_has_zero_sums_and_no_times() -> None:
-    values = both_sides(user_item, [("ann", APPLE, "purchase", NOW - DAY_MS), ("bob", CUP, "purchase", NOW - DAY_MS)])
+    values = both_sides(
+        user_item, [("ann", APPLE, "purchase", NOW - DAY_MS), ("bob", CUP, "purchase", NOW - DAY_MS)]
+    )
     for item_id in (BREAD, CUP):
         row = values[item_id]
         assert [row["user_item_1d"], row["user_item_4d"], row["user_item_count"]] == [0, 0, 0]

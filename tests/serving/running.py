@@ -10,6 +10,7 @@ from pathlib import Path
 from recsys.user_state import UserState
 from recsys.workspace import Workspace
 from serving.bootstrap import serving
+from serving.engine import RankingPipeline
 from serving.settings import load_settings
 from tests.serving.small_shop import SmallPipeline
 
@@ -20,7 +21,7 @@ PATIENCE_SECONDS = 30.0
 @contextmanager
 def running_server(
     root: Path,
-    pipeline: SmallPipeline | None = None,
+    pipeline: RankingPipeline | None = None,
     states: Iterable[tuple[str, UserState]] = (),
     **settings: object,
 ) -> Iterator[str]:

@@ -1,0 +1,60 @@
+"""The rules between the packages."""
+
+import subprocess
+import sys
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+from importlinter.cli import lint_imports
+
+ROOT = Path(__file__).parents[1]
+OURS = ("recsys", "features", "training", "serving")
+LIGHTNING = ("pytorch_lightning", "lightning", "lightning_fabric")
+
+
+def modules_of(package: str) -> list[str]:
+    """Every module of a package, the generated ones left out, and what only starts a program."""
+    paths = (path.relative_to(ROOT) for path in sorted((ROOT / package).rglob("*.py")))
+    dotted = (".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in paths)
+    return [name for name in dotted if not name.startswith("recsys.v1") and not name.endswith("__main__")]
+
+
+def loaded_by(modules: list[str]) -> set[str]:
+    """Top-level names in ``sys.modules`` of a fresh process that imported some modules."""
+    code = (
+        "import importlib, sys\n"
+        f"for name in {modules!r}: importlib.import_module(name)\n"
+        "print(*{name.partition('.')[0] for name in sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, capture_output=True, text=True)
+    return set(done.stdout.split())
+
+
+def test_the_import_contracts_hold(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(ROOT)
+    status = lint_imports(config_filename="pyproject.toml", no_cache=True)
+    assert status == 0, capsys.readouterr().out
+
+
+@pytest.mark.parametrize("package", OURS)
+def test_no_other_distribution_provides_a_package_of_ours(package: str) -> None:
+    assert set(packages_distributions().get(package, [])) <= {"recsys"}
+
+
+def test_serving_imports_neither_training_nor_lightning() -> None:
+    assert not loaded_by(modules_of("serving")) & {"training", *LIGHTNING, "peft"}
+
+
+def test_recsys_imports_none_of_the_packages_above_it_and_no_lightning() -> None:
+    assert not loaded_by(modules_of("recsys")) & {"features", "training", "serving", "grpc", *LIGHTNING}
+
+
+def test_features_need_neither_training_nor_serving() -> None:
+    assert not loaded_by(modules_of("features")) & {"training", "serving", "grpc", *LIGHTNING}
+
+
+@pytest.mark.parametrize("folder", [path for path in (ROOT / "tests").rglob("*") if path.is_dir()], ids=str)
+def test_every_folder_of_tests_is_a_package(folder: Path) -> None:
+    if any(folder.glob("*.py")):
+        assert (folder / "__init__.py").exists()
