@@ -81,22 +81,26 @@ class OfflineLog:
         same at the row's last event), first_ms, last_ms, count``.
         """
         half_lives = [h * DAY_MS for h in self.config.state.half_lives_days]
-        age = (pl.col(AS_OF) - pl.col(TIME)).cast(pl.Float64)
-        before_last = (pl.col(TIME).max() - pl.col(TIME)).cast(pl.Float64)
+        row = (QUERY_ID, POSITION, EVENT_TYPE)
+        two = pl.lit(2.0)
+        before_last = (pl.col("last_ms") - pl.col(TIME)).cast(pl.Float64)
+        since_last = (pl.col(AS_OF) - pl.col("last_ms")).cast(pl.Float64)
         oldest = pl.col(AS_OF) - round(self.config.state.max_age_days * DAY_MS)
         return (
             self.visible()
-            .group_by(QUERY_ID, POSITION, EVENT_TYPE)
+            .with_columns(last_ms=pl.col(TIME).max().over(row))
+            .filter(pl.col("last_ms") >= oldest)
+            .with_columns(two.pow(-before_last / h).alias(f"l{i}") for i, h in enumerate(half_lives))
+            .group_by(row)
             .agg(
-                pl.col(AS_OF).first(),
-                pl.col(WEIGHT).first(),
-                *(pl.lit(2.0).pow(-age / h).sum().alias(f"s{i}") for i, h in enumerate(half_lives)),
-                *(pl.lit(2.0).pow(-before_last / h).sum().alias(f"l{i}") for i, h in enumerate(half_lives)),
+                pl.col(AS_OF, WEIGHT, "last_ms").first(),
+                *(pl.col(f"l{i}").sum() for i in range(len(half_lives))),
                 first_ms=pl.col(TIME).min(),
-                last_ms=pl.col(TIME).max(),
                 count=pl.len().cast(pl.Int32),
             )
-            .filter(pl.col("last_ms") >= oldest)
+            .with_columns(
+                (pl.col(f"l{i}") * two.pow(-since_last / h)).alias(f"s{i}") for i, h in enumerate(half_lives)
+            )
             .with_columns(_or_zero(f"s{i}").alias(f"s{i}") for i in range(len(half_lives)))
             .collect()
         )

@@ -20,8 +20,6 @@ from jaxtyping import Bool, Float, Int
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import AutoModel, AutoTokenizer
-from transformers.utils import logging as transformers_logging
 
 from recsys.config import EncoderConfig
 from recsys.errors import BundleError, ConfigError
@@ -55,6 +53,8 @@ def model_path(model: str) -> Path:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """No report of unused weights, such as a pooler's, and no bar: loading takes a moment."""
+    from transformers.utils import logging as transformers_logging
+
     verbosity = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity(logging.ERROR)
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # unannotated upstream
@@ -68,6 +68,11 @@ class TextEncoder(nn.Module):
     """A pretrained transformer, cut into frozen lower layers and tunable upper layers."""
 
     def __init__(self, path: Path, num_upper_layers: int, max_tokens: int) -> None:
+        from transformers import (
+            AutoModel,
+            AutoTokenizer,
+        )  # here, for serving reads towers without a transformer
+
         super().__init__()
         self.tokenizer: Any = AutoTokenizer.from_pretrained(path, local_files_only=True)
         with _quiet():

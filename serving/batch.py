@@ -11,6 +11,7 @@ from rich.table import Table
 
 from features.log import require_fitted_before
 from recsys.answer import Query, RankedList
+from recsys.columns import REASON, conform
 from recsys.errors import DataError
 from recsys.event_log import EventLog
 from recsys.pipeline import Pipeline
@@ -37,6 +38,15 @@ from recsys.workspace import Workspace, atomic_path
 from serving.loading import load_pipeline, states_at
 
 _ORDER = "_order"
+_COLUMNS = pl.Schema(
+    {
+        USER_ID: pl.String(),
+        LIST_ID: pl.String(),
+        ITEM_ID: pl.String(),
+        EVENT_TIME: TIMESTAMP,
+        CONTEXT_ITEM_IDS: pl.List(pl.String()),
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -131,19 +141,16 @@ def read_queries(path: Path) -> pl.DataFrame:
     """Read ``user_id[, query_id, event_time, context_item_ids]``; in CSV, commas separate context ids.
 
     Raises:
-        DataError: The file cannot be read or lacks ``user_id``.
+        DataError: The file cannot be read, or a row lacks ``user_id`` or holds an unreadable time.
     """
-    frame = _read(path, (USER_ID,))
-    if frame.schema.get(CONTEXT_ITEM_IDS) == pl.String:
-        frame = frame.with_columns(pl.col(CONTEXT_ITEM_IDS).str.split(","))
-    return frame
+    return _read(path, (USER_ID,))
 
 
 def read_lists(path: Path) -> pl.DataFrame:
     """Read ``list_id, user_id, item_id[, position, event_time]``.
 
     Raises:
-        DataError: The file cannot be read or lacks a column.
+        DataError: The file cannot be read, or a row lacks an id or holds an unreadable time.
     """
     return _read(path, (LIST_ID, USER_ID, ITEM_ID))
 
@@ -272,21 +279,23 @@ class _Replay:
 
 
 def _read(path: Path, required: tuple[str, ...]) -> pl.DataFrame:
-    readers = {".parquet": pl.read_parquet, ".csv": pl.read_csv}
-    if path.suffix not in readers:
+    if path.suffix not in {".parquet", ".csv"}:
         raise DataError(f"{path.name}: expected a .parquet or .csv file")
     try:
         frame = pl.read_csv(path, infer_schema=False) if path.suffix == ".csv" else pl.read_parquet(path)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise DataError(f"{path} cannot be read: {error}") from error
-    missing = [name for name in required if name not in frame.columns]
-    if missing:
-        raise DataError(
-            f"{path.name} lacks the columns {', '.join(missing)}; it has {', '.join(frame.columns)}"
-        )
-    if EVENT_TIME in frame.columns and frame.schema[EVENT_TIME] == pl.String:
-        frame = frame.with_columns(pl.col(EVENT_TIME).str.to_datetime("%+", time_unit="ms", time_zone="UTC"))
-    return frame.with_columns(pl.col(required).cast(pl.String))
+    schema = {name: dtype for name, dtype in _COLUMNS.items() if name in (*frame.columns, *required)}
+    try:
+        read = conform(frame, pl.DataFrame(schema=schema), required)
+    except DataError as error:
+        raise DataError(f"{path.name}: {error}") from error
+    absent = [pl.when(pl.col(name).is_null()).then(pl.lit(f"{name} is missing")) for name in required]
+    bad = read.select(pl.coalesce(REASON, *absent)).with_row_index("row", 1).drop_nulls()
+    if not bad.is_empty():
+        row, reason = bad.row(0)
+        raise DataError(f"{path.name}, row {row}: {reason}")
+    return frame.with_columns(read.drop(REASON))
 
 
 def _finite(value: float) -> float | None:

@@ -31,7 +31,9 @@ def loaded_by(modules: list[str]) -> set[str]:
     return set(done.stdout.split())
 
 
-def test_the_import_contracts_hold(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_import_contracts_hold(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(ROOT)
     status = lint_imports(config_filename="pyproject.toml", no_cache=True)
     assert status == 0, capsys.readouterr().out
@@ -54,7 +56,9 @@ def test_features_need_neither_training_nor_serving() -> None:
     assert not loaded_by(modules_of("features")) & {"training", "serving", "grpc", *LIGHTNING}
 
 
-@pytest.mark.parametrize("folder", [path for path in (ROOT / "tests").rglob("*") if path.is_dir()], ids=str)
+@pytest.mark.parametrize(
+    "folder", [path for path in (ROOT / "tests").rglob("*") if path.is_dir()], ids=lambda path: path.name
+)
 def test_every_folder_of_tests_is_a_package(folder: Path) -> None:
     if any(folder.glob("*.py")):
         assert (folder / "__init__.py").exists()
