@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from recsys.config import Config
@@ -35,3 +36,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     workspace = ingest_shop(root, shop.items, shop.history)
     config = tiny_config(make_tiny_encoder(root / "encoder", shop.items["title"].to_list()))
     return Trained(workspace, config, shop, train(workspace, config=config).version)
+
+
+@pytest.fixture(scope="session")
+def later(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """The same shop and model, with the events of the test window in its log too; nobody may write to it."""
+    events = pl.concat([trained.shop.history, trained.shop.future])
+    workspace = ingest_shop(tmp_path_factory.mktemp("later"), trained.shop.items, events)
+    workspace.registry.symlink_to(trained.workspace.registry)
+    return workspace

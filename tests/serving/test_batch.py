@@ -25,19 +25,9 @@ from recsys.workspace import Workspace
 from serving.batch import rank_lists, read_lists, read_queries, recommend_queries, single_queries
 from serving.loading import load_pipeline, states_at
 from tests.conftest import Trained
-from tests.tiny_shop import CUT, CUT_MS, NEW_ITEM, ingest_shop
+from tests.tiny_shop import CUT, CUT_MS, NEW_ITEM
 
 ANN, BOB = "coffee-user0", "music-user1"
-
-
-@pytest.fixture(scope="module")
-def later(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """The trained workspace with the events of the test window in its log."""
-    root = tmp_path_factory.mktemp("later")
-    events = pl.concat([trained.shop.history, trained.shop.future])
-    workspace = ingest_shop(root, trained.shop.items, events)
-    workspace.registry.symlink_to(trained.workspace.registry)
-    return workspace
 
 
 def test_every_query_gets_its_list_in_the_order_asked(trained: Trained) -> None:

@@ -52,8 +52,8 @@ def config_of(encoder: Path, **settings: object) -> Config:
         "max_tokens": 8,
         "history_length": 5,
         "batch_size": 96,
-        "num_head_steps": 40,
-        "num_tuning_steps": 12,
+        "num_head_steps": 20,
+        "num_tuning_steps": 32,
         "validate_every": 10,
         "learning_rate": 0.02,
     }
@@ -126,7 +126,7 @@ def test_tuning_moved_the_layers_and_left_the_originals_on_disk(fitted: FittedEn
             fitted.encoder.upper.parameters(), TextEncoder(tiny, 1, 8).upper.parameters(), strict=True
         )
     ]
-    assert any(moved) or fitted.curve[-1][0] <= 40
+    assert any(moved)
     for new, old in zip(
         fitted.encoder.lower.parameters(), TextEncoder(tiny, 1, 8).lower.parameters(), strict=True
     ):
