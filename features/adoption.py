@@ -1,4 +1,4 @@
-"""Adoption: how fast the item wins users who never had it, by itself and within its category.
+"""Adoption: how fast the item wins users who never had it.
 
 Inputs: the bundle's adoption table. Available online.
 """

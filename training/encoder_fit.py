@@ -163,7 +163,11 @@ def _run(
         check_val_every_n_epoch=None,
         num_sanity_val_steps=0,
         gradient_clip_val=settings.gradient_clip,
-        callbacks=[EarlyStopping("val_loss", patience=settings.patience), StepBar(steps), LetInterruptsThrough()],
+        callbacks=[
+            EarlyStopping("val_loss", patience=settings.patience),
+            StepBar(steps),
+            LetInterruptsThrough(),
+        ],
         logger=TensorBoardLogger(log_dir, name="encoder", version=""),
         enable_checkpointing=False,
         enable_progress_bar=False,

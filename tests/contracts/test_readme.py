@@ -40,8 +40,10 @@ def test_every_documented_command_exists_with_its_flags(
 def test_python_in_the_readme_parses_and_imports() -> None:
     for block in _blocks(_ROOT / "README.md", "python"):
         tree = ast.parse(block)
-        imports = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
-        exec(compile(ast.Module(imports, []), "README.md", "exec"), {})
+        imports: list[ast.stmt] = [
+            node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)
+        ]
+        exec(compile(ast.Module(list(imports), []), "README.md", "exec"), {})
 
 
 def test_make_targets_in_the_readme_exist() -> None:
