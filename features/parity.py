@@ -190,7 +190,7 @@ def _compare(
     error = np.where(both_none, 0.0, np.where(np.isnan(error), np.inf, error))
     report.max_error = {name: float(error[:, i].max()) for i, name in enumerate(report.max_error)}
     ours, theirs = (bundle.ranker.scores(as_ranker_input(matrix)) for matrix in (online, offline))
-    near = _near_a_split(bundle, online)
+    near = _near_a_split(bundle, online, offline)
     start = 0
     for size in groups:
         rows = slice(start, start + size)
@@ -200,14 +200,19 @@ def _compare(
             report.order_mismatches += 1
 
 
-def _near_a_split(bundle: Bundle, matrix: Float64[np.ndarray, "rows features"]) -> Bool[np.ndarray, " rows"]:
-    """Rows with a feature within the tolerance of a threshold of the ranker."""
-    near = np.zeros(len(matrix), bool)
+def _near_a_split(
+    bundle: Bundle,
+    online: Float64[np.ndarray, "rows features"],
+    offline: Float64[np.ndarray, "rows features"],
+) -> Bool[np.ndarray, " rows"]:
+    """Rows with a feature that differs and lies within the tolerance of a threshold of the ranker."""
+    near = np.zeros(len(online), bool)
     for column, thresholds in enumerate(bundle.ranker.thresholds()):
         if len(thresholds):
-            values = matrix[:, column]
+            values = online[:, column]
             at = np.searchsorted(thresholds, values)
             below, above = thresholds[np.maximum(at - 1, 0)], thresholds[np.minimum(at, len(thresholds) - 1)]
             gap = np.fmin(np.abs(values - below), np.abs(values - above))
-            near |= gap <= TOLERANCE * np.maximum(1.0, np.abs(values))
+            close = gap <= TOLERANCE * np.maximum(1.0, np.abs(values))
+            near |= close & (values != offline[:, column])
     return near

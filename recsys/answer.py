@@ -10,7 +10,7 @@ class ServiceLevel(Enum):
     """How much of the pipeline an answer went through, best first."""
 
     FULL = "FULL"
-    """Personal candidates, ordered by the ranker."""
+    """Ordered by the ranker."""
     NO_RANKER = "NO_RANKER"
     """Personal candidates, in retrieval order."""
     NO_PERSONAL = "NO_PERSONAL"
@@ -36,7 +36,7 @@ class Query:
     limit: int = 20
     """Most items to return."""
     novel: bool = False
-    """Leave out what the user had before."""
+    """Leave out what the user touched before, as far back as the state remembers."""
     explain: bool = False
     """Attach contributions and reasons."""
 

@@ -54,6 +54,13 @@ def adopted(moment: Moment, config: CandidateConfig, _: Offer) -> Offer:
     return _strongest(rates[len(rates) // 2].astype(np.float64), config.adopted)
 
 
+def whole_catalogue(moment: Moment) -> Offer:
+    """Every item, as ``popular`` orders them, then by adoption; for when nothing else is left to offer."""
+    engagement = moment.item_engagement[len(moment.item_engagement) // 2]
+    adoption = np.where(engagement > 0, 0.0, moment.parts.adoption.rates[-1])
+    return np.lexsort((-adoption, -engagement))
+
+
 def trending(moment: Moment, config: CandidateConfig, _: Offer) -> Offer:
     """Items popular over the middle half-life, weighted by what the user does in their category."""
     codes = moment.parts.catalogue.attribute_codes["category"]

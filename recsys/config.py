@@ -7,10 +7,11 @@ is stored in every bundle. Process settings of the server are environment variab
 
 import tomllib
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from recsys.errors import ConfigError
 
@@ -24,6 +25,14 @@ class StateConfig(_Config):
 
     half_lives_days: tuple[float, ...] = (7.0, 28.0, 112.0)
     """Half-lives of the decayed sums in days, ascending."""
+
+    @field_validator("half_lives_days")
+    @classmethod
+    def _ascending(cls, given: tuple[float, ...]) -> tuple[float, ...]:
+        if not given or given[0] <= 0 or any(a >= b for a, b in pairwise(given)):
+            raise ValueError(f"expected one or more half-lives above 0, ascending, got {list(given)}")
+        return given
+
     max_age_days: float = Field(default=400.0, gt=0)
     """A user-item pair is forgotten this many days after its last event."""
     max_rows_per_user: int = Field(default=5_000, gt=0)
@@ -129,15 +138,34 @@ class RankerConfig(_Config):
     """Rounds without improvement after which boosting stops."""
 
 
+SourceName = Literal[
+    "own",
+    "text",
+    "co_occurrence",
+    "popular",
+    "adopted",
+    "trending",
+    "similar_text",
+    "similar_co_occurrence",
+]
+"""Candidate sources; ``recsys.candidates.SOURCES`` holds the functions."""
+
+
 class PlacementConfig(_Config):
     """What a page position asks for."""
 
-    sources: tuple[str, ...]
+    sources: tuple[SourceName, ...] = Field(min_length=1)
     """Candidate sources by name."""
     from_context: bool = False
     """Whether the list starts from context items, so that no user is needed."""
     leave_out_bought: bool = False
-    """Whether items the user already bought are left out."""
+    """Whether items that the user touched within ``state.max_age_days`` are left out."""
+
+
+_PLACEMENTS = {
+    "home": PlacementConfig(sources=("own", "text", "co_occurrence", "trending", "popular", "adopted")),
+    "similar_items": PlacementConfig(sources=("similar_text",), from_context=True),
+}
 
 
 class Config(_Config):
@@ -149,10 +177,13 @@ class Config(_Config):
     encoder: EncoderConfig = EncoderConfig()
     candidates: CandidateConfig = CandidateConfig()
     ranker: RankerConfig = RankerConfig()
-    placements: dict[str, PlacementConfig] = {
-        "home": PlacementConfig(sources=("own", "text", "co_occurrence", "trending", "popular", "adopted")),
-        "similar_items": PlacementConfig(sources=("similar_text",), from_context=True),
-    }
+    placements: dict[str, PlacementConfig] = _PLACEMENTS
+    """What a page position asks for, by name; a file adds to these or replaces one of the same name."""
+
+    @field_validator("placements", mode="after")
+    @classmethod
+    def _with_defaults(cls, given: dict[str, PlacementConfig]) -> dict[str, PlacementConfig]:
+        return _PLACEMENTS | given
 
 
 def load_config(path: Path, *, required: bool = False) -> Config:

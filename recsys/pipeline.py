@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float32, Float64, Int64
 
 from recsys.answer import Contribution, Explanation, Query, RankedItem, RankedList, ServiceLevel
 from recsys.bundle import Bundle
-from recsys.candidates import Candidates, gather, merge, popular, source_names
+from recsys.candidates import Candidates, gather, merge, popular, source_names, whole_catalogue
 from recsys.config import Config
 from recsys.errors import ConfigError
 from recsys.item_state import ItemState
@@ -56,7 +56,8 @@ class Pipeline:
     def recommend(self, query: Query) -> RankedList:
         """The best items for a user at a moment.
 
-        A user nobody knows gets what is popular, in retrieval order.
+        A user nobody knows gets what is popular, in retrieval order, and so does everybody for whom no source
+        finds anything that may be shown.
 
         Raises:
             ConfigError: The placement is not configured.
@@ -68,23 +69,31 @@ class Pipeline:
         moment = self.moment(query)
         context, missing = self._context(query)
         offered = gather(moment, placement.sources, self.config.candidates, context)
+        leave_out_bought = placement.leave_out_bought or query.novel
+        keep = self._sellable(offered, moment, query, leave_out_bought=leave_out_bought)
         from_nothing = not len(context) if placement.from_context else not len(moment.user.positions)
-        if from_nothing:
-            offered = merge({"popular": popular(moment, self.config.candidates, context)})
-        keep = self._sellable(
-            offered, moment, query, leave_out_bought=placement.leave_out_bought or query.novel
-        )
+        if keep.any() and not from_nothing:
+            return self._ranked(moment, offered, keep, query, missing, limit=query.limit)
+        reason = "no_candidates"
         if from_nothing:
             reason = "unknown_context" if placement.from_context else "unknown_user"
-            return self._in_retrieval_order(offered, keep, query, missing, reason)
-        return self._ranked(moment, offered, keep, query, missing, limit=query.limit)
+        for offer in (popular(moment, self.config.candidates, context), whole_catalogue(moment)):
+            offered = merge({"popular": offer})
+            keep = self._sellable(offered, moment, query, leave_out_bought=leave_out_bought)
+            if keep.sum() >= query.limit:
+                break
+        return self._in_retrieval_order(offered, keep, query, missing, reason)
 
     def rank(self, query: Query, item_ids: Sequence[str]) -> RankedList:
-        """A caller's own items, best first and none cut off; unknown items are reported missing."""
+        """A caller's own items, best first and none cut off; unknown items are reported missing.
+
+        Context items do not change the order; those that the catalogue lacks are reported too.
+        """
         positions = self._parts.catalogue.positions(item_ids)
         missing = tuple(
             item_id for item_id, position in zip(item_ids, positions, strict=True) if position < 0
         )
+        missing += self._context(query)[1]
         distinct = np.unique(positions[positions >= 0])
         everything = Candidates(distinct, np.zeros(len(distinct), np.uint16), np.zeros(len(distinct)))
         keep = np.ones(len(distinct), bool)

@@ -107,9 +107,14 @@ class UserState:
             if at == self.basket_ms.size or self.basket_ms[at] != time_ms:
                 self.basket_ms = np.insert(self.basket_ms, at, time_ms)
         if self.num_rows > max_rows:
-            newest_first = np.lexsort((np.asarray(self.item_ids), -self.last_ms))
-            kept = self._take(np.sort(newest_first[:max_rows]))
-            self.__dict__.update(kept.__dict__)
+            self.__dict__.update(self.capped(max_rows).__dict__)
+
+    def capped(self, max_rows: int) -> "UserState":
+        """The state with at most ``max_rows`` rows: those whose last event is newest, ties by item id."""
+        if self.num_rows <= max_rows:
+            return self
+        newest_first = np.lexsort((np.asarray(self.item_ids), -self.last_ms))
+        return self._take(np.sort(newest_first[:max_rows]))
 
     def to_bytes(self) -> bytes:
         """Serialise with a version byte and a CRC-32; the inverse of ``from_bytes``."""

@@ -14,7 +14,7 @@ from recsys.user_state import UserState
 from recsys.workspace import Workspace
 from serving.embedded_store import embedded_store
 from serving.engine import Engine, RankingPipeline
-from serving.event_buffer import EventBuffer, SqliteEventBuffer
+from serving.event_buffer import BUFFER_FILE, EventBuffer, SqliteEventBuffer
 from serving.intake import Intake
 from serving.log_sync import LogSync
 from serving.server import listening
@@ -24,9 +24,6 @@ from serving.state_store import StateStore, connect
 from serving.state_updater import StateUpdater
 
 _log = structlog.get_logger(__name__)
-
-BUFFER_FILE = "events.sqlite"
-"""Name of the event buffer in ``Workspace.state``."""
 
 
 @asynccontextmanager

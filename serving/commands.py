@@ -1,5 +1,6 @@
 """The verbs of this package."""
 
+import json
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -8,7 +9,8 @@ from rich.console import Console
 
 from recsys.errors import ConfigError
 from recsys.options import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption, time_ms
-from recsys.workspace import Workspace
+from recsys.schema import LIST_ID
+from recsys.workspace import Workspace, atomic_path
 
 AtOption = Annotated[
     str | None, typer.Option("--at", help="As of when, ISO 8601; the end of the log when absent.")
@@ -33,6 +35,7 @@ def serve(
     import asyncio
 
     from serving.bootstrap import serve_until_stopped
+    from serving.compaction import settle
     from serving.loading import load_pipeline, load_states
     from serving.settings import load_settings
 
@@ -43,6 +46,7 @@ def serve(
         typer.echo("ready")
 
     home = Workspace(workspace)
+    settle(home)
     pipeline = load_pipeline(home)
     states = load_states(home, pipeline)
     asyncio.run(serve_until_stopped(home, settings, pipeline, states, announce))
@@ -92,12 +96,19 @@ def rank(
     ],
     output: Annotated[Path, typer.Option(help="Parquet file to write: list_id, item_id, score.")],
     at: AtOption = None,
+    *,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    json_output: JsonOption = False,
 ) -> None:
     """Score the items of given lists, with the pipeline that the server runs."""
     from serving.batch import rank_lists, read_lists
 
     at_ms = time_ms(at, "--at") if at is not None else None
     scored = rank_lists(Workspace(workspace), read_lists(lists), at_ms=at_ms)
-    scored.write_parquet(output)
-    typer.echo(f"{scored.height:,} items of {scored['list_id'].n_unique():,} lists: {output}")
+    with atomic_path(output) as partial:
+        scored.write_parquet(partial)
+    num_lists = scored[LIST_ID].n_unique()
+    if json_output:
+        typer.echo(json.dumps({"lists": num_lists, "items": scored.height, "output": str(output)}))
+    else:
+        typer.echo(f"{scored.height:,} items of {num_lists:,} lists: {output}")

@@ -1,11 +1,15 @@
 """Moves buffered events into the event log, each exactly once even when interrupted anywhere."""
 
+import sys
+from contextlib import closing
+
 import polars as pl
 
 from recsys.event_log import EventLog
 from recsys.schema import EVENT_ID
+from recsys.workspace import Workspace
 from serving.event import event_frame
-from serving.event_buffer import EventBuffer
+from serving.event_buffer import BUFFER_FILE, EventBuffer, SqliteEventBuffer
 
 
 def compact(buffer: EventBuffer, event_log: EventLog, *, through: int) -> int:
@@ -40,6 +44,23 @@ def compact(buffer: EventBuffer, event_log: EventLog, *, through: int) -> int:
         buffer.release(last)
         num_moved += len(claimed_events)
     return num_moved
+
+
+def settle(workspace: Workspace) -> int:
+    """Move what an earlier server left in the buffer into the log, before anything is read from it.
+
+    The log leaves out what it holds already, so an event that a crash left in both places counts once. No
+    server may be running on the workspace.
+
+    Returns:
+        How many events left the buffer.
+
+    Raises:
+        IntakeError: The buffer failed.
+        DataError: The log is damaged.
+    """
+    with closing(SqliteEventBuffer(workspace.state / BUFFER_FILE)) as buffer:
+        return compact(buffer, EventLog(workspace.events), through=sys.maxsize)
 
 
 def _without_known(events: pl.DataFrame, event_log: EventLog) -> pl.DataFrame:

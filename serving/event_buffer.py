@@ -19,6 +19,9 @@ from recsys.errors import IntakeError
 from recsys.schema import DAY_MS
 from serving.event import BufferedEvent, Event
 
+BUFFER_FILE = "events.sqlite"
+"""Name of the embedded buffer in ``Workspace.state``."""
+
 DEDUPLICATION_DAYS = 30
 """How long the id of an event that has left for the log is remembered, counted back from the latest one."""
 

@@ -67,4 +67,4 @@ def states_at(log: EventLog, queries: pl.DataFrame, pipeline: Pipeline) -> Itera
     states = offline_states(offline)
     nobody = UserState(pipeline.config.state.half_lives_days)
     for query_id, user_id in numbered.select(QUERY_ID, USER_ID).iter_rows():
-        yield user_id, states.get(query_id, nobody)
+        yield user_id, states.get(query_id, nobody).capped(pipeline.config.state.max_rows_per_user)

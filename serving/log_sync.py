@@ -57,7 +57,8 @@ class LogSync:
             num_events = await asyncio.to_thread(
                 compact, self._buffer, self._event_log, through=self._updater.applied
             )
-            if num_events and before == self._marker:  # else somebody else changed the log
+            ours = before == self._marker and await self._store.is_loaded(before)
+            if num_events and ours:  # else somebody changed the log, or emptied the store
                 self._marker = await asyncio.to_thread(self._describe)
                 await self._store.mark(self._marker)
         except (RecsysError, OSError) as error:

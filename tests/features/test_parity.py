@@ -1,3 +1,4 @@
+import itertools
 import json
 import shutil
 from collections.abc import Iterator
@@ -102,6 +103,18 @@ def test_a_value_on_one_side_only_is_an_infinite_error(
     assert not report.ok
     errors = {feature["name"]: feature["max_error"] for feature in report.to_json()["features"]}
     assert errors["user_item_recency_days"] is None
+
+
+def test_another_order_without_another_value_is_a_mismatch(
+    trained: Trained, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sign = itertools.cycle((1.0, -1.0))  # the online side scores first
+    unchanged = bundle.ranker.scores
+    monkeypatch.setattr(bundle.ranker, "scores", lambda matrix: next(sign) * unchanged(matrix))
+    report = verify_parity(bundle, EventLog(trained.workspace.events), num_users=5)
+    assert max(report.max_error.values()) <= TOLERANCE
+    assert report.order_mismatches == 5
+    assert not report.ok
 
 
 def test_nothing_compared_is_no_proof(bundle: Bundle, tmp_path: Path) -> None:

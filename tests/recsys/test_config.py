@@ -1,10 +1,13 @@
+import re
 from datetime import timedelta
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from pydantic import ValidationError
 
-from recsys.config import Config, load_config
+from recsys.candidates import SOURCES
+from recsys.config import Config, SourceName, load_config
 from recsys.errors import ConfigError
 
 
@@ -52,3 +55,29 @@ def test_a_resolved_configuration_survives_json() -> None:
 def test_a_configuration_cannot_be_changed() -> None:
     with pytest.raises(ValidationError):
         Config().seed = 1  # type: ignore[misc] # the point of the test
+
+
+def test_a_placement_of_a_file_comes_beside_the_defaults(tmp_path: Path) -> None:
+    path = tmp_path / "recsys.toml"
+    path.write_text('[placements.again]\nsources = ["own"]\n')
+    assert set(load_config(path).placements) == {"home", "similar_items", "again"}
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ('[placements.again]\nsources = ["typo"]\n', "placements.again.sources"),
+        ("[placements.again]\nsources = []\n", "placements.again.sources"),
+        ("[state]\nhalf_lives_days = [28, 7]\n", "state.half_lives_days"),
+        ("[state]\nhalf_lives_days = [0]\n", "state.half_lives_days"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused_by_name(tmp_path: Path, text: str, named: str) -> None:
+    path = tmp_path / "recsys.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=re.escape(named)):
+        load_config(path)
+
+
+def test_every_source_that_can_be_configured_exists() -> None:
+    assert set(get_args(SourceName)) == set(SOURCES)

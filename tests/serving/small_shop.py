@@ -23,7 +23,7 @@ class SmallPipeline:
         default_factory=lambda: Config(
             placements={
                 "home": PlacementConfig(sources=("own",)),
-                "similar_items": PlacementConfig(sources=("similar",), from_context=True),
+                "similar_items": PlacementConfig(sources=("similar_text",), from_context=True),
             }
         )
     )
