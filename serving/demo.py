@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Annotated, Any
 
 import polars as pl
@@ -38,6 +38,7 @@ def demo(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
     """Train on a year of real grocery purchases, serve the models, and ask them for recommendations."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stop what was started, as on Ctrl-C
     console = Console()
     started = time.monotonic()
     place = Workspace(workspace)
@@ -47,8 +48,9 @@ def demo(
         _ask(console, place, address)
         console.print(f"everything took {time.monotonic() - started:.0f} s")
         if serve:
-            console.print(_how_to_call(address), highlight=False, markup=False)
-            signal.sigwait({signal.SIGINT, signal.SIGTERM})
+            console.print(_how_to_call(address), highlight=False, markup=False, soft_wrap=True)
+            with suppress(KeyboardInterrupt):
+                signal.pause()
 
 
 def _train(console: Console, place: Workspace) -> None:
