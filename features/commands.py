@@ -28,8 +28,9 @@ def parity(
     """Replay the log online and compare every feature and the final order with the offline ones."""
     from features.parity import TOLERANCE, verify_parity
     from features.registry import fingerprint
-    from recsys.bundle import load_bundle, read_manifest
+    from recsys.bundle import load_bundle
     from recsys.event_log import EventLog
+    from recsys.manifest import read_manifest
     from recsys.registry import Registry
 
     place = Workspace(workspace)

@@ -113,7 +113,7 @@ def verify_parity(bundle: Bundle, log: EventLog, *, num_users: int = 200, seed: 
 def _draw(bundle: Bundle, log: EventLog, num_users: int, seed: int) -> tuple[pl.DataFrame, int]:
     """Queries of known users, and how many users are too large to compare."""
     config = bundle.manifest.config
-    fitted_until_ms = round(bundle.manifest.fitted_until.timestamp() * 1000)
+    fitted_until_ms = bundle.manifest.fitted_until_ms
     end_ms = (log.end_ms() or 0) + 1
     sizes = (
         log.scan()
@@ -189,7 +189,7 @@ def _compare(
     both_none = np.isnan(online) & np.isnan(offline)
     error = np.where(both_none, 0.0, np.where(np.isnan(error), np.inf, error))
     report.max_error = {name: float(error[:, i].max()) for i, name in enumerate(report.max_error)}
-    ours, theirs = (bundle.ranker.scores(as_ranker_input(matrix)) for matrix in (online, offline))
+    ours, theirs = (bundle.ranker("all").scores(as_ranker_input(matrix)) for matrix in (online, offline))
     near = _near_a_split(bundle, online, offline)
     start = 0
     for size in groups:
@@ -207,7 +207,7 @@ def _near_a_split(
 ) -> Bool[np.ndarray, " rows"]:
     """Rows with a feature that differs and lies within the tolerance of a threshold of the ranker."""
     near = np.zeros(len(online), bool)
-    for column, thresholds in enumerate(bundle.ranker.thresholds()):
+    for column, thresholds in enumerate(bundle.ranker("all").thresholds()):
         if len(thresholds):
             values = online[:, column]
             at = np.searchsorted(thresholds, values)

@@ -9,7 +9,17 @@ import numpy as np
 import polars as pl
 from jaxtyping import Bool, Float32, Float64, Int64
 
-from features import adoption, item, text_interest, together, user, user_attribute, user_item
+from features import (
+    collaborative,
+    item,
+    item_history,
+    price,
+    taste,
+    text_interest,
+    user,
+    user_attribute,
+    user_item,
+)
 from features.definition import Feature
 from features.log import POSITION, OfflineLog, require_fitted_before
 from recsys.config import StateConfig
@@ -17,7 +27,7 @@ from recsys.moment import Moment
 from recsys.schema import QUERY_ID
 
 _LOG_FAMILIES: tuple[ModuleType, ...] = (user_item, user_attribute, item, user)
-_MOMENT_FAMILIES: tuple[ModuleType, ...] = (text_interest, together, adoption)
+_MOMENT_FAMILIES: tuple[ModuleType, ...] = (text_interest, collaborative, item_history, taste, price)
 
 
 def definitions(config: StateConfig) -> tuple[Feature, ...]:
@@ -70,9 +80,8 @@ def offline_matrix(
 ) -> Float64[np.ndarray, "kept features"]:
     """Every feature of a table of pairs, columns as ``names``.
 
-    The behavioural families are computed in Polars from the log. The families that depend on the list (text
-    interest, together) run the fitted parts over each query's history, on the whole list, before ``keep``
-    thins it.
+    The behavioural families are computed in Polars from the log. The families that read the fitted parts or
+    depend on the list run over each query's history, on the whole list, before ``keep`` thins it.
 
     Args:
         log: The queries and the events they may see.
@@ -89,7 +98,7 @@ def offline_matrix(
     keep = np.ones(pairs.height, bool) if keep is None else keep
     kept = pairs.filter(keep).lazy()
     columns = [family.offline(log, kept).collect().fill_null(np.nan).to_numpy() for family in _LOG_FAMILIES]
-    blocks = []
+    blocks = [np.empty((0, sum(len(family.features(log.config.state)) for family in _MOMENT_FAMILIES)))]
     for (query_id,), rows in pairs.group_by(QUERY_ID, maintain_order=True):
         positions = rows[POSITION].to_numpy()
         moment = moments[int(str(query_id))]

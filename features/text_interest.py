@@ -1,18 +1,23 @@
 """Text interest: how well the item's words match what the user has been reading and buying.
 
-Inputs: the encoder's vectors and the recent history. Available online. Standardised within the list that is
-ranked.
+Inputs: the tuned and the pretrained encoder's vectors, and the recent history. Available online. Some come as
+they stand within the list that is ranked. The pretrained vectors keep the place of words that the training
+never saw, so they speak for items without history.
 """
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Float32, Float64, Int64
 
 from features.definition import Feature
+from features.within_list import share_above, standardised
 from recsys.config import StateConfig
+from recsys.index import VectorIndex
 from recsys.moment import Moment
 
 _NUM_RECENT = 5
+_NUM_WORDS = 10
 _WORDS = "its description matches your interests"
+_RECENT = "it is like something you had recently"
 
 
 def features(_: StateConfig) -> tuple[Feature, ...]:
@@ -22,20 +27,57 @@ def features(_: StateConfig) -> tuple[Feature, ...]:
         Feature(
             "interest_z", "interest similarity, standardised within the list; 0 if all are equal", _WORDS
         ),
+        Feature("interest_above", "share of the list with a greater interest; 0 is the best", _WORDS),
         Feature(
             "recent_similarity",
             f"greatest similarity to the last {_NUM_RECENT} items, -1 to 1; NaN if none",
-            "it is like something you had recently",
+            _RECENT,
         ),
+        Feature("last_similarity", "similarity to the last item, -1 to 1; NaN if none", _RECENT),
+        Feature(
+            "words_mean",
+            f"pretrained similarity to the mean of the last {_NUM_WORDS} items, -1 to 1; NaN if none",
+            _WORDS,
+        ),
+        Feature("words_mean_z", "the same, standardised within the list; 0 if all are equal", _WORDS),
+        Feature(
+            "words_greatest",
+            f"greatest pretrained similarity to the last {_NUM_WORDS} items, -1 to 1; NaN if none",
+            _RECENT,
+        ),
+        Feature("words_greatest_z", "the same, standardised within the list; 0 if all are equal", _RECENT),
     )
 
 
 def online(moment: Moment, positions: Int64[np.ndarray, " items"]) -> Float64[np.ndarray, "items features"]:
     """The family for one moment and many items."""
-    vectors = moment.parts.index.of_items(positions)
-    similarity = (vectors @ moment.user_vector).astype(np.float64)
-    spread = similarity.std() if len(similarity) else 0.0
-    standardised = (similarity - similarity.mean()) / spread if spread > 0 else np.zeros(len(similarity))
-    recent = moment.parts.index.of_items(moment.user.recent.positions[:_NUM_RECENT])
-    nearest = (vectors @ recent.T).max(1) if len(recent) else np.full(len(positions), np.nan)
-    return np.column_stack((moment.parts.calibration.probability(similarity), standardised, nearest))
+    parts, recent = moment.parts, moment.user.recent.positions
+    interest = (parts.index.of_items(positions) @ moment.user_vector).astype(np.float64)
+    near = _similarities(parts.index, positions, recent[:_NUM_RECENT])
+    words = _similarities(parts.words, positions, recent[:_NUM_WORDS])
+    mean = words.mean(1)
+    greatest = words.max(1)
+    return np.column_stack(
+        (
+            parts.calibration.probability(interest),
+            standardised(interest),
+            share_above(interest),
+            near.max(1),
+            near[:, 0],
+            mean,
+            standardised(mean),
+            greatest,
+            standardised(greatest),
+        )
+    )
+
+
+def _similarities(
+    index: VectorIndex, positions: Int64[np.ndarray, " items"], recent: Int64[np.ndarray, " recent"]
+) -> Float64[np.ndarray, "items columns"]:
+    """Inner products with recent items; one column of NaN when there are none."""
+    if not len(recent):
+        return np.full((len(positions), 1), np.nan)
+    vectors: Float32[np.ndarray, "items dim"] = index.of_items(positions)
+    found: Float64[np.ndarray, "items recent"] = (vectors @ index.of_items(recent).T).astype(np.float64)
+    return found

@@ -8,12 +8,13 @@ import polars as pl
 from jaxtyping import Float64, Int64
 
 from features.definition import Feature, days
-from features.log import TIME, WEIGHT, OfflineLog
+from features.log import POSITION, TIME, WEIGHT, OfflineLog
 from recsys.config import StateConfig
 from recsys.moment import Moment
 from recsys.schema import AS_OF, DAY_MS, QUERY_ID
 
 _WORDS = "it fits how often you shop"
+_NEW_DAYS = 56
 
 
 def _middle(config: StateConfig) -> int:
@@ -30,6 +31,13 @@ def features(config: StateConfig) -> tuple[Feature, ...]:
         Feature("user_baskets", "distinct purchase times", _WORDS),
         Feature("user_recency_days", "days since the last purchase", _WORDS),
         Feature("user_cadence_days", "mean days between baskets; NaN below two", _WORDS),
+        Feature("user_items", "distinct items of the history", _WORDS),
+        Feature("user_age_days", "days since the first event; NaN if there is none", _WORDS),
+        Feature(
+            "user_new_share",
+            f"share of the items of the last {_NEW_DAYS:g} days that are new since; NaN if there are none",
+            "you like to try something new",
+        ),
     )
 
 
@@ -40,18 +48,40 @@ def online(moment: Moment, positions: Int64[np.ndarray, " items"]) -> Float64[np
     total = user.engagement[:, _middle(moment.parts.config.state)].sum()
     recency = (moment.as_of_ms - baskets[-1]) / DAY_MS if len(baskets) else np.nan
     cadence = (baskets[-1] - baskets[0]) / DAY_MS / (len(baskets) - 1) if len(baskets) > 1 else np.nan
-    return np.tile((total, float(len(baskets)), recency, cadence), (len(positions), 1))
+    items = len(user.positions)
+    age = (moment.as_of_ms - user.first_ms.min()) / DAY_MS if items else np.nan
+    since_ms = moment.as_of_ms - _NEW_DAYS * DAY_MS
+    lately = int((user.last_ms >= since_ms).sum())
+    new_share = int((user.first_ms >= since_ms).sum()) / lately if lately else np.nan
+    row = (total, float(len(baskets)), recency, cadence, float(items), age, new_share)
+    return np.tile(row, (len(positions), 1))
 
 
 def offline(log: OfflineLog, pairs: pl.LazyFrame) -> pl.LazyFrame:
     """The family for a table of ``query_id, item_position`` pairs, in the same order."""
     middle = _middle(log.config.state)
-    total, baskets, recency, cadence = (feature.name for feature in features(log.config.state))
-    sums = (
-        log.rows()
-        .filter(pl.col("item_position") >= 0)
+    total, baskets, recency, cadence, items, age, new_share = (
+        feature.name for feature in features(log.config.state)
+    )
+    since = pl.col(AS_OF) - _NEW_DAYS * DAY_MS
+    known = log.rows().filter(pl.col(POSITION) >= 0)
+    sums = known.group_by(QUERY_ID).agg((pl.col(WEIGHT) * pl.col(f"s{middle}")).sum().alias(total))
+    history = (
+        known.group_by(QUERY_ID, POSITION)
+        .agg(pl.col(AS_OF).first(), pl.col("first_ms").min(), pl.col("last_ms").max())
         .group_by(QUERY_ID)
-        .agg((pl.col(WEIGHT) * pl.col(f"s{middle}")).sum().alias(total))
+        .agg(
+            pl.len().cast(pl.Float64).alias(items),
+            ((pl.col(AS_OF).first() - pl.col("first_ms").min()) / DAY_MS).alias(age),
+            new=(pl.col("first_ms") >= since).sum(),
+            lately=(pl.col("last_ms") >= since).sum(),
+        )
+        .select(
+            QUERY_ID,
+            items,
+            age,
+            pl.when(pl.col("lately") > 0).then(pl.col("new") / pl.col("lately")).alias(new_share),
+        )
     )
     times = (
         log.baskets()
@@ -67,6 +97,7 @@ def offline(log: OfflineLog, pairs: pl.LazyFrame) -> pl.LazyFrame:
     return (
         pairs.join(sums, on=QUERY_ID, how="left", maintain_order="left")
         .join(times, on=QUERY_ID, how="left", maintain_order="left")
-        .with_columns(pl.col(total, baskets).fill_null(0.0))
-        .select(total, baskets, recency, cadence)
+        .join(history, on=QUERY_ID, how="left", maintain_order="left")
+        .with_columns(pl.col(total, baskets, items).fill_null(0.0))
+        .select(total, baskets, recency, cadence, items, age, new_share)
     )

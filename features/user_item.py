@@ -3,6 +3,8 @@
 Inputs: the user's rows for the item. Available online.
 """
 
+import math
+
 import numpy as np
 import polars as pl
 from jaxtyping import Float64, Int64
@@ -35,6 +37,13 @@ def features(config: StateConfig) -> tuple[Feature, ...]:
             "you take it every {value:.0f} days or so",
         ),
         Feature("user_item_due", "recency over cadence; 1 is exactly due", "it is about time for it again"),
+        Feature("user_item_age_days", "days since the first event", "you have known it for long"),
+        Feature("user_item_share", "share of the user's weighted events, middle half-life", _AGAIN),
+        Feature(
+            "user_item_rate",
+            "weighted events per day since the user's first event, both decayed by the longest half-life",
+            _AGAIN,
+        ),
     )
 
 
@@ -42,16 +51,29 @@ def online(moment: Moment, positions: Int64[np.ndarray, " items"]) -> Float64[np
     """The family for one moment and many items."""
     user = moment.user
     held, row = _find(user.positions, positions)
-    out = np.zeros((len(positions), user.engagement.shape[1] + 4))
-    out[:, -3:] = np.nan
+    config = moment.parts.config.state
+    out = np.zeros((len(positions), user.engagement.shape[1] + 7))
+    out[:, -6:-2] = np.nan
     row = row[held]
     count = user.counts[row]
     recency = (moment.as_of_ms - user.last_ms[row]) / DAY_MS
     with np.errstate(divide="ignore", invalid="ignore"):
         cadence = np.where(count > 1, (user.last_ms[row] - user.first_ms[row]) / DAY_MS / (count - 1), np.nan)
         due = np.where(cadence > 0, recency / cadence, np.nan)
-    out[held] = np.column_stack((user.engagement[row], count, recency, cadence, due))
+    if held.any():
+        age = (moment.as_of_ms - user.first_ms[row]) / DAY_MS
+        middle = config.middle
+        total = user.engagement[:, middle].clip(min=0).sum()
+        share = user.engagement[row, middle] / total if total > 0 else np.zeros(len(row))
+        known = (moment.as_of_ms - user.first_ms.min()) / DAY_MS
+        rate = user.engagement[row, -1] / _decayed_days(known, config.half_lives_days[-1])
+        out[held] = np.column_stack((user.engagement[row], count, recency, cadence, due, age, share, rate))
     return out
+
+
+def _decayed_days(days_known: float, half_life: float) -> float:
+    """The integral of ``2^(-t / h)`` over the days known, at least one."""
+    return half_life / math.log(2) * (1 - 2 ** (-max(days_known, 1.0) / half_life))
 
 
 def offline(log: OfflineLog, pairs: pl.LazyFrame) -> pl.LazyFrame:
@@ -68,6 +90,7 @@ def offline(log: OfflineLog, pairs: pl.LazyFrame) -> pl.LazyFrame:
             ),
             user_item_count=pl.col("count").filter(pl.col(WEIGHT) > 0).sum().cast(pl.Float64),
             user_item_recency_days=(pl.col(AS_OF).first() - pl.col("last_ms").max()) / DAY_MS,
+            user_item_age_days=(pl.col(AS_OF).first() - pl.col("first_ms").min()) / DAY_MS,
             span=(pl.col("last_ms").max() - pl.col("first_ms").min()) / DAY_MS,
         )
         .with_columns(user_item_cadence_days=pl.when(count > 1).then(pl.col("span") / (count - 1)))
@@ -77,7 +100,16 @@ def offline(log: OfflineLog, pairs: pl.LazyFrame) -> pl.LazyFrame:
             )
         )
     )
-    zero = [f"user_item_{days(h)}" for h in half_lives] + ["user_item_count"]
+    middle, longest = (f"user_item_{days(half_lives[i])}" for i in (log.config.state.middle, -1))
+    h = half_lives[-1]
+    days_known = pl.col("user_item_age_days").filter(pl.col(POSITION) >= 0).max().over(QUERY_ID).clip(1.0)
+    total = pl.col(middle).filter(pl.col(POSITION) >= 0).clip(0.0).sum().over(QUERY_ID)
+    table = table.with_columns(
+        user_item_share=pl.when(total > 0).then(pl.col(middle) / total).otherwise(0.0),
+        user_item_rate=pl.col(longest) / (h / math.log(2) * (1 - pl.lit(2.0).pow(-days_known / h))),
+    )
+    zero = [f"user_item_{days(h)}" for h in half_lives]
+    zero += ["user_item_count", "user_item_share", "user_item_rate"]
     names = [feature.name for feature in features(log.config.state)]
     return (
         pairs.join(table, on=[QUERY_ID, POSITION], how="left", maintain_order="left")

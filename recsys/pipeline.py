@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -10,10 +11,11 @@ from jaxtyping import Bool, Float32, Float64, Int64
 from recsys.answer import Contribution, Explanation, Query, RankedItem, RankedList, ServiceLevel
 from recsys.bundle import Bundle
 from recsys.candidates import Candidates, gather, merge, popular, source_names, whole_catalogue
-from recsys.config import Config
+from recsys.config import Config, PlacementConfig
 from recsys.errors import ConfigError
 from recsys.item_state import ItemState
 from recsys.moment import Moment
+from recsys.ranker import Ranker
 from recsys.user_items import user_items
 from recsys.user_state import UserState
 
@@ -41,6 +43,22 @@ class FeatureSource(Protocol):
         ...
 
 
+@dataclass(frozen=True, eq=False)
+class Inspection:
+    """What stands behind a list: a user's moment, what the sources offer, and what the filters let pass."""
+
+    moment: Moment
+    candidates: Candidates
+    passes: Mapping[str, Bool[np.ndarray, " candidates"]]
+    """By what a filter takes out, whether it lets each candidate pass."""
+
+    @property
+    def keep(self) -> Bool[np.ndarray, " candidates"]:
+        """Whether each candidate passes every filter."""
+        kept: Bool[np.ndarray, " candidates"] = np.logical_and.reduce(list(self.passes.values()))
+        return kept
+
+
 class Pipeline:
     """Answers queries from one bundle and the state that its caller provides; several threads may use it."""
 
@@ -56,48 +74,56 @@ class Pipeline:
     def recommend(self, query: Query) -> RankedList:
         """The best items for a user at a moment.
 
-        A user nobody knows gets what is popular, in retrieval order, and so does everybody for whom no source
-        finds anything that may be shown.
+        A user nobody knows is ranked too, by what is known of the items; ``degraded_reasons`` says so. Where
+        no source finds anything that may be shown, the list is what is popular, in retrieval order.
 
         Raises:
             ConfigError: The placement is not configured.
         """
-        placement = self.config.placements.get(query.placement)
-        if placement is None:
-            known = ", ".join(sorted(self.config.placements))
-            raise ConfigError(f"there is no placement {query.placement!r}; configured are: {known}")
-        moment = self.moment(query)
+        placement = self._placement(query)
+        inspected = self.inspect(query)
+        moment, offered, keep = inspected.moment, inspected.candidates, inspected.keep
         context, missing = self._context(query)
-        offered = gather(moment, placement.sources, self.config.candidates, context)
-        leave_out_bought = placement.leave_out_bought or query.novel
-        keep = self._sellable(offered, moment, query, leave_out_bought=leave_out_bought)
-        from_nothing = not len(context) if placement.from_context else not len(moment.user.positions)
+        from_nothing = placement.from_context and not len(context)
         if keep.any() and not from_nothing:
-            return self._ranked(moment, offered, keep, query, missing, limit=query.limit)
-        reason = "no_candidates"
-        if from_nothing:
-            reason = "unknown_context" if placement.from_context else "unknown_user"
+            orders = "new" if "had_before" in inspected.passes else "all"
+            return self._ranked(moment, offered, keep, query, missing, orders=orders, limit=query.limit)
+        reason = "unknown_context" if from_nothing else "no_candidates"
         for offer in (popular(moment, self.config.candidates, context), whole_catalogue(moment)):
             offered = merge({"popular": offer})
-            keep = self._sellable(offered, moment, query, leave_out_bought=leave_out_bought)
+            keep = Inspection(moment, offered, self._passes(offered, moment, query)).keep
             if keep.sum() >= query.limit:
                 break
         return self._in_retrieval_order(offered, keep, query, missing, reason)
 
+    def inspect(self, query: Query) -> Inspection:
+        """What ``recommend`` orders, before it is ordered.
+
+        Raises:
+            ConfigError: The placement is not configured.
+        """
+        moment, (context, _) = self.moment(query), self._context(query)
+        offered = gather(moment, self._placement(query).sources, self.config.candidates, context)
+        return Inspection(moment, offered, self._passes(offered, moment, query))
+
     def rank(self, query: Query, item_ids: Sequence[str]) -> RankedList:
         """A caller's own items, best first and none cut off; unknown items are reported missing.
 
-        Context items do not change the order; those that the catalogue lacks are reported too.
+        Some features say how an item stands in its list. A ranker that learned from the home page's
+        candidates sees the caller's items among those, so that a short list changes no score; one that
+        learned from lists that were shown sees them alone. Context items do not change the order; those that
+        the catalogue lacks are reported too.
         """
         positions = self._parts.catalogue.positions(item_ids)
         missing = tuple(
             item_id for item_id, position in zip(item_ids, positions, strict=True) if position < 0
         )
         missing += self._context(query)[1]
-        distinct = np.unique(positions[positions >= 0])
-        everything = Candidates(distinct, np.zeros(len(distinct), np.uint16), np.zeros(len(distinct)))
-        keep = np.ones(len(distinct), bool)
-        return self._ranked(self.moment(query), everything, keep, query, missing, limit=len(distinct))
+        moment, distinct = self.moment(query), np.unique(positions[positions >= 0])
+        among = distinct if "shown" in self.bundle.rankers else self._among_candidates(moment, distinct)
+        everything = Candidates(among, np.zeros(len(among), np.uint16), np.zeros(len(among)))
+        keep = np.isin(among, distinct)
+        return self._ranked(moment, everything, keep, query, missing, orders="shown", limit=len(distinct))
 
     def items(self, item_ids: Sequence[str]) -> list[dict[str, object]]:
         """Catalogue rows of known items, in the order given."""
@@ -122,6 +148,15 @@ class Pipeline:
         user = user_items(query.user or self._nobody, self._parts.catalogue, self.config, query.as_of_ms)
         return Moment(self._parts, query.as_of_ms, user, self._items.engagement(query.as_of_ms))
 
+    def _among_candidates(
+        self, moment: Moment, positions: Int64[np.ndarray, " items"]
+    ) -> Int64[np.ndarray, " all_items"]:
+        """Items together with what the home page would choose from; ascending."""
+        sources = self.config.placements["home"].sources
+        offered = gather(moment, sources, self.config.candidates, np.empty(0, np.int64))
+        together: Int64[np.ndarray, " all_items"] = np.union1d(positions, offered.positions)
+        return together
+
     def _context(self, query: Query) -> tuple[Int64[np.ndarray, " context"], tuple[str, ...]]:
         positions = self._parts.catalogue.positions(query.context_item_ids)
         missing = tuple(
@@ -129,16 +164,25 @@ class Pipeline:
         )
         return positions[positions >= 0], missing
 
-    def _sellable(
-        self, candidates: Candidates, moment: Moment, query: Query, *, leave_out_bought: bool
-    ) -> Bool[np.ndarray, " candidates"]:
-        """False for what cannot be sold, what the caller excludes and, if asked, what the user had."""
-        keep: Bool[np.ndarray, " candidates"] = self._parts.catalogue.available[candidates.positions]
+    def _placement(self, query: Query) -> PlacementConfig:
+        placement = self.config.placements.get(query.placement)
+        if placement is None:
+            known = ", ".join(sorted(self.config.placements))
+            raise ConfigError(f"there is no placement {query.placement!r}; configured are: {known}")
+        return placement
+
+    def _passes(
+        self, candidates: Candidates, moment: Moment, query: Query
+    ) -> dict[str, Bool[np.ndarray, " candidates"]]:
+        """Whether each candidate can be sold, is not excluded and, if that is asked, is new to the user."""
         excluded = self._parts.catalogue.positions([*query.exclude_item_ids, *query.context_item_ids])
-        keep &= ~np.isin(candidates.positions, excluded)
-        if leave_out_bought:
-            keep &= ~np.isin(candidates.positions, moment.user.positions)
-        return keep
+        passes = {
+            "unavailable": self._parts.catalogue.available[candidates.positions],
+            "excluded": ~np.isin(candidates.positions, excluded),
+        }
+        if self._placement(query).leave_out_bought or query.novel:
+            passes["had_before"] = ~np.isin(candidates.positions, moment.user.positions)
+        return passes
 
     def _ranked(
         self,
@@ -148,15 +192,19 @@ class Pipeline:
         query: Query,
         missing: tuple[str, ...],
         *,
+        orders: str,
         limit: int,
     ) -> RankedList:
         """Score the whole list, then keep: a filter never changes another item's score."""
         matrix = self._features.matrix(moment, candidates.positions)
-        scores = self.bundle.ranker.scores(matrix) if len(matrix) else np.empty(0)
+        ranker = self.bundle.ranker(orders)
+        scores = ranker.scores(matrix) if len(matrix) else np.empty(0)
         order = _best_first(scores, keep, limit)
-        explanations = self._explain(matrix[order]) if query.explain and len(order) else [None] * len(order)
+        explain = query.explain and len(order) > 0
+        explanations = self._explain(ranker, matrix[order]) if explain else [None] * len(order)
         items = self._items_of(candidates, scores, order, explanations)
-        return self._list(items, candidates, missing, ServiceLevel.FULL)
+        reasons = () if len(moment.user.positions) else ("unknown_user",)
+        return self._list(items, candidates, missing, ServiceLevel.FULL, *reasons)
 
     def _in_retrieval_order(
         self,
@@ -205,8 +253,8 @@ class Pipeline:
             num_candidates=len(candidates.positions),
         )
 
-    def _explain(self, matrix: Float32[np.ndarray, "items features"]) -> list[Explanation]:
-        values: Float64[np.ndarray, "items features_and_base"] = self.bundle.ranker.contributions(matrix)
+    def _explain(self, ranker: Ranker, matrix: Float32[np.ndarray, "items features"]) -> list[Explanation]:
+        values: Float64[np.ndarray, "items features_and_base"] = ranker.contributions(matrix)
         return [
             Explanation(
                 base_value=float(row[-1]),

@@ -60,6 +60,27 @@ def read_source(path: Path) -> Source:
     return Source(rows, pl.concat([source.unreadable for source in sources]))
 
 
+def read_lines(path: Path) -> list[bytes]:
+    """Read JSON Lines, possibly gzipped, or a directory of them, as lines that nobody has looked at.
+
+    Args:
+        path: A file or a directory, as for ``read_source``.
+
+    Returns:
+        The lines that are not blank, in order.
+
+    Raises:
+        DataError: There is nothing at ``path``, or a file is of another kind, damaged or empty.
+    """
+    lines: list[bytes] = []
+    for file in _files(path):
+        kind, data = _content(file)
+        if _PARSERS[kind] is not _jsonl:
+            raise DataError(f"{file} is not JSON Lines, expected a name that ends in .jsonl or .jsonl.gz")
+        lines += (line for line in data.splitlines() if line.strip())
+    return lines
+
+
 def _files(path: Path) -> list[Path]:
     if not path.exists():
         raise DataError(f"there is no file or directory {path}")
@@ -77,6 +98,11 @@ def _files(path: Path) -> list[Path]:
 
 
 def _read_file(path: Path) -> Source:
+    kind, data = _content(path)
+    return _PARSERS[kind](data, path)
+
+
+def _content(path: Path) -> tuple[str, bytes]:
     is_zipped = path.suffix.lower() == ".gz"
     kind = Path(path.stem).suffix.lower() if is_zipped else path.suffix.lower()
     if kind not in _PARSERS:
@@ -84,7 +110,7 @@ def _read_file(path: Path) -> Source:
     data = _unzipped(path) if is_zipped else path.read_bytes()
     if not data.strip():
         raise DataError(f"{path} is empty, expected at least one row")
-    return _PARSERS[kind](data, path)
+    return kind, data
 
 
 def _unzipped(path: Path) -> bytes:

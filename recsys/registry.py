@@ -9,8 +9,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from recsys.bundle import Manifest, read_manifest
 from recsys.errors import BundleError
+from recsys.manifest import Manifest, read_manifest
 from recsys.workspace import atomic_path
 
 _VERSION = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")

@@ -1,8 +1,13 @@
 """The words of an item, as the text encoder reads them."""
 
+from typing import Final
+
 import polars as pl
 
 from recsys.schema import BRAND, CATEGORY, DESCRIPTION, TAGS, TITLE
+
+NO_WORDS: Final = "unknown"
+"""The text of an item without words."""
 
 
 def item_texts(items: pl.DataFrame) -> pl.Series:
@@ -16,7 +21,7 @@ def item_texts(items: pl.DataFrame) -> pl.Series:
         items: Frame with the item columns of ``recsys.schema.ITEM_SCHEMA``.
 
     Returns:
-        One string per item, never empty: an item without words reads ``"unknown"``.
+        One string per item, never empty: an item without words reads ``NO_WORDS``.
     """
     levels = (
         items.lazy()
@@ -45,7 +50,7 @@ def item_texts(items: pl.DataFrame) -> pl.Series:
         )
         .collect()["text"]
     )
-    return texts.replace("", "unknown")
+    return texts.replace("", NO_WORDS)
 
 
 def _plain(words: pl.Expr) -> pl.Expr:

@@ -249,8 +249,8 @@ class _Replay:
         )
         first_ms: int = self._queries[AS_OF][0]
         self.pipeline = load_pipeline(workspace, at_ms=first_ms)
-        fitted_until_ms = round(self.pipeline.bundle.manifest.fitted_until.timestamp() * 1000)
-        require_fitted_before(f"bundle {self.pipeline.version}", fitted_until_ms, first_ms)
+        manifest = self.pipeline.bundle.manifest
+        require_fitted_before(f"bundle {manifest.version}", manifest.fitted_until_ms, first_ms)
 
     def moments(self) -> Iterator[tuple[int, int, UserState]]:
         """Row, as-of and user state of every query, in order of time."""

@@ -75,13 +75,15 @@ def _train(console: Console, place: Workspace) -> None:
         f"{details['encoder']['texts']:,} texts, {details['encoder']['moments']:,} next baskets, "
         f"validation loss {losses[0]:.3f} -> {min(losses):.3f}",
     )
+    rankers = details["rankers"]
     _line(
         console,
         "features",
         seconds["decisions"],
-        f"{details['ranker']['rows']:,} rows in {details['ranker']['decisions']:,} lists of past decisions",
+        f"{rankers['all']['rows']:,} rows in {rankers['all']['decisions']:,} lists of past decisions",
     )
-    _line(console, "ranker", seconds["ranker"], f"{details['ranker']['num_trees']} trees")
+    trees = ", ".join(f"{ranker['num_trees']} trees for {name} items" for name, ranker in rankers.items())
+    _line(console, "rankers", seconds["ranker"], trees)
     _line(console, "bundle", seconds["bundle"], trained.result["version"])
     report_path = place.reports / "demo.json"
     evaluated = _verb("evaluate", "--output", str(report_path), place=place)

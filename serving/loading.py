@@ -7,9 +7,10 @@ import polars as pl
 from features.log import OfflineLog
 from features.moments import offline_states
 from features.registry import OnlineFeatures, fingerprint
-from recsys.bundle import load_bundle, read_manifest
+from recsys.bundle import load_bundle
 from recsys.event_log import EventLog
 from recsys.item_state import ItemState
+from recsys.manifest import read_manifest
 from recsys.pipeline import Pipeline
 from recsys.registry import Registry
 from recsys.schema import AS_OF, QUERY_ID, USER_ID

@@ -121,6 +121,7 @@ def tiny_config(encoder: Path) -> Config:
         ),
         ranker=RankerConfig(
             label_window=timedelta(days=14),
+            num_windows=3,
             num_negatives=40,
             num_trees=40,
             num_leaves=7,

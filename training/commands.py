@@ -64,10 +64,15 @@ def evaluate(
     output: Annotated[
         Path | None, typer.Option(help="Where the JSON report goes; its HTML twin lies beside it.")
     ] = None,
+    baselines: Annotated[
+        str,
+        typer.Option(help="What to compare with: names with commas between, or all, which takes minutes."),
+    ] = "popular,personal_frequency",
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     json_output: JsonOption = False,
 ) -> None:
     """Measure the bundle on what happened after its data ended, against baselines."""
+    from training.baselines import parse_names
     from training.evaluation import evaluate as run
     from training.report import summary_table
 
@@ -78,6 +83,7 @@ def evaluate(
         test_to_ms=time_ms(test_to, "--to") if test_to is not None else None,
         json_path=output,
         html_path=output.with_suffix(".html") if output is not None else None,
+        baseline_names=parse_names(baselines),
     )
     if json_output:
         typer.echo(json.dumps(result.report, indent=1))

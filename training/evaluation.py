@@ -2,33 +2,31 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 from jaxtyping import Int64
-from safetensors.numpy import load_file
 
 from features.log import OfflineLog
 from features.moments import offline_states
 from features.registry import OnlineFeatures, fingerprint
 from recsys.answer import Query, RankedList
-from recsys.bundle import FROZEN_VECTORS, Bundle, load_bundle, read_manifest
+from recsys.bundle import Bundle, load_bundle
 from recsys.catalogue import Catalogue
 from recsys.errors import DataError, LeakageError
 from recsys.event_log import EventLog
-from recsys.index import VectorIndex
 from recsys.item_state import ItemState
+from recsys.manifest import read_manifest
 from recsys.metrics import recall_at
 from recsys.moment import Moment
 from recsys.pipeline import Pipeline
 from recsys.progress import progress
 from recsys.registry import Registry
-from recsys.schema import AS_OF, EFFECTIVE_TIME, EVENT_TYPE, ITEM_ID, QUERY_ID, RANK, USER_ID
+from recsys.schema import AS_OF, DAY_MS, EFFECTIVE_TIME, EVENT_TYPE, ITEM_ID, QUERY_ID, RANK, USER_ID
 from recsys.workspace import Workspace
 from training import baselines
 from training.report import BaselineLists, EvaluationInput, evaluate_lists, write_report
@@ -56,6 +54,7 @@ def evaluate(
     json_path: Path | None = None,
     html_path: Path | None = None,
     dataset: str = "workspace",
+    baseline_names: Sequence[str] = baselines.CHEAP,
 ) -> Evaluated:
     """Rank for every user of the test window as of its start, and write the report.
 
@@ -68,6 +67,7 @@ def evaluate(
         json_path: Where the JSON report goes, if anywhere.
         html_path: Where its HTML twin goes; ``reports/<version>.html`` of the workspace when absent.
         dataset: Name of the data in the report.
+        baseline_names: What to compare with: some of ``training.baselines.ALL``.
 
     Raises:
         LeakageError: The bundle was fitted beyond the start of the test window.
@@ -76,7 +76,7 @@ def evaluate(
     registry = Registry(workspace.registry)
     directory = registry.path(version) if version is not None else registry.stable()
     bundle = load_bundle(directory, fingerprint(read_manifest(directory).config.state))
-    fitted_until_ms = _milliseconds(bundle.manifest.fitted_until)
+    fitted_until_ms = bundle.manifest.fitted_until_ms
     start_ms = fitted_until_ms if test_from_ms is None else test_from_ms
     if fitted_until_ms > start_ms:
         raise LeakageError(
@@ -84,8 +84,8 @@ def evaluate(
             f"{bundle.manifest.fitted_until:%Y-%m-%dT%H:%M:%SZ}, beyond the start of the test window; "
             "train with an earlier --until or test later"
         )
-    run = _Evaluation(workspace, directory, bundle, start_ms=start_ms, to_ms=test_to_ms, dataset=dataset)
-    evaluation = run.input()
+    run = _Evaluation(workspace, bundle, start_ms=start_ms, to_ms=test_to_ms, dataset=dataset)
+    evaluation = run.input(baseline_names)
     report = evaluate_lists(evaluation, seed=bundle.manifest.config.seed)
     target = html_path if html_path is not None else workspace.reports / f"{bundle.manifest.version}.html"
     write_report(report, evaluation, json_path, target)
@@ -98,7 +98,6 @@ class _Evaluation:
     def __init__(
         self,
         workspace: Workspace,
-        directory: Path,
         bundle: Bundle,
         *,
         start_ms: int,
@@ -127,25 +126,22 @@ class _Evaluation:
             )
         self.users = self.truth[USER_ID].unique().sort()
         self.history_pairs = self.history.select(USER_ID, ITEM_ID).unique()
-        frozen = load_file(directory / FROZEN_VECTORS)["vectors"]
-        self.frozen = VectorIndex(frozen, self.catalogue)
         self.seconds: dict[str, float] = dict(bundle.manifest.training.get("seconds", {}))
 
-    def input(self) -> EvaluationInput:
-        lists, sources, text = self._rank()
+    def input(self, baseline_names: Sequence[str]) -> EvaluationInput:
+        lists, novel, sources, text = self._rank()
         started = time.monotonic()
-        found = self._baselines()
+        found = self._baselines(baseline_names)
         self.seconds["baselines"] = time.monotonic() - started
         training = self.bundle.manifest.training
-        novel = lists.join(self.history_pairs, on=[USER_ID, ITEM_ID], how="anti", maintain_order="left")
         return EvaluationInput(
             dataset=self.dataset,
-            train_until_ms=_milliseconds(self.bundle.manifest.fitted_until),
+            train_until_ms=self.bundle.manifest.fitted_until_ms,
             test_from_ms=self.start_ms,
             test_to_ms=self.end_ms,
             model_version=self.bundle.manifest.version,
             lists=_top(lists),
-            novel_lists=_top(novel),
+            novel_lists=novel,
             truth=self.truth,
             history_pairs=self.history_pairs,
             warm_items=self.history[ITEM_ID].unique(),
@@ -158,15 +154,20 @@ class _Evaluation:
                 "encoder validation loss": [
                     (int(step), float(loss)) for step, loss in training["encoder"]["curve"]
                 ],
-                "ranker validation NDCG@10": [
-                    (int(step), float(score)) for step, score in training["ranker"]["curve"]
-                ],
+                **{
+                    f"ranker validation NDCG@10 ({name})": [
+                        (int(step), float(score)) for step, score in ranker["curve"]
+                    ]
+                    for name, ranker in training["rankers"].items()
+                },
             },
-            feature_gain={name: float(gain) for name, gain in training["ranker"]["gain"].items()},
+            feature_gain={name: float(gain) for name, gain in training["rankers"]["all"]["gain"].items()},
         )
 
-    def _rank(self) -> tuple[pl.DataFrame, dict[str, pl.DataFrame], dict[str, pl.DataFrame]]:
-        """Every user's whole ranking, what each source offered, and what the text alone finds."""
+    def _rank(
+        self,
+    ) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, pl.DataFrame], dict[str, pl.DataFrame]]:
+        """Every user's ranking of all and of new items, each source's offers, and what text alone finds."""
         started = time.monotonic()
         items = ItemState.from_events(self.catalogue, self.config.state, self.log.scan(), self.start_ms)
         pipeline = Pipeline(self.bundle, items, OnlineFeatures(self.config.state))
@@ -177,12 +178,15 @@ class _Evaluation:
         )
         states = offline_states(OfflineLog.of(self.log.scan(), queries, self.catalogue, self.config))
         ranked: dict[str, list[str]] = {}
+        novel: dict[str, list[str]] = {}
         sources: defaultdict[str, dict[str, list[str]]] = defaultdict(dict)
         text: defaultdict[str, dict[str, list[str]]] = defaultdict(dict)
         with progress("ranking for the test users", len(self.users)) as advance:
             for query_id, user_id in enumerate(self.users.to_list()):
                 query = Query(as_of_ms=self.start_ms, user=states.get(query_id), limit=_EVERYTHING)
                 answer = pipeline.recommend(query)
+                new = pipeline.recommend(replace(query, novel=True, limit=_DEPTH))
+                novel[user_id] = [item.item_id for item in new.items]
                 ranked[user_id] = [item.item_id for item in answer.items]
                 for name, offered in _by_source(answer).items():
                     sources[name][user_id] = offered
@@ -193,6 +197,7 @@ class _Evaluation:
         self.seconds["ranking"] = time.monotonic() - started
         return (
             _frame(ranked),
+            _frame(novel),
             {n: _frame(f) for n, f in sources.items()},
             {n: _frame(f) for n, f in text.items()},
         )
@@ -207,28 +212,24 @@ class _Evaluation:
         recent = moment.user.recent
         if not len(recent.positions):
             return {}
-        mean = np.average(self.frozen.of_items(recent.positions), axis=0, weights=np.sqrt(recent.counts))
-        mean = (mean / np.linalg.norm(mean)).astype(np.float32)
         tuned = moment.parts.index.nearest_items(moment.user_vector, _RECALL_DEPTH, popularity)
-        frozen = self.frozen.nearest_items(mean, _RECALL_DEPTH, popularity)
+        frozen = moment.parts.words.nearest_items(moment.words_vector, _RECALL_DEPTH, popularity)
         return {"tuned_text": _ids(self.catalogue, tuned), "frozen_text": _ids(self.catalogue, frozen)}
 
-    def _baselines(self) -> dict[str, BaselineLists]:
+    def _baselines(self, names: Sequence[str]) -> dict[str, BaselineLists]:
         weights = {name: weight for name, weight in self.config.state.event_weights.items() if weight > 0}
-        settings = baselines.tune_personal_frequency(self.history, self.start_ms, weights=weights)
-        common: dict[str, Any] = {"depth": _DEPTH, "weights": weights}
-        who = (self.history, self.users, self.start_ms)
-        days, decay = settings.popularity_days, settings.decay_per_week
-        return {
-            "popular": BaselineLists(
-                baselines.popular_lists(*who, days, **common),
-                baselines.popular_lists(*who, days, novel=True, **common),
-            ),
-            "personal_frequency": BaselineLists(
-                baselines.personal_frequency(*who, decay, days, **common),
-                baselines.personal_frequency(*who, decay, days, novel=True, **common),
-            ),
-        }
+        time_ms = pl.col(EFFECTIVE_TIME).dt.epoch("ms")
+        shown = self.log.scan().filter(pl.col(EVENT_TYPE) == "impression", time_ms < self.start_ms)
+        found = baselines.compare(
+            pl.concat([self.history, shown.select(self.history.columns).collect()]),
+            self.users,
+            self.start_ms,
+            names=names,
+            window_days=-(-(self.end_ms - self.start_ms) // DAY_MS),
+            depth=_DEPTH,
+            weights=weights,
+        )
+        return {name: BaselineLists(its.all, its.novel, its.settings) for name, its in found.items()}
 
 
 def _by_source(answer: RankedList) -> Mapping[str, list[str]]:
@@ -261,7 +262,3 @@ def _top(lists: pl.DataFrame) -> pl.DataFrame:
         .with_columns(pl.int_range(1, pl.len() + 1).over(USER_ID).alias(RANK))
         .filter(pl.col(RANK) <= _DEPTH)
     )
-
-
-def _milliseconds(moment: datetime) -> int:
-    return round(moment.timestamp() * 1000)

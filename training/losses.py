@@ -2,7 +2,7 @@
 
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 
@@ -30,3 +30,31 @@ def sampled_softmax(
     """
     corrected = (logits - log_frequency).masked_fill(other_positive, -torch.inf)
     return functional.cross_entropy(corrected, target)
+
+
+class InterestLoss(nn.Module):
+    """Binary cross-entropy of ``sigmoid(slope * similarity + intercept)`` on what was shown.
+
+    Both numbers are learned. The slope is held as its logarithm: similar never comes to mean unwanted.
+    """
+
+    def __init__(self, rate: float, slope: float = 5.0) -> None:
+        """Start at the log-odds of ``rate``, the share of shown items that were engaged with."""
+        super().__init__()
+        self.log_slope = nn.Parameter(torch.tensor(slope).log())
+        self.intercept = nn.Parameter(torch.tensor(min(max(rate, 1e-4), 1 - 1e-4)).logit())
+
+    def forward(
+        self, similarity: Float[Tensor, " shown"], engaged: Bool[Tensor, " shown"]
+    ) -> Float[Tensor, ""]:
+        """Mean over the shown items."""
+        logits = self.log_slope.exp() * similarity + self.intercept
+        return functional.binary_cross_entropy_with_logits(logits, engaged.to(logits.dtype))
+
+
+def anchoring(tuned: Float[Tensor, "texts width"], frozen: Float[Tensor, "texts width"]) -> Float[Tensor, ""]:
+    """Mean squared distance between base vectors and what they were before training.
+
+    It keeps the space in place for texts that no event teaches anything about.
+    """
+    return (tuned - frozen).square().sum(1).mean()

@@ -8,7 +8,7 @@ import numpy as np
 
 from features.registry import names
 from recsys.config import Config
-from recsys.errors import DataError
+from recsys.errors import ConfigError, DataError
 from recsys.progress import progress
 from recsys.ranker import Ranker
 from training.decisions import Decisions, gains
@@ -29,12 +29,13 @@ def fit_ranker(train: Decisions, validation: Decisions, config: Config) -> tuple
         window).
 
     Raises:
+        ConfigError: ``ranker.monotone`` names a feature that does not exist.
         DataError: There is no decision with a positive to learn from.
     """
     if not train.labels.any() or not validation.labels.any():
         raise DataError(
-            "the ranker learns from users who come back: no known user did anything in one of the label "
-            "windows; ingest a longer log or set a shorter ranker.label_window"
+            "the ranker learns from what users chose: in one of the label windows nobody chose anything that "
+            "a source had offered; ingest a longer log or set a shorter ranker.label_window"
         )
     curve: dict[str, dict[str, list[float]]] = {}
     search = _boost(
@@ -53,6 +54,22 @@ def fit_ranker(train: Decisions, validation: Decisions, config: Config) -> tuple
         "num_trees": search.best_iteration,
         "curve": [(i + 1, s) for i, s in enumerate(scores)],
     }
+
+
+def monotone_constraints(config: Config) -> list[int]:
+    """The direction of every feature, in column order: 1 up, -1 down, 0 either.
+
+    Raises:
+        ConfigError: ``ranker.monotone`` names a feature that does not exist.
+    """
+    known = names(config.state)
+    unknown = sorted(set(config.ranker.monotone) - set(known))
+    if unknown:
+        raise ConfigError(
+            f"ranker.monotone names features that do not exist: {', '.join(unknown)}; "
+            f"there are: {', '.join(known)}"
+        )
+    return [config.ranker.monotone.get(name, 0) for name in known]
 
 
 def _dataset(decisions: Decisions, config: Config) -> lightgbm.Dataset:
@@ -75,6 +92,7 @@ def _boost(
     callbacks: Sequence[Callable[..., Any]] = (),
 ) -> lightgbm.Booster:
     settings = config.ranker
+    directions = monotone_constraints(config)
     parameters = {
         "objective": "lambdarank",
         "metric": "ndcg",
@@ -85,7 +103,9 @@ def _boost(
         "min_data_in_leaf": min(settings.min_data_in_leaf, max(len(decisions.labels) // 20, 1)),
         "bagging_fraction": 0.8,
         "bagging_freq": 1,
-        "feature_fraction": 0.8,
+        "feature_fraction": settings.feature_fraction,
+        "lambda_l2": settings.l2,
+        **({"monotone_constraints": directions} if any(directions) else {}),
         "seed": config.seed % 2**31,
         "deterministic": True,
         "force_row_wise": True,

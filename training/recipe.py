@@ -2,9 +2,10 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from functools import partial
+from functools import partial, reduce
+from operator import add
 from typing import Any, TypeVar
 
 import numpy as np
@@ -12,15 +13,15 @@ import polars as pl
 from jaxtyping import Float32
 
 from features.registry import fingerprint, names
-from recsys.adoption import fit_adoption
-from recsys.bundle import Manifest, text_vectors, write_bundle
+from recsys.bundle import text_vectors, write_bundle
 from recsys.catalogue import Catalogue
-from recsys.co_occurrence import fit_co_occurrence
 from recsys.config import Config, load_config
 from recsys.errors import DataError
 from recsys.event_log import EventLog
 from recsys.index import VectorIndex, quantise
 from recsys.ingest import read_items
+from recsys.item_tables import fit_item_tables
+from recsys.manifest import Manifest, new_version
 from recsys.moment import Parts
 from recsys.ranker import Ranker
 from recsys.registry import Registry
@@ -28,7 +29,7 @@ from recsys.schema import EFFECTIVE_TIME
 from recsys.workspace import Workspace
 from training.decisions import Decisions, collect_decisions
 from training.encoder_fit import FittedEncoder, fit_encoder
-from training.ranker_fit import canary_rows, fit_ranker
+from training.ranker_fit import canary_rows, fit_ranker, monotone_constraints
 
 T = TypeVar("T")
 
@@ -51,9 +52,10 @@ def train(
     """Fine-tune the encoder, fit the parts and the ranker, and promote the bundle to ``stable``.
 
     With T3 the end of the data, the last ``num_windows`` label windows end at T3. The encoder and the
-    calibration are fitted before the first of them. Co-occurrence is fitted before each window for its own
-    rows, and again until T3 for the bundle. The ranker finds its number of trees on the last window and is
-    then fitted on all of them.
+    calibration are fitted before the first of them. The item tables are fitted before each window for its
+    own rows, and again until T3 for the bundle. A ranker finds its number of trees on the last window and is
+    then fitted on all of them; there is one per thing to order, see ``recsys.manifest.RANKERS``, where there
+    is something to learn it from.
 
     Args:
         workspace: Where items and events lie and the bundle goes.
@@ -61,9 +63,11 @@ def train(
         config: The run configuration; the workspace's ``recsys.toml`` when absent.
 
     Raises:
+        ConfigError: The configuration names a feature that does not exist.
         DataError: The log is empty or too short for the windows.
     """
     config = config or load_config(workspace.config)
+    monotone_constraints(config)
     catalogue = Catalogue(read_items(workspace))
     log = EventLog(workspace.events)
     end_ms = log.end_ms()
@@ -74,6 +78,17 @@ def train(
     return run.finish()
 
 
+def label_window_ms(events: pl.LazyFrame, config: Config, until_ms: int) -> int:
+    """Length of a label window in milliseconds.
+
+    The configured one, or as long as leaves half of the events before the first window: what is fitted before
+    the windows needs something to be fitted on.
+    """
+    middle = events.select(pl.col(EFFECTIVE_TIME).dt.epoch("ms").quantile(0.5, "lower")).collect().item()
+    longest = (until_ms - int(middle)) // config.ranker.num_windows
+    return max(min(round(config.ranker.label_window.total_seconds() * 1000), longest), 1)
+
+
 class _Run:
     """One training run; the stages in order."""
 
@@ -82,12 +97,11 @@ class _Run:
     ) -> None:
         self.workspace, self.config, self.catalogue, self.until_ms = workspace, config, catalogue, until_ms
         self.events = events.collect().lazy()
-        window_ms = round(config.ranker.label_window.total_seconds() * 1000)
+        window_ms = label_window_ms(self.events, config, until_ms)
         self.window_ends = [until_ms - window_ms * i for i in range(config.ranker.num_windows)][::-1]
         self.window_starts = [end - window_ms for end in self.window_ends]
         self.created = datetime.now(UTC)
-        version = f"{_utc(until_ms):%Y%m%d}-{self.created:%Y%m%d-%H%M%S-%f}"
-        self.summary = TrainingSummary(version, until_ms)
+        self.summary = TrainingSummary(new_version(_utc(until_ms), self.created), until_ms)
 
     def finish(self) -> TrainingSummary:
         encoder = self._timed("encoder", self._fit_encoder)
@@ -95,17 +109,26 @@ class _Run:
             self._timed("decisions", partial(self._decisions, encoder, start, end))
             for start, end in zip(self.window_starts, self.window_ends, strict=True)
         ]
-        earlier = windows[0]
-        for decisions in windows[1:-1]:
-            earlier = earlier + decisions
-        ranker, seen = self._timed("ranker", lambda: fit_ranker(earlier, windows[-1], self.config))
-        self.summary.details["ranker"] = seen | {
-            "rows": sum(len(w.labels) for w in windows),
-            "decisions": sum(len(w.groups) for w in windows),
-            "gain": ranker.gain(),
-        }
-        self._timed("bundle", lambda: self._publish(encoder, ranker, canary_rows(windows[-1])))
+        rankers = self._timed("ranker", partial(self._fit_rankers, windows))
+        canary = canary_rows(windows[-1]["all"])
+        self._timed("bundle", lambda: self._publish(encoder, rankers, canary))
         return self.summary
+
+    def _fit_rankers(self, windows: list[dict[str, Decisions]]) -> dict[str, Ranker]:
+        rankers, details = {}, {}
+        for name in windows[-1]:
+            *earlier, last = (window[name] for window in windows)
+            past = reduce(add, earlier)
+            if name != "all" and not (past.labels.any() and last.labels.any()):
+                continue
+            rankers[name], seen = fit_ranker(past, last, self.config)
+            details[name] = seen | {
+                "rows": sum(len(window[name].labels) for window in windows),
+                "decisions": sum(len(window[name].groups) for window in windows),
+                "gain": rankers[name].gain(),
+            }
+        self.summary.details["rankers"] = details
+        return rankers
 
     def _fit_encoder(self) -> FittedEncoder:
         log_dir = self.workspace.reports / "training" / self.summary.version
@@ -113,30 +136,33 @@ class _Run:
         self.summary.details["encoder"] = {
             "texts": len(self.catalogue.texts),
             "moments": fitted.num_moments,
+            "lists": fitted.num_lists,
+            "reliability": asdict(fitted.reliability),
             "curve": fitted.curve,
         }
         return fitted
 
     def _parts(self, encoder: FittedEncoder, until_ms: int) -> Parts:
-        """The encoder as it is, the co-occurrence as of ``until_ms``."""
+        """The encoder as it is, the item tables as of ``until_ms``."""
         return Parts(
             config=self.config,
             catalogue=self.catalogue,
             index=VectorIndex(quantise(text_vectors(encoder.towers, encoder.base)), self.catalogue),
+            words=VectorIndex(quantise(encoder.frozen_base.numpy()), self.catalogue),
             user_tower=encoder.towers.user,
-            co_occurrence=fit_co_occurrence(
-                self.events, self.catalogue, self.config.state, until_ms, self.config.candidates.neighbours
-            ),
-            adoption=fit_adoption(self.events, self.catalogue, self.config.state, until_ms),
+            tables=fit_item_tables(self.events, self.catalogue, self.config, until_ms),
             calibration=encoder.calibration,
             encoder_fitted_until_ms=encoder.fitted_until_ms,
         )
 
-    def _decisions(self, encoder: FittedEncoder, start_ms: int, end_ms: int) -> Decisions:
+    def _decisions(self, encoder: FittedEncoder, start_ms: int, end_ms: int) -> dict[str, Decisions]:
         return collect_decisions(self.events, self._parts(encoder, start_ms), start_ms, end_ms)
 
     def _publish(
-        self, encoder: FittedEncoder, ranker: Ranker, canary: Float32[np.ndarray, "rows features"]
+        self,
+        encoder: FittedEncoder,
+        rankers: dict[str, Ranker],
+        canary: Float32[np.ndarray, "rows features"],
     ) -> Manifest:
         registry = Registry(self.workspace.registry)
         details = self.summary.details
@@ -151,7 +177,7 @@ class _Run:
             "feature_fingerprint": fingerprint(self.config.state),
             "metrics": {
                 "encoder_validation_loss": min(loss for _, loss in encoder.curve),
-                "ranker_validation_ndcg@10": max(score for _, score in details["ranker"]["curve"]),
+                "ranker_validation_ndcg@10": max(score for _, score in details["rankers"]["all"]["curve"]),
             },
             "training": {"seconds": self.summary.seconds, **details},
         }
@@ -161,9 +187,8 @@ class _Run:
             self._parts(encoder, self.until_ms),
             encoder.encoder,
             encoder.towers,
-            ranker,
+            rankers,
             canary,
-            frozen_vectors=quantise(encoder.frozen_base.numpy()),
         )
         registry.promote(manifest.version)
         return manifest

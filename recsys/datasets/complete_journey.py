@@ -13,7 +13,7 @@ import polars as pl
 
 from recsys.attributes import extra_attributes
 from recsys.datasets.shop_words import readable
-from recsys.datasets.tables import Tables
+from recsys.datasets.tables import Tables, completed, read_parquet
 from recsys.errors import ConfigError, DataError
 from recsys.schema import (
     ATTRIBUTES,
@@ -53,7 +53,8 @@ def read(source: Path | None = None) -> Tables:
     """
     directory = source if source is not None else _installed()
     transactions, products, households = (
-        _read(directory / f"{name}.parquet") for name in ("transactions", "products", "demographics")
+        read_parquet(directory / f"{name}.parquet", "Complete Journey")
+        for name in ("transactions", "products", "demographics")
     )
     try:
         return Tables(_items(products, transactions), _events(transactions), _users(households))
@@ -70,15 +71,6 @@ def _installed() -> Path:
     return Path(spec.origin).parent / "data"
 
 
-def _read(path: Path) -> pl.DataFrame:
-    try:
-        return pl.read_parquet(path)
-    except FileNotFoundError as error:
-        raise DataError(f"there is no file {path}, expected one of Complete Journey's tables") from error
-    except pl.exceptions.PolarsError as error:
-        raise DataError(f"{path} cannot be read as Parquet: {error}") from error
-
-
 def _events(transactions: pl.DataFrame) -> pl.DataFrame:
     time = pl.col("transaction_timestamp").dt.cast_time_unit("ms").dt.replace_time_zone("UTC").cast(TIMESTAMP)
     events = transactions.select(
@@ -92,7 +84,7 @@ def _events(transactions: pl.DataFrame) -> pl.DataFrame:
         pl.when(pl.col("quantity") > 0).then(pl.col("sales_value") / pl.col("quantity")).alias(PRICE),
         time.alias(RECEIVED_TIME),
     )
-    return _completed(events, pl.DataFrame(schema=EVENT_SCHEMA))
+    return completed(events, pl.DataFrame(schema=EVENT_SCHEMA))
 
 
 def _items(products: pl.DataFrame, transactions: pl.DataFrame) -> pl.DataFrame:
@@ -108,7 +100,7 @@ def _items(products: pl.DataFrame, transactions: pl.DataFrame) -> pl.DataFrame:
         pl.lit(value=True).alias(AVAILABLE),
         extra_attributes(every.select("manufacturer_id", "package_size"), known=()).alias(ATTRIBUTES),
     )
-    return _completed(items, pl.DataFrame(schema=ITEM_SCHEMA)).sort(ITEM_ID)
+    return completed(items, pl.DataFrame(schema=ITEM_SCHEMA)).sort(ITEM_ID)
 
 
 def _title() -> pl.Expr:
@@ -134,8 +126,4 @@ def _users(households: pl.DataFrame) -> pl.DataFrame:
         pl.col("household_id").cast(pl.String).alias(USER_ID),
         extra_attributes(households, known=("household_id",)).alias(ATTRIBUTES),
     )
-    return _completed(users, pl.DataFrame(schema=USER_SCHEMA)).sort(USER_ID)
-
-
-def _completed(table: pl.DataFrame, empty: pl.DataFrame) -> pl.DataFrame:
-    return pl.concat([empty, table], how="diagonal")
+    return completed(users, pl.DataFrame(schema=USER_SCHEMA)).sort(USER_ID)

@@ -10,10 +10,14 @@ import polars as pl
 import pytest
 import structlog
 
+from features.log import OfflineLog
+from features.moments import offline_states
+from features.registry import OnlineFeatures
+from recsys.answer import Query
 from recsys.cli import run
 from recsys.event_log import EventLog
 from recsys.ingest import ingest
-from recsys.schema import EVENT_TIME, EVENT_TYPE, ITEM_ID, LIST_ID, RANK, SCORE, SOURCES, USER_ID
+from recsys.schema import AS_OF, ITEM_ID, LIST_ID, QUERY_ID, RANK, SCORE, SOURCES, USER_ID
 from recsys.v1.event_service_pb2 import Event, EventStatus
 from recsys.v1.recommendation_service_pb2 import RankRequest, RecommendRequest, RecommendResponse
 from recsys.v1.types_pb2 import ServiceLevel
@@ -24,7 +28,7 @@ from tests.conftest import Trained
 from tests.serving.running import PATIENCE_SECONDS, running_server
 from tests.tiny_shop import GROUP_SIZE, GROUPS, NEW_ITEM, group_of
 
-FULL, POPULAR = ServiceLevel.SERVICE_LEVEL_FULL, ServiceLevel.SERVICE_LEVEL_POPULAR
+FULL = ServiceLevel.SERVICE_LEVEL_FULL
 NUM_REGULAR = GROUP_SIZE - 1
 
 
@@ -112,33 +116,56 @@ def test_words_alone_say_where_a_new_item_belongs(client: Client) -> None:
     assert {tuple(result.sources) for result in response.results} == {("similar_text",)}
 
 
-def test_somebody_unknown_gets_what_sells(client: Client, trained: Trained) -> None:
-    response = client.recommend(RecommendRequest(user_id="nobody", page_size=3))
-    assert response.service_level == POPULAR
-    sums = (
-        trained.shop.history.with_columns(
-            weight=pl.col(EVENT_TYPE).replace_strict({"purchase": 1.0, "view": 0.1}),
-            age=(pl.col(EVENT_TIME).max() - pl.col(EVENT_TIME)).dt.total_seconds() / 86_400,
-        )
-        .group_by(ITEM_ID)
-        .agg((pl.col("weight") * 2.0 ** (-pl.col("age") / 28.0)).sum())
-        .sort("weight", descending=True)
-    )
-    assert ids_of(response) == sums[ITEM_ID].head(3).to_list()
+def test_somebody_unknown_is_ranked_too_and_gets_a_page_of_what_sells(
+    client: Client, trained: Trained
+) -> None:
+    response = client.recommend(RecommendRequest(user_id="nobody", page_size=10))
+    assert response.service_level == FULL
+    assert list(response.degraded_reasons) == ["unknown_user"]
+    found = ids_of(response)
+    assert len(set(found)) == 10
+    assert set(found) <= set(trained.shop.history[ITEM_ID])
+
+
+def test_new_items_have_a_ranker_of_their_own_which_orders_novel_lists(
+    workspace: Workspace, trained: Trained
+) -> None:
+    pipeline = load_pipeline(workspace)
+    assert pipeline.bundle.rankers.keys() == {"all", "new"}
+    log = EventLog(workspace.events)
+    as_of_ms = (log.end_ms() or 0) + 1
+    users = pl.DataFrame({USER_ID: list(trained.shop.withheld)}).with_row_index(QUERY_ID)
+    queries = users.with_columns(pl.col(QUERY_ID).cast(pl.Int64), pl.lit(as_of_ms, pl.Int64).alias(AS_OF))
+    config, catalogue = pipeline.config, pipeline.bundle.parts.catalogue
+    states = offline_states(OfflineLog.of(log.scan(), queries, catalogue, config))
+    source = OnlineFeatures(config.state)
+    for query_id, (user_id, withheld) in enumerate(trained.shop.withheld.items()):
+        query = Query(as_of_ms=as_of_ms, user=states[query_id], novel=True, limit=1_000)
+        novel = pipeline.recommend(query)
+        assert novel.items[0].item_id == withheld
+        assert not {item.item_id for item in novel.items} & set(trained.shop.regular[user_id])
+        candidates = pipeline.inspect(query).candidates.positions
+        scores = pipeline.bundle.rankers["new"].scores(source.matrix(pipeline.moment(query), candidates))
+        by_item = {
+            catalogue.item_ids[i]: s for i, s in zip(candidates.tolist(), scores.tolist(), strict=True)
+        }
+        assert [item.score for item in novel.items] == [by_item[item.item_id] for item in novel.items]
 
 
 def test_a_purchase_just_recorded_changes_the_next_answer(client: Client) -> None:
     bought = {f"garden-{number}" for number in range(3)}
-    before = client.recommend(RecommendRequest(user_id="newcomer", page_size=len(bought)))
-    assert before.service_level == POPULAR
-    assert set(ids_of(before)) != bought
+    before = client.recommend(RecommendRequest(user_id="newcomer", page_size=50))
+    assert list(before.degraded_reasons) == ["unknown_user"]
+    assert not any("own" in result.sources for result in before.results)
     results = client.record_events(
         [Event(event_type="purchase", user_id="newcomer", item_id=item_id) for item_id in bought]
     )
     assert {result.status for result in results} == {EventStatus.EVENT_STATUS_ACCEPTED}
-    after = client.recommend(RecommendRequest(user_id="newcomer", page_size=len(bought)))
+    after = client.recommend(RecommendRequest(user_id="newcomer", page_size=50))
     assert after.service_level == FULL
-    assert set(ids_of(after)) == bought
+    assert not after.degraded_reasons
+    assert {result.item_id for result in after.results if "own" in result.sources} == bought
+    assert [result.score for result in after.results] != [result.score for result in before.results]
 
 
 def test_rank_orders_the_callers_list(client: Client, trained: Trained) -> None:

@@ -11,16 +11,27 @@ from jaxtyping import Float64
 from features.log import POSITION, OfflineLog
 from features.moments import offline_moments
 from features.registry import names, offline_matrix, online_matrix
-from recsys.adoption import Adoption
 from recsys.calibration import Calibration
 from recsys.catalogue import Catalogue
-from recsys.co_occurrence import CoOccurrence
 from recsys.config import Config, EncoderConfig, StateConfig
 from recsys.encoder import UserTower
 from recsys.index import VectorIndex
+from recsys.item_history import ItemHistory
 from recsys.item_state import ItemState
+from recsys.item_tables import ItemTables
 from recsys.moment import Moment, Parts
-from recsys.schema import AS_OF, BRAND, CATEGORY, EVENT_TYPE_CODES, ITEM_ID, QUERY_ID, TITLE, USER_ID
+from recsys.neighbours import Neighbours
+from recsys.schema import (
+    AS_OF,
+    BRAND,
+    CATEGORY,
+    DAY_MS,
+    EVENT_TYPE_CODES,
+    ITEM_ID,
+    QUERY_ID,
+    TITLE,
+    USER_ID,
+)
 from recsys.user_items import user_items
 from recsys.user_state import UserState
 from tests.recsys.small_catalogue import NOW, Event, events_frame, items_frame
@@ -51,29 +62,59 @@ Query = tuple[str, int]
 def hand_made_parts(config: Config = CONFIG, fitted_until_ms: int = 0) -> Parts:
     """Parts that can be told by heart.
 
-    Every item's vector is an axis of its own. The interest vector is the mean of the recent items' vectors,
-    newer ones weighing more. Who buys apples also buys dates (0.5) and bread (0.25). The n-th item, from 0,
-    won n users by the shortest half-life, 10 + n by the next, and so on.
+    Every item's vector is an axis of its own; the pretrained encoder takes a date for an apple. The interest
+    vector is the mean of the recent items' vectors, newer ones weighing more.
     """
     vectors = np.zeros((len(ITEM_IDS), config.encoder.dimension), np.int8)
     np.fill_diagonal(vectors, 127)
+    words = vectors[[0, 1, 2, 0, 4]]
     tower = UserTower(config.encoder.dimension).eval()
     torch.nn.init.zeros_(tower.content.weight)
-    neighbours = np.full((len(ITEM_IDS), 2), -1, np.int32)
-    weights = np.zeros((len(ITEM_IDS), 2), np.float32)
-    neighbours[ITEM_IDS.index(APPLE)] = ITEM_IDS.index(DATE), ITEM_IDS.index(BREAD)
-    weights[ITEM_IDS.index(APPLE)] = 0.5, 0.25
-    rates = np.add.outer(10 * np.arange(len(config.state.half_lives_days)), np.arange(len(ITEM_IDS)))
     return Parts(
         config=config,
         catalogue=CATALOGUE,
         index=VectorIndex(vectors, CATALOGUE),
+        words=VectorIndex(words, CATALOGUE),
         user_tower=tower,
-        co_occurrence=CoOccurrence(neighbours, weights, fitted_until_ms),
-        adoption=Adoption(rates.astype(np.float32), fitted_until_ms),
+        tables=hand_made_tables(len(config.state.half_lives_days), fitted_until_ms),
         calibration=Calibration(2.0, -1.0, fitted_until_ms),
         encoder_fitted_until_ms=fitted_until_ms,
     )
+
+
+def hand_made_tables(num_half_lives: int, fitted_until_ms: int) -> ItemTables:
+    """Tables that can be told by heart.
+
+    An apple goes with dates (0.5) and bread (0.25), is followed by an egg (0.5) and speaks for dates (0.25)
+    in EASE; a cup is followed by dates (0.5) and speaks for eggs (1). The n-th item, from 0, won n users by
+    the shortest half-life, 10 + n by the next, and so on, and a hundred more of them newcomers.
+    """
+    won = np.add.outer(10.0 * np.arange(num_half_lives), np.arange(len(ITEM_IDS))).astype(np.float32)
+    nan = np.nan
+    return ItemTables(
+        co_occurrence=neighbours({(APPLE, DATE): 0.5, (APPLE, BREAD): 0.25}, fitted_until_ms),
+        following=neighbours({(APPLE, EGG): 0.5, (CUP, DATE): 0.5}, fitted_until_ms),
+        ease=neighbours({(APPLE, DATE): 0.25, (CUP, EGG): 1.0}, fitted_until_ms),
+        history=ItemHistory(
+            adoption=won,
+            newcomers=won + 100,
+            users=np.asarray([8, 4, 2, 1, 0], np.float32),
+            first_ms=np.asarray([NOW - days * DAY_MS for days in (40, 30, 20, 10)] + [0]),
+            rebuy_rate=np.asarray([0.5, 0.25, nan, 0.125, nan], np.float32),
+            gap_days=np.asarray([4, 8, nan, nan, nan], np.float32),
+            price=np.asarray([2, 3, nan, 8, 0], np.float32),
+            recent_price=np.asarray([3, 3, nan, nan, 1], np.float32),
+            fitted_until_ms=fitted_until_ms,
+        ),
+    )
+
+
+def neighbours(strengths: Mapping[tuple[str, str], float], fitted_until_ms: int) -> Neighbours:
+    """A table from what each item says for another."""
+    rows = sorted((ITEM_IDS.index(i), ITEM_IDS.index(j), s) for (i, j), s in strengths.items())
+    sources, targets, weights = (np.asarray(column) for column in zip(*rows, strict=True))
+    starts = np.searchsorted(sources, np.arange(len(ITEM_IDS) + 1))
+    return Neighbours(starts, targets.astype(np.int32), weights.astype(np.float32), fitted_until_ms)
 
 
 def query_frame(queries: Sequence[Query]) -> pl.DataFrame:

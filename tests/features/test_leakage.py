@@ -1,25 +1,44 @@
 """No row may know what happened at or after its moment."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from types import ModuleType
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsys.moment import Parts
-from recsys.schema import DAY_MS
+from features import (
+    collaborative,
+    item,
+    item_history,
+    price,
+    taste,
+    text_interest,
+    user,
+    user_attribute,
+    user_item,
+)
+from features.log import OfflineLog
+from recsys.item_tables import fit_item_tables
+from recsys.moment import Moment, Parts
+from recsys.schema import AS_OF, DAY_MS
 from tests.features.small_log import (
     APPLE,
     BREAD,
+    CATALOGUE,
+    CONFIG,
     DATE,
     FEATURE_NAMES,
     ITEM_IDS,
     hand_made_parts,
     offline_rows,
+    online_moment,
     online_rows,
 )
-from tests.recsys.small_catalogue import NOW, Event
+from tests.recsys.small_catalogue import NOW, Event, events_frame
 
 Rows = Callable[[Sequence[Event], Sequence[tuple[str, int]], Parts], np.ndarray]
 
@@ -40,6 +59,14 @@ LATER = st.lists(
     ),
     max_size=8,
 )
+LOG_FAMILIES = (user_item, user_attribute, item, user)
+MOMENT_FAMILIES = (text_interest, collaborative, item_history, taste, price)
+
+
+def fitted_parts(events: Sequence[Event]) -> Parts:
+    """The hand-made parts with tables that were fitted on a log until ``NOW``."""
+    tables = fit_item_tables(events_frame(events), CATALOGUE, CONFIG, NOW)
+    return replace(hand_made_parts(), tables=tables)
 
 
 @settings(deadline=None, max_examples=25)
@@ -48,6 +75,16 @@ def test_what_happens_at_or_after_the_moment_changes_no_row(later: list[Event]) 
     parts = hand_made_parts()
     for rows in (offline_rows, online_rows):
         np.testing.assert_array_equal(rows(PAST + later, QUERIES, parts), rows(PAST, QUERIES, parts))
+
+
+@settings(deadline=None, max_examples=10)
+@given(later=LATER)
+def test_parts_that_are_fitted_until_the_moment_know_nothing_of_what_follows(later: list[Event]) -> None:
+    past = [(f"user-{i}", *event[1:]) for i in range(3) for event in PAST] + PAST
+    np.testing.assert_array_equal(
+        offline_rows(past + later, QUERIES, fitted_parts(past + later)),
+        offline_rows(past, QUERIES, fitted_parts(past)),
+    )
 
 
 @settings(deadline=None, max_examples=25)
@@ -69,6 +106,9 @@ MOVED_BY_A_PURCHASE = {
     "user_item_1d",
     "user_item_count",
     "user_item_recency_days",
+    "user_item_age_days",
+    "user_item_share",
+    "user_item_rate",
     "user_category_2d",
     "user_parent_category_recency_days",
     "item_1d",
@@ -77,8 +117,15 @@ MOVED_BY_A_PURCHASE = {
     "user_2d",
     "user_baskets",
     "user_recency_days",
+    "user_items",
     "interest",
     "recent_similarity",
+    "last_similarity",
+    "words_mean",
+    "following",
+    "taste",
+    "taste_parent",
+    "price_from_habit",
 }
 
 
@@ -107,3 +154,49 @@ def test_the_order_of_arrival_does_not_matter() -> None:
     in_order = online_rows(sorted(PAST, key=lambda event: event[3]), QUERIES, parts)
     arrived = online_rows(sorted(PAST, key=lambda event: -event[3]), QUERIES, parts)
     np.testing.assert_allclose(in_order, arrived, rtol=1e-12)
+
+
+SECOND_MS = 1_000
+JUST_BEFORE_THE_TICK = NOW - SECOND_MS
+TOO_LATE: Event = ("ann", BREAD, "purchase", NOW - SECOND_MS // 2)
+"""Half a second after ``JUST_BEFORE_THE_TICK``, and in a tick that is not over then."""
+
+
+def rows_of_ann(events: Sequence[Event]) -> np.ndarray:
+    """Ann's rows, beside a later query, for whose sake the log goes on."""
+    queries = [("ann", JUST_BEFORE_THE_TICK), ("bob", NOW + DAY_MS)]
+    return offline_rows(events, queries, hand_made_parts())[: len(ITEM_IDS)]
+
+
+def look_ahead(family: ModuleType, events: Sequence[Event], patch: pytest.MonkeyPatch) -> None:
+    """Let one family see a second of what follows."""
+    if family in LOG_FAMILIES:
+        honest_log: Callable[[OfflineLog, pl.LazyFrame], pl.LazyFrame] = family.offline
+
+        def offline(log: OfflineLog, pairs: pl.LazyFrame) -> pl.LazyFrame:
+            later = log.queries.with_columns(pl.col(AS_OF) + SECOND_MS)
+            return honest_log(replace(log, queries=later), pairs)
+
+        patch.setattr(family, "offline", offline)
+        return
+    honest: Callable[[Moment, np.ndarray], np.ndarray] = family.online
+
+    def online(moment: Moment, positions: np.ndarray) -> np.ndarray:
+        later = online_moment(events, ("ann", moment.as_of_ms + SECOND_MS), moment.parts)
+        return honest(later, positions)
+
+    patch.setattr(family, "online", online)
+
+
+@pytest.mark.parametrize("family", [*LOG_FAMILIES, *MOMENT_FAMILIES], ids=lambda family: family.__name__)
+def test_a_family_that_looked_one_second_ahead_would_be_caught(family: ModuleType) -> None:
+    without, with_it = PAST, [*PAST, TOO_LATE]
+    assert changed(rows_of_ann(without), rows_of_ann(with_it)) == set()
+    seen = []
+    for events in (without, with_it):
+        with pytest.MonkeyPatch.context() as patch:
+            look_ahead(family, events, patch)
+            seen.append(rows_of_ann(events))
+    caught = changed(*seen)
+    assert caught
+    assert caught <= {feature.name for feature in family.features(CONFIG.state)}

@@ -75,9 +75,16 @@ def test_a_whole_bundle_agrees_with_its_log(trained: Trained, bundle: Bundle) ->
     assert report.max_error.keys() == set(names(trained.config.state))
     assert (report.order_mismatches, report.excluded_users) == (0, 0)
     assert report.to_json()["features"][0] == {
-        "name": "user_item_7d",
-        "max_error": report.max_error["user_item_7d"],
+        "name": "user_item_2d",
+        "max_error": report.max_error["user_item_2d"],
     }
+
+
+def test_every_feature_of_the_default_state_is_compared() -> None:
+    assert len(names(StateConfig())) == 76
+    assert (
+        len(names(CONFIG.state)) == 76 - 6
+    )  # one half-life less: of item, user x item, adoption, 3 attributes
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.__name__)
@@ -109,8 +116,9 @@ def test_another_order_without_another_value_is_a_mismatch(
     trained: Trained, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sign = itertools.cycle((1.0, -1.0))  # the online side scores first
-    unchanged = bundle.ranker.scores
-    monkeypatch.setattr(bundle.ranker, "scores", lambda matrix: next(sign) * unchanged(matrix))
+    ranker = bundle.ranker("all")
+    unchanged = ranker.scores
+    monkeypatch.setattr(ranker, "scores", lambda matrix: next(sign) * unchanged(matrix))
     report = verify_parity(bundle, EventLog(trained.workspace.events), num_users=5)
     assert max(report.max_error.values()) <= TOLERANCE
     assert report.order_mismatches == 5
@@ -127,7 +135,7 @@ def test_users_too_large_for_the_online_state_are_counted_and_left_out(
 ) -> None:
     state = trained.config.state.model_copy(update={"max_rows_per_user": 1})
     config = trained.config.model_copy(update={"state": state})
-    small = Bundle(bundle.manifest.model_copy(update={"config": config}), bundle.parts, bundle.ranker)
+    small = Bundle(bundle.manifest.model_copy(update={"config": config}), bundle.parts, bundle.rankers)
     report = verify_parity(small, EventLog(trained.workspace.events))
     assert (report.rows, report.ok) == (0, False)
     assert report.excluded_users == trained.shop.history[USER_ID].n_unique()

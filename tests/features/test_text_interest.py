@@ -4,7 +4,7 @@ import pytest
 
 from features import text_interest
 from recsys.schema import DAY_MS
-from tests.features.small_log import APPLE, BREAD, DATE, ITEM_IDS, online_side
+from tests.features.small_log import APPLE, BREAD, CUP, DATE, ITEM_IDS, online_side
 from tests.recsys.small_catalogue import NOW
 
 
@@ -47,3 +47,34 @@ def test_somebody_unknown_is_interested_in_nothing_in_particular() -> None:
         assert row["interest"] == pytest.approx(sigmoid(-1))
         assert row["interest_z"] == 0
         assert math.isnan(row["recent_similarity"])
+
+
+def test_the_last_item_has_a_similarity_of_its_own() -> None:
+    events = [("ann", APPLE, "purchase", NOW - DAY_MS), ("ann", BREAD, "purchase", NOW - 2 * DAY_MS)]
+    values = online_side(text_interest, events)
+    assert [values[item_id]["last_similarity"] for item_id in (APPLE, BREAD, DATE)] == [1, 0, 0]
+    assert [values[item_id]["recent_similarity"] for item_id in (APPLE, BREAD, DATE)] == [1, 1, 0]
+
+
+def test_the_greater_interest_is_above() -> None:
+    events = [("ann", APPLE, "purchase", NOW - DAY_MS), ("ann", BREAD, "purchase", NOW - 9 * DAY_MS)]
+    values = online_side(text_interest, events)
+    assert [values[item_id]["interest_above"] for item_id in (APPLE, BREAD, DATE)] == [0, 0.2, 0.4]
+
+
+def test_pretrained_words_know_what_the_tuned_ones_do_not() -> None:
+    events = [("ann", APPLE, "purchase", NOW - DAY_MS), ("ann", BREAD, "purchase", NOW - DAY_MS)]
+    values = online_side(text_interest, events)
+    assert values[DATE]["recent_similarity"] == 0
+    assert [values[item_id]["words_mean"] for item_id in (APPLE, BREAD, CUP, DATE)] == [0.5, 0.5, 0, 0.5]
+    assert [values[item_id]["words_greatest"] for item_id in (APPLE, BREAD, CUP, DATE)] == [1, 1, 0, 1]
+    for name in ("words_mean_z", "words_greatest_z"):  # three of five alike, two without: a mean of 3/5
+        assert values[DATE][name] == pytest.approx(0.4 / math.sqrt(0.24))
+        assert values[CUP][name] == pytest.approx(-0.6 / math.sqrt(0.24))
+
+
+def test_nobodys_words_have_no_similarity() -> None:
+    for row in online_side(text_interest, []).values():
+        names = ("words_mean", "words_mean_z", "words_greatest", "words_greatest_z", "last_similarity")
+        assert all(math.isnan(row[name]) for name in names)
+        assert row["interest_above"] == 0

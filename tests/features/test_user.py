@@ -48,3 +48,26 @@ def test_a_basket_is_forgotten_after_max_age() -> None:
     row = both_sides(user, [("ann", APPLE, "purchase", NOW - days * DAY_MS) for days in (10, 30, 31)])[APPLE]
     assert row["user_baskets"] == 2
     assert row["user_cadence_days"] == 20
+
+
+def test_items_age_and_novelty_are_of_the_history_that_is_left() -> None:
+    old, now_and_then = NOW - 60 * DAY_MS, NOW - 20 * DAY_MS
+    events = [
+        ("ann", APPLE, "purchase", old),  # an old acquaintance, seen again lately
+        ("ann", APPLE, "view", NOW - 2 * DAY_MS),
+        ("ann", APPLE, "purchase", now_and_then),
+        ("ann", BREAD, "purchase", old),  # forgotten
+        ("ann", CUP, "click", now_and_then),
+        ("ann", DATE, "dislike", NOW - DAY_MS),
+    ]
+    row = both_sides(user, events)[APPLE]
+    assert row["user_items"] == 3
+    assert row["user_age_days"] == 60
+    assert row["user_new_share"] == pytest.approx(2 / 3)
+
+
+def test_somebody_unknown_has_no_items_and_no_age() -> None:
+    row = both_sides(user, [("bob", APPLE, "purchase", NOW - DAY_MS)])[APPLE]
+    assert row["user_items"] == 0
+    assert math.isnan(row["user_age_days"])
+    assert math.isnan(row["user_new_share"])

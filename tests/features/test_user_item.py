@@ -62,3 +62,46 @@ def test_events_at_one_time_count_each_but_have_no_cadence_to_be_due_by() -> Non
     assert apple["user_item_count"] == 2
     assert apple["user_item_cadence_days"] == 0
     assert math.isnan(apple["user_item_due"])
+
+
+def test_share_is_of_all_that_the_user_did_by_the_middle_half_life() -> None:
+    events = [
+        ("ann", APPLE, "purchase", NOW - 2 * DAY_MS),
+        ("ann", BREAD, "purchase", NOW - 4 * DAY_MS),
+        ("ann", BREAD, "purchase", NOW - 4 * DAY_MS),
+        ("bob", CUP, "purchase", NOW - DAY_MS),
+    ]
+    values = both_sides(user_item, events)
+    assert values[APPLE]["user_item_share"] == pytest.approx(0.5)
+    assert values[BREAD]["user_item_share"] == pytest.approx(0.5)
+    assert values[CUP]["user_item_share"] == 0
+
+
+def test_dislikes_take_nothing_from_the_whole() -> None:
+    events = [("ann", APPLE, "purchase", NOW - 2 * DAY_MS), ("ann", CUP, "dislike", NOW - 2 * DAY_MS)]
+    values = both_sides(user_item, events)
+    assert values[APPLE]["user_item_share"] == pytest.approx(1)
+    assert values[CUP]["user_item_share"] == pytest.approx(-1)
+    only = both_sides(user_item, [("ann", CUP, "dislike", NOW - 2 * DAY_MS)])
+    assert only[CUP]["user_item_share"] == 0
+
+
+def test_the_rate_is_per_decayed_day_since_the_users_first_event() -> None:
+    events = [("ann", APPLE, "purchase", NOW - 4 * DAY_MS), ("ann", BREAD, "purchase", NOW - 8 * DAY_MS)]
+    values = both_sides(user_item, events)
+    decayed_days = 4 / math.log(2) * (1 - 2 ** (-8 / 4))  # 2^(-t/4) summed over eight days
+    assert values[APPLE]["user_item_rate"] == pytest.approx(0.5 / decayed_days)
+    assert values[BREAD]["user_item_rate"] == pytest.approx(0.25 / decayed_days)
+    assert values[CUP]["user_item_rate"] == 0
+
+
+def test_a_user_is_known_for_a_day_at_least() -> None:
+    apple = both_sides(user_item, [("ann", APPLE, "purchase", NOW - 1)])[APPLE]
+    assert apple["user_item_rate"] == pytest.approx(1 / (4 / math.log(2) * (1 - 2 ** (-1 / 4))))
+
+
+def test_the_age_runs_from_the_first_event_with_the_item() -> None:
+    events = [("ann", APPLE, "view", NOW - 9 * DAY_MS), ("ann", APPLE, "purchase", NOW - 3 * DAY_MS)]
+    values = both_sides(user_item, events)
+    assert values[APPLE]["user_item_age_days"] == 9
+    assert math.isnan(values[BREAD]["user_item_age_days"])

@@ -10,15 +10,15 @@ import polars as pl
 import torch
 
 from features.registry import fingerprint, names
-from recsys.adoption import fit_adoption
-from recsys.bundle import Manifest, text_vectors, write_bundle
+from recsys.bundle import text_vectors, write_bundle
 from recsys.calibration import Calibration
 from recsys.catalogue import Catalogue
-from recsys.co_occurrence import fit_co_occurrence
 from recsys.config import CandidateConfig, Config, EncoderConfig
 from recsys.encoder import TextEncoder, Towers, UserTower, encode_texts
 from recsys.index import VectorIndex, quantise
 from recsys.item_state import ItemState
+from recsys.item_tables import fit_item_tables
+from recsys.manifest import Manifest
 from recsys.moment import Moment, Parts
 from recsys.ranker import Ranker
 from recsys.schema import (
@@ -30,6 +30,7 @@ from recsys.schema import (
     EVENT_TYPE_CODES,
     ITEM_ID,
     ITEM_SCHEMA,
+    PRICE,
     TIMESTAMP,
     TITLE,
     USER_ID,
@@ -63,7 +64,9 @@ def events_frame(events: Iterable[Event]) -> pl.LazyFrame:
         EFFECTIVE_TIME: pl.Int64(),
     }
     frame = pl.DataFrame(list(events), schema=schema, orient="row")
-    return frame.lazy().with_columns(pl.col(EFFECTIVE_TIME).cast(TIMESTAMP))
+    return frame.lazy().with_columns(
+        pl.col(EFFECTIVE_TIME).cast(TIMESTAMP), pl.lit(None, pl.Float64).alias(PRICE)
+    )
 
 
 def state_of(events: Iterable[Event], config: Config) -> UserState:
@@ -126,16 +129,22 @@ def small_towers(encoder: TextEncoder, catalogue: Catalogue, config: Config) -> 
 
 
 def small_parts(
-    vectors: np.ndarray, tower: UserTower, catalogue: Catalogue, events: pl.LazyFrame, config: Config
+    vectors: np.ndarray,
+    tower: UserTower,
+    catalogue: Catalogue,
+    events: pl.LazyFrame,
+    config: Config,
+    *,
+    words: np.ndarray | None = None,
 ) -> Parts:
-    """Parts fitted on the log before ``NOW``; ``vectors`` has one row per text."""
+    """Parts fitted on the log before ``NOW``; ``vectors`` and ``words`` have one row per text."""
     return Parts(
         config=config,
         catalogue=catalogue,
         index=VectorIndex(quantise(vectors), catalogue),
+        words=VectorIndex(quantise(vectors if words is None else words), catalogue),
         user_tower=tower,
-        co_occurrence=fit_co_occurrence(events, catalogue, config.state, NOW, config.candidates.neighbours),
-        adoption=fit_adoption(events, catalogue, config.state, NOW),
+        tables=fit_item_tables(events, catalogue, config, NOW),
         calibration=Calibration(4.0, -2.0, NOW),
         encoder_fitted_until_ms=NOW,
     )
@@ -181,7 +190,7 @@ def small_ranker(feature_names: tuple[str, ...], seed: int = 0, *, num_trees: in
 def write_shop_bundle(
     directory: Path, config: Config, catalogue: Catalogue, events: pl.LazyFrame
 ) -> Manifest:
-    """Write a whole bundle: encoder, towers, parts and ranker."""
+    """Write a whole bundle: encoder, towers, parts and two rankers."""
     encoder = TextEncoder(Path(config.encoder.model), 1, config.encoder.max_tokens)
     towers = small_towers(encoder, catalogue, config)
     base = encode_texts(encoder, catalogue.texts)
@@ -201,12 +210,11 @@ def write_shop_bundle(
     return write_bundle(
         directory,
         describe,
-        small_parts(vectors, towers.user, catalogue, events, config),
+        small_parts(vectors, towers.user, catalogue, events, config, words=base.numpy()),
         encoder,
         towers,
-        small_ranker(feature_names),
+        {"all": small_ranker(feature_names), "new": small_ranker(feature_names, seed=1)},
         canary,
-        frozen_vectors=quantise(base.numpy()),
     )
 
 

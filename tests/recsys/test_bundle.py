@@ -11,9 +11,10 @@ from safetensors.numpy import load_file
 from transformers import AutoModel
 
 from features.registry import fingerprint, names
-from recsys.bundle import FROZEN_VECTORS, Bundle, load_bundle, read_manifest, write_bundle
+from recsys.bundle import Bundle, load_bundle, write_bundle
 from recsys.encoder import TextEncoder, encode_texts
 from recsys.errors import BundleError, FeatureMismatchError
+from recsys.manifest import read_manifest
 from recsys.ranker import Ranker
 from recsys.schema import ITEM_ID
 from tests.recsys.small_catalogue import (
@@ -30,17 +31,20 @@ from tests.recsys.small_catalogue import (
 
 FILES = {
     "calibration.json",
-    "candidates/adoption.safetensors",
     "candidates/co_occurrence.safetensors",
+    "candidates/ease.safetensors",
+    "candidates/following.safetensors",
+    "candidates/history.safetensors",
     "catalogue/items.parquet",
     "encoder/config.json",
     "encoder/model.safetensors",
     "encoder/tokenizer.json",
     "encoder/tokenizer_config.json",
     "encoder/towers.safetensors",
-    "items/frozen_vectors.safetensors",
     "items/vectors.safetensors",
+    "items/words.safetensors",
     "ranker.txt",
+    "ranker_new.txt",
 }
 
 
@@ -98,7 +102,8 @@ def test_the_manifest_tells_what_the_bundle_is(original: Path) -> None:
     assert manifest.feature_names == names(manifest.config.state)
     assert set(manifest.parts_fitted_until_ms.values()) == {NOW}
     assert manifest.canary_inputs[0][0] is None
-    assert len(manifest.canary_scores) == len(manifest.canary_inputs) == 4
+    assert manifest.canary_scores.keys() == {"all", "new"}
+    assert {len(scores) for scores in manifest.canary_scores.values()} == {len(manifest.canary_inputs)} == {4}
     assert "lightgbm" in manifest.libraries
 
 
@@ -118,16 +123,28 @@ def test_what_is_loaded_is_what_was_written(original: Path) -> None:
         assert torch.equal(bundle.parts.user_tower.state_dict()[name], value)
     ranker = small_ranker(bundle.manifest.feature_names)
     rows = np.random.default_rng(0).exponential(size=(9, len(ranker.feature_names))).astype(np.float32)
-    assert np.array_equal(bundle.ranker.scores(rows), ranker.scores(rows))
+    assert np.array_equal(bundle.ranker("all").scores(rows), ranker.scores(rows))
     assert (bundle.parts.calibration.slope, bundle.parts.calibration.intercept) == (4.0, -2.0)
-    assert (bundle.parts.co_occurrence.neighbours >= 0).any()
+    assert len(bundle.parts.tables.co_occurrence.weights) > 0
+    assert len(bundle.parts.tables.ease.weights) > 0
 
 
 def test_the_encoder_and_the_vectors_before_training_are_kept_for_others(original: Path) -> None:
     model = AutoModel.from_pretrained(original / "encoder")
-    frozen = load_file(original / FROZEN_VECTORS)["vectors"]
-    assert frozen.dtype == np.int8
-    assert frozen.shape == (len(greengrocer().texts), model.config.hidden_size)
+    words = load_file(original / "items" / "words.safetensors")["vectors"]
+    assert words.dtype == np.int8
+    assert words.shape == (len(greengrocer().texts), model.config.hidden_size)
+
+
+def test_each_thing_to_order_has_its_ranker_and_what_has_none_the_one_for_everything(original: Path) -> None:
+    bundle = load(original)
+    assert bundle.rankers.keys() == {"all", "new"}
+    rows = np.random.default_rng(0).exponential(size=(9, len(bundle.manifest.feature_names)))
+    every, new, shown = (
+        bundle.ranker(name).scores(rows.astype(np.float32)) for name in ("all", "new", "shown")
+    )
+    assert np.array_equal(shown, every)
+    assert not np.array_equal(new, every)
 
 
 @pytest.mark.parametrize("name", sorted(FILES))
@@ -153,17 +170,21 @@ def test_an_added_file_is_noticed(copy: Path) -> None:
         load(copy)
 
 
-def test_canary_rows_that_score_differently_are_noticed(copy: Path) -> None:
+@pytest.mark.parametrize("ranker", ["all", "new"])
+def test_canary_rows_that_score_differently_are_noticed(copy: Path, ranker: str) -> None:
     scores = read_manifest(copy).canary_scores
-    replace_manifest(copy, canary_scores=[*scores[:-1], scores[-1] + 1e-3])
-    with pytest.raises(BundleError, match="canary rows score differently"):
+    *first, last = scores[ranker]
+    replace_manifest(copy, canary_scores=scores | {ranker: [*first, last + 1e-3]})
+    with pytest.raises(BundleError, match=f"canary rows score differently here .*{ranker}"):
         load(copy)
 
 
 def test_a_canary_score_that_is_no_number_is_noticed(copy: Path) -> None:
     replace(
         copy / "manifest.json",
-        lambda content: json.dumps(json.loads(content) | {"canary_scores": [float("nan")] * 4}).encode(),
+        lambda content: json.dumps(
+            json.loads(content) | {"canary_scores": {"all": [float("nan")] * 4}}
+        ).encode(),
     )
     with pytest.raises(BundleError):
         load(copy)
@@ -215,9 +236,8 @@ def test_an_interrupted_write_leaves_nothing_behind(
             bundle.parts,
             encoder,
             towers,
-            ranker,
+            {"all": ranker},
             np.zeros((1, len(ranker.feature_names)), np.float32),
-            frozen_vectors=bundle.parts.index.vectors,
         )
     assert list((tmp_path / "bundles").iterdir()) == []
 

@@ -70,6 +70,44 @@ def test_co_occurrence_offers_what_goes_with_the_recent_items() -> None:
     assert offered("co_occurrence", moment(("carrot", "purchase", 1))) == ["radish", "turnip"]
 
 
+def test_following_offers_what_people_take_next() -> None:
+    # bob went from turnips, with carrots, to radishes, with carrots
+    assert offered("following", moment(("turnip", "purchase", 1))) == ["carrot", "radish"]
+    assert offered("following", moment(("turnip", "purchase", 2), ("carrot", "view", 1)))[0] == "radish"
+
+
+def test_ease_offers_what_predicts_from_the_whole_history() -> None:
+    assert offered("ease", moment(("radish", "purchase", 90))) == [
+        "carrot",
+        "turnip",
+    ]  # bob's, by root of sum
+    assert offered("ease", moment(("apple-1", "purchase", 1))) == []
+
+
+def test_taste_offers_what_wins_new_users_in_the_users_categories() -> None:
+    # one user each found the fruit: the apple and the cherry a day ago, the banana three days ago
+    assert offered("taste", moment(("apple-2", "view", 1))) == ["apple-1", "cherry", "banana"]
+    assert offered("taste", moment(("apple-1", "view", 1))) == ["cherry", "banana"]
+
+
+def test_words_offer_the_nearest_items_in_the_pretrained_space() -> None:
+    when = moment(("cherry", "purchase", 1))
+    vectors = when.parts.words.of_items(np.arange(len(CATALOGUE)))
+    best = np.argsort(-(vectors @ vectors[CATALOGUE.position["cherry"]]), kind="stable")
+    distinct = [CATALOGUE.item_ids[i] for i in best if CATALOGUE.item_ids[i] != "apple-2"]
+    found = offered("words", when, config=CandidateConfig(words=3))
+    assert found[0] == "cherry"
+    assert found == distinct[:3]
+
+
+def test_sources_of_new_items_offer_none_of_the_users_own() -> None:
+    for user_id in ("ann", "bob", "eve"):
+        when = moment_of(moment().parts, LOG, user_id)
+        for name in ("co_occurrence", "following", "ease", "taste"):
+            positions = SOURCES[name](when, CONFIG.candidates, NO_CONTEXT)
+            assert not set(positions.tolist()) & set(when.user.positions.tolist())
+
+
 def test_popular_items_are_the_same_for_everybody() -> None:
     favourites = ["carrot", "radish", "banana", "turnip", "cherry", "apple-1"]
     ann = moment()
@@ -97,7 +135,7 @@ def test_adopted_items_win_most_users_however_often_they_come_back() -> None:
 
 def test_a_user_without_history_gets_nothing_personal() -> None:
     nobody = moment_of(moment().parts, LOG, "nobody")
-    for name in ("own", "co_occurrence", "trending"):
+    for name in ("own", "co_occurrence", "following", "ease", "taste", "words", "trending"):
         assert offered(name, nobody) == []
     assert offered("popular", nobody)
 

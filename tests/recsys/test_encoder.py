@@ -13,14 +13,11 @@ from recsys.encoder import (
     TextEncoder,
     Towers,
     UserTower,
-    encode_states,
     encode_texts,
-    frozen_states,
     length_buckets,
-    model_path,
     pad,
 )
-from recsys.errors import BundleError, ConfigError
+from recsys.errors import BundleError
 from recsys.schema import EVENT_TYPE_CODES
 from tests.recsys.small_catalogue import greengrocer, greengrocer_encoder
 
@@ -121,39 +118,33 @@ def test_chinese_words_are_told_apart(tiny: Path) -> None:
     assert not torch.allclose(found[0], found[1], atol=1e-3)
 
 
-def test_states_stop_at_the_end_of_each_text_and_progress_counts_every_text(tiny: Path) -> None:
-    encoder = encoder_of(tiny)
+def test_progress_counts_every_text(tiny: Path) -> None:
     done: list[int] = []
-    states = frozen_states(encoder, TEXTS, done.append)
-    assert [len(state) for state in states] == [len(ids) for ids in encoder.tokenize(TEXTS)]
-    encode_states(encoder, states, done.append)
-    assert sum(done) == 2 * len(TEXTS)
+    encode_texts(encoder_of(tiny), TEXTS, done.append)
+    assert sum(done) == len(TEXTS)
 
 
 def test_only_the_upper_layers_can_be_trained(tiny: Path) -> None:
     encoder = encoder_of(tiny)
     assert not any(weight.requires_grad for weight in encoder.lower.parameters())
     assert all(weight.requires_grad for weight in encoder.upper.parameters())
-    assert len(encoder.upper) == 1
-
-
-def test_a_model_is_found_by_directory_or_by_the_packages_name(tiny: Path, tmp_path: Path) -> None:
-    assert model_path(str(tiny)) == tiny
-    assert (model_path("all-minilm-l6-v2") / "config.json").is_file()
-    for absent in (str(tmp_path), "bert-base-uncased"):
-        with pytest.raises(ConfigError, match=r"directory with a config\.json"):
-            model_path(absent)
+    assert len(encoder.upper.layer) == 1
 
 
 def test_padding_is_masked() -> None:
-    ids, mask = pad([[5, 6, 7], [8]])
-    assert ids.tolist() == [[5, 6, 7], [8, 0, 0]]
+    ids, mask = pad([np.asarray([5, 6, 7], np.int32), np.asarray([8], np.int32)], pad_id=1)
+    assert ids.tolist() == [[5, 6, 7], [8, 1, 1]]
     assert mask.tolist() == [[True, True, True], [True, False, False]]
 
 
 def test_batches_hold_similar_lengths_and_every_text_once() -> None:
     assert list(length_buckets([3, 9, 3, 1, 9], batch_size=2)) == [[1, 4], [0, 2], [3]]
     assert list(length_buckets([], batch_size=2)) == []
+
+
+def test_batches_of_long_texts_are_small() -> None:
+    sizes = [len(batch) for batch in length_buckets([9_000, *[128] * 40, *[20] * 70])]
+    assert sizes == [1, 32, 32, 46]
 
 
 def test_an_untrained_item_head_ranks_like_the_principal_axes_of_the_base_vectors() -> None:

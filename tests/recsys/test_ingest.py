@@ -26,6 +26,7 @@ from recsys.schema import (
     EVENT_TYPE,
     ITEM_ID,
     ITEM_SCHEMA,
+    LIST_ID,
     MAX_TEXT_CHARS,
     POSITION,
     PRICE,
@@ -505,7 +506,9 @@ def test_the_summary_is_one_json_document(workspace: Workspace) -> None:
 def test_other_formats_and_impossible_shares_are_errors_of_the_configuration(workspace: Workspace) -> None:
     nowhere = Path("nowhere.csv")
     with pytest.raises(ConfigError, match="recsys"):
-        ingest(workspace, nowhere, nowhere, format="metarank")
+        ingest(workspace, nowhere, nowhere, format="shop")
+    with pytest.raises(ConfigError, match="--items is missing"):
+        ingest(workspace, None, nowhere)
     with pytest.raises(ConfigError, match="0 to 1"):
         ingest(workspace, nowhere, nowhere, max_reject_share=1.5)
 
@@ -530,3 +533,70 @@ def test_the_clock_is_the_machines_unless_told(workspace: Workspace) -> None:
     events = jsonl(workspace.root.parent / "events.jsonl", [{**VIEW, EVENT_TIME: soon.isoformat()}])
     with pytest.raises(DataError, match="in the future"):
         ingest(workspace, items, events)
+
+
+SHOWN = {
+    "event": "ranking",
+    "id": "r1",
+    "user": "ann",
+    "timestamp": NOW_MS,
+    "items": [{"id": "cup"}, {"id": "hat"}],
+}
+CLICKED = {
+    "event": "interaction",
+    "id": "c1",
+    "user": "ann",
+    "item": "cup",
+    "type": "click",
+    "ranking": "r1",
+    "timestamp": NOW_MS,
+}
+LISTED = {"event": "item", "item": "cup", "timestamp": NOW_MS, "fields": [{"name": "title", "value": "Cup"}]}
+SAID = {"event": "user", "user": "ann", "timestamp": NOW_MS, "fields": [{"name": "age", "value": 30}]}
+
+
+def load_log(
+    workspace: Workspace, rows: Sequence[Row], items: Path | None = None, max_reject_share: float = 1.0
+) -> IngestSummary:
+    log = jsonl(workspace.root.parent / "log.jsonl", rows)
+    return ingest(workspace, items, log, format="metarank", now_ms=NOW_MS, max_reject_share=max_reject_share)
+
+
+def test_a_log_of_metaranks_brings_its_items_users_and_events(workspace: Workspace) -> None:
+    summary = load_log(workspace, [LISTED, SAID, SHOWN, CLICKED])
+    assert read_items(workspace).select(ITEM_ID, TITLE).rows() == [("cup", "Cup")]
+    assert read_users(workspace)[ATTRIBUTES].to_list() == [[{"key": "age", "value": "30"}]]
+    events = logged(workspace).select(EVENT_ID, EVENT_TYPE, ITEM_ID, LIST_ID, POSITION, EVENT_TIME)
+    assert events.rows() == [
+        ("c1", "click", "cup", "r1", 0, NOW),
+        ("r1/0", "impression", "cup", "r1", 0, NOW),
+    ]
+    assert summary.events.reasons == {"item_id is not in the catalogue": 1}
+
+
+def test_every_line_of_a_log_is_counted_and_every_refused_one_kept(workspace: Workspace) -> None:
+    untitled = {**LISTED, "item": "pan", "fields": []}
+    unknown = {**CLICKED, "id": "c2", "type": "teleport"}
+    nameless = {"event": "ranking", "timestamp": NOW_MS, "items": [{"id": "cup"}]}
+    summary = load_log(workspace, [LISTED, LISTED, untitled, CLICKED, CLICKED, unknown, nameless])
+    found = {name: getattr(summary, name) for name in ("items", "events")}
+    counts = {name: (t.read, t.accepted, t.rejected, t.duplicates) for name, t in found.items()}
+    assert counts == {"items": (3, 1, 1, 1), "events": (4, 1, 2, 1)}
+    assert found["items"].reasons == {"title is missing": 1}
+    refused = reasons_of(workspace, "events")
+    assert refused[0] == (nameless, "id: Field required")
+    assert refused[1][1].startswith("event_type is not one of impression")
+
+
+def test_a_log_of_metaranks_can_rest_on_a_catalogue_that_is_there(workspace: Workspace) -> None:
+    load(workspace)
+    summary = load_log(workspace, [CLICKED], max_reject_share=0.0)
+    assert (summary.items.read, summary.events.accepted, summary.users) == (0, 1, None)
+    again = load_log(workspace, [CLICKED], jsonl(workspace.root.parent / "more.jsonl", [LISTED]))
+    assert (again.items.accepted, again.events.duplicates) == (1, 1)
+    assert read_items(workspace)[TITLE].to_list() == ["Cup"]
+
+
+def test_fields_that_events_have_no_place_for_are_named(workspace: Workspace) -> None:
+    summary = load_log(workspace, [LISTED, {**CLICKED, "fields": [{"name": "mood", "value": "good"}]}])
+    assert summary.events.ignored_columns == ("mood",)

@@ -9,7 +9,7 @@ import pytest
 from recsys.cli import run
 from recsys.registry import Registry
 from recsys.workspace import Workspace
-from tests.recsys.test_bundle_manifest import write_small_bundle
+from tests.recsys.test_manifest import write_small_bundle
 
 VERBS = [EntryPoint("models", "recsys.commands:models", "recsys.commands")]
 

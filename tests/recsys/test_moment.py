@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from recsys.moment import interest_vector
+from recsys.moment import Moment, interest_vector
+from recsys.neighbours import Neighbours
 from recsys.schema import DAY_MS
 from tests.recsys.small_catalogue import NOW, Event, moment_of, parts_without_encoder, shopping, small_config
 
@@ -48,23 +49,87 @@ def test_nobody_has_the_shared_unit_vector() -> None:
     np.testing.assert_allclose(vector, bias.numpy(), atol=1e-6)
 
 
-def test_recent_items_count_by_their_engagement_of_the_middle_half_life() -> None:
+def shopper() -> Moment:
+    """Somebody whose history the tables were fitted on."""
     log = shopping(PARTS.catalogue)
-    parts = parts_without_encoder(log, CONFIG)
-    moment = moment_of(parts, log, "user-0")
-    positions, scores = moment.co_occurrence
-    expected = np.zeros(len(parts.catalogue))
-    engagement = dict(zip(moment.user.positions.tolist(), moment.user.engagement[:, 1].tolist(), strict=True))
-    for item in moment.user.recent.positions.tolist():
-        neighbours, weights = parts.co_occurrence.neighbours[item], parts.co_occurrence.weights[item]
-        for neighbour, weight in zip(neighbours.tolist(), weights.tolist(), strict=True):
-            if neighbour >= 0:
-                expected[neighbour] += weight * np.log1p(engagement[item])
-    assert len(positions) > 0
-    assert positions.tolist() == np.flatnonzero(expected).tolist()
-    np.testing.assert_allclose(scores, expected[positions], rtol=1e-6)
+    return moment_of(parts_without_encoder(log, CONFIG), log, "user-0")
+
+
+def summed(table: Neighbours, weight_of: dict[int, float]) -> np.ndarray:
+    """What a table says of every item, entry by entry."""
+    found = np.zeros(len(table.starts) - 1)
+    for item, weight in weight_of.items():
+        for entry in range(table.starts[item], table.starts[item + 1]):
+            found[table.targets[entry]] += weight * float(table.weights[entry])
+    return found
+
+
+def engagement_of(moment: Moment, half_life: int) -> dict[int, float]:
+    values = moment.user.engagement[:, half_life].tolist()
+    return dict(zip(moment.user.positions.tolist(), values, strict=True))
+
+
+def test_recent_items_count_by_their_engagement_of_the_middle_half_life() -> None:
+    moment = shopper()
+    engagement = engagement_of(moment, 2)
+    weight_of = {item: np.log1p(engagement[item]) for item in moment.user.recent.positions.tolist()}
+    expected = summed(moment.parts.tables.co_occurrence, weight_of)
+    assert expected.any()
+    np.testing.assert_allclose(moment.together, expected, rtol=1e-6)
+
+
+def test_what_follows_counts_by_the_steps_since() -> None:
+    moment = shopper()
+    recent = moment.user.recent
+    steps = sorted(set(recent.last_ms.tolist()), reverse=True)
+    assert len(steps) > 1
+    weight_of = {
+        item: 0.7 ** steps.index(last_ms)
+        for item, last_ms in zip(recent.positions.tolist(), recent.last_ms.tolist(), strict=True)
+    }
+    expected = summed(moment.parts.tables.following, weight_of)
+    assert expected.any()
+    np.testing.assert_allclose(moment.following, expected, rtol=1e-6)
+
+
+def test_ease_reads_the_whole_history_by_the_root_of_the_engagement() -> None:
+    moment = shopper()
+    for half_life, found in ((3, moment.ease), (2, moment.ease_recent)):
+        weight_of = {item: np.sqrt(value) for item, value in engagement_of(moment, half_life).items()}
+        expected = summed(moment.parts.tables.ease, weight_of)
+        assert expected.any()
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_taste_is_the_liking_for_a_category_times_the_share_of_its_first_timers() -> None:
+    moment = shopper()
+    parts, catalogue = moment.parts, moment.parts.catalogue
+    codes, liked = catalogue.attribute_codes["category"], engagement_of(moment, 3)
+    won = parts.tables.history.adoption[2].astype(np.float64)
+    expected = [
+        sum(value for item, value in liked.items() if codes[item] == code) * won[i] / won[codes == code].sum()
+        if code >= 0
+        else np.nan
+        for i, code in enumerate(codes.tolist())
+    ]
+    np.testing.assert_allclose(moment.taste("category"), expected, rtol=1e-6)
+    assert np.nanmax(moment.taste("category")) > 0
+
+
+def test_words_are_the_mean_of_the_recent_items_by_the_root_of_their_counts() -> None:
+    moment = moment_of(PARTS, LOG, "ann")
+    cherry, banana = PARTS.words.of_items(PARTS.catalogue.positions(["cherry", "banana"]))
+    mean = cherry + np.sqrt(2) * banana
+    np.testing.assert_allclose(moment.words_vector, mean / np.linalg.norm(mean), atol=1e-6)
+
+
+def test_nobody_has_no_words_and_no_neighbours() -> None:
+    nobody = moment_of(PARTS, LOG, "nobody")
+    assert not nobody.words_vector.any()
+    for scores in (nobody.together, nobody.following, nobody.ease, nobody.ease_recent):
+        assert scores.tolist() == [0] * len(PARTS.catalogue)
 
 
 def test_every_fitted_part_says_until_when() -> None:
-    parts = ("encoder", "co_occurrence", "adoption", "calibration")
+    parts = ("encoder", "calibration", "co_occurrence", "following", "ease", "history")
     assert PARTS.fitted_until() == dict.fromkeys(parts, NOW)

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 
 from recsys.answer import Query, RankedList, ServiceLevel
-from recsys.bundle import Bundle, Manifest
+from recsys.bundle import Bundle
 from recsys.config import Config, PlacementConfig
 from recsys.errors import ConfigError
 from recsys.item_state import ItemState
+from recsys.manifest import Manifest
 from recsys.moment import Moment
 from recsys.pipeline import Pipeline
+from recsys.ranker import Ranker
 from recsys.schema import DAY_MS, EVENT_TYPE_CODES
 from tests.recsys.small_catalogue import (
     NOW,
@@ -56,9 +58,13 @@ class SmallFeatures:
 
 FEATURES = SmallFeatures()
 RANKER = small_ranker(FEATURES.names, num_trees=20)
+OTHERS = {
+    name: small_ranker(FEATURES.names, seed, num_trees=20) for seed, name in enumerate(("new", "shown"), 1)
+}
 
 
-def pipeline() -> Pipeline:
+def pipeline(others: Mapping[str, Ranker] | None = None, features: SmallFeatures = FEATURES) -> Pipeline:
+    """A pipeline whose bundle has the ranker for everything, and others for what they are named after."""
     moment = datetime.fromtimestamp(NOW / 1000, UTC)
     manifest = Manifest(
         version="v1",
@@ -72,11 +78,11 @@ def pipeline() -> Pipeline:
         metrics={},
         libraries={},
         canary_inputs=[],
-        canary_scores=[],
+        canary_scores={},
         files={},
     )
     items = ItemState.from_events(CATALOGUE, CONFIG.state, events_frame(LOG), NOW)
-    return Pipeline(Bundle(manifest, PARTS, RANKER), items, FEATURES)
+    return Pipeline(Bundle(manifest, PARTS, {"all": RANKER, **(others or {})}), items, features)
 
 
 PIPELINE = pipeline()
@@ -144,15 +150,68 @@ def test_novel_lists_leave_out_what_the_user_had() -> None:
 @pytest.mark.parametrize(
     "user", [None, state_of([], CONFIG), state_of([("u", "gone", "purchase", NOW - 1)], CONFIG)]
 )
-def test_a_user_nobody_knows_gets_what_is_popular(user: object) -> None:
+def test_a_user_nobody_knows_is_ranked_by_what_is_known_of_the_items(user: object) -> None:
     answer = PIPELINE.recommend(query(user=user))
-    popularity = PIPELINE.moment(query()).item_engagement[1]
-    bought = {item_id for _, item_id, _, _ in LOG}
-    expected = sorted(bought, key=lambda item_id: -popularity[CATALOGUE.position[item_id]])
-    assert ids(answer)[: len(expected)] == expected  # what nobody bought fills the page behind it
-    assert answer.service_level is ServiceLevel.POPULAR
+    assert answer.service_level is ServiceLevel.FULL
     assert answer.degraded_reasons == ("unknown_user",)
-    assert [item.score for item in answer.items] == [1 / (61 + i) for i in range(len(answer.items))]
+    moment = PIPELINE.moment(query(user=user))
+    expected = RANKER.scores(FEATURES.matrix(moment, CATALOGUE.positions(ids(answer))))
+    assert [item.score for item in answer.items] == expected.tolist() == sorted(expected, reverse=True)
+    assert {item_id for _, item_id, _, _ in LOG} <= set(ids(answer))
+    assert PIPELINE.rank(query(user=user), ids(answer)).degraded_reasons == ("unknown_user",)
+
+
+def scored_by(ranker: Ranker, answer: RankedList, asked: Query) -> bool:
+    matrix = FEATURES.matrix(PIPELINE.moment(asked), CATALOGUE.positions(ids(answer)))
+    return np.array_equal([item.score for item in answer.items], ranker.scores(matrix))
+
+
+@pytest.mark.parametrize(("novel", "placement"), [(True, "home"), (False, "fresh")])
+def test_a_list_of_new_items_is_ranked_by_the_ranker_for_them(novel: bool, placement: str) -> None:
+    asked = query(limit=5, novel=novel, placement=placement)
+    mine = pipeline(OTHERS)
+    assert scored_by(OTHERS["new"], mine.recommend(asked), asked)
+    assert not scored_by(RANKER, mine.recommend(asked), asked)
+    assert scored_by(RANKER, PIPELINE.recommend(asked), asked)  # which has no other
+    assert scored_by(RANKER, mine.recommend(query()), query())
+
+
+def test_the_callers_list_is_ranked_by_the_ranker_for_what_is_shown() -> None:
+    mine, wanted = pipeline(OTHERS), CATALOGUE.item_ids
+    assert scored_by(OTHERS["shown"], mine.rank(query(), wanted), query())
+    assert not scored_by(RANKER, mine.rank(query(), wanted), query())
+    assert scored_by(RANKER, PIPELINE.rank(query(), wanted), query())
+    assert scored_by(RANKER, pipeline({"new": OTHERS["new"]}).rank(query(), wanted), query())
+
+
+class PlaceInList(SmallFeatures):
+    """The same, but popularity is the share of the list that is less popular."""
+
+    def matrix(self, moment: Moment, positions: np.ndarray) -> np.ndarray:
+        found = super().matrix(moment, positions)
+        popular = found[:, 1]
+        found[:, 1] = 9 * (popular[:, None] > popular).mean(1)
+        return found
+
+
+def test_a_short_list_of_the_callers_is_scored_as_among_the_candidates() -> None:
+    mine = pipeline(features=PlaceInList())
+    scores = {item.item_id: item.score for item in mine.recommend(query()).items}
+    wanted = ids(mine.recommend(query(user=None)))[1:4]
+    ranked = mine.rank(query(), wanted)
+    assert {item.item_id: item.score for item in ranked.items} == {i: scores[i] for i in wanted}
+    learned_from_lists = pipeline({"shown": RANKER}, PlaceInList()).rank(query(), wanted)
+    alone = PlaceInList().matrix(mine.moment(query()), CATALOGUE.positions(ids(learned_from_lists)))
+    assert [item.score for item in learned_from_lists.items] == RANKER.scores(alone).tolist()
+    assert [i.score for i in learned_from_lists.items] != [i.score for i in ranked.items]
+
+
+def test_an_explanation_is_the_chosen_rankers() -> None:
+    answer = pipeline(OTHERS).recommend(query(novel=True, explain=True, limit=3))
+    for item in answer.items:
+        assert item.explanation is not None
+        total = item.explanation.base_value + sum(p.contribution for p in item.explanation.contributions)
+        assert total == pytest.approx(item.score)
 
 
 def test_similar_items_need_no_user_and_leave_out_the_context() -> None:
@@ -229,10 +288,13 @@ def test_what_is_recorded_counts_from_the_next_tick() -> None:
     for i in range(200):
         mine.record("basket", EVENT_TYPE_CODES["purchase"], NOW + i)
     mine.record("gone", EVENT_TYPE_CODES["purchase"], NOW)
-    nobody = query(user=None)
-    assert ids(mine.recommend(nobody)) == ids(PIPELINE.recommend(nobody))
-    tick_ms = round(CONFIG.state.tick.total_seconds() * 1000)
-    assert ids(mine.recommend(query(user=None, as_of_ms=NOW + tick_ms)))[0] == "basket"
+    later_ms = NOW + round(CONFIG.state.tick.total_seconds() * 1000)
+    plain, now, later = (
+        which.moment(query(as_of_ms=as_of_ms)).item_engagement[0, CATALOGUE.position["basket"]]
+        for which, as_of_ms in ((PIPELINE, NOW), (mine, NOW), (mine, later_ms))
+    )
+    assert plain == now
+    assert later - now == pytest.approx(200, rel=0.01)
 
 
 def test_catalogue_rows_come_in_the_order_asked_for() -> None:
@@ -243,15 +305,23 @@ def test_catalogue_rows_come_in_the_order_asked_for() -> None:
 
 
 def test_a_log_that_ended_long_ago_still_fills_the_page() -> None:
-    years_later = NOW + 20 * 365 * DAY_MS
-    answer = pipeline().recommend(query(user=None, as_of_ms=years_later, limit=5))  # its clock moves on
+    years_later = NOW + 100 * 365 * DAY_MS
+    mine = pipeline()  # its clock moves on
+    answer = mine.recommend(query(user=None, as_of_ms=years_later, limit=5))
     assert len(answer.items) == 5
+    assert answer.degraded_reasons == ("unknown_user",)
+
+
+@pytest.mark.parametrize("limit", [3, len(CATALOGUE)])
+def test_where_no_source_has_anything_the_page_is_what_is_popular(limit: int) -> None:
+    everything_bought = [("u", item_id, "purchase", NOW - 1) for item_id in {i for _, i, _, _ in LOG}]
+    asked = query(user=state_of(everything_bought, CONFIG), placement="fresh", limit=limit)
+    answer = PIPELINE.recommend(asked)
     assert answer.service_level is ServiceLevel.POPULAR
-
-
-def test_an_unknown_user_gets_a_page_longer_than_what_is_popular() -> None:
-    answer = PIPELINE.recommend(query(user=None, limit=len(CATALOGUE)))
-    assert len(answer.items) == int(CATALOGUE.available.sum())
+    assert answer.degraded_reasons == ("no_candidates",)
+    left = set(CATALOGUE.item_ids) - {item_id for _, item_id, _, _ in everything_bought} - {"zucchini"}
+    assert set(ids(answer)) <= left
+    assert len(answer.items) == min(limit, len(left))
 
 
 def test_ranking_reports_context_items_that_are_unknown() -> None:

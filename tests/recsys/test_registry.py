@@ -5,7 +5,7 @@ import pytest
 
 from recsys.errors import BundleError
 from recsys.registry import Pointers, Registry
-from tests.recsys.test_bundle_manifest import write_small_bundle
+from tests.recsys.test_manifest import write_small_bundle
 
 
 def add(registry: Registry, version: str, day: int) -> None:

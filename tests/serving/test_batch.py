@@ -104,7 +104,7 @@ def test_the_json_document_tells_reasons_and_exact_contributions(trained: Traine
     parts = sum(contribution["contribution"] for contribution in explanation["contributions"])
     assert explanation["base_value"] + parts == pytest.approx(first[SCORE], abs=1e-6)
     assert first[RANK] == 1
-    assert (unknown["service_level"], unknown["results"][0]["explanation"]) == ("POPULAR", None)
+    assert (unknown["service_level"], unknown["degraded_reasons"]) == ("FULL", ["unknown_user"])
 
 
 def test_the_table_names_the_titles(trained: Trained) -> None:

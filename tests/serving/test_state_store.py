@@ -61,7 +61,8 @@ def test_events_build_the_state_that_the_rules_say(url: str, raw: redis.Redis) -
     state = asyncio.run(scenario())
     assert state is not None
     assert (state.item_ids, state.applied_sequence) == (["bread"], 5)
-    np.testing.assert_allclose(state.sums, [[1 + 0.5, 1 + 0.5**0.25, 1 + 0.5**0.0625]])
+    expected = [[1 + 2 ** (-7 / half_life) for half_life in CONFIG.half_lives_days]]
+    np.testing.assert_allclose(state.sums, expected)
     assert state.basket_ms.tolist() == [NOON, NOON + 7 * DAY_MS]
     assert raw.keys() == [b"recsys:t:u:{u}"]
 

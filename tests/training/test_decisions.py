@@ -41,8 +41,8 @@ def items_of(user_id: str) -> list[str]:
     return sorted({item_id for who, item_id, _, _ in HISTORY if who == user_id})
 
 
-def collect(future: list[Event], config: Config) -> Decisions:
-    return collect_decisions(events_frame([*HISTORY, *future]), parts_for(config), NOW, END)
+def collect(future: list[Event], config: Config, orders: str = "all") -> Decisions:
+    return collect_decisions(events_frame([*HISTORY, *future]), parts_for(config), NOW, END)[orders]
 
 
 def bought(user_id: str, item_id: str, name: str = "purchase") -> Event:
@@ -86,23 +86,43 @@ def test_candidates_that_the_user_chose_are_labelled_by_grade() -> None:
 
 
 def test_positives_that_no_source_found_are_lost_and_never_put_in() -> None:
-    new = next(item_id for item_id in CATALOGUE.item_ids if item_id not in items_of("user-0"))
-    found = collect([bought("user-0", new), bought("user-0", "gone")], configured())
+    known = items_of("user-0")
+    new = next(item_id for item_id in CATALOGUE.item_ids if item_id not in known)
+    found = collect([bought("user-0", item_id) for item_id in (known[0], new, "gone")], configured())
     assert found.lost == 2
-    assert not found.labels.any()
-    assert len(found.labels) == len(items_of("user-0"))
+    assert (found.labels > 0).tolist() == [item_id == known[0] for item_id in known]
 
 
-def test_queries_are_known_users_who_did_something() -> None:
-    future = [bought("user-2", "leek"), bought("stranger", "leek"), bought("user-1", "leek", "dislike")]
-    found = collect(future, configured())
+def test_a_query_of_which_no_source_found_anything_teaches_nothing() -> None:
+    found = collect([bought("user-0", "gone"), bought("user-1", items_of("user-1")[0])], configured())
+    assert found.users == ["user-1"]
+    assert found.groups.tolist() == [len(items_of("user-1"))]
+    assert found.lost == 1
+
+
+def test_queries_are_users_who_did_something() -> None:
+    liked, disliked = items_of("user-2")[0], items_of("user-1")[0]
+    found = collect([bought("user-2", liked), bought("user-1", disliked, "dislike")], configured())
+    assert found.users == ["user-2"]
     assert found.groups.tolist() == [len(items_of("user-2"))]
 
 
-@pytest.mark.parametrize("future", [[], [bought("stranger", "leek")]])
-def test_without_queries_there_are_no_decisions(future: list[Event]) -> None:
-    found = collect(future, configured())
-    assert (len(found.matrix), len(found.labels), len(found.groups), found.lost) == (0, 0, 0, 0)
+def test_somebody_without_history_is_a_decision_too() -> None:
+    sold = {item_id for _, item_id, _, _ in HISTORY}
+    future = [bought("stranger", min(sold))]
+    for orders in ("all", "new"):
+        found = collect(future, configured(100, ("own", "popular")), orders)
+        assert found.users == ["stranger"]
+        assert found.groups.tolist() == [len(sold)]
+        assert found.labels.tolist() == [4] + [0] * (len(sold) - 1)
+
+
+@pytest.mark.parametrize("orders", ["all", "new"])
+@pytest.mark.parametrize("future", [[], [bought("stranger", "gone")]])
+def test_without_queries_there_are_no_decisions(future: list[Event], orders: str) -> None:
+    found = collect(future, configured(), orders)
+    assert (len(found.matrix), len(found.labels), len(found.groups)) == (0, 0, 0)
+    assert found.lost == len(future)
     assert found.matrix.shape[1] == len(names(configured().state))
 
 
@@ -117,7 +137,7 @@ def test_thinning_keeps_every_positive_and_so_many_others() -> None:
     assert everything.groups.min() > 3
 
 
-def test_a_decision_with_a_new_positive_comes_again_over_the_new_candidates() -> None:
+def test_decisions_among_new_items_are_of_users_who_took_something_new() -> None:
     own = items_of("user-0")
     popular = {item_id for _, item_id, _, _ in HISTORY}
     new = sorted(popular - set(own))
@@ -126,14 +146,17 @@ def test_a_decision_with_a_new_positive_comes_again_over_the_new_candidates() ->
         bought("user-0", new[0], "view"),
         bought("user-1", items_of("user-1")[0]),
     ]
-    found = collect(future, configured(100, ("own", "popular")))
-    assert found.groups.tolist() == [len(popular), len(popular), len(new)]
-    again = slice(2 * len(popular), None)
-    assert found.labels[again].tolist() == [1] + [0] * (len(new) - 1)
-    assert found.labels[: len(popular)].tolist().count(4) == 1
-    first = {row.tobytes() for row in found.matrix[: len(popular)]}
-    assert {row.tobytes() for row in found.matrix[again]} <= first
-    assert found.lost == 0
+    config = configured(100, ("own", "popular"))
+    every, among_new = (collect(future, config, orders) for orders in ("all", "new"))
+    assert (every.users, among_new.users) == (["user-0", "user-1"], ["user-0"])
+    assert every.groups.tolist() == [len(popular)] * 2
+    assert among_new.groups.tolist() == [len(new)]
+    assert among_new.labels.tolist() == [1] + [0] * (len(new) - 1)
+    assert among_new.positions.tolist() == CATALOGUE.positions(new).tolist()
+    assert every.labels[: len(popular)].tolist().count(4) == 1
+    first = {row.tobytes() for row in every.matrix[: len(popular)]}
+    assert {row.tobytes() for row in among_new.matrix} <= first  # their place is that among all candidates
+    assert every.lost == 0
 
 
 def test_thinning_does_not_change_the_rows_it_keeps() -> None:

@@ -14,6 +14,7 @@ from recsys.schema import DAY_MS, ITEM_ID, TITLE
 from tests.recsys.small_catalogue import NOW, Event, events_frame, items_frame
 from tests.tiny_encoder import make_tiny_encoder
 from training.encoder_fit import FittedEncoder, fit_encoder
+from training.encoder_module import EncoderModule
 
 KINDS = ("tea", "paint", "rope", "lamp")
 COLOURS = ("red", "blue", "green", "white", "black", "brown")
@@ -138,6 +139,15 @@ def test_what_is_handed_over_is_ready_for_inference(fitted: FittedEncoder) -> No
     assert not fitted.encoder.training
     assert fitted.fitted_until_ms == fitted.calibration.fitted_until_ms == NOW
     assert fitted.num_moments > 0
+    assert fitted.num_lists == 0
+    assert not any(weight.requires_grad for weight in fitted.encoder.parameters())
+
+
+def test_probabilities_are_measured_on_data_they_were_not_fitted_on(fitted: FittedEncoder) -> None:
+    assert 0 <= fitted.reliability.expected_calibration_error < 0.1
+    assert len(fitted.reliability.bins) == 10
+    predicted = [b.predicted for b in fitted.reliability.bins]
+    assert predicted == sorted(predicted)
 
 
 def test_a_similar_item_is_more_probable(fitted: FittedEncoder) -> None:
@@ -158,8 +168,123 @@ def test_events_at_or_after_the_end_change_nothing(tiny: Path, frozen: FittedEnc
 
 def test_the_frozen_strategy_trains_the_heads_alone(frozen: FittedEncoder) -> None:
     assert torch.equal(frozen.base, frozen.frozen_base)
-    assert len(frozen.encoder.upper) == 0
+    assert len(frozen.encoder.upper.layer) == 0
     assert frozen.curve[-1][0] == 10
+
+
+def settings_of(strategy: str) -> dict[str, object]:
+    return {"strategy": strategy, "num_head_steps": 10, "num_tuning_steps": 12, "encoder_learning_rate": 3e-3}
+
+
+@pytest.mark.parametrize("strategy", ["lora", "full"])
+def test_every_layer_is_trained_and_saved_as_a_plain_encoder(
+    tiny: Path, tmp_path: Path, strategy: str
+) -> None:
+    config = config_of(tiny, **settings_of(strategy))
+    found = fit_encoder(CATALOGUE, events_frame(LOG), NOW, config, tmp_path / "logs")
+    original = TextEncoder(tiny, 9, 8)
+    names = dict(original.named_parameters())
+    moved = {
+        name for name, weight in found.encoder.named_parameters() if not torch.equal(weight, names[name])
+    }
+    assert names.keys() == dict(found.encoder.named_parameters()).keys()  # no adapter is left
+    projections = [
+        f"upper.layer.{i}.attention.self.{name}.weight" for i in (0, 1) for name in ("query", "value")
+    ]
+    if strategy == "lora":
+        assert moved == set(projections)
+    else:
+        assert moved >= {*projections, "lower.embeddings.word_embeddings.weight"}
+    found.encoder.save(tmp_path / "saved")
+    again = encode_texts(TextEncoder(tmp_path / "saved", 1, 8), CATALOGUE.texts)
+    torch.testing.assert_close(again, found.base, atol=2e-2, rtol=0)
+    assert found.curve[-1][1] < found.curve[0][1]
+
+
+def test_an_anchor_keeps_texts_near_where_they_were(tiny: Path, tmp_path: Path) -> None:
+    moved = {}
+    for weight in (0.0, 100.0):
+        config = config_of(tiny, **settings_of("last_n"), anchor_weight=weight)
+        found = fit_encoder(CATALOGUE, events_frame(LOG), NOW, config, tmp_path / str(weight))
+        moved[weight] = (found.base - found.frozen_base).norm(dim=1).mean().item()
+    assert moved[100.0] < 0.5 * moved[0.0]
+
+
+@pytest.mark.parametrize("budget", [0, 1])
+def test_how_much_is_kept_in_memory_changes_nothing(
+    tiny: Path, tmp_path: Path, budget: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.text_states.inference_dtype", lambda: torch.float32)
+    vectors = [
+        fit_encoder(
+            CATALOGUE,
+            events_frame(LOG),
+            NOW,
+            config_of(tiny, **settings_of("last_n"), state_cache_mb=megabytes),
+            tmp_path / str(megabytes),
+        ).base
+        for megabytes in (budget, 64)
+    ]
+    torch.testing.assert_close(vectors[0], vectors[1], atol=1e-4, rtol=0)
+
+
+class KilledError(Exception):
+    """Ends a run in its middle."""
+
+
+@pytest.fixture
+def killed_at(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The step in this list ends the run; an empty list ends none."""
+    steps: list[int] = []
+    whole = EncoderModule.training_step
+
+    def step(module: EncoderModule, *batch: object) -> torch.Tensor:
+        if module.global_step in steps:
+            raise KilledError
+        return whole(module, *batch)  # type: ignore[arg-type]  # handed through
+
+    monkeypatch.setattr(EncoderModule, "training_step", step)
+    return steps
+
+
+@pytest.mark.parametrize("strategy", ["last_n", "lora", "frozen"])
+@pytest.mark.parametrize("step", [7, 17])
+def test_a_run_that_was_killed_ends_with_the_same_weights(
+    tiny: Path, tmp_path: Path, killed_at: list[int], strategy: str, step: int
+) -> None:
+    settings = settings_of(strategy) | {"validate_every": 5, "patience": 50}
+    config = config_of(tiny, **settings | ({"num_head_steps": 22} if strategy == "frozen" else {}))
+
+    def fit(name: str) -> FittedEncoder:
+        kept = tmp_path / f"kept-{name}"
+        return fit_encoder(CATALOGUE, events_frame(LOG), NOW, config, tmp_path / "logs", kept)
+
+    expected = fit("other")
+    killed_at.append(step)
+    with pytest.raises(KilledError):
+        fit("same")
+    assert [path.name for path in (tmp_path / "kept-same").iterdir()] == ["encoder.safetensors"]
+    killed_at.clear()
+    found = fit("same")
+    assert found.curve == expected.curve
+    assert torch.equal(found.base, expected.base)
+    for name, value in expected.towers.state_dict().items():
+        assert torch.equal(found.towers.state_dict()[name], value), name
+    assert not (tmp_path / "kept-same").exists()
+
+
+def test_a_checkpoint_of_other_data_is_not_gone_on_from(
+    tiny: Path, tmp_path: Path, killed_at: list[int]
+) -> None:
+    config = config_of(tiny, num_head_steps=10, strategy="frozen", validate_every=5)
+    killed_at.append(7)
+    with pytest.raises(KilledError):
+        fit_encoder(CATALOGUE, events_frame(LOG[1:]), NOW, config, tmp_path / "logs")
+    killed_at.clear()
+    found = fit_encoder(CATALOGUE, events_frame(LOG), NOW, config, tmp_path / "logs")
+    assert not (tmp_path / "encoder-checkpoint").exists()
+    afresh = fit_encoder(CATALOGUE, events_frame(LOG), NOW, config, tmp_path / "again")
+    assert found.curve == afresh.curve
 
 
 @pytest.mark.parametrize("num_days", [0, 2, 10])

@@ -7,7 +7,9 @@ from typing import Any
 import polars as pl
 import pytest
 
+from recsys.bundle import Bundle
 from recsys.errors import BundleError, DataError, LeakageError
+from recsys.ranker import Ranker
 from recsys.schema import EVENT_TIME, USER_ID
 from recsys.workspace import Workspace
 from tests.conftest import Trained
@@ -106,3 +108,31 @@ def test_a_user_who_was_never_seen_is_one_of_the_new_users(trained: Trained, tmp
     workspace.registry.symlink_to(trained.workspace.registry)
     found = evaluate(workspace, html_path=tmp_path / "r.html").report
     assert found["num_users"] == found["slices"]["new_users"]["num_users"] == 1
+
+
+def test_novel_lists_come_from_the_ranker_for_what_is_new(
+    later: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    unchanged = Bundle.ranker
+
+    def noted(bundle: Bundle, orders: str) -> Ranker:
+        asked.append(orders)
+        return unchanged(bundle, orders)
+
+    monkeypatch.setattr(Bundle, "ranker", noted)
+    found = evaluate(later, html_path=tmp_path / "r.html").report
+    assert asked == ["all", "new"] * found["num_users"]
+
+
+def test_the_baselines_that_were_named_are_compared_with_their_settings(
+    later: Workspace, tmp_path: Path
+) -> None:
+    report = evaluate(later, html_path=tmp_path / "r.html", baseline_names=("popular", "tifu_knn")).report
+    assert list(report["baselines"]) == ["popular", "tifu_knn"]
+    assert report["baselines"]["tifu_knn"]["novel"]["ndcg@10"]["value"] > 0.9
+    assert report["baselines"]["tifu_knn"]["settings"]["all"].keys() == {
+        "decay_per_week",
+        "num_neighbours",
+        "alpha",
+    }

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from training.losses import sampled_softmax
+from training.losses import InterestLoss, anchoring, sampled_softmax
 
 LOGITS = torch.tensor([[2.0, 0.5, -1.0], [0.0, 1.0, 3.0]])
 TARGET = torch.tensor([0, 1])
@@ -80,3 +80,29 @@ def test_the_loss_is_least_when_the_targets_stand_out() -> None:
     sure = torch.tensor([[30.0, 0.0, 0.0], [0.0, 30.0, 0.0]])
     assert 0 <= loss_of(sure) < 1e-6
     assert loss_of(-sure) > 20
+
+
+def test_the_interest_loss_is_the_binary_cross_entropy_of_the_scaled_similarity() -> None:
+    loss = InterestLoss(rate=0.2, slope=2.0)
+    found = loss(torch.tensor([0.5, -1.0]), torch.tensor([True, False]))
+    # the log-odds of 0.2 are -ln 4: margins 1 - ln 4 and -2 - ln 4
+    likelihood = 1 / (1 + 4 * math.exp(-1)), 1 - 1 / (1 + 4 * math.exp(2))
+    assert found.item() == pytest.approx(-(math.log(likelihood[0]) + math.log(likelihood[1])) / 2, rel=1e-5)
+
+
+def test_shown_items_that_nobody_takes_lower_the_intercept() -> None:
+    loss = InterestLoss(rate=0.5)
+    torch.autograd.backward(loss(torch.zeros(4), torch.zeros(4, dtype=torch.bool)))
+    assert loss.intercept.grad is not None
+    assert loss.intercept.grad > 0  # descent goes down
+
+
+def test_a_log_without_engagement_starts_at_a_finite_intercept() -> None:
+    for rate in (0.0, 1.0):
+        assert bool(InterestLoss(rate).intercept.isfinite())
+
+
+def test_an_anchor_is_the_mean_squared_distance() -> None:
+    tuned = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    frozen = torch.tensor([[1.0, 0.0], [3.0, 5.0]])
+    assert anchoring(tuned, frozen).item() == pytest.approx((0 + 9 + 16) / 2)

@@ -7,6 +7,7 @@ from recsys.config import Config, EncoderConfig, StateConfig
 from recsys.schema import DAY_MS, EVENT_TYPE_CODES
 from recsys.user_items import user_items
 from tests.recsys.small_catalogue import NOW, Event, events_frame, greengrocer, state_of
+from training.history import HistoryLog
 from training.next_items import NextItems, collate
 
 CATALOGUE = greengrocer()
@@ -26,15 +27,8 @@ EVENTS = st.lists(
 def examples(
     events: list[Event], *, from_ms: int = 0, history_length: int = 3, max_positives: int = 9
 ) -> NextItems:
-    return NextItems(
-        events_frame(events).collect(),
-        CATALOGUE,
-        CONFIG.state,
-        from_ms=from_ms,
-        history_length=history_length,
-        max_positives=max_positives,
-        seed=1,
-    )
+    log = HistoryLog(events_frame(events).collect(), CATALOGUE, CONFIG.state, history_length)
+    return NextItems(log, from_ms=from_ms, max_positives=max_positives, seed=1)
 
 
 def texts_of(*item_ids: str) -> list[int]:
@@ -50,10 +44,10 @@ def test_what_came_before_predicts_what_comes_next() -> None:
     found = examples([at(3, "leek"), at(2, "beet"), at(2, "kale"), at(1, "leek")])
     assert len(found) == 2
     second, third = found[0], found[1]
-    assert second.texts.tolist() == texts_of("leek")
+    assert second.history.texts.tolist() == texts_of("leek")
     assert sorted(second.positives.tolist()) == sorted(texts_of("beet", "kale"))
-    assert third.texts.tolist() == texts_of("beet", "kale", "leek")
-    assert third.age_days.tolist() == [0.0, 0.0, 1.0]
+    assert third.history.texts.tolist() == texts_of("beet", "kale", "leek")
+    assert third.history.age_days.tolist() == [0.0, 0.0, 1.0]
     assert third.positives.tolist() == texts_of("leek")
 
 
@@ -67,21 +61,21 @@ def test_moments_before_the_start_are_history_only() -> None:
     events = [at(3, "leek"), at(2, "beet"), at(1, "kale")]
     found = examples(events, from_ms=NOW - DAY_MS)
     assert len(found) == 1
-    assert found[0].texts.tolist() == texts_of("beet", "leek")
+    assert found[0].history.texts.tolist() == texts_of("beet", "leek")
 
 
 def test_a_repeated_pair_is_counted_and_as_old_as_its_latest_event() -> None:
     found = examples([at(5, "leek"), at(4, "leek", "view"), at(3, "leek"), at(1, "beet"), at(0.5, "kale")])
     last = found[len(found) - 1]
-    assert last.texts.tolist() == texts_of("beet", "leek")
-    assert last.event_types.tolist() == [PURCHASE, PURCHASE]
-    assert last.counts.tolist() == [1.0, 2.0]
-    assert last.age_days.tolist() == [0.0, 2.0]
+    assert last.history.texts.tolist() == texts_of("beet", "leek")
+    assert last.history.event_types.tolist() == [PURCHASE, PURCHASE]
+    assert last.history.counts.tolist() == [1.0, 2.0]
+    assert last.history.age_days.tolist() == [0.0, 2.0]
 
 
 def test_a_history_keeps_the_newest_items() -> None:
     events = [at(9 - i, item_id) for i, item_id in enumerate(["leek", "beet", "kale", "banana", "cherry"])]
-    assert examples(events)[3].texts.tolist() == texts_of("banana", "kale", "beet")
+    assert examples(events)[3].history.texts.tolist() == texts_of("banana", "kale", "beet")
 
 
 def test_events_of_other_items_and_types_do_not_count() -> None:
@@ -126,11 +120,11 @@ def test_a_history_is_what_the_online_state_would_hold(events: list[Event]) -> N
         recent = user_items(state_of(before, CONFIG), CATALOGUE, CONFIG, time_ms).recent
         example = found[index]
         index += 1
-        assert example.texts.tolist() == CATALOGUE.text_of_item[recent.positions].tolist()
-        assert example.event_types.tolist() == recent.event_types.tolist()
-        assert example.counts.tolist() == recent.counts.tolist()
+        assert example.history.texts.tolist() == CATALOGUE.text_of_item[recent.positions].tolist()
+        assert example.history.event_types.tolist() == recent.event_types.tolist()
+        assert example.history.counts.tolist() == recent.counts.tolist()
         ages = (recent.last_ms.max() - recent.last_ms) / DAY_MS
-        assert example.age_days.tolist() == pytest.approx(ages.tolist())
+        assert example.history.age_days.tolist() == pytest.approx(ages.tolist())
         now = {
             CATALOGUE.text_of_item[CATALOGUE.position[e[1]]]
             for e in positive
@@ -145,20 +139,20 @@ def test_a_history_is_what_the_online_state_would_hold(events: list[Event]) -> N
 def test_later_events_do_not_change_earlier_examples(events: list[Event], later: list[Event]) -> None:
     future = [(user, item, name, time_ms + DAY_MS) for user, item, name, time_ms in later]
     before, after = examples(events), examples(events + future)
-    histories = [after[i].texts.tolist() for i in range(len(after))]
+    histories = [after[i].history.texts.tolist() for i in range(len(after))]
     for i in range(len(before)):
-        assert before[i].texts.tolist() in histories
-        histories.remove(before[i].texts.tolist())
+        assert before[i].history.texts.tolist() in histories
+        histories.remove(before[i].history.texts.tolist())
 
 
 def test_a_batch_pads_histories_and_names_the_user_of_each_pair() -> None:
     events = [at(5, "leek"), at(4, "beet"), at(3, "kale"), at(3, "carrot")]
     found = examples(events)
     batch = collate([found[0], found[1]])
-    assert batch.history_texts.tolist() == [[*texts_of("leek"), 0], texts_of("beet", "leek")]
-    assert batch.mask.tolist() == [[True, False], [True, True]]
-    assert batch.age_days.tolist() == [[0.0, 0.0], [0.0, 1.0]]
-    assert batch.counts.tolist() == [[1.0, 0.0], [1.0, 1.0]]
-    assert batch.event_types.tolist() == [[PURCHASE, 0], [PURCHASE, PURCHASE]]
+    assert batch.history.texts.tolist() == [[*texts_of("leek"), 0], texts_of("beet", "leek")]
+    assert batch.history.mask.tolist() == [[True, False], [True, True]]
+    assert batch.history.age_days.tolist() == [[0.0, 0.0], [0.0, 1.0]]
+    assert batch.history.counts.tolist() == [[1.0, 0.0], [1.0, 1.0]]
+    assert batch.history.event_types.tolist() == [[PURCHASE, 0], [PURCHASE, PURCHASE]]
     assert batch.pair_user.tolist() == [0, 1, 1]
     assert np.array_equal(batch.pair_text.numpy(), np.concatenate([found[0].positives, found[1].positives]))

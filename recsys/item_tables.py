@@ -1,0 +1,68 @@
+"""The tables about items that are fitted on the log, kept together: they are refitted and stored as one."""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import polars as pl
+from safetensors.numpy import load_file, save_file
+
+from recsys.catalogue import Catalogue
+from recsys.co_occurrence import fit_co_occurrence, fit_following
+from recsys.config import Config
+from recsys.ease import EaseSettings, fit_ease
+from recsys.item_history import ItemHistory, fit_item_history
+from recsys.neighbours import Neighbours
+
+
+@dataclass(frozen=True, eq=False)
+class ItemTables:
+    """Item-to-item neighbours and per-item history."""
+
+    co_occurrence: Neighbours
+    """What is in the same baskets."""
+    following: Neighbours
+    """What the same user takes next."""
+    ease: Neighbours
+    """What predicts the item among everything that a user has."""
+    history: ItemHistory
+
+    def fitted_until(self) -> dict[str, int]:
+        """End of the data by table; milliseconds since the epoch."""
+        return {field.name: getattr(self, field.name).fitted_until_ms for field in fields(self)}
+
+    def save(self, directory: Path) -> None:
+        """Write one safetensors file per table into a directory that exists."""
+        for field in fields(self):
+            table = getattr(self, field.name)
+            stored = [f.name for f in fields(table) if f.init and f.name != "fitted_until_ms"]
+            arrays = {name: getattr(table, name) for name in stored}
+            save_file(arrays, directory / f"{field.name}.safetensors")
+
+    @classmethod
+    def load(cls, directory: Path, fitted_until: dict[str, int]) -> "ItemTables":
+        """Read what ``save`` wrote."""
+        arrays = {field.name: load_file(directory / f"{field.name}.safetensors") for field in fields(cls)}
+        history = ItemHistory(**arrays.pop("history"), fitted_until_ms=fitted_until["history"])
+        neighbours = {
+            name: Neighbours(**table, fitted_until_ms=fitted_until[name]) for name, table in arrays.items()
+        }
+        return cls(**neighbours, history=history)
+
+
+def fit_item_tables(events: pl.LazyFrame, catalogue: Catalogue, config: Config, until_ms: int) -> ItemTables:
+    """Fit every table on the events strictly before ``until_ms``.
+
+    Args:
+        events: Event log with ``effective_time``.
+        catalogue: The items.
+        config: State rules and table sizes.
+        until_ms: End of the data, milliseconds since the epoch.
+    """
+    sizes, log = config.candidates, (events, catalogue, config.state, until_ms)
+    ease = EaseSettings(sizes.ease_neighbours, sizes.ease_items, sizes.ease_regularisation)
+    return ItemTables(
+        co_occurrence=fit_co_occurrence(*log, sizes.neighbours),
+        following=fit_following(*log, sizes.neighbours),
+        ease=fit_ease(*log, ease),
+        history=fit_item_history(*log),
+    )

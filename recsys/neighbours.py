@@ -1,0 +1,123 @@
+"""The strongest neighbours of every item, and what they say about a user's history."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Float32, Float64, Int32, Int64
+from scipy import sparse
+
+_BLOCK = 2048
+
+
+@dataclass(frozen=True, eq=False)
+class Neighbours:
+    """A fitted item-to-item table, sparse: for every item, what it speaks for.
+
+    It is cut by the item spoken for: each keeps its strongest sources, as item-based collaborative filtering
+    does, so that a rare item is not crowded out of every row by the popular ones.
+    """
+
+    starts: Int64[np.ndarray, " items_and_one"]
+    """Where each item's entries start; one more at the end."""
+    targets: Int32[np.ndarray, " entries"]
+    """Catalogue positions of the items spoken for, ascending within an item."""
+    weights: Float32[np.ndarray, " entries"]
+    """Strengths, > 0."""
+    fitted_until_ms: int
+    """No event at or after this was seen; milliseconds since the epoch."""
+    _matrix: sparse.csr_array = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        shape = (len(self.starts) - 1, len(self.starts) - 1)
+        object.__setattr__(
+            self, "_matrix", sparse.csr_array((self.weights, self.targets, self.starts), shape=shape)
+        )
+
+    def scores(
+        self, positions: Int64[np.ndarray, " history"], weights: Float64[np.ndarray, " history"]
+    ) -> Float64[np.ndarray, " items"]:
+        """Per catalogue position, the weighted sum of what some items say for it."""
+        totals: Float64[np.ndarray, " items"] = self._matrix[positions].T.astype(np.float64) @ weights
+        return totals
+
+    def num_sources(self, position: int) -> int:
+        """How many items speak for an item."""
+        return int((self.targets == position).sum())
+
+
+class NeighbourTable:
+    """Collects the strongest sources of every item, block by block."""
+
+    def __init__(self, num_items: int, num_neighbours: int) -> None:
+        self._num_items, self._num_neighbours = num_items, num_neighbours
+        self._sources: list[Int64[np.ndarray, " kept"]] = []
+        self._targets: list[Int64[np.ndarray, " kept"]] = []
+        self._weights: list[Float32[np.ndarray, " kept"]] = []
+
+    def put(
+        self, target: int, sources: Int64[np.ndarray, " sources"], strength: Float32[np.ndarray, " sources"]
+    ) -> None:
+        """Keep the strongest positive sources of one item; ties in the order given."""
+        top = _strongest(strength, self._num_neighbours)
+        self._sources.append(sources[top])
+        self._targets.append(np.full(len(top), target))
+        self._weights.append(strength[top].astype(np.float32))
+
+    def finish(self, fitted_until_ms: int) -> Neighbours:
+        """The table as a fitted part."""
+        nothing = np.empty(0, np.int64)
+        sources, targets = (np.concatenate([nothing, *rows]) for rows in (self._sources, self._targets))
+        weights = np.concatenate([np.empty(0, np.float32), *self._weights])
+        order = np.lexsort((targets, sources))
+        starts = np.searchsorted(sources[order], np.arange(self._num_items + 1))
+        return Neighbours(starts, targets[order].astype(np.int32), weights[order], fitted_until_ms)
+
+
+def cosine_neighbours(
+    before: sparse.csr_array,
+    after: sparse.csr_array,
+    items: Int64[np.ndarray, " columns"],
+    shrinkage: float,
+    table: NeighbourTable,
+) -> None:
+    """Put ``n_ij / (sqrt(n_i n_j) + shrinkage)`` of every two columns into a table, i speaking for j.
+
+    ``n_ij`` is the product of column i of ``before`` and column j of ``after``; ``n_i`` and ``n_j`` are the
+    columns' sums.
+
+    Args:
+        before: Rows are baskets, columns items.
+        after: The same baskets' counterparts, or the same matrix.
+        items: Catalogue position per column, ascending.
+        shrinkage: Larger values trust pairs that are seen rarely less.
+        table: Where the neighbours go.
+    """
+    root_before, root_after = (np.sqrt(np.asarray(m.sum(axis=0)).ravel()) for m in (before, after))
+    transposed = after.T.tocsr()
+    for start in range(0, len(items), _BLOCK):
+        block = (transposed[start : start + _BLOCK] @ before).tocsr()
+        block.sort_indices()
+        for row in range(block.shape[0]):
+            entries = slice(block.indptr[row], block.indptr[row + 1])
+            other, target = block.indices[entries], start + row
+            strength = block.data[entries] / (root_before[other] * root_after[target] + shrinkage)
+            strength[other == target] = 0.0
+            table.put(int(items[target]), items[other], strength)
+
+
+def basket_matrix(
+    basket: Int64[np.ndarray, " rows"], column: Int64[np.ndarray, " rows"], num_columns: int
+) -> sparse.csr_array:
+    """Ones where a basket holds an item; rows of the input must be distinct."""
+    shape = (int(basket.max(initial=-1)) + 1, num_columns)
+    return sparse.csr_array((np.ones(len(basket), np.float32), (basket, column)), shape=shape)
+
+
+def _strongest(strength: Float32[np.ndarray, " others"], limit: int) -> Int64[np.ndarray, " kept"]:
+    """Rows of the largest positive strengths, largest first; ties in order."""
+    rows = np.flatnonzero(strength > 0)
+    if limit < len(rows):
+        smallest = np.partition(strength[rows], -limit)[-limit]
+        rows = rows[strength[rows] >= smallest]
+    kept: Int64[np.ndarray, " kept"] = rows[np.argsort(-strength[rows], kind="stable")][:limit]
+    return kept

@@ -1,0 +1,52 @@
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+
+from recsys.config import CandidateConfig
+from recsys.item_tables import ItemTables, fit_item_tables
+from tests.recsys.small_catalogue import NOW, events_frame, greengrocer, shopping, small_config
+
+CATALOGUE = greengrocer()
+CONFIG = small_config()
+
+
+def fit(num_neighbours: int = 5, ease_neighbours: int = 100) -> ItemTables:
+    sizes = CandidateConfig(neighbours=num_neighbours, ease_neighbours=ease_neighbours)
+    config = CONFIG.model_copy(update={"candidates": sizes})
+    return fit_item_tables(events_frame(shopping(CATALOGUE)), CATALOGUE, config, NOW)
+
+
+def test_every_table_is_fitted_until_the_same_moment() -> None:
+    names = ("co_occurrence", "following", "ease", "history")
+    assert fit().fitted_until() == dict.fromkeys(names, NOW)
+
+
+def test_tables_that_were_saved_and_loaded_are_the_same(tmp_path: Path) -> None:
+    tables = fit()
+    tables.save(tmp_path)
+    until = {"co_occurrence": 1, "following": 2, "ease": 3, "history": 4, "encoder": 5}
+    found = ItemTables.load(tmp_path, until)
+    assert found.fitted_until() == {name: until[name] for name in tables.fitted_until()}
+    for table in fields(tables):
+        ours, theirs = getattr(found, table.name), getattr(tables, table.name)
+        stored = [field.name for field in fields(theirs) if field.init and field.name != "fitted_until_ms"]
+        assert stored
+        for name in stored:
+            np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name))
+            assert getattr(ours, name).dtype == getattr(theirs, name).dtype
+    weights = np.ones(len(CATALOGUE))
+    everything = np.arange(len(CATALOGUE))
+    for name in ("co_occurrence", "following", "ease"):
+        scores = getattr(found, name).scores(everything, weights)
+        assert scores.any()
+        np.testing.assert_array_equal(scores, getattr(tables, name).scores(everything, weights))
+
+
+def test_the_configuration_says_how_many_neighbours_are_kept() -> None:
+    small = fit(num_neighbours=1, ease_neighbours=2)
+    items = range(len(CATALOGUE))
+    assert max(small.co_occurrence.num_sources(item) for item in items) == 1
+    assert max(small.following.num_sources(item) for item in items) == 1
+    assert max(small.ease.num_sources(item) for item in items) == 2
+    assert max(fit().co_occurrence.num_sources(item) for item in items) > 1
