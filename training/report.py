@@ -4,10 +4,24 @@
 HTML twin, ``summary_table`` shows it in a terminal. Every metric comes with a 95 % bootstrap interval over
 users, and every baseline with the paired difference to it. Parts that nobody measured are left out. Making
 the lists belongs elsewhere.
+
+Beside the keys that every report has:
+
+- ``slices.<name>.differences``: ours minus each baseline's NDCG@10 on the slice, paired by user. There are
+  more slices than the four: known users by thirds of their activity, see ``training.slices``.
+- ``where_we_lose``: ``{slice, baseline, difference}`` for each interval wholly below 0; ``slice`` may be
+  ``all``.
+- ``never_below``: ``{ok, checked}``, whether no slice lies below a baseline that costs nothing.
+- ``calibration``: ``expected_calibration_error`` and ``bins`` of the interest score, on held-out data.
+- ``feature_gain`` and ``shap``: by ranker and feature, the total splitting gain, and the mean absolute
+  contribution to the scores of what the test users see first.
+- ``ablations.<variant>.retrained``: of variants that were trained again, by slice their metrics and the
+  paired ``difference`` in NDCG@10, this model's less theirs; see ``training.ablations``.
+- ``notes``: what the training run warned of, in sentences.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,15 +33,16 @@ from rich.table import Table
 
 from recsys.errors import DataError, LeakageError
 from recsys.metrics import Interval, coverage_interval, interval, paired_difference, per_user
-from recsys.schema import ITEM_ID, USER_ID
+from recsys.schema import USER_ID
 from recsys.workspace import atomic_path
-from training.plots import charts, label
+from training.drawing import label
+from training.plots import charts
+from training.slices import EVERYTHING, Slice, losses, never_below, slices
 
 K = 10
 """Ranks that count."""
 HEADLINE = f"ndcg@{K}"
 CANDIDATE_RECALL = "recall@500"
-_PAIR = [USER_ID, ITEM_ID]
 
 
 @dataclass(frozen=True)
@@ -70,11 +85,19 @@ class EvaluationInput:
     """Per-user ``recall@500`` by candidate source, and of all together as ``merged``."""
     ablations: Mapping[str, pl.DataFrame] = field(default_factory=dict)
     """Per-user metrics of variants of the model; ``tuned_text`` is compared with ``frozen_text``."""
+    variants: Mapping[str, BaselineLists] = field(default_factory=dict)
+    """Lists of variants of the model that were trained again, see ``training.ablations``."""
     timings_seconds: Mapping[str, float] = field(default_factory=dict)
     curves: Mapping[str, list[tuple[int, float]]] = field(default_factory=dict)
     """Training curves: (step, value) by name."""
-    feature_gain: Mapping[str, float] = field(default_factory=dict)
-    """The ranker's total gain by feature."""
+    feature_gain: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Total gain by ranker and feature."""
+    shap: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Mean absolute contribution to a score, in its own unit, by ranker and feature."""
+    calibration: Mapping[str, Any] = field(default_factory=dict)
+    """``expected_calibration_error`` and ``bins``, see ``recsys.calibration.Reliability``."""
+    notes: Sequence[str] = ()
+    """What the training run warned of."""
 
 
 def evaluate_lists(evaluation: EvaluationInput, seed: int = 0) -> dict[str, Any]:
@@ -84,7 +107,7 @@ def evaluate_lists(evaluation: EvaluationInput, seed: int = 0) -> dict[str, Any]
     keep the lists and restrict the truth to items without and with history; ``new_users`` restricts it to
     users without. A slice holds ``num_users``, and metrics when that is not 0. A baseline's ``difference`` is
     ours minus theirs in NDCG@10, paired by user; that of ``ablations.tuned_text`` is tuned minus frozen, by
-    metric.
+    metric. The other keys are in the module's description.
 
     Raises:
         DataError: The truth is empty, or a frame lacks a column.
@@ -92,8 +115,10 @@ def evaluate_lists(evaluation: EvaluationInput, seed: int = 0) -> dict[str, Any]
     """
     _check(evaluation)
     users = evaluation.truth[USER_ID].unique()
-    new_truth = evaluation.truth.join(evaluation.history_pairs, on=_PAIR, how="anti")
+    parts = slices(evaluation.truth, evaluation.history_pairs, evaluation.warm_items)
     scorer = _Scorer(users, evaluation.num_items, seed)
+    whole = Slice(EVERYTHING, evaluation.truth)
+    compared = {part.name: _compared(part, evaluation, scorer) for part in (whole, *parts)}
     return {
         "dataset": evaluation.dataset,
         "model_version": evaluation.model_version,
@@ -104,14 +129,17 @@ def evaluate_lists(evaluation: EvaluationInput, seed: int = 0) -> dict[str, Any]
         },
         "num_users": users.len(),
         "metrics": scorer.system(evaluation.lists, evaluation.truth),
-        "slices": _slices(evaluation, new_truth, scorer),
+        "slices": {part.name: _slice(part, evaluation, scorer, compared[part.name]) for part in parts},
         "baselines": {
-            name: _baseline(theirs, evaluation, new_truth, scorer)
+            name: _baseline(name, theirs, evaluation, compared, parts[0], scorer)
             for name, theirs in evaluation.baselines.items()
         },
-        "ablations": _ablations(evaluation.ablations, seed),
+        "where_we_lose": losses(compared),
+        "never_below": never_below(compared),
+        "ablations": _ablations(evaluation, (whole, *parts), scorer),
         "candidates": {CANDIDATE_RECALL: _candidates(evaluation.candidates, seed)},
         "timings_seconds": {name: float(seconds) for name, seconds in evaluation.timings_seconds.items()},
+        **_of_training(evaluation),
     }
 
 
@@ -122,7 +150,7 @@ def write_report(
 
     Args:
         report: What ``evaluate_lists`` returned for ``evaluation``.
-        evaluation: Its input; the page's curves and feature gains are read from here.
+        evaluation: Its input; the page's curves are read from here.
         json_path: Where the JSON goes, or ``None``.
         html_path: Where the page goes.
     """
@@ -191,42 +219,93 @@ class _Scorer:
         return {"difference": differences[HEADLINE].as_json()} if differences else {}
 
 
-def _slices(evaluation: EvaluationInput, new_truth: pl.DataFrame, scorer: _Scorer) -> dict[str, Any]:
-    truth, lists = evaluation.truth, evaluation.lists
-    warm = evaluation.warm_items.alias(ITEM_ID).unique().to_frame()
-    num_novel = new_truth[USER_ID].n_unique()
-    return {
-        "novel": {"num_users": num_novel, **scorer.system(evaluation.novel_lists, new_truth)},
-        "cold_items": scorer.part(lists, truth.join(warm, on=ITEM_ID, how="anti")),
-        "warm_items": scorer.part(lists, truth.join(warm, on=ITEM_ID, how="semi")),
-        "new_users": scorer.part(lists, truth.join(evaluation.history_pairs, on=USER_ID, how="anti")),
+def _compared(
+    part: Slice, evaluation: EvaluationInput, scorer: _Scorer
+) -> dict[str, dict[str, float]]:
+    """Ours minus each baseline on a slice; nothing where nobody has a truth."""
+    ours = evaluation.novel_lists if part.novel else evaluation.lists
+    found = {
+        name: scorer.difference(ours, theirs, part.truth)
+        for name, theirs in _lists_of(evaluation.baselines, novel=part.novel).items()
     }
+    return {name: block["difference"] for name, block in found.items() if block}
+
+
+def _lists_of(systems: Mapping[str, BaselineLists], *, novel: bool) -> dict[str, pl.DataFrame]:
+    chosen = {name: theirs.novel if novel else theirs.all for name, theirs in systems.items()}
+    return {name: lists for name, lists in chosen.items() if lists is not None}
+
+
+def _slice(
+    part: Slice,
+    evaluation: EvaluationInput,
+    scorer: _Scorer,
+    differences: Mapping[str, Mapping[str, float]],
+) -> dict[str, Any]:
+    if part.novel:
+        novel = scorer.system(evaluation.novel_lists, part.truth)
+        block = {"num_users": part.truth[USER_ID].n_unique(), **novel}
+    else:
+        block = scorer.part(evaluation.lists, part.truth)
+    return {**block, **({"differences": dict(differences)} if differences else {})}
 
 
 def _baseline(
-    theirs: BaselineLists, evaluation: EvaluationInput, new_truth: pl.DataFrame, scorer: _Scorer
+    name: str,
+    theirs: BaselineLists,
+    evaluation: EvaluationInput,
+    compared: Mapping[str, Mapping[str, Mapping[str, float]]],
+    novel: Slice,
+    scorer: _Scorer,
 ) -> dict[str, Any]:
-    truth = evaluation.truth
-    block = {
-        **scorer.system(theirs.all, truth),
-        **scorer.difference(evaluation.lists, theirs.all, truth),
-    }
+    block = {**scorer.system(theirs.all, evaluation.truth), "difference": compared[EVERYTHING][name]}
     if theirs.settings:
         block["settings"] = {kind: dict(chosen) for kind, chosen in theirs.settings.items()}
     if theirs.novel is not None:
+        difference = compared[novel.name].get(name)
         block["novel"] = {
-            **scorer.system(theirs.novel, new_truth),
-            **scorer.difference(evaluation.novel_lists, theirs.novel, new_truth),
+            **scorer.system(theirs.novel, novel.truth),
+            **({"difference": difference} if difference else {}),
         }
     return block
 
 
-def _ablations(ablations: Mapping[str, pl.DataFrame], seed: int) -> dict[str, Any]:
-    blocks: dict[str, Any] = {name: _as_json(interval(values, seed)) for name, values in ablations.items()}
-    if {"tuned_text", "frozen_text"} <= ablations.keys():
-        difference = paired_difference(ablations["tuned_text"], ablations["frozen_text"], seed)
+def _ablations(evaluation: EvaluationInput, parts: Sequence[Slice], scorer: _Scorer) -> dict[str, Any]:
+    alone = evaluation.ablations
+    blocks: dict[str, Any] = {name: _as_json(interval(values, scorer.seed)) for name, values in alone.items()}
+    if {"tuned_text", "frozen_text"} <= alone.keys():
+        difference = paired_difference(alone["tuned_text"], alone["frozen_text"], scorer.seed)
         blocks["tuned_text"]["difference"] = _as_json(difference)
+    for name, variant in evaluation.variants.items():
+        blocks.setdefault(name, {})["retrained"] = _retrained(variant, evaluation, parts, scorer)
     return blocks
+
+
+def _retrained(
+    variant: BaselineLists, evaluation: EvaluationInput, parts: Sequence[Slice], scorer: _Scorer
+) -> dict[str, Any]:
+    """By slice: the variant's metrics, and what this model has more of NDCG@10."""
+    found = {}
+    for part in parts:
+        theirs = variant.novel if part.novel else variant.all
+        if theirs is not None and not part.truth.is_empty():
+            ours = evaluation.novel_lists if part.novel else evaluation.lists
+            found[part.name] = {
+                **scorer.part(theirs, part.truth),
+                **scorer.difference(ours, theirs, part.truth),
+            }
+    return found
+
+
+def _of_training(evaluation: EvaluationInput) -> dict[str, Any]:
+    """What the training run and the rankers tell, where they tell it."""
+    told = {
+        "calibration": dict(evaluation.calibration),
+        "feature_gain": {name: dict(gain) for name, gain in evaluation.feature_gain.items()},
+        "shap": {name: dict(parts) for name, parts in evaluation.shap.items()},
+        "notes": list(evaluation.notes),
+    }
+    return {name: value for name, value in told.items() if value}
 
 
 def _candidates(candidates: Mapping[str, pl.DataFrame], seed: int) -> dict[str, Any]:
@@ -262,7 +341,7 @@ def _page(report: Mapping[str, Any], evaluation: EvaluationInput) -> str:
         lstrip_blocks=True,
     )
     environment.filters["label"] = label
-    drawn = charts(report, evaluation.curves, evaluation.feature_gain)
+    drawn = charts(report, evaluation.curves)
     return environment.get_template("report.html.j2").render(
         report=report, charts=drawn, num_items=evaluation.num_items
     )

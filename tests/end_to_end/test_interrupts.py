@@ -19,7 +19,10 @@ validate_every = 100000
 
 
 def _train(root: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "recsys", "train", f"--workspace={root}"]
+    # A test run that was started in the background hands on an ignored Ctrl-C.
+    heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    command = [sys.executable, "-c", f"{heed}; from recsys.cli import main; main()", "train"]
+    command.append(f"--workspace={root}")
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
