@@ -29,6 +29,10 @@ _MEANINGS = {
         "EASE score from the history, by engagement over the middle half-life; >= 0",
         "people who buy what you bought lately like it",
     ),
+    "als": (
+        "user factors times item factors, by engagement over the longest half-life; 0 if it has none",
+        "people like you like it",
+    ),
 }
 
 
@@ -47,7 +51,7 @@ def features(_: StateConfig) -> tuple[Feature, ...]:
 def online(moment: Moment, positions: Int64[np.ndarray, " items"]) -> Float64[np.ndarray, "items features"]:
     """The family for one moment and many items."""
     columns = []
-    for scores in (moment.together, moment.following, moment.ease, moment.ease_recent):
+    for scores in (moment.together, moment.following, moment.ease, moment.ease_recent, moment.als):
         ours = scores[positions]
         columns += [ours, standardised(ours), share_above(ours)]
     return np.column_stack(columns)

@@ -32,7 +32,7 @@ class OfflineLog:
     """The events by catalogue position and weight, and the queries they are read at.
 
     ``events``: user_id, item_position (i64), event_type (u8 code), time_ms (i64), weight (f64); only types
-    with a weight.
+    that a user's state remembers, see ``StateConfig.remembered``.
 
     ``queries``: query_id (i64, 0..n-1), user_id, as_of (i64, milliseconds since the epoch).
     """
@@ -47,7 +47,7 @@ class OfflineLog:
         cls, events: pl.LazyFrame, queries: pl.DataFrame, catalogue: Catalogue, config: Config
     ) -> "OfflineLog":
         """Translate the event log, keeping what is visible at the latest query."""
-        weights = {name: weight for name, weight in config.state.event_weights.items() if weight}
+        weights = config.state.remembered
         last = queries[AS_OF].max()
         translated = (
             events.filter(pl.col(EVENT_TYPE).is_in(list(weights)))
@@ -70,11 +70,11 @@ class OfflineLog:
         return self.queries.lazy().join(self.events.lazy(), on=USER_ID).filter(pl.col(TIME) < pl.col(AS_OF))
 
     def rows(self) -> pl.LazyFrame:
-        """The user states of all queries as one table; computed once, see ``_rows``."""
-        return self._rows.lazy()
+        """The rows with a weight of the user states of all queries, see ``state_rows``."""
+        return self.state_rows.lazy().filter(pl.col(WEIGHT) != 0)
 
     @cached_property
-    def _rows(self) -> pl.DataFrame:
+    def state_rows(self) -> pl.DataFrame:
         """The user state as a table: one row per query, item and event type, expired rows left out.
 
         Columns ``query_id, item_position, event_type, as_of, weight, s0.. (decayed sums at as_of), l0.. (the
@@ -123,7 +123,7 @@ class OfflineLog:
             age = (tick - pl.col(TIME)).cast(pl.Float64)
             frames.append(
                 self.events.lazy()
-                .filter(pl.col(TIME) < tick, pl.col(POSITION) >= 0)
+                .filter(pl.col(TIME) < tick, pl.col(POSITION) >= 0, pl.col(WEIGHT) != 0)
                 .group_by(POSITION, EVENT_TYPE)
                 .agg(
                     pl.col(WEIGHT).first(),

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import polars as pl
 
 from features.log import POSITION, TIME, OfflineLog
-from recsys.item_state import ItemState, tick_of
+from recsys.item_state import ItemState
 from recsys.moment import Moment, Parts
-from recsys.schema import AS_OF, EVENT_TYPE, QUERY_ID
+from recsys.schema import AS_OF, EFFECTIVE_TIME, EVENT_TYPE, EVENT_TYPE_CODES, ITEM_ID, QUERY_ID
 from recsys.user_items import user_items
 from recsys.user_state import UserState
 
@@ -21,7 +21,7 @@ def offline_states(log: OfflineLog) -> dict[int, UserState]:
     }
     item_ids = log.catalogue.item_ids
     states = {}
-    known = log.rows().filter(pl.col(POSITION) >= 0).sort(QUERY_ID, POSITION, EVENT_TYPE).collect()
+    known = log.state_rows.filter(pl.col(POSITION) >= 0).sort(QUERY_ID, POSITION, EVENT_TYPE)
     for (query_id,), rows in known.group_by(QUERY_ID, maintain_order=True):
         state = UserState(
             half_lives_days=half_lives,
@@ -50,13 +50,36 @@ def offline_moments(log: OfflineLog, parts: Parts, events: pl.LazyFrame) -> Iter
     states = offline_states(log)
     nobody = UserState(log.config.state.half_lives_days)
     queries = log.queries.sort(AS_OF, QUERY_ID)
-    engagement = None
-    tick = -1
+    times = queries[AS_OF].to_list()
+    if not times:
+        return
+    items = ItemState.from_events(log.catalogue, log.config.state, events, times[0])
+    later = _later_events(log, events, times[0], times[-1])
+    event = next(later, None)
     for query_id, as_of_ms in queries.select(QUERY_ID, AS_OF).iter_rows():
-        if engagement is None or tick_of(as_of_ms, log.config.state) != tick:
-            tick = tick_of(as_of_ms, log.config.state)
-            engagement = ItemState.from_events(log.catalogue, log.config.state, events, as_of_ms).engagement(
-                as_of_ms
-            )
+        while event is not None and event[2] < as_of_ms:
+            items.record(*event)
+            event = next(later, None)
         user = user_items(states.get(query_id, nobody), log.catalogue, log.config, as_of_ms)
-        yield query_id, Moment(parts, as_of_ms, user, engagement)
+        yield (
+            query_id,
+            Moment(parts, as_of_ms, user, items.engagement(as_of_ms), items.click_rates(as_of_ms)),
+        )
+
+
+def _later_events(
+    log: OfflineLog, events: pl.LazyFrame, from_ms: int, to_ms: int
+) -> Iterator[tuple[int, int, int]]:
+    """Item position, event type code and time of the known items' events, in order of time."""
+    time = pl.col(EFFECTIVE_TIME).dt.epoch("ms")
+    rows = (
+        events.filter(time >= from_ms, time < to_ms, pl.col(ITEM_ID).is_in(log.catalogue.item_ids))
+        .select(
+            pl.col(ITEM_ID).replace_strict(log.catalogue.position, return_dtype=pl.Int64),
+            pl.col(EVENT_TYPE).replace_strict(EVENT_TYPE_CODES, return_dtype=pl.Int64),
+            time.alias(TIME),
+        )
+        .sort(TIME)
+        .collect()
+    )
+    yield from rows.iter_rows()

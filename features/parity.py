@@ -139,7 +139,7 @@ def _replayed(bundle: Bundle, log: EventLog, queries: pl.DataFrame) -> Iterator[
     """The moment of every query, from events applied one by one, in order of time."""
     config, catalogue = bundle.manifest.config, bundle.parts.catalogue
     items = ItemState(catalogue, config.state)
-    weights = config.state.event_weights
+    remembered = config.state.remembered
     wanted = set(queries[USER_ID].to_list())
     stored: dict[str, bytes] = {}
     events = (
@@ -158,7 +158,7 @@ def _replayed(bundle: Bundle, log: EventLog, queries: pl.DataFrame) -> Iterator[
             code = EVENT_TYPE_CODES[name]
             if item_id in catalogue.position:
                 items.record(catalogue.position[item_id], code, time_ms)
-            if who in wanted and weights.get(name):
+            if who in wanted and name in remembered:
                 held = stored.get(who)
                 state = UserState.from_bytes(held) if held else UserState(config.state.half_lives_days)
                 state.apply(
@@ -173,7 +173,10 @@ def _replayed(bundle: Bundle, log: EventLog, queries: pl.DataFrame) -> Iterator[
         held = stored.get(user_id)
         state = UserState.from_bytes(held) if held else UserState(config.state.half_lives_days)
         user = user_items(state, catalogue, config, as_of_ms)
-        yield query_id, Moment(bundle.parts, as_of_ms, user, items.engagement(as_of_ms))
+        yield (
+            query_id,
+            Moment(bundle.parts, as_of_ms, user, items.engagement(as_of_ms), items.click_rates(as_of_ms)),
+        )
 
 
 def _compare(

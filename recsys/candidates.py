@@ -58,6 +58,11 @@ def ease(moment: Moment, config: CandidateConfig, _: Offer) -> Offer:
     return _strongest(_new_to_user(moment, moment.ease), config.ease)
 
 
+def als(moment: Moment, config: CandidateConfig, _: Offer) -> Offer:
+    """Items new to the user that the factorisation predicts."""
+    return _strongest(_new_to_user(moment, moment.als), config.als)
+
+
 def popular(moment: Moment, config: CandidateConfig, _: Offer) -> Offer:
     """Items most popular over the middle half-life."""
     return _strongest(moment.item_engagement[len(moment.item_engagement) // 2], config.popular)
@@ -117,6 +122,7 @@ SOURCES: dict[str, Callable[[Moment, CandidateConfig, Offer], Offer]] = {
     "co_occurrence": co_occurrence,
     "following": following,
     "ease": ease,
+    "als": als,
     "taste": taste,
     "trending": trending,
     "popular": popular,

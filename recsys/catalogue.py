@@ -9,10 +9,12 @@ from functools import cached_property
 
 import numpy as np
 import polars as pl
-from jaxtyping import Bool, Int32, Int64
+from jaxtyping import Bool, Float64, Int32, Int64
+from scipy import sparse
 
 from recsys.schema import AVAILABLE, BRAND, CATEGORY, ITEM_ID
 from recsys.text import item_texts
+from recsys.traits import shared_words, standard_numbers
 
 PATH_SEPARATOR = " > "
 ATTRIBUTE_NAMES = ("category", "parent_category", "brand")
@@ -79,6 +81,16 @@ class Catalogue:
     def num_attribute_values(self) -> dict[str, int]:
         """Distinct values per attribute name."""
         return {name: int(codes.max(initial=-1)) + 1 for name, codes in self.attribute_codes.items()}
+
+    @cached_property
+    def shared_words(self) -> sparse.csr_array:
+        """Tags, category levels and brand of every item, see ``recsys.traits``."""
+        return shared_words(self.frame)
+
+    @cached_property
+    def numbers(self) -> Float64[np.ndarray, "items numbers"]:
+        """Standardised numbers of every item, see ``recsys.traits``."""
+        return standard_numbers(self.frame)
 
     @cached_property
     def available(self) -> Bool[np.ndarray, " items"]:

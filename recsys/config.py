@@ -38,6 +38,11 @@ class StateConfig(_Config):
         """Position of the middle half-life."""
         return len(self.half_lives_days) // 2
 
+    @property
+    def remembered(self) -> dict[str, float]:
+        """Weights of the event types that a user's state keeps: those with a weight, and impressions (0)."""
+        return {"impression": 0.0} | {name: weight for name, weight in self.event_weights.items() if weight}
+
     max_age_days: float = Field(default=400.0, gt=0)
     """A user-item pair is forgotten this many days after its last event."""
     max_rows_per_user: int = Field(default=5_000, gt=0)
@@ -57,6 +62,9 @@ class StateConfig(_Config):
         }
     )
     """Weight of one event by type, applied when state is read; a type that is not named weighs 0."""
+    leave_out_families: tuple[str, ...] = ()
+    """Feature families that the ranker does without, by the module's name in ``features``, such as
+    ``text_interest``; for ablations, and where a family does not pay."""
 
 
 class EncoderConfig(_Config):
@@ -135,6 +143,8 @@ class CandidateConfig(_Config):
     """Items that people take after the user's latest items."""
     ease: int = Field(default=200, ge=0)
     """Items that EASE predicts from the user's history."""
+    als: int = Field(default=150, ge=0)
+    """Items that the factorisation predicts for the user."""
     words: int = Field(default=100, ge=0)
     """Items nearest to the mean of the recent items in the pretrained encoder's space."""
     taste: int = Field(default=100, ge=0)
@@ -151,6 +161,10 @@ class CandidateConfig(_Config):
     """Items that EASE is fitted on, the most engaging ones; its cost grows with their cube."""
     ease_regularisation: float = Field(default=100.0, gt=0)
     """L2 penalty of EASE, in users."""
+    als_factors: int = Field(default=64, ge=1)
+    """Dimension of the factorisation."""
+    als_regularisation: float = Field(default=10.0, gt=0)
+    """L2 penalty of the factorisation."""
 
 
 class RankerConfig(_Config):
@@ -177,6 +191,14 @@ class RankerConfig(_Config):
     """L2 penalty on a leaf's value."""
     patience: int = Field(default=30, ge=1)
     """Rounds without improvement after which boosting stops."""
+    position: Literal["feature", "bias", "ignore"] = "feature"
+    """What the ranker of lists that were shown makes of an item's position in them. ``feature`` reads it,
+    hidden in a random half of the lists: then a list may be ranked with positions, which say where the caller
+    would show each item, and the order is how likely each item is to be chosen from there; or without, by the
+    item alone. ``bias`` takes the effect of the position out while it learns (LightGBM's position bias) and
+    reads none, ``ignore`` does without."""
+    num_lists: int = Field(default=20_000, ge=1)
+    """Most shown lists per label window that are learned from, the last ones."""
     monotone: dict[str, Literal[-1, 0, 1]] = {}
     """Features by name whose growth may only raise (1) or only lower (-1) a score; 0 is as good as absent."""
 
@@ -188,6 +210,7 @@ SourceName = Literal[
     "co_occurrence",
     "following",
     "ease",
+    "als",
     "popular",
     "adopted",
     "taste",
@@ -218,6 +241,7 @@ _PLACEMENTS = {
             "co_occurrence",
             "following",
             "ease",
+            "als",
             "taste",
             "trending",
             "popular",

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from jaxtyping import Float32, Float64, Int64
+from jaxtyping import Float32, Int64
 from scipy import sparse
 
 from recsys.catalogue import Catalogue
 from recsys.config import StateConfig
+from recsys.engagement_matrix import engagement_matrix
 from recsys.neighbours import Neighbours, NeighbourTable
-from recsys.schema import DAY_MS, EFFECTIVE_TIME, EVENT_TYPE, ITEM_ID, USER_ID
 
 _BLOCK = 1024
 
@@ -96,32 +96,9 @@ def _engagement(
     events: pl.LazyFrame, catalogue: Catalogue, config: StateConfig, until_ms: int, max_items: int
 ) -> tuple[sparse.csr_array, Int64[np.ndarray, " items"]]:
     """Users by items, and the catalogue position per column, ascending."""
-    weights = {name: weight for name, weight in config.event_weights.items() if weight > 0}
-    age = (until_ms - pl.col(EFFECTIVE_TIME).dt.epoch("ms")) / DAY_MS
-    sums = (
-        events.filter(
-            pl.col(EVENT_TYPE).is_in(list(weights)), pl.col(EFFECTIVE_TIME).dt.epoch("ms") < until_ms
-        )
-        .select(
-            user=pl.col(USER_ID).rank("dense").cast(pl.Int64) - 1,
-            item=pl.col(ITEM_ID).replace_strict(catalogue.position, default=-1, return_dtype=pl.Int64),
-            value=pl.col(EVENT_TYPE).replace_strict(weights, return_dtype=pl.Float64)
-            * pl.lit(2.0).pow(-age / config.half_lives_days[config.middle]),
-        )
-        .filter(pl.col("item") >= 0)
-        .group_by("user", "item")
-        .agg(pl.col("value").sum())
-        .sort("user", "item")
-        .collect()
-    )
-    total: Float64[np.ndarray, " items"] = np.bincount(
-        sums["item"].to_numpy(), np.sqrt(sums["value"].to_numpy()), minlength=len(catalogue)
-    )
-    items = np.sort(np.argsort(-total, kind="stable")[:max_items])
-    items = items[total[items] > 0]
-    column = np.full(len(catalogue), -1)
-    column[items] = np.arange(len(items))
-    at = column[sums["item"].to_numpy()]
-    shape = (int(sums["user"].to_numpy().max(initial=-1)) + 1, len(items))
-    data = np.sqrt(sums["value"].to_numpy()).astype(np.float32)[at >= 0]
-    return sparse.csr_array((data, (sums["user"].to_numpy()[at >= 0], at[at >= 0])), shape=shape), items
+    half_life = config.half_lives_days[config.middle]
+    matrix, items = engagement_matrix(events, catalogue, config, until_ms, half_life)
+    roots = matrix.sqrt().astype(np.float32)
+    total = np.asarray(roots.sum(axis=0)).ravel()
+    most = np.sort(np.argsort(-total, kind="stable")[:max_items])
+    return roots[:, most], items[most]

@@ -1,5 +1,6 @@
 """Exact nearest texts by inner product over int8 vectors, and the items behind them."""
 
+from functools import cached_property
 from typing import Any
 
 import faiss
@@ -35,6 +36,18 @@ class VectorIndex:
     def of_items(self, positions: Int64[np.ndarray, " items"]) -> Float32[np.ndarray, "items dim"]:
         """Vectors of items by catalogue position."""
         return dequantise(self.vectors[self._catalogue.text_of_item[positions]])
+
+    def centred(self, positions: Int64[np.ndarray, " items"]) -> Float32[np.ndarray, "items dim"]:
+        """Vectors less the mean of all texts, of unit length or 0: what tells an item from the others."""
+        apart = self.of_items(positions) - self._mean
+        norms = np.linalg.norm(apart, axis=1, keepdims=True)
+        unit: Float32[np.ndarray, "items dim"] = apart / np.maximum(norms, np.float32(1e-6))
+        return unit
+
+    @cached_property
+    def _mean(self) -> Float32[np.ndarray, " dim"]:
+        mean: Float64[np.ndarray, " dim"] = self.vectors.mean(0, dtype=np.float64)
+        return (mean / _SCALE).astype(np.float32)
 
     def nearest_items(
         self, vector: Float32[np.ndarray, " dim"], limit: int, popularity: Float64[np.ndarray, " items"]

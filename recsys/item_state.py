@@ -1,7 +1,8 @@
 """What is remembered of every item: decayed sums by event type, as of the last completed tick.
 
 All items share one reference time, so a tick is one multiplication per array, and a request reads arrays that
-are already there. Values of the current tick wait in a queue until it is over, in training too.
+are already there. Values of the current tick wait in a queue until it is over, in training too. Beside the
+decayed sums there are plain counts: the sums of an endless half-life.
 """
 
 import threading
@@ -11,9 +12,21 @@ import polars as pl
 from jaxtyping import Float64, Int64
 
 from recsys.catalogue import Catalogue
+from recsys.click_rates import ClickRates, fit_click_rates
 from recsys.config import StateConfig
-from recsys.schema import DAY_MS, EFFECTIVE_TIME, EVENT_TYPE, EVENT_TYPE_CODES, EVENT_TYPES, ITEM_ID
+from recsys.schema import (
+    DAY_MS,
+    EFFECTIVE_TIME,
+    ENGAGEMENTS,
+    EVENT_TYPE,
+    EVENT_TYPE_CODES,
+    EVENT_TYPES,
+    IMPRESSION,
+    ITEM_ID,
+)
 from recsys.user_state import SMALLEST_SUM
+
+_ENGAGEMENT_CODES = [EVENT_TYPE_CODES[name] for name in ENGAGEMENTS]
 
 
 def tick_of(as_of_ms: int, config: StateConfig) -> int:
@@ -28,11 +41,12 @@ class ItemState:
     def __init__(self, catalogue: Catalogue, config: StateConfig, tick_ms: int = 0) -> None:
         self._catalogue = catalogue
         self._config = config
-        self._half_lives_ms = np.asarray(config.half_lives_days) * DAY_MS
+        self._half_lives_ms = np.append(np.asarray(config.half_lives_days) * DAY_MS, np.inf)
         self._tick_ms = tick_ms
-        self._sums: dict[int, Float64[np.ndarray, "half_lives items"]] = {}
+        self._sums: dict[int, Float64[np.ndarray, "half_lives_and_endless items"]] = {}
         self._waiting: list[tuple[int, int, int]] = []
         self._engagement: Float64[np.ndarray, "half_lives items"] | None = None
+        self._click_rates: ClickRates | None = None
         self._lock = threading.Lock()
 
     @classmethod
@@ -88,12 +102,25 @@ class ItemState:
 
         A moment before the state's own tick reads the state's tick: time does not run backwards.
         """
-        tick_ms = tick_of(as_of_ms, self._config)
         with self._lock:
-            if self._engagement is None or tick_ms > self._tick_ms:
-                self._advance(max(tick_ms, self._tick_ms))
-                self._engagement = self._weighted()
-            return self._engagement
+            return self._at(as_of_ms)
+
+    def click_rates(self, as_of_ms: int) -> ClickRates | None:
+        """How often every item was shown and chosen until the last completed tick; None if none was shown."""
+        with self._lock:
+            self._at(as_of_ms)
+            shown = self._sums.get(EVENT_TYPE_CODES[IMPRESSION])
+            if self._click_rates is None and shown is not None and shown.any():
+                engaged = np.max([self._of_type(code)[-1] for code in _ENGAGEMENT_CODES], axis=0)
+                self._click_rates = fit_click_rates(shown[-1].copy(), engaged, self._catalogue.numbers)
+            return self._click_rates
+
+    def _at(self, as_of_ms: int) -> Float64[np.ndarray, "half_lives items"]:
+        tick_ms = tick_of(as_of_ms, self._config)
+        if self._engagement is None or tick_ms > self._tick_ms:
+            self._advance(max(tick_ms, self._tick_ms))
+            self._engagement, self._click_rates = self._weighted(), None
+        return self._engagement
 
     def _advance(self, tick_ms: int) -> None:
         factor = np.exp2(-(tick_ms - self._tick_ms) / self._half_lives_ms)[:, None]
@@ -113,10 +140,10 @@ class ItemState:
             sums[sums < SMALLEST_SUM] = 0.0
 
     def _weighted(self) -> Float64[np.ndarray, "half_lives items"]:
-        total = np.zeros((len(self._half_lives_ms), len(self._catalogue)))
+        total = np.zeros((len(self._config.half_lives_days), len(self._catalogue)))
         for code, sums in self._sums.items():
-            total += self._config.event_weights.get(EVENT_TYPES[code], 0.0) * sums
+            total += self._config.event_weights.get(EVENT_TYPES[code], 0.0) * sums[:-1]
         return total
 
-    def _of_type(self, code: int) -> Float64[np.ndarray, "half_lives items"]:
+    def _of_type(self, code: int) -> Float64[np.ndarray, "half_lives_and_endless items"]:
         return self._sums.setdefault(code, np.zeros((len(self._half_lives_ms), len(self._catalogue))))

@@ -6,6 +6,7 @@ from pathlib import Path
 import polars as pl
 from safetensors.numpy import load_file, save_file
 
+from recsys.als import AlsSettings, ItemFactors, fit_als
 from recsys.catalogue import Catalogue
 from recsys.co_occurrence import fit_co_occurrence, fit_following
 from recsys.config import Config
@@ -24,6 +25,8 @@ class ItemTables:
     """What the same user takes next."""
     ease: Neighbours
     """What predicts the item among everything that a user has."""
+    als: ItemFactors
+    """What a factorisation makes of the same."""
     history: ItemHistory
 
     def fitted_until(self) -> dict[str, int]:
@@ -43,10 +46,11 @@ class ItemTables:
         """Read what ``save`` wrote."""
         arrays = {field.name: load_file(directory / f"{field.name}.safetensors") for field in fields(cls)}
         history = ItemHistory(**arrays.pop("history"), fitted_until_ms=fitted_until["history"])
+        als = ItemFactors(**arrays.pop("als"), fitted_until_ms=fitted_until["als"])
         neighbours = {
             name: Neighbours(**table, fitted_until_ms=fitted_until[name]) for name, table in arrays.items()
         }
-        return cls(**neighbours, history=history)
+        return cls(**neighbours, als=als, history=history)
 
 
 def fit_item_tables(events: pl.LazyFrame, catalogue: Catalogue, config: Config, until_ms: int) -> ItemTables:
@@ -60,9 +64,11 @@ def fit_item_tables(events: pl.LazyFrame, catalogue: Catalogue, config: Config, 
     """
     sizes, log = config.candidates, (events, catalogue, config.state, until_ms)
     ease = EaseSettings(sizes.ease_neighbours, sizes.ease_items, sizes.ease_regularisation)
+    als = AlsSettings(sizes.als_factors, sizes.als_regularisation, config.seed)
     return ItemTables(
         co_occurrence=fit_co_occurrence(*log, sizes.neighbours),
         following=fit_following(*log, sizes.neighbours),
         ease=fit_ease(*log, ease),
+        als=fit_als(*log, als),
         history=fit_item_history(*log),
     )

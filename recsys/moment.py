@@ -10,11 +10,13 @@ from jaxtyping import Float32, Float64, Int64
 
 from recsys.calibration import Calibration
 from recsys.catalogue import Catalogue
+from recsys.click_rates import ClickRates
 from recsys.co_occurrence import STEP_DECAY
 from recsys.config import Config
 from recsys.encoder import UserTower
 from recsys.index import VectorIndex
 from recsys.item_tables import ItemTables
+from recsys.leaning import Leaning, lean
 from recsys.schema import DAY_MS
 from recsys.user_items import Recent, UserItems
 
@@ -73,6 +75,23 @@ class Parts:
 
 
 @dataclass(frozen=True, eq=False)
+class Places:
+    """Where the caller would show the items of a list."""
+
+    positions: Int64[np.ndarray, " items"]
+    """Catalogue positions, ascending."""
+    places: Float64[np.ndarray, " items"]
+    """Place in the list, 0 the first; NaN where it is not known."""
+
+    def of_items(self, positions: Int64[np.ndarray, " wanted"]) -> Float64[np.ndarray, " wanted"]:
+        """The places of some items; NaN for those that are not in the list."""
+        if not len(self.positions):
+            return np.full(len(positions), np.nan)
+        at = np.minimum(np.searchsorted(self.positions, positions), len(self.positions) - 1)
+        return np.where(self.positions[at] == positions, self.places[at], np.nan)
+
+
+@dataclass(frozen=True, eq=False)
 class Moment:
     """A user's history and the items' popularity as of one moment."""
 
@@ -81,6 +100,10 @@ class Moment:
     user: UserItems
     item_engagement: Float64[np.ndarray, "half_lives items"]
     """Popularity of every item at the last completed tick."""
+    click_rates: ClickRates | None = None
+    """How often every item was chosen when it was shown, until then; None where nothing was ever shown."""
+    places: Places | None = None
+    """Where the caller would show the items, if it says so."""
 
     @cached_property
     def user_vector(self) -> Float32[np.ndarray, " dim"]:
@@ -122,6 +145,19 @@ class Moment:
     def ease_recent(self) -> Float64[np.ndarray, " items"]:
         """The same over the middle half-life."""
         return self._ease(self.user.engagement.shape[1] // 2)
+
+    @cached_property
+    def als(self) -> Float64[np.ndarray, " items"]:
+        """How well every item meets the user in the factors, by engagement over the longest half-life."""
+        history = self.user.positions
+        mine = self.parts.tables.als.user_vector(history, self._engagement_of(history, -1))
+        return self.parts.tables.als.scores(mine, len(self.parts.catalogue))
+
+    def leaning(self, positions: Int64[np.ndarray, " items"]) -> Leaning | None:
+        """What the user leans to among some items; None where nothing was ever shown to anybody."""
+        if self.click_rates is None:
+            return None
+        return lean(self.user.shown, self.click_rates, positions, self.parts.catalogue, self.parts.words)
 
     def taste(self, attribute: str) -> Float64[np.ndarray, " items"]:
         """The user's engagement with each item's attribute value times the item's adoption share.

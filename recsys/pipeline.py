@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -14,7 +14,7 @@ from recsys.candidates import Candidates, gather, merge, popular, source_names, 
 from recsys.config import Config, PlacementConfig
 from recsys.errors import ConfigError
 from recsys.item_state import ItemState
-from recsys.moment import Moment
+from recsys.moment import Moment, Places
 from recsys.ranker import Ranker
 from recsys.user_items import user_items
 from recsys.user_state import UserState
@@ -70,6 +70,7 @@ class Pipeline:
         self._items = item_state
         self._features = features
         self._nobody = UserState(self.config.state.half_lives_days)
+        item_state.click_rates(0)  # reads the catalogue's numbers once, where anything was ever shown
 
     def recommend(self, query: Query) -> RankedList:
         """The best items for a user at a moment.
@@ -106,13 +107,22 @@ class Pipeline:
         offered = gather(moment, self._placement(query).sources, self.config.candidates, context)
         return Inspection(moment, offered, self._passes(offered, moment, query))
 
-    def rank(self, query: Query, item_ids: Sequence[str]) -> RankedList:
+    def rank(
+        self, query: Query, item_ids: Sequence[str], places: Sequence[int | None] | None = None
+    ) -> RankedList:
         """A caller's own items, best first and none cut off; unknown items are reported missing.
 
         Some features say how an item stands in its list. A ranker that learned from the home page's
         candidates sees the caller's items among those, so that a short list changes no score; one that
         learned from lists that were shown sees them alone. Context items do not change the order; those that
         the catalogue lacks are reported too.
+
+        Args:
+            query: Whom to rank for, and when; its ``limit`` is not read.
+            item_ids: The items; their order says nothing.
+            places: Where the caller would show each of them, 0 the first. A ranker that reads positions then
+                orders by how likely an item is to be chosen from its place, so that what stands high tends to
+                stay there; without places it orders by the items alone.
         """
         positions = self._parts.catalogue.positions(item_ids)
         missing = tuple(
@@ -120,6 +130,8 @@ class Pipeline:
         )
         missing += self._context(query)[1]
         moment, distinct = self.moment(query), np.unique(positions[positions >= 0])
+        if places is not None:
+            moment = replace(moment, places=_places(positions, places))
         among = distinct if "shown" in self.bundle.rankers else self._among_candidates(moment, distinct)
         everything = Candidates(among, np.zeros(len(among), np.uint16), np.zeros(len(among)))
         keep = np.isin(among, distinct)
@@ -146,7 +158,13 @@ class Pipeline:
     def moment(self, query: Query) -> Moment:
         """The query's user at its moment, as candidates and features see it."""
         user = user_items(query.user or self._nobody, self._parts.catalogue, self.config, query.as_of_ms)
-        return Moment(self._parts, query.as_of_ms, user, self._items.engagement(query.as_of_ms))
+        return Moment(
+            self._parts,
+            query.as_of_ms,
+            user,
+            self._items.engagement(query.as_of_ms),
+            self._items.click_rates(query.as_of_ms),
+        )
 
     def _among_candidates(
         self, moment: Moment, positions: Int64[np.ndarray, " items"]
@@ -281,6 +299,15 @@ class Pipeline:
         )
         words = (self._features.words[c.feature].format(value=c.value) for c in raised)
         return tuple(dict.fromkeys(words))[:_NUM_REASONS]
+
+
+def _places(positions: Int64[np.ndarray, " items"], places: Sequence[int | None]) -> Places:
+    """The first place of every known item."""
+    given = np.asarray([np.nan if place is None else place for place in places], np.float64)
+    order = np.lexsort((given, positions))
+    order = order[positions[order] >= 0]
+    distinct, first = np.unique(positions[order], return_index=True)
+    return Places(distinct, given[order][first])
 
 
 def _best_first(

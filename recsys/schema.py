@@ -141,6 +141,11 @@ EVENT_TYPES: Final = (
 
 EVENT_TYPE_CODES: Final = {name: code for code, name in enumerate(EVENT_TYPES)}
 
+IMPRESSION: Final = "impression"
+"""The event type that says an item was shown."""
+ENGAGEMENTS: Final = ("click", "add_to_cart", "purchase", "like")
+"""Event types that count as engaging with an item that was shown."""
+
 MAX_ID_BYTES: Final = 256
 """Longest id in bytes of UTF-8."""
 MAX_TEXT_CHARS: Final = 20_000

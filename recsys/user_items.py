@@ -7,7 +7,7 @@ from jaxtyping import Float64, Int64, UInt8
 
 from recsys.catalogue import Catalogue
 from recsys.config import Config
-from recsys.schema import EVENT_TYPES
+from recsys.schema import ENGAGEMENTS, EVENT_TYPE_CODES, EVENT_TYPES, IMPRESSION
 from recsys.user_state import UserState, recent_rows
 
 
@@ -19,6 +19,21 @@ class Recent:
     event_types: UInt8[np.ndarray, " recent"]
     last_ms: Int64[np.ndarray, " recent"]
     counts: Int64[np.ndarray, " recent"]
+
+
+_MOST_SHOWN = 200
+_ENGAGEMENT_CODES = [EVENT_TYPE_CODES[name] for name in ENGAGEMENTS]
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """Items that the user was shown, by catalogue position, ascending: the last 200 distinct ones."""
+
+    positions: Int64[np.ndarray, " items"]
+    impressions: Int64[np.ndarray, " items"]
+    """Times shown, at least 1."""
+    engaged: Int64[np.ndarray, " items"]
+    """Times engaged with by the commonest kind of engagement, at most ``impressions``."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +50,7 @@ class UserItems:
     basket_ms: Int64[np.ndarray, " baskets"]
     """Distinct times of purchases, ascending."""
     recent: Recent
+    shown: Shown
 
     @property
     def latest_ms(self) -> int:
@@ -52,10 +68,10 @@ def user_items(state: UserState, catalogue: Catalogue, config: Config, as_of_ms:
         as_of_ms: The moment, milliseconds since the epoch.
     """
     state = state.live(as_of_ms, config.state)
+    every_position = catalogue.positions(state.item_ids)
     weights = np.asarray([config.state.event_weights.get(name, 0.0) for name in EVENT_TYPES])
-    row_positions = catalogue.positions(state.item_ids)
-    known = (row_positions >= 0) & (weights[state.event_types] != 0)
-    row_positions, row_types = row_positions[known], state.event_types[known]
+    known = (every_position >= 0) & (weights[state.event_types] != 0)
+    row_positions, row_types = every_position[known], state.event_types[known]
     row_first, row_last, row_counts = (
         state.first_ms[known],
         state.last_ms[known],
@@ -82,4 +98,20 @@ def user_items(state: UserState, catalogue: Catalogue, config: Config, as_of_ms:
         last_ms=last,
         basket_ms=state.basket_ms,
         recent=Recent(row_positions[newest], row_types[newest], row_last[newest], row_counts[newest]),
+        shown=_shown(state, every_position),
     )
+
+
+def _shown(state: UserState, row_positions: Int64[np.ndarray, " rows"]) -> Shown:
+    rows = np.flatnonzero((state.event_types == EVENT_TYPE_CODES[IMPRESSION]) & (row_positions >= 0))
+    newest_first = np.lexsort((row_positions[rows], -state.last_ms[rows]))
+    rows = rows[newest_first[:_MOST_SHOWN]]
+    rows = rows[np.argsort(row_positions[rows])]
+    positions, impressions = row_positions[rows], state.counts[rows].astype(np.int64)
+    engaged = np.zeros(len(rows), np.int64)
+    if len(rows):
+        chosen = np.flatnonzero(np.isin(state.event_types, _ENGAGEMENT_CODES))
+        at = np.minimum(np.searchsorted(positions, row_positions[chosen]), len(positions) - 1)
+        chosen, at = (found[positions[at] == row_positions[chosen]] for found in (chosen, at))
+        np.maximum.at(engaged, at, state.counts[chosen].astype(np.int64))
+    return Shown(positions, impressions, np.minimum(engaged, impressions))

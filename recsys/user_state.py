@@ -15,7 +15,7 @@ from jaxtyping import Float64, Int32, Int64, UInt8
 
 from recsys.config import StateConfig
 from recsys.errors import StoreError
-from recsys.schema import DAY_MS
+from recsys.schema import DAY_MS, EVENT_TYPE_CODES, IMPRESSION
 
 SMALLEST_SUM = 1e-12
 """Decayed sums below this are 0, online and offline."""
@@ -80,7 +80,7 @@ class UserState:
         """Add one event; late events are allowed.
 
         A late event adds ``2^(-(last - t) / h)`` and leaves ``last`` alone. When the row is new and the state
-        is full, the row whose last event is oldest makes room.
+        is full, a row makes room, see ``capped``.
 
         Args:
             item_id: The item it happened to.
@@ -110,10 +110,14 @@ class UserState:
             self.__dict__.update(self.capped(max_rows).__dict__)
 
     def capped(self, max_rows: int) -> "UserState":
-        """The state with at most ``max_rows`` rows: those whose last event is newest, ties by item id."""
+        """The state with at most ``max_rows`` rows: those whose last event is newest, ties by item id.
+
+        Impressions make room before anything that the user did.
+        """
         if self.num_rows <= max_rows:
             return self
-        newest_first = np.lexsort((np.asarray(self.item_ids), -self.last_ms))
+        is_impression = self.event_types == EVENT_TYPE_CODES[IMPRESSION]
+        newest_first = np.lexsort((np.asarray(self.item_ids), -self.last_ms, is_impression))
         return self._take(np.sort(newest_first[:max_rows]))
 
     def to_bytes(self) -> bytes:

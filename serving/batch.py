@@ -25,6 +25,7 @@ from recsys.schema import (
     EVENT_TYPE_CODES,
     ITEM_ID,
     LIST_ID,
+    POSITION,
     QUERY_ID,
     RANK,
     SCORE,
@@ -43,6 +44,7 @@ _COLUMNS = pl.Schema(
         USER_ID: pl.String(),
         LIST_ID: pl.String(),
         ITEM_ID: pl.String(),
+        POSITION: pl.Int32(),
         EVENT_TIME: TIMESTAMP,
         CONTEXT_ITEM_IDS: pl.List(pl.String()),
     }
@@ -205,18 +207,22 @@ def recommend_queries(
 def rank_lists(workspace: Workspace, lists: pl.DataFrame, *, at_ms: int | None = None) -> pl.DataFrame:
     """Score the items of every list: ``list_id, item_id, score``; items the catalogue lacks get a null score.
 
-    The arguments and errors are those of ``recommend_queries``; a list's as-of is its first ``event_time``.
+    The arguments and errors are those of ``recommend_queries``; a list's as-of is its first ``event_time``. A
+    ``position`` says where the caller would show the item, see ``recsys.pipeline.Pipeline.rank``.
     """
     times = [pl.col(EVENT_TIME).first()] if EVENT_TIME in lists.columns else []
+    places = [pl.col(POSITION)] if POSITION in lists.columns else []
     queries = lists.group_by(LIST_ID, maintain_order=True).agg(
-        pl.col(USER_ID).first(), pl.col(ITEM_ID), *times
+        pl.col(USER_ID).first(), pl.col(ITEM_ID), *times, *places
     )
     replay = _Replay(workspace, queries, at_ms)
     frames = []
     with progress("ranking", queries.height) as advance:
         for row, as_of_ms, state in replay.moments():
             ranked = replay.pipeline.rank(
-                Query(as_of_ms=as_of_ms, user=state), queries[ITEM_ID][row].to_list()
+                Query(as_of_ms=as_of_ms, user=state),
+                queries[ITEM_ID][row].to_list(),
+                queries[POSITION][row].to_list() if places else None,
             )
             scores = {ITEM_ID: [i.item_id for i in ranked.items], SCORE: [i.score for i in ranked.items]}
             schema = {ITEM_ID: pl.String(), SCORE: pl.Float64()}

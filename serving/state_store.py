@@ -66,13 +66,14 @@ class StateStore:
     async def apply(self, user_id: str, events: Sequence[BufferedEvent]) -> None:
         """Bring a state up to date with one user's events, ascending by sequence number.
 
-        Events that were applied before, by this process or another, change nothing. Event types without a
-        weight are not remembered.
+        Events that were applied before, by this process or another, change nothing. Only the event types of
+        ``StateConfig.remembered`` are.
 
         Raises:
             StoreError: The store did not answer, or other writers kept winning.
         """
-        remembered = [e for e in events if self._config.event_weights.get(e.event.event_type, 0.0)]
+        kept = self._config.remembered
+        remembered = [e for e in events if e.event.event_type in kept]
         if not remembered:
             return
         for _ in range(_MAX_ATTEMPTS):

@@ -37,8 +37,11 @@ class Decisions:
     """User per query."""
     lost: int
     """Positives that no candidate source found: lost recall, never put in."""
+    places: Int64[np.ndarray, " rows"] | None = None
+    """Place of the item on the list that was shown, -1 where it is not known; None without lists."""
 
     def __add__(self, other: "Decisions") -> "Decisions":
+        places = [given for given in (self.places, other.places) if given is not None]
         return Decisions(
             np.concatenate((self.matrix, other.matrix)),
             np.concatenate((self.labels, other.labels)),
@@ -46,6 +49,7 @@ class Decisions:
             np.concatenate((self.groups, other.groups)),
             self.users + other.users,
             self.lost + other.lost,
+            np.concatenate(places) if len(places) == 2 else None,
         )
 
 
@@ -54,9 +58,14 @@ def gains(config: Config) -> list[float]:
     return [0.0, *sorted({weight for weight in config.state.event_weights.values() if weight > 0})]
 
 
+def grades(config: Config) -> dict[str, int]:
+    """Label by event type, of the types with a positive weight: the weight's place among ``gains``."""
+    return {name: gains(config).index(w) for name, w in config.state.event_weights.items() if w > 0}
+
+
 def label_table(events: pl.LazyFrame, config: Config, from_ms: int, to_ms: int) -> pl.DataFrame:
     """The best grade of each user and item in a time window: ``user_id, item_id, label``."""
-    grade = {name: gains(config).index(w) for name, w in config.state.event_weights.items() if w > 0}
+    grade = grades(config)
     time = pl.col(EFFECTIVE_TIME).dt.epoch("ms")
     return (
         events.filter(time >= from_ms, time < to_ms, pl.col(EVENT_TYPE).is_in(list(grade)))

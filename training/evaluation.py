@@ -1,39 +1,27 @@
 """Evaluates a bundle on what happened after its data ended, against baselines that got the same care."""
 
 import time
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
-from jaxtyping import Int64
 
-from features.log import OfflineLog
-from features.moments import offline_states
-from features.registry import OnlineFeatures, fingerprint
-from recsys.answer import Query, RankedList
+from features.registry import fingerprint
 from recsys.bundle import Bundle, load_bundle
-from recsys.catalogue import Catalogue
 from recsys.errors import DataError, LeakageError
 from recsys.event_log import EventLog
-from recsys.item_state import ItemState
 from recsys.manifest import read_manifest
 from recsys.metrics import recall_at
-from recsys.moment import Moment
-from recsys.pipeline import Pipeline
-from recsys.progress import progress
 from recsys.registry import Registry
-from recsys.schema import AS_OF, DAY_MS, EFFECTIVE_TIME, EVENT_TYPE, ITEM_ID, QUERY_ID, RANK, USER_ID
+from recsys.schema import DAY_MS, EFFECTIVE_TIME, EVENT_TYPE, ITEM_ID, USER_ID
 from recsys.workspace import Workspace
 from training import baselines
-from training.report import BaselineLists, EvaluationInput, evaluate_lists, write_report
-
-_DEPTH = 10
-_RECALL_DEPTH = 500
-_EVERYTHING = 10_000
+from training.ablations import ranked_by_variants
+from training.report import BaselineLists, EvaluationInput, evaluate_lists
+from training.report_page import write_report
+from training.window_lists import DEPTH, RECALL_DEPTH, WindowLists, WindowUsers
 
 
 @dataclass(frozen=True)
@@ -55,6 +43,7 @@ def evaluate(
     html_path: Path | None = None,
     dataset: str = "workspace",
     baseline_names: Sequence[str] = baselines.CHEAP,
+    ablations: bool = False,
 ) -> Evaluated:
     """Rank for every user of the test window as of its start, and write the report.
 
@@ -68,6 +57,8 @@ def evaluate(
         html_path: Where its HTML twin goes; ``reports/<version>.html`` of the workspace when absent.
         dataset: Name of the data in the report.
         baseline_names: What to compare with: some of ``training.baselines.ALL``.
+        ablations: Whether to train the variants of ``training.ablations`` too, each about as long as the
+            bundle took.
 
     Raises:
         LeakageError: The bundle was fitted beyond the start of the test window.
@@ -85,7 +76,7 @@ def evaluate(
             "train with an earlier --until or test later"
         )
     run = _Evaluation(workspace, bundle, start_ms=start_ms, to_ms=test_to_ms, dataset=dataset)
-    evaluation = run.input(baseline_names)
+    evaluation = run.input(baseline_names, ablations=ablations)
     report = evaluate_lists(evaluation, seed=bundle.manifest.config.seed)
     target = html_path if html_path is not None else workspace.reports / f"{bundle.manifest.version}.html"
     write_report(report, evaluation, json_path, target)
@@ -107,7 +98,7 @@ class _Evaluation:
         self.bundle, self.start_ms, self.dataset = bundle, start_ms, dataset
         self.config = bundle.manifest.config
         self.catalogue = bundle.parts.catalogue
-        self.log = EventLog(workspace.events)
+        self.workspace, self.log = workspace, EventLog(workspace.events)
         end_ms = (self.log.end_ms() or 0) + 1
         self.end_ms = end_ms if to_ms is None else min(to_ms, end_ms)
         positive = [name for name, weight in self.config.state.event_weights.items() if weight > 0]
@@ -128,8 +119,8 @@ class _Evaluation:
         self.history_pairs = self.history.select(USER_ID, ITEM_ID).unique()
         self.seconds: dict[str, float] = dict(bundle.manifest.training.get("seconds", {}))
 
-    def input(self, baseline_names: Sequence[str]) -> EvaluationInput:
-        lists, novel, sources, text = self._rank()
+    def input(self, baseline_names: Sequence[str], *, ablations: bool) -> EvaluationInput:
+        ranked = self._rank()
         started = time.monotonic()
         found = self._baselines(baseline_names)
         self.seconds["baselines"] = time.monotonic() - started
@@ -140,15 +131,16 @@ class _Evaluation:
             test_from_ms=self.start_ms,
             test_to_ms=self.end_ms,
             model_version=self.bundle.manifest.version,
-            lists=_top(lists),
-            novel_lists=novel,
+            lists=ranked.all,
+            novel_lists=ranked.novel,
             truth=self.truth,
             history_pairs=self.history_pairs,
             warm_items=self.history[ITEM_ID].unique(),
             num_items=len(self.catalogue),
             baselines=found,
-            candidates={name: recall_at(frame, self.truth, _RECALL_DEPTH) for name, frame in sources.items()},
-            ablations={name: recall_at(frame, self.truth, _RECALL_DEPTH) for name, frame in text.items()},
+            candidates=self._recall(ranked.sources),
+            ablations=self._recall(ranked.text),
+            variants=self._variants(ranked) if ablations else {},
             timings_seconds=self.seconds,
             curves={
                 "encoder validation loss": [
@@ -161,60 +153,30 @@ class _Evaluation:
                     for name, ranker in training["rankers"].items()
                 },
             },
-            feature_gain={name: float(gain) for name, gain in training["rankers"]["all"]["gain"].items()},
+            feature_gain={
+                name: {feature: float(gain) for feature, gain in ranker["gain"].items()}
+                for name, ranker in training["rankers"].items()
+            },
+            shap=ranked.shap,
+            calibration=training["encoder"].get("reliability", {}),
+            notes=training.get("notes", ()),
         )
 
-    def _rank(
-        self,
-    ) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, pl.DataFrame], dict[str, pl.DataFrame]]:
-        """Every user's ranking of all and of new items, each source's offers, and what text alone finds."""
+    def _recall(self, found: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
+        return {name: recall_at(frame, self.truth, RECALL_DEPTH) for name, frame in found.items()}
+
+    def _rank(self) -> WindowLists:
         started = time.monotonic()
-        items = ItemState.from_events(self.catalogue, self.config.state, self.log.scan(), self.start_ms)
-        pipeline = Pipeline(self.bundle, items, OnlineFeatures(self.config.state))
-        queries = (
-            pl.DataFrame({USER_ID: self.users})
-            .with_row_index(QUERY_ID)
-            .with_columns(pl.col(QUERY_ID).cast(pl.Int64), pl.lit(self.start_ms, pl.Int64).alias(AS_OF))
-        )
-        states = offline_states(OfflineLog.of(self.log.scan(), queries, self.catalogue, self.config))
-        ranked: dict[str, list[str]] = {}
-        novel: dict[str, list[str]] = {}
-        sources: defaultdict[str, dict[str, list[str]]] = defaultdict(dict)
-        text: defaultdict[str, dict[str, list[str]]] = defaultdict(dict)
-        with progress("ranking for the test users", len(self.users)) as advance:
-            for query_id, user_id in enumerate(self.users.to_list()):
-                query = Query(as_of_ms=self.start_ms, user=states.get(query_id), limit=_EVERYTHING)
-                answer = pipeline.recommend(query)
-                new = pipeline.recommend(replace(query, novel=True, limit=_DEPTH))
-                novel[user_id] = [item.item_id for item in new.items]
-                ranked[user_id] = [item.item_id for item in answer.items]
-                for name, offered in _by_source(answer).items():
-                    sources[name][user_id] = offered
-                for name, found in self._text_alone(pipeline.moment(query)).items():
-                    text[name][user_id] = found
-                advance(1)
-        sources["merged"] = ranked
+        users = WindowUsers(self.bundle, self.log, self.users, self.start_ms)
+        ranked = users.everything("ranking for the test users")
         self.seconds["ranking"] = time.monotonic() - started
-        return (
-            _frame(ranked),
-            _frame(novel),
-            {n: _frame(f) for n, f in sources.items()},
-            {n: _frame(f) for n, f in text.items()},
-        )
+        return ranked
 
-    def _text_alone(self, moment: Moment) -> dict[str, list[str]]:
-        """The encoder's own candidates, after training and before.
-
-        The pretrained encoder has no user tower: its user vector is the mean of the recent items' vectors,
-        each weighted by the square root of its count.
-        """
-        popularity = moment.item_engagement[-1]
-        recent = moment.user.recent
-        if not len(recent.positions):
-            return {}
-        tuned = moment.parts.index.nearest_items(moment.user_vector, _RECALL_DEPTH, popularity)
-        frozen = moment.parts.words.nearest_items(moment.words_vector, _RECALL_DEPTH, popularity)
-        return {"tuned_text": _ids(self.catalogue, tuned), "frozen_text": _ids(self.catalogue, frozen)}
+    def _variants(self, tuned: WindowLists) -> dict[str, BaselineLists]:
+        started = time.monotonic()
+        found = ranked_by_variants(self.workspace, self.bundle, self.users, self.start_ms)
+        self.seconds["ablations"] = time.monotonic() - started
+        return {"tuned_text": BaselineLists(tuned.all, tuned.novel), **found} if found else {}
 
     def _baselines(self, names: Sequence[str]) -> dict[str, BaselineLists]:
         weights = {name: weight for name, weight in self.config.state.event_weights.items() if weight > 0}
@@ -226,39 +188,7 @@ class _Evaluation:
             self.start_ms,
             names=names,
             window_days=-(-(self.end_ms - self.start_ms) // DAY_MS),
-            depth=_DEPTH,
+            depth=DEPTH,
             weights=weights,
         )
         return {name: BaselineLists(its.all, its.novel, its.settings) for name, its in found.items()}
-
-
-def _by_source(answer: RankedList) -> Mapping[str, list[str]]:
-    offered: defaultdict[str, list[str]] = defaultdict(list)
-    for item in answer.items:
-        for source in item.sources:
-            offered[source].append(item.item_id)
-    return offered
-
-
-def _ids(catalogue: Catalogue, positions: Int64[np.ndarray, " items"]) -> list[str]:
-    return [catalogue.item_ids[position] for position in positions.tolist()]
-
-
-def _frame(items_by_user: Mapping[str, list[str]]) -> pl.DataFrame:
-    return (
-        pl.DataFrame(
-            {USER_ID: list(items_by_user), ITEM_ID: list(items_by_user.values())},
-            schema={USER_ID: pl.String, ITEM_ID: pl.List(pl.String)},
-        )
-        .explode(ITEM_ID)
-        .drop_nulls()
-        .with_columns(pl.int_range(1, pl.len() + 1).over(USER_ID).alias(RANK))
-    )
-
-
-def _top(lists: pl.DataFrame) -> pl.DataFrame:
-    return (
-        lists.sort(USER_ID, RANK)
-        .with_columns(pl.int_range(1, pl.len() + 1).over(USER_ID).alias(RANK))
-        .filter(pl.col(RANK) <= _DEPTH)
-    )

@@ -11,11 +11,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from recsys.catalogue import Catalogue
-from recsys.schema import EFFECTIVE_TIME, EVENT_TYPE, ITEM_ID, LIST_ID, POSITION, USER_ID
+from recsys.schema import EFFECTIVE_TIME, ENGAGEMENTS, EVENT_TYPE, ITEM_ID, LIST_ID, POSITION, USER_ID
 from training.history import ROW, TIME, History, HistoryBatch, HistoryLog, stack_histories
 
-ENGAGEMENTS = ("click", "add_to_cart", "purchase", "like")
-"""Event types that count as engaging with an item of a list."""
 _ITEMS_PER_LIST = 100
 """The first so many items of a list are read; who scrolled further is not known."""
 
@@ -44,7 +42,7 @@ class ShownLists(Dataset[ShownExample]):
     """One example per logged list whose user has something before it.
 
     The ``impression`` rows of a ``list_id`` are what was shown; an item of it is engaged with when the same
-    user has a row in ``ENGAGEMENTS`` for it with the same ``list_id``.
+    user has a row in ``recsys.schema.ENGAGEMENTS`` for it with the same ``list_id``.
     """
 
     def __init__(self, log: HistoryLog, events: pl.DataFrame, catalogue: Catalogue, *, from_ms: int) -> None:

@@ -4,27 +4,24 @@ Every chart is an SVG in a ``data:`` address, so that a report is one file and n
 chart whose numbers are absent is left out. What the numbers mean is in ``training.report``.
 """
 
-import base64
-import io
 import math
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
-import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-OURS = "#2f5fd0"
-OTHERS = "#b8c0cc"
-INK = "#1f2733"
-MUTED = "#6b7686"
-GRID = "#e6e9ee"
+from training.drawing import INK, MUTED, OURS, Bar, as_uri, draw_bars, label, single, style
+
 MAX_FEATURES = 20
 """Features shown, strongest first."""
+_MAX_CURVES_PER_ROW = 3
+_FEW_POINTS = 25
 
-_LABELS = {"als": "ALS", "ease": "EASE", "item_knn": "Item kNN", "model": "This model"}
+RANKING_QUALITY = "Ranking quality"
+"""Title of the chart that opens a report."""
+_RANKERS = {"all": "everything", "new": "what is new to the user", "shown": "lists that are shown"}
 
 
 @dataclass(frozen=True)
@@ -38,74 +35,24 @@ class Chart:
     """The SVG as a ``data:`` address."""
 
 
-@dataclass(frozen=True)
-class _Bar:
-    name: str
-    value: float
-    low: float
-    high: float
-    ours: bool
-
-    @classmethod
-    def of(cls, name: str, interval: Mapping[str, float], *, ours: bool) -> "_Bar":
-        return cls(name, interval["value"], interval["low"], interval["high"], ours)
-
-
-def label(name: str) -> str:
-    """A key of the report in words.
-
-    >>> label("personal_frequency"), label("ease")
-    ('Personal frequency', 'EASE')
-    """
-    words = name.replace("_", " ")
-    return _LABELS.get(name, words[:1].upper() + words[1:])
-
-
-def charts(
-    report: Mapping[str, Any],
-    curves: Mapping[str, Sequence[tuple[int, float]]],
-    feature_gain: Mapping[str, float],
-) -> list[Chart]:
+def charts(report: Mapping[str, Any], curves: Mapping[str, Sequence[tuple[int, float]]]) -> list[Chart]:
     """Draw everything the report has numbers for.
 
     Args:
         report: An evaluation report, see ``training.report.evaluate_lists``.
         curves: Training curves by name: (step, value) in order.
-        feature_gain: The ranker's total gain per feature.
     """
-    with _style():
-        drawn = (
+    gains, parts = report.get("feature_gain", {}), report.get("shap", {})
+    with style():
+        drawn = [
             _accuracy(report),
             _candidate_recall(report["candidates"]["recall@500"]),
             _curves(curves),
-            _feature_gain(feature_gain),
+            *(_features(name, gains.get(name, {}), parts.get(name, {})) for name in {**gains, **parts}),
+            _calibration(report.get("calibration", {})),
             _timings(report["timings_seconds"]),
-        )
+        ]
     return [chart for chart in drawn if chart is not None]
-
-
-def _style() -> AbstractContextManager[None]:
-    """Settings for the time of drawing; matplotlib's own are left as they are."""
-    return mpl.rc_context(
-        {
-            "font.size": 10.0,
-            "text.color": INK,
-            "axes.labelcolor": MUTED,
-            "axes.edgecolor": GRID,
-            "axes.titlesize": 11.0,
-            "axes.titleweight": "bold",
-            "axes.titlelocation": "left",
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.axisbelow": True,
-            "grid.color": GRID,
-            "xtick.color": MUTED,
-            "ytick.color": INK,
-            "xtick.bottom": False,
-            "ytick.left": False,
-            "svg.hashsalt": "recsys",
-        }
-    )
 
 
 def _accuracy(report: Mapping[str, Any]) -> Chart | None:
@@ -118,7 +65,7 @@ def _accuracy(report: Mapping[str, Any]) -> Chart | None:
     }
     rows = {
         title: [
-            _Bar.of(name, block["ndcg@10"], ours=name == "model")
+            Bar.of(name, block["ndcg@10"], ours=name == "model")
             for name, block in blocks.items()
             if "ndcg@10" in block
         ]
@@ -129,98 +76,108 @@ def _accuracy(report: Mapping[str, Any]) -> Chart | None:
     for axes, (title, bars) in zip(
         figure.subplots(1, len(rows), squeeze=False)[0], rows.items(), strict=True
     ):
-        _draw_bars(axes, bars)
+        draw_bars(axes, bars)
         axes.set_title(title)
         axes.set_xlabel("NDCG@10")
-    return Chart("Ranking quality", "NDCG@10 with 95 % bootstrap intervals over users.", _as_uri(figure))
+    return Chart(RANKING_QUALITY, "NDCG@10 with 95 % bootstrap intervals over users.", as_uri(figure))
 
 
 def _candidate_recall(recall: Mapping[str, Any]) -> Chart | None:
-    bars = [_Bar.of(name, interval, ours=False) for name, interval in recall["by_source"].items()]
+    bars = [Bar.of(name, interval, ours=False) for name, interval in recall["by_source"].items()]
     if "merged" in recall:
-        bars.append(_Bar.of("merged", recall["merged"], ours=True))
+        bars.append(Bar.of("merged", recall["merged"], ours=True))
     if not bars:
         return None
-    figure, axes = _single(len(bars))
-    _draw_bars(axes, bars)
+    figure, axes = single(len(bars))
+    draw_bars(axes, bars)
     axes.set_xlabel("Recall@500")
     caption = "Share of what users wanted that the candidates hold: the ceiling of any ranking behind them."
-    return Chart("Candidate recall", caption, _as_uri(figure))
+    return Chart("Candidate recall", caption, as_uri(figure))
 
 
 def _curves(curves: Mapping[str, Sequence[tuple[int, float]]]) -> Chart | None:
     filled = {name: points for name, points in curves.items() if points}
     if not filled:
         return None
-    columns = min(3, len(filled))
+    columns = min(_MAX_CURVES_PER_ROW, len(filled))
     rows = math.ceil(len(filled) / columns)
     figure = Figure(figsize=(9.6, 2.6 * rows), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False).flat
     for axes, (name, points) in zip(grid, filled.items(), strict=False):
         steps, values = zip(*points, strict=True)
-        axes.plot(
-            steps, values, color=OURS, linewidth=1.8, marker="o" if len(points) < 25 else "", markersize=3
-        )
-        axes.set_title(label(name))
+        marker = "o" if len(points) < _FEW_POINTS else ""
+        axes.plot(steps, values, color=OURS, linewidth=1.8, marker=marker, markersize=3)
+        axes.set_title(label(name), fontsize=10)
         axes.set_xlabel("step")
         axes.grid(axis="y")
     for axes in list(grid):
         axes.set_axis_off()
-    return Chart("Training curves", "How the text encoder learned, step by step.", _as_uri(figure))
+    return Chart("Training curves", "How the encoder and the rankers learned, step by step.", as_uri(figure))
 
 
-def _feature_gain(feature_gain: Mapping[str, float]) -> Chart | None:
-    total = sum(feature_gain.values())
-    if total <= 0:
+def _features(name: str, gain: Mapping[str, float], parts: Mapping[str, float]) -> Chart | None:
+    """What a ranker splits on beside what moves its scores, each with its own strongest features."""
+    panels = {
+        "Share of the splitting gain, per cent": _strongest(gain, 100 / (sum(gain.values()) or 1)),
+        "Mean |contribution| to a score (SHAP)": _strongest(parts, 1.0),
+    }
+    panels = {title: bars for title, bars in panels.items() if bars}
+    if not panels:
         return None
-    strongest = sorted(feature_gain.items(), key=lambda pair: (-pair[1], pair[0]))[:MAX_FEATURES]
-    bars = [_Bar(name, 100 * gain / total, math.nan, math.nan, ours=True) for name, gain in strongest]
-    figure, axes = _single(len(bars))
-    _draw_bars(axes, bars, form="{:.1f} %", names_as_they_are=True)
-    axes.set_xlabel("Share of the ranker's total gain, per cent")
-    return Chart(
-        "What the ranker looks at", "Features by their share of the splitting gain.", _as_uri(figure)
+    height = 0.9 + 0.26 * max(map(len, panels.values()))
+    figure = Figure(figsize=(9.6, height), layout="constrained")
+    for axes, (title, bars) in zip(
+        figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
+    ):
+        draw_bars(axes, bars, form="{:.3g}", names_as_they_are=True)
+        axes.set_title(title, fontsize=10)
+        axes.tick_params(axis="y", labelsize=8)
+    caption = "What the trees split on in training, and what moved the scores of the test users' first ten."
+    return Chart(f"What the ranker of {_RANKERS.get(name, name)} looks at", caption, as_uri(figure))
+
+
+def _strongest(values: Mapping[str, float], scale: float) -> list[Bar]:
+    """The strongest features as bars; none where every value is 0."""
+    ordered = sorted(values.items(), key=lambda pair: (-pair[1], pair[0]))[:MAX_FEATURES]
+    return [Bar(name, scale * value, ours=True) for name, value in ordered if value > 0]
+
+
+def _calibration(calibration: Mapping[str, Any]) -> Chart | None:
+    bins = calibration.get("bins", ())
+    if not bins:
+        return None
+    figure = Figure(figsize=(9.6, 3.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    predicted, observed = ([bin_[key] for bin_ in bins] for key in ("predicted", "observed"))
+    for axes, title in ((left, "As it is"), (right, "On logarithmic axes")):
+        _draw_reliability(axes, predicted, observed)
+        axes.set_title(title)
+    if min(*predicted, *observed) > 0:
+        right.set_xscale("log")
+        right.set_yscale("log")
+    else:
+        right.remove()
+    caption = (
+        "Interest score against what happened, on held-out pairs in bins of equal size; on the line it is "
+        f"right. Expected calibration error {calibration['expected_calibration_error']:.4f}."
     )
+    return Chart("Calibration of the interest score", caption, as_uri(figure))
+
+
+def _draw_reliability(axes: Axes, predicted: Sequence[float], observed: Sequence[float]) -> None:
+    low, high = min(*predicted, *observed), max(*predicted, *observed)
+    axes.plot([low, high], [low, high], color=MUTED, linewidth=1.0, linestyle="--")
+    axes.plot(predicted, observed, color=OURS, linewidth=1.8, marker="o", markersize=4)
+    axes.set_xlabel("predicted probability")
+    axes.set_ylabel("observed share", color=INK)
+    axes.grid()
 
 
 def _timings(timings: Mapping[str, float]) -> Chart | None:
     if not timings:
         return None
-    bars = [_Bar(name, seconds, math.nan, math.nan, ours=False) for name, seconds in timings.items()]
-    figure, axes = _single(len(bars))
-    _draw_bars(axes, bars, form="{:.1f} s")
+    bars = [Bar(name, seconds) for name, seconds in timings.items()]
+    figure, axes = single(len(bars))
+    draw_bars(axes, bars, form="{:.1f} s")
     axes.set_xlabel("Seconds")
-    return Chart("Where the time went", "Wall-clock seconds per stage.", _as_uri(figure))
-
-
-def _single(num_bars: int) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(9.6, 0.9 + 0.34 * num_bars), layout="constrained")
-    return figure, figure.subplots()
-
-
-def _draw_bars(
-    axes: Axes, bars: Sequence[_Bar], form: str = "{:.4f}", *, names_as_they_are: bool = False
-) -> None:
-    """Horizontal bars from the top down, with whiskers where there is an interval."""
-    rows = range(len(bars))
-    colors = [OURS if bar.ours else OTHERS for bar in bars]
-    axes.barh(rows, [bar.value for bar in bars], height=0.62, color=colors)
-    reach = max(bar.value if math.isnan(bar.high) else bar.high for bar in bars) or 1.0
-    for row, bar in zip(rows, bars, strict=True):
-        end = bar.value
-        if not math.isnan(bar.high):
-            axes.plot([bar.low, bar.high], [row, row], color=INK, linewidth=1.2)
-            end = bar.high
-        weight = "bold" if bar.ours and len(bars) > 1 else "normal"
-        axes.text(end + 0.02 * reach, row, form.format(bar.value), va="center", fontsize=9, fontweight=weight)
-    axes.set_yticks(rows, [bar.name if names_as_they_are else label(bar.name) for bar in bars])
-    axes.set_ylim(len(bars) - 0.5, -0.5)
-    axes.set_xlim(0, 1.2 * reach)
-    axes.grid(axis="x")
-    axes.spines["bottom"].set_visible(False)
-
-
-def _as_uri(figure: Figure) -> str:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    return Chart("Where the time went", "Wall-clock seconds per stage.", as_uri(figure))

@@ -16,17 +16,20 @@ from training.decisions import Decisions, gains
 _EVALUATED_AT = 10
 
 
-def fit_ranker(train: Decisions, validation: Decisions, config: Config) -> tuple[Ranker, dict[str, Any]]:
+def fit_ranker(
+    train: Decisions, validation: Decisions, config: Config, *, num_trees: int | None = None
+) -> tuple[Ranker, dict[str, Any]]:
     """Find the number of trees on the last window, then fit on all windows with it.
 
     Args:
         train: Decisions of the earlier windows.
         validation: Decisions of the last window.
         config: The ranker's settings.
+        num_trees: The number of trees, where it is known already and not to be searched for.
 
     Returns:
         The ranker, and what was seen on the way: ``num_trees``, ``curve`` (NDCG@10 by round on the last
-        window).
+        window; empty without a search).
 
     Raises:
         ConfigError: ``ranker.monotone`` names a feature that does not exist.
@@ -37,7 +40,33 @@ def fit_ranker(train: Decisions, validation: Decisions, config: Config) -> tuple
             "the ranker learns from what users chose: in one of the label windows nobody chose anything that "
             "a source had offered; ingest a longer log or set a shorter ranker.label_window"
         )
+    if num_trees is not None:
+        booster = _boost(train + validation, config, num_trees)
+        return Ranker(booster), {"num_trees": num_trees, "curve": []}
+    num_trees, curve = search_num_trees(train, validation, config)
+    booster = _boost(train + validation, config, num_trees)
+    return Ranker(booster), {"num_trees": num_trees, "curve": [(i + 1, s) for i, s in enumerate(curve)]}
+
+
+def search_num_trees(
+    train: Decisions,
+    validation: Decisions,
+    config: Config,
+    on_round: Callable[[int, float], None] = lambda _round, _score: None,
+) -> tuple[int, list[float]]:
+    """Fit on the earlier windows until the last one shows no improvement.
+
+    Args:
+        train: Decisions of the earlier windows.
+        validation: Decisions of the last window.
+        config: The ranker's settings.
+        on_round: Called with every round, from 1, and its NDCG@10 on the last window; may raise to stop.
+
+    Returns:
+        The best number of trees, and NDCG@10 by round.
+    """
     curve: dict[str, dict[str, list[float]]] = {}
+    metric = f"ndcg@{_EVALUATED_AT}"
     search = _boost(
         train,
         config,
@@ -46,14 +75,10 @@ def fit_ranker(train: Decisions, validation: Decisions, config: Config) -> tuple
         callbacks=[
             lightgbm.early_stopping(config.ranker.patience, verbose=False),
             lightgbm.record_evaluation(curve),
+            lambda round_: on_round(round_.iteration + 1, round_.evaluation_result_list[0][2]),
         ],
     )
-    booster = _boost(train + validation, config, search.best_iteration)
-    scores = curve["valid_0"][f"ndcg@{_EVALUATED_AT}"]
-    return Ranker(booster), {
-        "num_trees": search.best_iteration,
-        "curve": [(i + 1, s) for i, s in enumerate(scores)],
-    }
+    return search.best_iteration, curve["valid_0"][metric]
 
 
 def monotone_constraints(config: Config) -> list[int]:
@@ -73,6 +98,7 @@ def monotone_constraints(config: Config) -> list[int]:
 
 
 def _dataset(decisions: Decisions, config: Config) -> lightgbm.Dataset:
+    is_biased = config.ranker.position == "bias" and decisions.places is not None
     return lightgbm.Dataset(
         decisions.matrix,
         decisions.labels,
@@ -80,6 +106,7 @@ def _dataset(decisions: Decisions, config: Config) -> lightgbm.Dataset:
         feature_name=list(names(config.state)),
         free_raw_data=False,
         params={"min_data_in_leaf": config.ranker.min_data_in_leaf},
+        position=decisions.places if is_biased else None,
     )
 
 

@@ -30,6 +30,8 @@ from recsys.workspace import Workspace
 from training.decisions import Decisions, collect_decisions
 from training.encoder_fit import FittedEncoder, fit_encoder
 from training.ranker_fit import canary_rows, fit_ranker, monotone_constraints
+from training.shown_decisions import collect_shown
+from training.take_over import Only, TakenOver, take_over
 
 T = TypeVar("T")
 
@@ -47,7 +49,11 @@ class TrainingSummary:
 
 
 def train(
-    workspace: Workspace, *, until_ms: int | None = None, config: Config | None = None
+    workspace: Workspace,
+    *,
+    until_ms: int | None = None,
+    config: Config | None = None,
+    only: Only | None = None,
 ) -> TrainingSummary:
     """Fine-tune the encoder, fit the parts and the ranker, and promote the bundle to ``stable``.
 
@@ -61,21 +67,20 @@ def train(
         workspace: Where items and events lie and the bundle goes.
         until_ms: End of the data, exclusive; the whole log when absent.
         config: The run configuration; the workspace's ``recsys.toml`` when absent.
+        only: Train this part and take over what can be kept of the rest, see ``training.take_over``.
 
     Raises:
-        ConfigError: The configuration names a feature that does not exist.
+        BundleError: Something is to be taken over, and there is no stable bundle that verifies.
+        ConfigError: The configuration names a feature that does not exist, or does not fit the kept encoder.
         DataError: The log is empty or too short for the windows.
+        LeakageError: The encoder to be kept has seen events of the label windows.
     """
     config = config or load_config(workspace.config)
     monotone_constraints(config)
     catalogue = Catalogue(read_items(workspace))
-    log = EventLog(workspace.events)
-    end_ms = log.end_ms()
-    if end_ms is None:
-        raise DataError("the event log is empty; run: recsys ingest --items PATH --events PATH")
-    until_ms = min(until_ms, end_ms + 1) if until_ms is not None else end_ms + 1
-    run = _Run(workspace, config, catalogue, log.scan(until_ms), until_ms)
-    return run.finish()
+    registry = Registry(workspace.registry)
+    taken = take_over(registry, only, catalogue, config)
+    return TrainingRun(registry, workspace, catalogue, config, taken=taken, until_ms=until_ms).finish()
 
 
 def label_window_ms(events: pl.LazyFrame, config: Config, until_ms: int) -> int:
@@ -89,26 +94,59 @@ def label_window_ms(events: pl.LazyFrame, config: Config, until_ms: int) -> int:
     return max(min(round(config.ranker.label_window.total_seconds() * 1000), longest), 1)
 
 
-class _Run:
+class TrainingRun:
     """One training run; the stages in order."""
 
     def __init__(
-        self, workspace: Workspace, config: Config, catalogue: Catalogue, events: pl.LazyFrame, until_ms: int
+        self,
+        registry: Registry,
+        workspace: Workspace,
+        catalogue: Catalogue,
+        config: Config,
+        *,
+        taken: TakenOver = TakenOver(),  # noqa: B008 (frozen, and nothing is in it)
+        until_ms: int | None = None,
     ) -> None:
-        self.workspace, self.config, self.catalogue, self.until_ms = workspace, config, catalogue, until_ms
-        self.events = events.collect().lazy()
+        """Read the log.
+
+        Args:
+            registry: Where ``finish`` puts the bundle.
+            workspace: Where the events lie and the learning curves go.
+            catalogue: The items.
+            config: The run configuration.
+            taken: Parts that are not fitted anew.
+            until_ms: End of the data, exclusive; the whole log when absent.
+
+        Raises:
+            DataError: The log is empty.
+            LeakageError: The encoder that is taken over has seen events of the label windows.
+        """
+        log = EventLog(workspace.events)
+        end_ms = log.end_ms()
+        if end_ms is None:
+            raise DataError("the event log is empty; run: recsys ingest --items PATH --events PATH")
+        until_ms = min(until_ms, end_ms + 1) if until_ms is not None else end_ms + 1
+        self.registry, self.workspace, self.taken = registry, workspace, taken
+        self.config, self.catalogue, self.until_ms = config, catalogue, until_ms
+        self.events = log.scan(until_ms).collect().lazy()
         window_ms = label_window_ms(self.events, config, until_ms)
         self.window_ends = [until_ms - window_ms * i for i in range(config.ranker.num_windows)][::-1]
         self.window_starts = [end - window_ms for end in self.window_ends]
+        taken.require_before(self.window_starts[0])
         self.created = datetime.now(UTC)
         self.summary = TrainingSummary(new_version(_utc(until_ms), self.created), until_ms)
 
-    def finish(self) -> TrainingSummary:
-        encoder = self._timed("encoder", self._fit_encoder)
-        windows = [
+    def collect(self, encoder: FittedEncoder) -> list[dict[str, Decisions]]:
+        """Decisions of the label windows, oldest first."""
+        return [
             self._timed("decisions", partial(self._decisions, encoder, start, end))
             for start, end in zip(self.window_starts, self.window_ends, strict=True)
         ]
+
+    def finish(self) -> TrainingSummary:
+        """Train everything and promote the bundle."""
+        encoder = self._timed("encoder", self.fit_encoder)
+        windows = self.collect(encoder)
         rankers = self._timed("ranker", partial(self._fit_rankers, windows))
         canary = canary_rows(windows[-1]["all"])
         self._timed("bundle", lambda: self._publish(encoder, rankers, canary))
@@ -121,7 +159,8 @@ class _Run:
             past = reduce(add, earlier)
             if name != "all" and not (past.labels.any() and last.labels.any()):
                 continue
-            rankers[name], seen = fit_ranker(past, last, self.config)
+            num_trees = self.taken.num_trees.get(name)
+            rankers[name], seen = fit_ranker(past, last, self.config, num_trees=num_trees)
             details[name] = seen | {
                 "rows": sum(len(window[name].labels) for window in windows),
                 "decisions": sum(len(window[name].groups) for window in windows),
@@ -130,9 +169,12 @@ class _Run:
         self.summary.details["rankers"] = details
         return rankers
 
-    def _fit_encoder(self) -> FittedEncoder:
+    def fit_encoder(self) -> FittedEncoder:
+        """The encoder that is taken over, or a new one, fitted before the first label window."""
         log_dir = self.workspace.reports / "training" / self.summary.version
-        fitted = fit_encoder(self.catalogue, self.events, self.window_starts[0], self.config, log_dir)
+        fitted = self.taken.encoder or fit_encoder(
+            self.catalogue, self.events, self.window_starts[0], self.config, log_dir
+        )
         self.summary.details["encoder"] = {
             "texts": len(self.catalogue.texts),
             "moments": fitted.num_moments,
@@ -142,7 +184,7 @@ class _Run:
         }
         return fitted
 
-    def _parts(self, encoder: FittedEncoder, until_ms: int) -> Parts:
+    def parts(self, encoder: FittedEncoder, until_ms: int) -> Parts:
         """The encoder as it is, the item tables as of ``until_ms``."""
         return Parts(
             config=self.config,
@@ -156,7 +198,9 @@ class _Run:
         )
 
     def _decisions(self, encoder: FittedEncoder, start_ms: int, end_ms: int) -> dict[str, Decisions]:
-        return collect_decisions(self.events, self._parts(encoder, start_ms), start_ms, end_ms)
+        parts = self.parts(encoder, start_ms)
+        shown = collect_shown(self.events, parts, start_ms, end_ms)
+        return collect_decisions(self.events, parts, start_ms, end_ms) | {"shown": shown}
 
     def _publish(
         self,
@@ -164,8 +208,8 @@ class _Run:
         rankers: dict[str, Ranker],
         canary: Float32[np.ndarray, "rows features"],
     ) -> Manifest:
-        registry = Registry(self.workspace.registry)
-        details = self.summary.details
+        registry, details = self.registry, self.summary.details
+        validation = [score for _, score in details["rankers"]["all"]["curve"]]
         first_ms = self.events.select(pl.col(EFFECTIVE_TIME).min()).collect().item()
         describe = {
             "version": self.summary.version,
@@ -177,14 +221,14 @@ class _Run:
             "feature_fingerprint": fingerprint(self.config.state),
             "metrics": {
                 "encoder_validation_loss": min(loss for _, loss in encoder.curve),
-                "ranker_validation_ndcg@10": max(score for _, score in details["rankers"]["all"]["curve"]),
+                **({"ranker_validation_ndcg@10": max(validation)} if validation else {}),
             },
             "training": {"seconds": self.summary.seconds, **details},
         }
         manifest = write_bundle(
             registry.path(self.summary.version),
             describe,
-            self._parts(encoder, self.until_ms),
+            self.parts(encoder, self.until_ms),
             encoder.encoder,
             encoder.towers,
             rankers,

@@ -1,7 +1,7 @@
 """The evaluation report: what a model reaches, against what, how sure that is, and on whom.
 
-``evaluate_lists`` turns ranked lists and the truth into one JSON document; ``write_report`` writes it with an
-HTML twin, ``summary_table`` shows it in a terminal. Every metric comes with a 95 % bootstrap interval over
+``evaluate_lists`` turns ranked lists and the truth into one JSON document; ``training.report_page`` writes it
+with an HTML twin and shows it in a terminal. Every metric comes with a 95 % bootstrap interval over
 users, and every baseline with the paired difference to it. Parts that nobody measured are left out. Making
 the lists belongs elsewhere.
 
@@ -15,28 +15,21 @@ Beside the keys that every report has:
 - ``calibration``: ``expected_calibration_error`` and ``bins`` of the interest score, on held-out data.
 - ``feature_gain`` and ``shap``: by ranker and feature, the total splitting gain, and the mean absolute
   contribution to the scores of what the test users see first.
-- ``ablations.<variant>.retrained``: of variants that were trained again, by slice their metrics and the
-  paired ``difference`` in NDCG@10, this model's less theirs; see ``training.ablations``.
+- ``ablations.<variant>``: where variants were trained again, see ``training.ablations``, their metrics, and
+  in ``slices``, of which ``all`` is one, those with the paired ``difference`` in NDCG@10, ours minus theirs.
 - ``notes``: what the training run warned of, in sentences.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
-import jinja2
 import polars as pl
-from rich.table import Table
 
 from recsys.errors import DataError, LeakageError
 from recsys.metrics import Interval, coverage_interval, interval, paired_difference, per_user
 from recsys.schema import USER_ID
-from recsys.workspace import atomic_path
-from training.drawing import label
-from training.plots import charts
 from training.slices import EVERYTHING, Slice, losses, never_below, slices
 
 K = 10
@@ -131,7 +124,7 @@ def evaluate_lists(evaluation: EvaluationInput, seed: int = 0) -> dict[str, Any]
         "metrics": scorer.system(evaluation.lists, evaluation.truth),
         "slices": {part.name: _slice(part, evaluation, scorer, compared[part.name]) for part in parts},
         "baselines": {
-            name: _baseline(name, theirs, evaluation, compared, parts[0], scorer)
+            name: _baseline(name, theirs, evaluation, compared=compared, novel=parts[0], scorer=scorer)
             for name, theirs in evaluation.baselines.items()
         },
         "where_we_lose": losses(compared),
@@ -141,49 +134,6 @@ def evaluate_lists(evaluation: EvaluationInput, seed: int = 0) -> dict[str, Any]
         "timings_seconds": {name: float(seconds) for name, seconds in evaluation.timings_seconds.items()},
         **_of_training(evaluation),
     }
-
-
-def write_report(
-    report: Mapping[str, Any], evaluation: EvaluationInput, json_path: Path | None, html_path: Path
-) -> None:
-    """Write the report as JSON, where a path is given, and as one self-contained HTML page; both atomically.
-
-    Args:
-        report: What ``evaluate_lists`` returned for ``evaluation``.
-        evaluation: Its input; the page's curves are read from here.
-        json_path: Where the JSON goes, or ``None``.
-        html_path: Where the page goes.
-    """
-    page = _page(report, evaluation)
-    if json_path is not None:
-        text = json.dumps(report, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
-        with atomic_path(json_path) as partial:
-            partial.write_text(text, encoding="utf-8")
-    with atomic_path(html_path) as partial:
-        partial.write_text(page, encoding="utf-8")
-
-
-def summary_table(report: Mapping[str, Any]) -> Table:
-    """The model and its baselines side by side, for a terminal."""
-    split = report["split"]
-    title = f"{report['dataset']}: {report['num_users']:,} users, {split['test_from']} to {split['test_to']}"
-    table = Table(title=title, caption="95 % bootstrap intervals over users", show_lines=True)
-    table.add_column("")
-    for heading in ("NDCG@10", "ours - theirs", "NDCG@10, novel", "ours - theirs", "recall@10", "hit@10"):
-        table.add_column(heading, justify="right")
-    rows = {"model": {**report["metrics"], "novel": report["slices"]["novel"]}, **report["baselines"]}
-    for name, block in rows.items():
-        novel = block.get("novel", {})
-        cells = (
-            _cell(block.get(HEADLINE)),
-            _cell(block.get("difference"), sign="+"),
-            _cell(novel.get(HEADLINE)),
-            _cell(novel.get("difference"), sign="+"),
-            _cell(block.get(f"recall@{K}")),
-            _cell(block.get(f"hit@{K}")),
-        )
-        table.add_row(label(name), *cells, style="bold" if name == "model" else None)
-    return table
 
 
 @dataclass(frozen=True)
@@ -219,9 +169,7 @@ class _Scorer:
         return {"difference": differences[HEADLINE].as_json()} if differences else {}
 
 
-def _compared(
-    part: Slice, evaluation: EvaluationInput, scorer: _Scorer
-) -> dict[str, dict[str, float]]:
+def _compared(part: Slice, evaluation: EvaluationInput, scorer: _Scorer) -> dict[str, dict[str, float]]:
     """Ours minus each baseline on a slice; nothing where nobody has a truth."""
     ours = evaluation.novel_lists if part.novel else evaluation.lists
     found = {
@@ -254,6 +202,7 @@ def _baseline(
     name: str,
     theirs: BaselineLists,
     evaluation: EvaluationInput,
+    *,
     compared: Mapping[str, Mapping[str, Mapping[str, float]]],
     novel: Slice,
     scorer: _Scorer,
@@ -277,7 +226,9 @@ def _ablations(evaluation: EvaluationInput, parts: Sequence[Slice], scorer: _Sco
         difference = paired_difference(alone["tuned_text"], alone["frozen_text"], scorer.seed)
         blocks["tuned_text"]["difference"] = _as_json(difference)
     for name, variant in evaluation.variants.items():
-        blocks.setdefault(name, {})["retrained"] = _retrained(variant, evaluation, parts, scorer)
+        by_slice = _retrained(variant, evaluation, parts, scorer)
+        whole = scorer.system(variant.all, evaluation.truth)
+        blocks[name] = {**whole, **blocks.get(name, {}), "slices": by_slice}
     return blocks
 
 
@@ -332,30 +283,8 @@ def _check(evaluation: EvaluationInput) -> None:
         )
 
 
-def _page(report: Mapping[str, Any], evaluation: EvaluationInput) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("training", "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["label"] = label
-    drawn = charts(report, evaluation.curves)
-    return environment.get_template("report.html.j2").render(
-        report=report, charts=drawn, num_items=evaluation.num_items
-    )
-
-
 def _as_json(intervals: Mapping[str, Interval]) -> dict[str, dict[str, float]]:
     return {name: value.as_json() for name, value in intervals.items()}
-
-
-def _cell(numbers: Mapping[str, float] | None, sign: str = "") -> str:
-    if numbers is None:
-        return ""
-    form = f"{sign}.4f"
-    return f"{numbers['value']:{form}}\n[dim]{numbers['low']:{sign}.3f} to {numbers['high']:{sign}.3f}[/dim]"
 
 
 def _iso(milliseconds: int) -> str:

@@ -72,6 +72,14 @@ def _ease(moment: Moment, position: int, _: CandidateConfig) -> _Answer:
     return _by_neighbours(moment.parts.tables.ease, position)
 
 
+def _als(moment: Moment, position: int, _: CandidateConfig) -> _Answer:
+    known = bool(np.isin(position, moment.parts.tables.als.items))
+    return (
+        known,
+        "to users it meets in the factors" if known else "fewer than 3 users had it, so it has no factors",
+    )
+
+
 def _popular(moment: Moment, position: int, config: CandidateConfig) -> _Answer:
     return _within(_place("popular", moment, position), config.popular)
 
@@ -100,6 +108,7 @@ _RULES: dict[str, Callable[[Moment, int, CandidateConfig], _Answer]] = {
     "co_occurrence": _co_occurrence,
     "following": _following,
     "ease": _ease,
+    "als": _als,
     "popular": _popular,
     "adopted": _adopted,
     "trending": _trending,

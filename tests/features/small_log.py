@@ -11,6 +11,7 @@ from jaxtyping import Float64
 from features.log import POSITION, OfflineLog
 from features.moments import offline_moments
 from features.registry import names, offline_matrix, online_matrix
+from recsys.als import ItemFactors
 from recsys.calibration import Calibration
 from recsys.catalogue import Catalogue
 from recsys.config import Config, EncoderConfig, StateConfig
@@ -86,7 +87,8 @@ def hand_made_tables(num_half_lives: int, fitted_until_ms: int) -> ItemTables:
     """Tables that can be told by heart.
 
     An apple goes with dates (0.5) and bread (0.25), is followed by an egg (0.5) and speaks for dates (0.25)
-    in EASE; a cup is followed by dates (0.5) and speaks for eggs (1). The n-th item, from 0, won n users by
+    in EASE; a cup is followed by dates (0.5) and speaks for eggs (1).
+    Apples (1) and bread (0.5) have a factor. The n-th item, from 0, won n users by
     the shortest half-life, 10 + n by the next, and so on, and a hundred more of them newcomers.
     """
     won = np.add.outer(10.0 * np.arange(num_half_lives), np.arange(len(ITEM_IDS))).astype(np.float32)
@@ -95,6 +97,12 @@ def hand_made_tables(num_half_lives: int, fitted_until_ms: int) -> ItemTables:
         co_occurrence=neighbours({(APPLE, DATE): 0.5, (APPLE, BREAD): 0.25}, fitted_until_ms),
         following=neighbours({(APPLE, EGG): 0.5, (CUP, DATE): 0.5}, fitted_until_ms),
         ease=neighbours({(APPLE, DATE): 0.25, (CUP, EGG): 1.0}, fitted_until_ms),
+        als=ItemFactors(
+            items=np.asarray([0, 1]),
+            vectors=np.asarray([[1.0], [0.5]], np.float32),
+            inner=np.asarray([[2.0]]),
+            fitted_until_ms=fitted_until_ms,
+        ),
         history=ItemHistory(
             adoption=won,
             newcomers=won + 100,
@@ -155,10 +163,10 @@ def online_moment(events: Iterable[Event], query: Query, parts: Parts) -> Moment
         code = EVENT_TYPE_CODES[name]
         items.record(CATALOGUE.position[item_id], code, time_ms)
         items.engagement(min(time_ms, as_of_ms - TICK_MS))  # a request before the last tick reads it too
-        if who == user_id and parts.config.state.event_weights.get(name):
+        if who == user_id and name in parts.config.state.remembered:
             state.apply(item_id, code, time_ms, is_purchase=name == "purchase", max_rows=1_000)
     user = user_items(state, CATALOGUE, parts.config, as_of_ms)
-    return Moment(parts, as_of_ms, user, items.engagement(as_of_ms))
+    return Moment(parts, as_of_ms, user, items.engagement(as_of_ms), items.click_rates(as_of_ms))
 
 
 def online_rows(

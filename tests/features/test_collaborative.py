@@ -43,6 +43,15 @@ def test_ease_adds_up_over_the_history() -> None:
     assert values[EGG]["ease_recent"] == pytest.approx(1.0 * math.sqrt(0.25))
 
 
+def test_als_reads_the_users_factors_from_the_whole_history() -> None:
+    values = online_side(collaborative, BOUGHT)
+    engagement = 2 ** (-2 / 4)
+    mine = (1 + engagement) / (2 + engagement)
+    assert values[APPLE]["als"] == pytest.approx(mine)
+    assert values[BREAD]["als"] == pytest.approx(0.5 * mine)
+    assert [values[item_id]["als"] for item_id in (CUP, DATE, EGG)] == [0, 0, 0]
+
+
 def test_every_score_also_says_how_it_stands_in_the_list() -> None:
     values = online_side(collaborative, BOUGHT)
     mean = 0.75 / 5

@@ -15,6 +15,7 @@ from features import (
     item,
     item_history,
     price,
+    shown,
     taste,
     text_interest,
     user,
@@ -46,21 +47,22 @@ USERS = ("ann", "bob")
 QUERIES = [(user_id, NOW) for user_id in USERS]
 PAST: list[Event] = [
     ("ann", APPLE, "purchase", NOW - 8 * DAY_MS),
-    ("ann", BREAD, "click", NOW - 3 * DAY_MS),
+    ("ann", BREAD, "view", NOW - 3 * DAY_MS),
     ("ann", APPLE, "purchase", NOW - DAY_MS),
     ("bob", DATE, "like", NOW - 2 * DAY_MS),
+    *((who, item_id, "impression", NOW - 4 * DAY_MS) for who in USERS for item_id in (APPLE, BREAD, DATE)),
 ]
 LATER = st.lists(
     st.tuples(
         st.sampled_from(USERS),
         st.sampled_from(ITEM_IDS),
-        st.sampled_from(["view", "purchase", "dislike"]),
+        st.sampled_from(["impression", "view", "purchase", "dislike"]),
         st.one_of(st.just(NOW), st.integers(NOW, NOW + 50 * DAY_MS)),
     ),
     max_size=8,
 )
 LOG_FAMILIES = (user_item, user_attribute, item, user)
-MOMENT_FAMILIES = (text_interest, collaborative, item_history, taste, price)
+MOMENT_FAMILIES = (text_interest, collaborative, item_history, taste, price, shown)
 
 
 def fitted_parts(events: Sequence[Event]) -> Parts:

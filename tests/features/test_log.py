@@ -10,7 +10,7 @@ from tests.recsys.small_catalogue import NOW, Event
 BUY = ("ann", APPLE, "purchase")
 
 
-def test_only_weighted_events_before_the_latest_query_are_kept() -> None:
+def test_impressions_and_weighted_events_before_the_latest_query_are_kept() -> None:
     events: list[Event] = [
         (*BUY, NOW - 1),
         (*BUY, NOW),
@@ -18,7 +18,7 @@ def test_only_weighted_events_before_the_latest_query_are_kept() -> None:
         ("bob", CUP, "dislike", NOW - DAY_MS),
     ]
     kept = offline_log(events, [("ann", NOW), ("ann", NOW - 5)]).events
-    assert sorted(kept.select(POSITION, TIME).rows()) == [(0, NOW - 1), (2, NOW - DAY_MS)]
+    assert sorted(kept.select(POSITION, TIME).rows()) == [(0, NOW - 1), (1, NOW - DAY_MS), (2, NOW - DAY_MS)]
 
 
 def test_each_query_sees_its_own_users_past_alone() -> None:

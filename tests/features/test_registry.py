@@ -1,10 +1,21 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from features import item, price
 from features.moments import offline_moments
-from features.registry import OnlineFeatures, as_ranker_input, definitions, fingerprint, names, offline_matrix
+from features.registry import (
+    OnlineFeatures,
+    as_ranker_input,
+    definitions,
+    family_names,
+    fingerprint,
+    names,
+    offline_matrix,
+)
 from recsys.config import StateConfig
-from recsys.errors import LeakageError
+from recsys.errors import ConfigError, LeakageError
 from recsys.schema import DAY_MS
 from tests.features.small_log import (
     APPLE,
@@ -15,6 +26,7 @@ from tests.features.small_log import (
     offline_log,
     offline_rows,
     online_moment,
+    online_rows,
     pair_frame,
 )
 from tests.recsys.small_catalogue import NOW, Event, events_frame
@@ -52,6 +64,26 @@ def test_the_fingerprint_changes_with_every_rule_of_the_state(changed: dict[str,
     other = StateConfig.model_validate(CONFIG.state.model_dump() | changed)
     assert fingerprint(other) != fingerprint(CONFIG.state)
     assert fingerprint(CONFIG.state) == fingerprint(CONFIG.state.model_copy())
+
+
+def test_a_family_that_is_left_out_is_missing_on_both_paths_and_changes_the_fingerprint() -> None:
+    state = CONFIG.state.model_copy(update={"leave_out_families": ("price", "item")})
+    left_out = {feature.name for family in (price, item) for feature in family.features(state)}
+    kept = [number for number, name in enumerate(FEATURE_NAMES) if name not in left_out]
+    assert names(state) == tuple(FEATURE_NAMES[number] for number in kept)
+    assert fingerprint(state) != fingerprint(CONFIG.state)
+    parts = replace(hand_made_parts(), config=CONFIG.model_copy(update={"state": state}))
+    queries = [("ann", NOW), ("bob", NOW)]
+    expected = offline_rows(EVENTS, queries, hand_made_parts())[:, kept]
+    np.testing.assert_array_equal(offline_rows(EVENTS, queries, parts), expected)
+    np.testing.assert_allclose(online_rows(EVENTS, queries, parts), expected, rtol=1e-9, atol=1e-12)
+
+
+def test_only_families_that_exist_can_be_left_out_and_never_all_of_them() -> None:
+    with pytest.raises(ConfigError, match="text_interest"):
+        names(StateConfig(leave_out_families=("words",)))
+    with pytest.raises(ConfigError, match="not all"):
+        names(StateConfig(leave_out_families=family_names()))
 
 
 def test_infinities_are_clipped_and_missing_values_stay_missing() -> None:

@@ -31,6 +31,7 @@ from tests.recsys.small_catalogue import (
 
 FILES = {
     "calibration.json",
+    "candidates/als.safetensors",
     "candidates/co_occurrence.safetensors",
     "candidates/ease.safetensors",
     "candidates/following.safetensors",

@@ -103,7 +103,7 @@ def test_words_offer_the_nearest_items_in_the_pretrained_space() -> None:
 def test_sources_of_new_items_offer_none_of_the_users_own() -> None:
     for user_id in ("ann", "bob", "eve"):
         when = moment_of(moment().parts, LOG, user_id)
-        for name in ("co_occurrence", "following", "ease", "taste"):
+        for name in ("co_occurrence", "following", "ease", "als", "taste"):
             positions = SOURCES[name](when, CONFIG.candidates, NO_CONTEXT)
             assert not set(positions.tolist()) & set(when.user.positions.tolist())
 
@@ -135,7 +135,7 @@ def test_adopted_items_win_most_users_however_often_they_come_back() -> None:
 
 def test_a_user_without_history_gets_nothing_personal() -> None:
     nobody = moment_of(moment().parts, LOG, "nobody")
-    for name in ("own", "co_occurrence", "following", "ease", "taste", "words", "trending"):
+    for name in ("own", "co_occurrence", "following", "ease", "als", "taste", "words", "trending"):
         assert offered(name, nobody) == []
     assert offered("popular", nobody)
 

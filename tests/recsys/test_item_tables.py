@@ -18,14 +18,14 @@ def fit(num_neighbours: int = 5, ease_neighbours: int = 100) -> ItemTables:
 
 
 def test_every_table_is_fitted_until_the_same_moment() -> None:
-    names = ("co_occurrence", "following", "ease", "history")
+    names = ("co_occurrence", "following", "ease", "als", "history")
     assert fit().fitted_until() == dict.fromkeys(names, NOW)
 
 
 def test_tables_that_were_saved_and_loaded_are_the_same(tmp_path: Path) -> None:
     tables = fit()
     tables.save(tmp_path)
-    until = {"co_occurrence": 1, "following": 2, "ease": 3, "history": 4, "encoder": 5}
+    until = {"co_occurrence": 1, "following": 2, "ease": 3, "als": 4, "history": 5, "encoder": 6}
     found = ItemTables.load(tmp_path, until)
     assert found.fitted_until() == {name: until[name] for name in tables.fitted_until()}
     for table in fields(tables):

@@ -126,10 +126,10 @@ def test_words_are_the_mean_of_the_recent_items_by_the_root_of_their_counts() ->
 def test_nobody_has_no_words_and_no_neighbours() -> None:
     nobody = moment_of(PARTS, LOG, "nobody")
     assert not nobody.words_vector.any()
-    for scores in (nobody.together, nobody.following, nobody.ease, nobody.ease_recent):
+    for scores in (nobody.together, nobody.following, nobody.ease, nobody.ease_recent, nobody.als):
         assert scores.tolist() == [0] * len(PARTS.catalogue)
 
 
 def test_every_fitted_part_says_until_when() -> None:
-    parts = ("encoder", "calibration", "co_occurrence", "following", "ease", "history")
+    parts = ("encoder", "calibration", "co_occurrence", "following", "ease", "als", "history")
     assert PARTS.fitted_until() == dict.fromkeys(parts, NOW)

@@ -52,6 +52,20 @@ def test_unknown_items_and_types_without_weight_are_left_out() -> None:
     assert len(user.basket_ms) == 1  # the basket was still there
 
 
+def test_what_was_shown_is_kept_with_how_often_it_was_chosen() -> None:
+    shown = read(
+        *(("leek", "impression", days) for days in (1, 2, 3)),
+        *(("leek", name, 1) for name in ("click", "click", "purchase", "view")),
+        ("beet", "impression", 2),
+        *(("beet", "click", days) for days in (1, 2)),
+        ("kale", "click", 1),
+        ("carrot", "impression", 10.01),
+    ).shown
+    assert ids(shown.positions) == ["beet", "leek"]
+    assert shown.impressions.tolist() == [1, 3]
+    assert shown.engaged.tolist() == [1, 2]  # at most once an impression; of a click and its purchase, one
+
+
 def test_the_recent_items_are_the_newest_liked_ones() -> None:
     user = read(
         ("leek", "purchase", 3), ("beet", "view", 2), ("kale", "click", 1), ("carrot", "dislike", 0.5)

@@ -83,8 +83,8 @@ def test_what_was_applied_before_changes_nothing(url: str, raw: redis.Redis) -> 
 
 def test_event_types_without_a_weight_are_not_remembered(url: str, raw: redis.Redis) -> None:
     async def scenario() -> UserState | None:
-        async with opened(url) as store:
-            await store.apply("u", [BufferedEvent(1, make_event("1", "impression"))])
+        async with opened(url, StateConfig(event_weights={"purchase": 1.0})) as store:
+            await store.apply("u", [BufferedEvent(1, make_event("1", "share"))])
             return await store.get("u")
 
     assert asyncio.run(scenario()) is None

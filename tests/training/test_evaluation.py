@@ -15,6 +15,7 @@ from recsys.workspace import Workspace
 from tests.conftest import Trained
 from tests.tiny_shop import CUT, CUT_MS, GROUP_SIZE, ingest_shop
 from training.evaluation import evaluate
+from training.window_lists import EXPLAINED_USERS
 
 WEEK_MS = 7 * 86_400_000
 
@@ -51,6 +52,9 @@ def test_the_slices_are_of_the_users_they_name(report: Mapping[str, Any], traine
     slices = report["slices"]
     assert slices["novel"]["num_users"] == len(trained.shop.withheld)
     assert slices["warm_items"]["num_users"] == report["num_users"]
+    thirds = [slices[name]["num_users"] for name in ("light_users", "medium_users", "heavy_users")]
+    assert sum(thirds) == report["num_users"]
+    assert max(thirds) - min(thirds) <= 1
     assert slices["cold_items"] == {"num_users": 0}
     assert slices["new_users"] == {"num_users": 0}
 
@@ -65,6 +69,23 @@ def test_every_item_of_the_test_window_was_a_candidate(report: Mapping[str, Any]
 
 def test_fine_tuning_is_compared_with_the_frozen_text(report: Mapping[str, Any]) -> None:
     assert {"tuned_text", "frozen_text"} <= report["ablations"].keys()
+
+
+def test_what_moves_the_scores_and_how_far_they_are_probabilities_is_told(report: Mapping[str, Any]) -> None:
+    assert report["shap"].keys() == report["feature_gain"].keys() == {"all", "new"}
+    for name, parts in report["shap"].items():
+        assert parts.keys() == report["feature_gain"][name].keys()
+        assert max(parts.values()) > 0
+        assert all(parts[feature] == 0 for feature, gain in report["feature_gain"][name].items() if not gain)
+    assert 0 <= report["calibration"]["expected_calibration_error"] < 0.5
+    assert all(0 <= part["observed"] <= 1 for part in report["calibration"]["bins"])
+
+
+def test_the_baselines_that_cost_nothing_are_watched_on_every_slice(report: Mapping[str, Any]) -> None:
+    assert report["never_below"]["ok"] is True
+    assert report["where_we_lose"] == []
+    checked = {(row["slice"], row["baseline"]) for row in report["never_below"]["checked"]}
+    assert {("all", "popular"), ("novel", "popular"), ("heavy_users", "personal_frequency")} <= checked
 
 
 def test_what_happens_after_the_test_window_changes_nothing(
@@ -122,7 +143,9 @@ def test_novel_lists_come_from_the_ranker_for_what_is_new(
 
     monkeypatch.setattr(Bundle, "ranker", noted)
     found = evaluate(later, html_path=tmp_path / "r.html").report
-    assert asked == ["all", "new"] * found["num_users"]
+    every, users = -(-found["num_users"] // EXPLAINED_USERS), found["num_users"]
+    assert asked.count("new") == users
+    assert asked.count("all") == users + len(range(0, users, every))
 
 
 def test_the_baselines_that_were_named_are_compared_with_their_settings(

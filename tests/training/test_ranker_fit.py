@@ -19,7 +19,7 @@ TELLING = 3
 """The one feature that labels follow."""
 
 
-def decisions(seed: int, num_queries: int = 20, size: int = 12) -> Decisions:
+def decisions(seed: int, num_queries: int = 40, size: int = 12) -> Decisions:
     """Queries in which the items with the greatest value of one feature were bought, the next ones viewed."""
     random = np.random.default_rng(seed)
     matrix = random.normal(size=(num_queries * size, len(NAMES))).astype(np.float32)
@@ -44,9 +44,9 @@ def test_the_ranker_finds_the_feature_that_labels_follow() -> None:
     gain = ranker.gain()
     assert max(gain, key=lambda name: gain[name]) == NAMES[TELLING]
     unseen = decisions(2)
-    scores = ranker.scores(unseen.matrix).reshape(20, 12)
+    scores = ranker.scores(unseen.matrix).reshape(40, 12)
     best = np.argmax(scores, axis=1)
-    assert (unseen.labels.reshape(20, 12)[np.arange(20), best] == 4).mean() >= 0.8
+    assert (unseen.labels.reshape(40, 12)[np.arange(40), best] == 4).mean() >= 0.8
 
 
 def test_features_keep_their_names_and_order() -> None:
@@ -91,7 +91,7 @@ def test_windows_without_a_positive_are_refused_with_what_to_do(empty_train: boo
 
 
 def test_canary_rows_are_spread_over_all_decisions() -> None:
-    given = decisions(0)
+    given = decisions(0, 20)
     rows = canary_rows(given, 4)
     assert np.array_equal(rows, given.matrix[[0, 79, 159, 239]])
     assert canary_rows(decisions(0, 1, 3)).shape == (32, len(NAMES))

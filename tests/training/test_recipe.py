@@ -38,7 +38,7 @@ def test_what_the_ranker_learns_from_was_fitted_before_its_windows(trained: Trai
     parts = manifest.parts_fitted_until_ms
     assert manifest.fitted_until_ms == until_ms
     assert parts["encoder"] == parts["calibration"] == until_ms - 3 * 14 * DAY_MS
-    tables = ("co_occurrence", "following", "ease", "history")
+    tables = ("co_occurrence", "following", "ease", "als", "history")
     assert {parts[name] for name in tables} == {until_ms}
 
 
@@ -84,7 +84,7 @@ def test_training_until_a_moment_is_training_on_a_log_that_ends_there(
     for name in RANKERS.values():
         assert (ours / name).exists() == (theirs / name).exists()
         assert not (ours / name).exists() or (ours / name).read_bytes() == (theirs / name).read_bytes()
-    tables = ("co_occurrence", "following", "ease", "history")
+    tables = ("co_occurrence", "following", "ease", "als", "history")
     for name in ("items/vectors.safetensors", *(f"candidates/{table}.safetensors" for table in tables)):
         found, expected = load_file(ours / name), load_file(theirs / name)
         assert found.keys() == expected.keys()

@@ -1,5 +1,6 @@
 import base64
 import json
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,8 @@ import pytest
 from rich.console import Console
 
 from recsys.errors import DataError, LeakageError
-from training.report import BaselineLists, EvaluationInput, evaluate_lists, summary_table, write_report
+from training.report import BaselineLists, EvaluationInput, evaluate_lists
+from training.report_page import summary_table, write_report
 
 TEST_FROM = 1_512_363_600_000  # 2017-12-04T05:00:00Z
 TEST_TO = TEST_FROM + 28 * 24 * 3_600_000
@@ -55,7 +57,20 @@ def full_evaluation() -> EvaluationInput:
         ablations={"frozen_text": recall_of(0.25, 0.5), "tuned_text": recall_of(0.5, 0.75)},
         timings_seconds={"train_encoder": 12.0, "evaluate": 0.5},
         curves={"loss": [(0, 4.0), (50, 2.0)], "validation_recall": [(50, 0.2), (100, 0.3)], "unused": []},
-        feature_gain={"pair_sum_28d": 30.0, "interest <score>": 10.0},
+        feature_gain={
+            "all": {"pair_sum_28d": 30.0, "interest <score>": 10.0},
+            "new": {"interest <score>": 5.0, "unused": 0.0},
+        },
+        shap={"all": {"pair_sum_28d": 0.2, "interest <score>": 0.4}},
+        calibration={
+            "expected_calibration_error": 0.05,
+            "bins": [
+                {"predicted": 0.1, "observed": 0.05, "count": 10},
+                {"predicted": 0.4, "observed": 0.45, "count": 10},
+            ],
+        },
+        notes=["nobody took anything new: <no> ranker for it"],
+        variants={"no_text": BaselineLists(lists_of(a="wx", b="x"), lists_of(a="x", b="z"))},
     )
 
 
@@ -68,7 +83,11 @@ def test_the_report_has_the_contracts_keys_and_only_what_was_measured() -> None:
     }
     assert (report["dataset"], report["num_users"]) == ("tiny", 2)
     assert set(report["metrics"]) == {"ndcg@10", "recall@10", "mrr@10", "hit@10", "coverage@10"}
-    assert set(report["slices"]) == {"novel", "cold_items", "warm_items", "new_users"}
+    known = {"light_users", "medium_users", "heavy_users"}
+    assert set(report["slices"]) == {"novel", "cold_items", "warm_items", "new_users"} | known
+    assert not report.keys() & {"calibration", "feature_gain", "shap", "notes"}
+    assert report["where_we_lose"] == []
+    assert report["never_below"] == {"ok": False, "checked": []}
     assert report["baselines"] == {}
     assert report["ablations"] == {}
     assert report["candidates"] == {"recall@500": {"by_source": {}}}
@@ -87,6 +106,9 @@ def test_values_and_slices_are_those_computed_by_hand() -> None:
         "cold_items": 1,
         "warm_items": 1,
         "new_users": 1,
+        "light_users": 1,
+        "medium_users": 0,
+        "heavy_users": 0,
     }
     assert slices["novel"]["mrr@10"]["value"] == pytest.approx((1 + 1 / 2) / 2)
     assert slices["cold_items"]["mrr@10"]["value"] == pytest.approx(1 / 2)
@@ -113,6 +135,43 @@ def test_differences_are_ours_minus_theirs() -> None:
     assert tuned["difference"]["recall@500"] == {"value": 0.25, "low": 0.25, "high": 0.25}
     assert set(report["candidates"]["recall@500"]["by_source"]) == {"own", "text"}
     assert report["candidates"]["recall@500"]["merged"]["value"] == 1.0
+
+
+def test_every_slice_is_compared_with_every_baseline() -> None:
+    slices = evaluate_lists(full_evaluation())["slices"]
+    novel, cold = slices["novel"]["differences"], slices["cold_items"]["differences"]
+    assert novel.keys() == {"popular"}  # the other one made no such lists
+    assert cold.keys() == slices["light_users"]["differences"].keys() == {"popular", "ease"}
+    # b wants z: we have it second, the popular list not at all
+    assert cold["popular"]["value"] == pytest.approx(1 / math.log2(3))
+    assert cold["ease"]["value"] == 0.0
+    assert "differences" not in slices["heavy_users"]
+
+
+def test_where_a_baseline_is_ahead_for_sure_is_named_and_the_cheap_ones_are_watched() -> None:
+    better = BaselineLists(lists_of(a="xy", b="z"))
+    evaluation = replace(small_evaluation(), baselines={"personal_frequency": better, "ease": better})
+    report = evaluate_lists(evaluation)
+    lost = {(row["slice"], row["baseline"]) for row in report["where_we_lose"]}
+    # a wants x and y, and we have x first: short of y alone; b wants the cold z, and we have it second
+    expected = {"all", "cold_items", "warm_items", "new_users", "light_users"}
+    assert lost == {(name, baseline) for name in expected for baseline in evaluation.baselines}
+    worst = report["where_we_lose"][0]
+    assert worst["difference"]["value"] == min(row["difference"]["value"] for row in report["where_we_lose"])
+    assert report["never_below"]["ok"] is False
+    assert {row["baseline"] for row in report["never_below"]["checked"]} == {"personal_frequency"}
+    assert evaluate_lists(full_evaluation())["never_below"]["ok"] is True
+
+
+def test_variants_that_were_trained_again_are_compared_by_slice() -> None:
+    blocks = evaluate_lists(full_evaluation())["ablations"]
+    retrained = blocks["no_text"]["slices"]
+    assert retrained["all"]["ndcg@10"] == blocks["no_text"]["ndcg@10"]
+    assert retrained.keys() == {"all", "novel", "cold_items", "warm_items", "new_users", "light_users"}
+    # the cold z, which the variant lacks and we have second
+    assert retrained["cold_items"]["difference"]["value"] == pytest.approx(1 / math.log2(3))
+    assert retrained["novel"]["ndcg@10"]["value"] == pytest.approx(1 / 2)
+    assert blocks["tuned_text"].keys() == {"recall@500", "difference"}
 
 
 def intervals(node: Any) -> list[dict[str, float]]:
@@ -149,7 +208,7 @@ def test_the_files_hold_the_report_and_need_nothing_from_elsewhere(tmp_path: Pat
     assert {path.name for path in json_path.parent.iterdir()} == {"report.json", "report.html"}
     page = html_path.read_text(encoding="utf-8")
     images = re.findall(r'<img src="data:image/svg\+xml;base64,([^"]+)"', page)
-    assert len(images) == 5
+    assert len(images) == 7
     assert all("<svg" in base64.b64decode(image).decode() for image in images)
     assert "http" not in re.sub(r"base64,[^\"]+", "", page)
     assert "Personal frequency" not in page

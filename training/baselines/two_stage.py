@@ -42,6 +42,8 @@ class TwoStageLightgbm:
     """Items per source, >= 1; own items are all taken."""
     num_negatives: int = 60
     """Candidates without a label that are kept per user and window, drawn at random."""
+    num_new_negatives: int = 300
+    """The same among pairs that are new to the user, of which few are taken."""
     num_trees: int = 150
     num_leaves: int = 31
     learning_rate: float = 0.06
@@ -83,17 +85,10 @@ class TwoStageLightgbm:
             rows = labels.with_columns(
                 pl.col(_LABEL).fill_null(0), random=pl.Series(random.random(block.height))
             )
-            every.append(self._to_learn_from(then, rows))
-            novel.append(self._to_learn_from(then, rows.filter(pl.col(OWN) == 0)))
+            new = rows.filter(pl.col(OWN) == 0)
+            every.append(_to_learn_from(then, rows, self.num_negatives))
+            novel.append(_to_learn_from(then, new, self.num_new_negatives))
         return pl.concat(every, how="diagonal"), pl.concat(novel, how="diagonal")
-
-    def _to_learn_from(self, then: Interactions, rows: pl.DataFrame) -> pl.DataFrame:
-        """Users with any label: all their labelled rows and some of the others, with features."""
-        place = pl.col("random").rank("ordinal").over(USER, _LABEL)
-        chosen = rows.filter(
-            pl.col(_LABEL).max().over(USER) > 0, (pl.col(_LABEL) > 0) | (place <= self.num_negatives)
-        )
-        return with_features(then, chosen.drop("random"))
 
     def _boost(self, windows: Sequence[pl.DataFrame]) -> lightgbm.Booster:
         matrix = np.concatenate([as_matrix(window, _LABEL) for window in windows])
@@ -138,6 +133,13 @@ class TwoStageLists:
         """See ``training.baselines.baseline.Fitted``."""
         chosen = self.novel if novel else self.every
         return chosen.lists(users, depth, novel=novel)
+
+
+def _to_learn_from(then: Interactions, rows: pl.DataFrame, num_negatives: int) -> pl.DataFrame:
+    """Users with any label: all their labelled rows and some of the others, with features."""
+    place = pl.col("random").rank("ordinal").over(USER, _LABEL)
+    chosen = rows.filter(pl.col(_LABEL).max().over(USER) > 0, (pl.col(_LABEL) > 0) | (place <= num_negatives))
+    return with_features(then, chosen.drop("random"))
 
 
 def _taken(log: Interactions, then: Interactions, end_ms: int) -> pl.DataFrame:
