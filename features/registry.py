@@ -10,6 +10,7 @@ import polars as pl
 from jaxtyping import Bool, Float32, Float64, Int64
 
 from features import (
+    alike,
     collaborative,
     item,
     item_history,
@@ -29,7 +30,15 @@ from recsys.moment import Moment
 from recsys.schema import QUERY_ID
 
 _LOG_FAMILIES: tuple[ModuleType, ...] = (user_item, user_attribute, item, user)
-_MOMENT_FAMILIES: tuple[ModuleType, ...] = (text_interest, collaborative, item_history, taste, price, shown)
+_MOMENT_FAMILIES: tuple[ModuleType, ...] = (
+    text_interest,
+    collaborative,
+    alike,
+    item_history,
+    taste,
+    price,
+    shown,
+)
 
 
 def family_names() -> tuple[str, ...]:

@@ -63,6 +63,14 @@ def als(moment: Moment, config: CandidateConfig, _: Offer) -> Offer:
     return _strongest(_new_to_user(moment, moment.als), config.als)
 
 
+def alike(moment: Moment, config: CandidateConfig, _: Offer) -> Offer:
+    """Items that next to nobody had, which read like what the neighbours predict."""
+    table = moment.parts.tables.resemblance
+    scores = np.zeros(len(moment.parts.catalogue))
+    scores[table.unknown] = table.of_unknown(_share(moment.ease) + _share(moment.following))
+    return _strongest(_new_to_user(moment, scores), config.alike)
+
+
 def popular(moment: Moment, config: CandidateConfig, _: Offer) -> Offer:
     """Items most popular over the middle half-life."""
     return _strongest(moment.item_engagement[len(moment.item_engagement) // 2], config.popular)
@@ -123,6 +131,7 @@ SOURCES: dict[str, Callable[[Moment, CandidateConfig, Offer], Offer]] = {
     "following": following,
     "ease": ease,
     "als": als,
+    "alike": alike,
     "taste": taste,
     "trending": trending,
     "popular": popular,
@@ -174,6 +183,13 @@ def _new_to_user(moment: Moment, scores: Float64[np.ndarray, " items"]) -> Float
     scores = scores.copy()
     scores[moment.user.positions] = 0.0
     return scores
+
+
+def _share(scores: Float64[np.ndarray, " items"]) -> Float64[np.ndarray, " items"]:
+    """Scores over the greatest; all 0 if none is above 0."""
+    greatest = float(scores.max(initial=0.0))
+    shares: Float64[np.ndarray, " items"] = scores / (greatest or 1.0)
+    return shares
 
 
 def _strongest(scores: Float64[np.ndarray, " items"], limit: int) -> Offer:

@@ -23,9 +23,9 @@ class ClickRates:
     expected: Float64[np.ndarray, " items"]
     """Rate that the item's numbers let expect, between 0 and 1."""
     rate: Float64[np.ndarray, " items"]
-    """Share of the impressions that were followed by an engagement, shrunk towards ``expected``."""
+    """Engagements per impression, shrunk towards ``expected``; between 0 and 1."""
     overall: float
-    """Share of all impressions."""
+    """Engagements per impression of all items together."""
 
 
 def fit_click_rates(
@@ -41,7 +41,7 @@ def fit_click_rates(
 
     Args:
         impressions: Times each item was shown.
-        engaged: Times each item was engaged with.
+        engaged: Times each item was engaged with, whether from an impression or not.
         numbers: Standardised numbers of the items, see ``recsys.traits``.
     """
     engaged = np.minimum(engaged, impressions)

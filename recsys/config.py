@@ -145,6 +145,8 @@ class CandidateConfig(_Config):
     """Items that EASE predicts from the user's history."""
     als: int = Field(default=150, ge=0)
     """Items that the factorisation predicts for the user."""
+    alike: int = Field(default=100, ge=0)
+    """Items that next to nobody had, which read like what the neighbours predict."""
     words: int = Field(default=100, ge=0)
     """Items nearest to the mean of the recent items in the pretrained encoder's space."""
     taste: int = Field(default=100, ge=0)
@@ -177,11 +179,11 @@ class RankerConfig(_Config):
     """Label windows before the end of the data; the last one stops the training early."""
     num_negatives: int = Field(default=200, ge=1)
     """Candidates without a label that are kept per decision, drawn at random."""
-    num_trees: int = Field(default=300, ge=1)
+    num_trees: int = Field(default=400, ge=1)
     """Most boosting rounds."""
     num_leaves: int = Field(default=31, ge=2)
     """Leaves per tree."""
-    learning_rate: float = Field(default=0.08, gt=0)
+    learning_rate: float = Field(default=0.05, gt=0)
     """Shrinkage."""
     min_data_in_leaf: int = Field(default=100, ge=1)
     """Rows per leaf."""
@@ -189,7 +191,7 @@ class RankerConfig(_Config):
     """Share of the features that a tree may use, drawn at random."""
     l2: float = Field(default=5.0, ge=0)
     """L2 penalty on a leaf's value."""
-    patience: int = Field(default=30, ge=1)
+    patience: int = Field(default=80, ge=1)
     """Rounds without improvement after which boosting stops."""
     position: Literal["feature", "bias", "ignore"] = "feature"
     """What the ranker of lists that were shown makes of an item's position in them. ``feature`` reads it,
@@ -211,6 +213,7 @@ SourceName = Literal[
     "following",
     "ease",
     "als",
+    "alike",
     "popular",
     "adopted",
     "taste",
@@ -242,6 +245,7 @@ _PLACEMENTS = {
             "following",
             "ease",
             "als",
+            "alike",
             "taste",
             "trending",
             "popular",

@@ -39,9 +39,16 @@ class VectorIndex:
 
     def centred(self, positions: Int64[np.ndarray, " items"]) -> Float32[np.ndarray, "items dim"]:
         """Vectors less the mean of all texts, of unit length or 0: what tells an item from the others."""
-        apart = self.of_items(positions) - self._mean
+        return self._centred(self.of_items(positions))
+
+    def centred_texts(self, rows: slice) -> Float32[np.ndarray, "texts dim"]:
+        """The same for some of the texts."""
+        return self._centred(dequantise(self.vectors[rows]))
+
+    def _centred(self, vectors: Float32[np.ndarray, "rows dim"]) -> Float32[np.ndarray, "rows dim"]:
+        apart = vectors - self._mean
         norms = np.linalg.norm(apart, axis=1, keepdims=True)
-        unit: Float32[np.ndarray, "items dim"] = apart / np.maximum(norms, np.float32(1e-6))
+        unit: Float32[np.ndarray, "rows dim"] = apart / np.maximum(norms, np.float32(1e-6))
         return unit
 
     @cached_property

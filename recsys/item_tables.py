@@ -11,8 +11,10 @@ from recsys.catalogue import Catalogue
 from recsys.co_occurrence import fit_co_occurrence, fit_following
 from recsys.config import Config
 from recsys.ease import EaseSettings, fit_ease
+from recsys.index import VectorIndex
 from recsys.item_history import ItemHistory, fit_item_history
 from recsys.neighbours import Neighbours
+from recsys.resemblance import Resemblance, fit_resemblance
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +30,8 @@ class ItemTables:
     als: ItemFactors
     """What a factorisation makes of the same."""
     history: ItemHistory
+    resemblance: Resemblance
+    """What reads like what people had."""
 
     def fitted_until(self) -> dict[str, int]:
         """End of the data by table; milliseconds since the epoch."""
@@ -47,28 +51,34 @@ class ItemTables:
         arrays = {field.name: load_file(directory / f"{field.name}.safetensors") for field in fields(cls)}
         history = ItemHistory(**arrays.pop("history"), fitted_until_ms=fitted_until["history"])
         als = ItemFactors(**arrays.pop("als"), fitted_until_ms=fitted_until["als"])
+        resemblance = Resemblance(**arrays.pop("resemblance"), fitted_until_ms=fitted_until["resemblance"])
         neighbours = {
             name: Neighbours(**table, fitted_until_ms=fitted_until[name]) for name, table in arrays.items()
         }
-        return cls(**neighbours, als=als, history=history)
+        return cls(**neighbours, als=als, history=history, resemblance=resemblance)
 
 
-def fit_item_tables(events: pl.LazyFrame, catalogue: Catalogue, config: Config, until_ms: int) -> ItemTables:
+def fit_item_tables(
+    events: pl.LazyFrame, catalogue: Catalogue, words: VectorIndex, config: Config, until_ms: int
+) -> ItemTables:
     """Fit every table on the events strictly before ``until_ms``.
 
     Args:
         events: Event log with ``effective_time``.
         catalogue: The items.
+        words: The pretrained encoder's vectors of their texts.
         config: State rules and table sizes.
         until_ms: End of the data, milliseconds since the epoch.
     """
     sizes, log = config.candidates, (events, catalogue, config.state, until_ms)
     ease = EaseSettings(sizes.ease_neighbours, sizes.ease_items, sizes.ease_regularisation)
+    history = fit_item_history(*log)
     als = AlsSettings(sizes.als_factors, sizes.als_regularisation, config.seed)
     return ItemTables(
         co_occurrence=fit_co_occurrence(*log, sizes.neighbours),
         following=fit_following(*log, sizes.neighbours),
         ease=fit_ease(*log, ease),
         als=fit_als(*log, als),
-        history=fit_item_history(*log),
+        history=history,
+        resemblance=fit_resemblance(words, catalogue, history),
     )

@@ -3,7 +3,8 @@
 ================ ======================================================================================
 variant          what it is
 ================ ======================================================================================
-``no_text``      no text features and no text sources; behaviour alone
+``no_text``      no text features and no text sources, and blank pretrained vectors for whatever else reads
+                 them; behaviour alone
 ``frozen_text``  the pretrained encoder as it comes, with trained heads on it; everything else equal
 ``no_behaviour`` text and price features over the text sources' candidates; it knows what the user had
                  by its words alone
@@ -15,18 +16,21 @@ same users. The tuned model is the bundle itself.
 
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 import structlog
+import torch
 
 from features.registry import family_names, names
 from recsys.bundle import Bundle, load_bundle
 from recsys.config import Config, SourceName
-from recsys.errors import DataError
+from recsys.errors import ConfigError, DataError, LeakageError
 from recsys.event_log import EventLog
 from recsys.registry import Registry
 from recsys.workspace import Workspace
+from training.encoder_fit import FittedEncoder
 from training.recipe import TrainingRun
 from training.report import BaselineLists
 from training.take_over import TakenOver, kept_encoder
@@ -36,8 +40,10 @@ VARIANTS = ("no_text", "frozen_text", "no_behaviour")
 """Variants that are trained again."""
 
 _TEXT_FAMILY = "text_interest"
+_TEXT_FAMILIES = (_TEXT_FAMILY, "alike")
 _WITHOUT_BEHAVIOUR = (_TEXT_FAMILY, "price")
 _TEXT_SOURCES: tuple[SourceName, ...] = ("text", "words")
+_ALIKE: SourceName = "alike"
 
 _log = structlog.get_logger(__name__)
 
@@ -54,8 +60,8 @@ def variant_config(config: Config, variant: str) -> Config:
         return config.model_copy(update={"encoder": encoder})
     sources = config.placements["home"].sources
     if variant == "no_text":
-        dropped: tuple[str, ...] = (_TEXT_FAMILY,)
-        kept = tuple(source for source in sources if source not in _TEXT_SOURCES)
+        dropped: tuple[str, ...] = _TEXT_FAMILIES
+        kept = tuple(source for source in sources if source not in (*_TEXT_SOURCES, _ALIKE))
     else:
         dropped = tuple(name for name in family_names() if name not in _WITHOUT_BEHAVIOUR)
         kept = _TEXT_SOURCES
@@ -67,7 +73,9 @@ def ranked_by_variants(
 ) -> dict[str, BaselineLists]:
     """Train every variant and rank for the test users.
 
-    A variant that finds nothing to learn from is left out with a warning. The variants' bundles are deleted.
+    A variant that cannot be trained is left out with a warning: there is nothing to learn from, no feature is
+    left, or the label windows have moved into what the encoder saw because older events came in since. The
+    variants' bundles are deleted.
 
     Args:
         workspace: The log, and the registry that holds the bundle.
@@ -83,21 +91,34 @@ def ranked_by_variants(
     found = {}
     workspace.reports.mkdir(parents=True, exist_ok=True)
     for variant in VARIANTS:
-        taken = TakenOver() if variant == "frozen_text" else TakenOver(encoder=kept)
-        config = variant_config(manifest.config, variant)
-        with tempfile.TemporaryDirectory(dir=workspace.reports, prefix=".ablation.") as scratch:
-            registry = Registry(Path(scratch))
+        with tempfile.TemporaryDirectory(dir=workspace.reports, prefix=".ablation.") as directory:
+            scratch = Workspace(Path(directory))
+            scratch.events.symlink_to(workspace.events.resolve())
+            registry, until_ms = Registry(scratch.registry), manifest.fitted_until_ms
             try:
-                until_ms = manifest.fitted_until_ms
-                TrainingRun(registry, workspace, catalogue, config, taken=taken, until_ms=until_ms).finish()
-            except DataError as error:
+                config, taken = variant_config(manifest.config, variant), taken_by(variant, kept)
+                TrainingRun(registry, scratch, catalogue, config, taken=taken, until_ms=until_ms).finish()
+            except (ConfigError, DataError, LeakageError) as error:
                 _log.warning("ablation left out", variant=variant, reason=str(error))
                 continue
-            variant_bundle = load_bundle(registry.stable())
-            ranked = WindowUsers(variant_bundle, EventLog(workspace.events), users, start_ms)
+            ranked = WindowUsers(load_bundle(registry.stable()), EventLog(scratch.events), users, start_ms)
             lists = ranked.lists(f"ranking by {variant}")
             found[variant] = BaselineLists(lists.all, lists.novel)
     return found
+
+
+def taken_by(variant: str, kept: FittedEncoder) -> TakenOver:
+    """What a variant takes over from the tuned model.
+
+    Args:
+        variant: One of ``VARIANTS``.
+        kept: The tuned model's encoder.
+    """
+    if variant == "frozen_text":
+        return TakenOver()
+    if variant == "no_text":
+        return TakenOver(encoder=replace(kept, frozen_base=torch.zeros_like(kept.frozen_base)))
+    return TakenOver(encoder=kept)
 
 
 def _without(config: Config, families: tuple[str, ...], sources: tuple[SourceName, ...]) -> Config:

@@ -14,7 +14,7 @@ from recsys.candidates import gather
 from recsys.config import Config
 from recsys.moment import Moment, Parts
 from recsys.progress import progress
-from recsys.schema import AS_OF, EFFECTIVE_TIME, EVENT_TYPE, ITEM_ID, QUERY_ID, USER_ID
+from recsys.schema import AS_OF, CREATED_TIME, EFFECTIVE_TIME, EVENT_TYPE, ITEM_ID, QUERY_ID, USER_ID
 
 LABEL = "label"
 SOURCE_BITS = "source_bits"
@@ -114,6 +114,9 @@ def decision_table(
     among all candidates the few first-time purchases weigh next to nothing against the repeated ones. All
     positives among the candidates are kept, and ``num_negatives`` others drawn at random.
 
+    An item that nobody has touched to the end of the data is left out, unless its ``created_time`` says that
+    it could be chosen: a product that came later would teach that what has no history is never taken.
+
     Raises:
         LeakageError: A fitted part saw events at or after ``as_of_ms``.
     """
@@ -135,6 +138,7 @@ def decision_table(
         .alias(POSITION),
         LABEL,
     )
+    offered = offered.filter(_existed(events, parts, as_of_ms)[offered[POSITION].to_numpy()])
     pairs = offered.join(positive, on=[QUERY_ID, POSITION], how="left", maintain_order="left").with_columns(
         pl.col(LABEL).fill_null(0)
     )
@@ -163,6 +167,16 @@ def _offered(moments: Mapping[int, Moment], config: Config, placement: str) -> p
             frames.append(pl.DataFrame({QUERY_ID: query_id, **columns}, schema_overrides=_OFFERED))
             advance(1)
     return pl.concat(frames)
+
+
+def _existed(events: pl.LazyFrame, parts: Parts, as_of_ms: int) -> Bool[np.ndarray, " items"]:
+    """Whether an item is known to have existed, then or later in the data."""
+    catalogue = parts.catalogue
+    touched = events.select(pl.col(ITEM_ID).unique()).collect()[ITEM_ID]
+    created = pl.col(CREATED_TIME).dt.epoch("ms") <= as_of_ms
+    existed = pl.col(ITEM_ID).is_in(touched.implode()) | created.fill_null(value=False)
+    found: Bool[np.ndarray, " items"] = catalogue.frame.select(existed)[ITEM_ID].to_numpy()
+    return found
 
 
 def _decisions(

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ def evaluate(
 
     Raises:
         LeakageError: The bundle was fitted beyond the start of the test window.
-        DataError: The log ends before the test window.
+        DataError: Nobody chose anything in the test window.
     """
     registry = Registry(workspace.registry)
     directory = registry.path(version) if version is not None else registry.stable()
@@ -81,6 +82,10 @@ def evaluate(
     target = html_path if html_path is not None else workspace.reports / f"{bundle.manifest.version}.html"
     write_report(report, evaluation, json_path, target)
     return Evaluated(report, target)
+
+
+def _utc(time_ms: int) -> str:
+    return f"{datetime.fromtimestamp(time_ms / 1000, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 class _Evaluation:
@@ -111,9 +116,9 @@ class _Evaluation:
         self.truth = liked.filter(in_test).select(USER_ID, ITEM_ID).unique().sort(USER_ID, ITEM_ID).collect()
         if self.truth.is_empty():
             raise DataError(
-                "nothing happened after the bundle's data ended "
-                f"({bundle.manifest.fitted_until:%Y-%m-%dT%H:%M:%SZ}), so there is nothing to test on; "
-                "train with --until earlier, and then evaluate"
+                f"nobody chose anything from {_utc(start_ms)} on and before {_utc(self.end_ms)}, so there is "
+                "nothing to test on; choose another window with --from and --to, or train with --until "
+                "earlier and then evaluate"
             )
         self.users = self.truth[USER_ID].unique().sort()
         self.history_pairs = self.history.select(USER_ID, ITEM_ID).unique()

@@ -129,6 +129,8 @@ class TrainingRun:
         self.registry, self.workspace, self.taken = registry, workspace, taken
         self.config, self.catalogue, self.until_ms = config, catalogue, until_ms
         self.events = log.scan(until_ms).collect().lazy()
+        if self.events.limit(1).collect().is_empty():
+            raise DataError(f"no event happened before {_utc(until_ms):%Y-%m-%dT%H:%MZ}; set a later --until")
         window_ms = label_window_ms(self.events, config, until_ms)
         self.window_ends = [until_ms - window_ms * i for i in range(config.ranker.num_windows)][::-1]
         self.window_starts = [end - window_ms for end in self.window_ends]
@@ -186,13 +188,14 @@ class TrainingRun:
 
     def parts(self, encoder: FittedEncoder, until_ms: int) -> Parts:
         """The encoder as it is, the item tables as of ``until_ms``."""
+        words = VectorIndex(quantise(encoder.frozen_base.numpy()), self.catalogue)
         return Parts(
             config=self.config,
             catalogue=self.catalogue,
             index=VectorIndex(quantise(text_vectors(encoder.towers, encoder.base)), self.catalogue),
-            words=VectorIndex(quantise(encoder.frozen_base.numpy()), self.catalogue),
+            words=words,
             user_tower=encoder.towers.user,
-            tables=fit_item_tables(self.events, self.catalogue, self.config, until_ms),
+            tables=fit_item_tables(self.events, self.catalogue, words, self.config, until_ms),
             calibration=encoder.calibration,
             encoder_fitted_until_ms=encoder.fitted_until_ms,
         )

@@ -11,7 +11,8 @@ Beside the keys that every report has:
   more slices than the four: known users by thirds of their activity, see ``training.slices``.
 - ``where_we_lose``: ``{slice, baseline, difference}`` for each interval wholly below 0; ``slice`` may be
   ``all``.
-- ``never_below``: ``{ok, checked}``, whether no slice lies below a baseline that costs nothing.
+- ``never_below``: ``{ok, below, checked}``, whether no slice lies below a baseline that costs nothing; the
+  rows of ``below`` are those of ``where_we_lose`` that it concerns.
 - ``calibration``: ``expected_calibration_error`` and ``bins`` of the interest score, on held-out data.
 - ``feature_gain`` and ``shap``: by ranker and feature, the total splitting gain, and the mean absolute
   contribution to the scores of what the test users see first.

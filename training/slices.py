@@ -66,17 +66,19 @@ def losses(compared: Mapping[str, Mapping[str, Mapping[str, float]]]) -> list[di
 def never_below(
     compared: Mapping[str, Mapping[str, Mapping[str, float]]], floor: Sequence[str] = FLOOR
 ) -> dict[str, Any]:
-    """Whether no slice lies below a baseline that costs nothing; ``ok`` is false when none was compared.
+    """Whether no slice lies below a baseline that costs nothing.
 
     Args:
         compared: See ``losses``.
         floor: Names of those baselines.
+
+    Returns:
+        ``ok``, also false when nothing was compared; ``below``, the ``losses`` to such a baseline; and
+        ``checked``, every comparison with one.
     """
     checked = [row for row in _rows(compared) if row["baseline"] in floor]
-    return {
-        "ok": bool(checked) and all(row["difference"]["high"] >= 0 for row in checked),
-        "checked": checked,
-    }
+    below = [row for row in losses(compared) if row["baseline"] in floor]
+    return {"ok": bool(checked) and not below, "below": below, "checked": checked}
 
 
 def _rows(compared: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Iterator[dict[str, Any]]:

@@ -27,6 +27,7 @@ from recsys.errors import BundleError, ConfigError, LeakageError
 from recsys.ingest import read_items
 from recsys.registry import Registry
 from recsys.workspace import Workspace, atomic_path
+from training.ranker_fit import monotone_constraints
 from training.recipe import TrainingRun
 from training.take_over import Only, take_over
 from training.tune_spaces import as_they_are, rounded, with_settings
@@ -85,12 +86,13 @@ def tune(
         only: Search this section alone.
 
     Raises:
-        ConfigError: ``trials`` is below 1.
-        DataError: The log is empty or too short for the label windows.
+        ConfigError: ``trials`` is below 1, or the configuration names features that do not exist.
+        DataError: The log is empty, too short for the label windows, or holds nothing to tune on.
     """
     if trials < 1:
         raise ConfigError(f"--trials must be 1 or more, got {trials}")
     config = config or load_config(workspace.config)
+    monotone_constraints(config)
     catalogue, found = Catalogue(read_items(workspace)), list[Searched]()
     place = workspace.reports / "tuning"
     place.mkdir(parents=True, exist_ok=True)
@@ -132,7 +134,8 @@ def summary_table(searched: Searched, most: int = 10) -> Table:
         cells = (str(trial.number), f"{trial.value:.4f}", *(str(trial.settings[name]) for name in names))
         table.add_row(*cells, style="bold" if trial == searched.best else None)
     stopped = len(searched.trials) - len(scored)
-    table.caption = f"{len(searched.trials)} trials, {stopped} of them stopped early; trial 0 is as it was"
+    counted = f"{len(searched.trials)} trials, {stopped} of them stopped early"
+    table.caption = f"{counted}; trial {searched.trials[0].number} is as it was"
     return table
 
 
@@ -186,7 +189,7 @@ def _search(
     missing = trials - len(_finished(study))
     if missing > 0:
         score = prepare()
-        if not study.trials:
+        if not study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED, TrialState.WAITING)):
             study.enqueue_trial(as_they_are(section, run.config))
         study.optimize(score, n_trials=missing, callbacks=[_Tell(section, trials)])
     made = {trial.number: _as_trial(trial, as_they_are(section, run.config)) for trial in _finished(study)}
@@ -209,10 +212,13 @@ def _study(section: str, run: TrainingRun, place: Path) -> optuna.Study:
 
 
 def _fingerprint(run: TrainingRun) -> str:
-    """Of the data and the configuration; 16 hexadecimal digits."""
+    """Of the data, the configuration and the end of the data of a kept encoder; 16 hexadecimal digits."""
     events = run.events.collect()
     rows = int(events.hash_rows(seed=0).sum()) if events.height else 0
-    parts = (run.config.model_dump_json(), run.until_ms, rows, *run.catalogue.item_ids, *run.catalogue.texts)
+    kept = run.taken.encoder
+    encoder_until_ms = kept.fitted_until_ms if kept is not None else run.window_starts[0]
+    settings = run.config.model_dump_json(), run.until_ms, encoder_until_ms
+    parts = (*settings, rows, *run.catalogue.item_ids, *run.catalogue.texts)
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 

@@ -21,7 +21,10 @@ Settings = Mapping[str, Setting]
 
 @dataclass(frozen=True)
 class Between:
-    """A number from ``low`` to ``high``; a whole one when both are."""
+    """A number from ``low`` to ``high``; a whole one when both are.
+
+    A setting of 0 puts 0 within the bounds, and then the scale is linear whatever ``log`` says.
+    """
 
     low: int | float
     high: int | float
@@ -30,9 +33,10 @@ class Between:
     def suggest(self, trial: optuna.Trial, name: str, now: int | float) -> Setting:
         """What the trial's sampler proposes."""
         low, high = min(self.low, now), max(self.high, now)
+        log = self.log and low > 0
         if isinstance(self.low, int):
-            return trial.suggest_int(name, int(low), int(high), log=self.log)
-        return trial.suggest_float(name, low, high, log=self.log)
+            return trial.suggest_int(name, int(low), int(high), log=log)
+        return trial.suggest_float(name, low, high, log=log)
 
 
 @dataclass(frozen=True)

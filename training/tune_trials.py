@@ -4,7 +4,7 @@ Only settings that a trial can be cheap for are searched: encoder settings cost 
 few boosted trees on decisions that were collected once.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from functools import reduce
 from operator import add
@@ -21,14 +21,14 @@ from recsys.errors import DataError
 from recsys.index import VectorIndex, quantise
 from recsys.metrics import recall_at
 from recsys.moment import Moment, Parts
-from recsys.schema import AS_OF, ITEM_ID, QUERY_ID, RANK, USER_ID
+from recsys.schema import AS_OF, ITEM_ID, QUERY_ID, USER_ID
 from training.decisions import Decisions, label_table
 from training.encoder_fit import fit_encoder
 from training.ranker_fit import search_num_trees
 from training.recipe import TrainingRun
 from training.tune_spaces import suggested
+from training.window_lists import RECALL_DEPTH, lists_frame
 
-_DEPTH = 500
 _REPORT_EVERY = 10
 """Boosting rounds between two looks at whether a trial is worth going on with."""
 
@@ -90,7 +90,11 @@ class EncoderTrials:
         self._parts: Parts | None = None
 
     def score(self, trial: optuna.Trial) -> float:
-        """Recall@500 of the suggested settings, in [0, 1]."""
+        """Recall@500 of the suggested settings, in [0, 1].
+
+        Raises:
+            DataError: Nobody chose anything new to them in the last window.
+        """
         config = suggested(trial, "encoder", self._run.config)
         fitted = fit_encoder(
             self._run.catalogue, self._run.events, self._from_ms, config, self._log_dir / str(trial.number)
@@ -107,6 +111,18 @@ class EncoderTrials:
         return self._recall(self._parts)
 
     def _recall(self, parts: Parts) -> float:
+        found, had = self._found(parts)
+        new = self._truth.join(lists_frame(had), on=[USER_ID, ITEM_ID], how="anti")
+        if new.is_empty():
+            raise DataError(
+                "nobody chose anything new to them in the last label window, and that is what an encoder is "
+                "tuned on; tune the ranker alone with --only ranker"
+            )
+        scored = recall_at(lists_frame(found), new, RECALL_DEPTH)
+        return float(scored[f"recall@{RECALL_DEPTH}"].to_numpy().mean())
+
+    def _found(self, parts: Parts) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+        """By user: the items nearest to the interest vector, and those that the user had."""
         users = self._truth.select(USER_ID).unique().sort(USER_ID)
         queries = users.with_row_index(QUERY_ID).select(
             pl.col(QUERY_ID).cast(pl.Int64), USER_ID, pl.lit(self._from_ms, pl.Int64).alias(AS_OF)
@@ -118,25 +134,16 @@ class EncoderTrials:
             user_id = user_ids[query_id]
             found[user_id] = [ids[position] for position in _nearest(moment)]
             had[user_id] = [ids[position] for position in moment.user.positions.tolist()]
-        new = self._truth.join(_frame(had), on=[USER_ID, ITEM_ID], how="anti")
-        scored = recall_at(_frame(found), new if new.height else self._truth, _DEPTH)
-        return float(scored[f"recall@{_DEPTH}"].to_numpy().mean())
+        return found, had
 
 
 def _nearest(moment: Moment) -> list[int]:
     """Positions nearest to the interest vector, without what the user had."""
     had = set(moment.user.positions.tolist())
     nearest = moment.parts.index.nearest_items(
-        moment.user_vector, _DEPTH + len(had), moment.item_engagement[-1]
+        moment.user_vector, RECALL_DEPTH + len(had), moment.item_engagement[-1]
     )
-    return [position for position in nearest.tolist() if position not in had][:_DEPTH]
-
-
-def _frame(items_by_user: Mapping[str, list[str]]) -> pl.DataFrame:
-    rows = {USER_ID: list(items_by_user), ITEM_ID: list(items_by_user.values())}
-    frame = pl.DataFrame(rows, schema={USER_ID: pl.String, ITEM_ID: pl.List(pl.String)})
-    listed = frame.explode(ITEM_ID).drop_nulls()
-    return listed.with_columns(pl.int_range(1, pl.len() + 1).over(USER_ID).alias(RANK))
+    return [position for position in nearest.tolist() if position not in had][:RECALL_DEPTH]
 
 
 def _pruning(trial: optuna.Trial) -> Callable[[int, float], None]:

@@ -79,7 +79,7 @@ class WindowUsers:
         for user_id, query in self._queries(label):
             ranked[user_id] = _item_ids(self._pipeline.recommend(query))
             novel[user_id] = _item_ids(self._pipeline.recommend(replace(query, novel=True)))
-        return WindowLists(_frame(ranked), _frame(novel))
+        return WindowLists(lists_frame(ranked), lists_frame(novel))
 
     def everything(self, label: str) -> WindowLists:
         """The lists with what the sources and the text alone find, and what moved the scores.
@@ -106,10 +106,10 @@ class WindowUsers:
                 shap.add("new" if "new" in self._bundle.rankers else "all", new)
         sources["merged"] = ranked
         return WindowLists(
-            all=_frame(ranked).filter(pl.col(RANK) <= DEPTH),
-            novel=_frame(novel),
-            sources={name: _frame(found) for name, found in sources.items()},
-            text={name: _frame(found) for name, found in text.items()},
+            all=lists_frame(ranked).filter(pl.col(RANK) <= DEPTH),
+            novel=lists_frame(novel),
+            sources={name: lists_frame(found) for name, found in sources.items()},
+            text={name: lists_frame(found) for name, found in text.items()},
             shap=shap.means(),
         )
 
@@ -174,7 +174,8 @@ def _ids(catalogue: Catalogue, positions: Int64[np.ndarray, " items"]) -> list[s
     return [catalogue.item_ids[position] for position in positions.tolist()]
 
 
-def _frame(items_by_user: Mapping[str, list[str]]) -> pl.DataFrame:
+def lists_frame(items_by_user: Mapping[str, list[str]]) -> pl.DataFrame:
+    """Ranked lists as a frame: ``user_id``, ``item_id``, ``rank`` from 1; users without items have no row."""
     return (
         pl.DataFrame(
             {USER_ID: list(items_by_user), ITEM_ID: list(items_by_user.values())},

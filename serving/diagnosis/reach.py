@@ -80,6 +80,16 @@ def _als(moment: Moment, position: int, _: CandidateConfig) -> _Answer:
     )
 
 
+def _alike(moment: Moment, position: int, _: CandidateConfig) -> _Answer:
+    unknown = bool(np.isin(position, moment.parts.tables.resemblance.unknown))
+    return (
+        unknown,
+        "to users whose neighbours predict what it reads like"
+        if unknown
+        else "3 or more users had it, or another item with its text stands for it",
+    )
+
+
 def _popular(moment: Moment, position: int, config: CandidateConfig) -> _Answer:
     return _within(_place("popular", moment, position), config.popular)
 
@@ -109,6 +119,7 @@ _RULES: dict[str, Callable[[Moment, int, CandidateConfig], _Answer]] = {
     "following": _following,
     "ease": _ease,
     "als": _als,
+    "alike": _alike,
     "popular": _popular,
     "adopted": _adopted,
     "trending": _trending,

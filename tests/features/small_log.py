@@ -22,6 +22,7 @@ from recsys.item_state import ItemState
 from recsys.item_tables import ItemTables
 from recsys.moment import Moment, Parts
 from recsys.neighbours import Neighbours
+from recsys.resemblance import Resemblance
 from recsys.schema import (
     AS_OF,
     BRAND,
@@ -88,7 +89,9 @@ def hand_made_tables(num_half_lives: int, fitted_until_ms: int) -> ItemTables:
 
     An apple goes with dates (0.5) and bread (0.25), is followed by an egg (0.5) and speaks for dates (0.25)
     in EASE; a cup is followed by dates (0.5) and speaks for eggs (1).
-    Apples (1) and bread (0.5) have a factor. The n-th item, from 0, won n users by
+    Apples (1) and bread (0.5) have a factor. A cup reads like an apple (0.25) and bread (0.75), dates like
+    an apple (0.75) and bread (0.25), apples and bread like each other, an egg like dates.
+    The n-th item, from 0, won n users by
     the shortest half-life, 10 + n by the next, and so on, and a hundred more of them newcomers.
     """
     won = np.add.outer(10.0 * np.arange(num_half_lives), np.arange(len(ITEM_IDS))).astype(np.float32)
@@ -101,6 +104,13 @@ def hand_made_tables(num_half_lives: int, fitted_until_ms: int) -> ItemTables:
             items=np.asarray([0, 1]),
             vectors=np.asarray([[1.0], [0.5]], np.float32),
             inner=np.asarray([[2.0]]),
+            fitted_until_ms=fitted_until_ms,
+        ),
+        resemblance=Resemblance(
+            neighbours=np.asarray([[0, 1], [0, 1], [0, 1], [0, 1], [3, 4]], np.int32),
+            weights=np.asarray([[0.5, 0.5], [0.5, 0.5], [0.25, 0.75], [0.75, 0.25], [1, 0]], np.float32),
+            text_of_item=CATALOGUE.text_of_item,
+            unknown=np.asarray([2, 3, 4]),
             fitted_until_ms=fitted_until_ms,
         ),
         history=ItemHistory(

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features import (
+    alike,
     collaborative,
     item,
     item_history,
@@ -62,12 +63,12 @@ LATER = st.lists(
     max_size=8,
 )
 LOG_FAMILIES = (user_item, user_attribute, item, user)
-MOMENT_FAMILIES = (text_interest, collaborative, item_history, taste, price, shown)
+MOMENT_FAMILIES = (text_interest, collaborative, alike, item_history, taste, price, shown)
 
 
 def fitted_parts(events: Sequence[Event]) -> Parts:
     """The hand-made parts with tables that were fitted on a log until ``NOW``."""
-    tables = fit_item_tables(events_frame(events), CATALOGUE, CONFIG, NOW)
+    tables = fit_item_tables(events_frame(events), CATALOGUE, hand_made_parts().words, CONFIG, NOW)
     return replace(hand_made_parts(), tables=tables)
 
 

@@ -138,13 +138,14 @@ def small_parts(
     words: np.ndarray | None = None,
 ) -> Parts:
     """Parts fitted on the log before ``NOW``; ``vectors`` and ``words`` have one row per text."""
+    texts = VectorIndex(quantise(vectors if words is None else words), catalogue)
     return Parts(
         config=config,
         catalogue=catalogue,
         index=VectorIndex(quantise(vectors), catalogue),
-        words=VectorIndex(quantise(vectors if words is None else words), catalogue),
+        words=texts,
         user_tower=tower,
-        tables=fit_item_tables(events, catalogue, config, NOW),
+        tables=fit_item_tables(events, catalogue, texts, config, NOW),
         calibration=Calibration(4.0, -2.0, NOW),
         encoder_fitted_until_ms=NOW,
     )

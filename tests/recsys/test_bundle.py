@@ -36,6 +36,7 @@ FILES = {
     "candidates/ease.safetensors",
     "candidates/following.safetensors",
     "candidates/history.safetensors",
+    "candidates/resemblance.safetensors",
     "catalogue/items.parquet",
     "encoder/config.json",
     "encoder/model.safetensors",

@@ -4,28 +4,38 @@ from pathlib import Path
 import numpy as np
 
 from recsys.config import CandidateConfig
+from recsys.index import VectorIndex, quantise
 from recsys.item_tables import ItemTables, fit_item_tables
 from tests.recsys.small_catalogue import NOW, events_frame, greengrocer, shopping, small_config
 
 CATALOGUE = greengrocer()
 CONFIG = small_config()
+WORDS = VectorIndex(quantise(np.eye(len(CATALOGUE.texts))), CATALOGUE)
 
 
 def fit(num_neighbours: int = 5, ease_neighbours: int = 100) -> ItemTables:
     sizes = CandidateConfig(neighbours=num_neighbours, ease_neighbours=ease_neighbours)
     config = CONFIG.model_copy(update={"candidates": sizes})
-    return fit_item_tables(events_frame(shopping(CATALOGUE)), CATALOGUE, config, NOW)
+    return fit_item_tables(events_frame(shopping(CATALOGUE)), CATALOGUE, WORDS, config, NOW)
 
 
 def test_every_table_is_fitted_until_the_same_moment() -> None:
-    names = ("co_occurrence", "following", "ease", "als", "history")
+    names = ("co_occurrence", "following", "ease", "als", "history", "resemblance")
     assert fit().fitted_until() == dict.fromkeys(names, NOW)
 
 
 def test_tables_that_were_saved_and_loaded_are_the_same(tmp_path: Path) -> None:
     tables = fit()
     tables.save(tmp_path)
-    until = {"co_occurrence": 1, "following": 2, "ease": 3, "als": 4, "history": 5, "encoder": 6}
+    until = {
+        "co_occurrence": 1,
+        "following": 2,
+        "ease": 3,
+        "als": 4,
+        "history": 5,
+        "resemblance": 6,
+        "encoder": 7,
+    }
     found = ItemTables.load(tmp_path, until)
     assert found.fitted_until() == {name: until[name] for name in tables.fitted_until()}
     for table in fields(tables):

@@ -4,10 +4,15 @@ from typing import Any
 import pytest
 
 from features.registry import names
+from recsys.catalogue import Catalogue
+from recsys.ingest import read_items
+from recsys.manifest import read_manifest
+from recsys.registry import Registry
 from recsys.workspace import Workspace
 from tests.conftest import Trained
-from training.ablations import VARIANTS, variant_config
+from training.ablations import VARIANTS, taken_by, variant_config
 from training.evaluation import evaluate
+from training.take_over import kept_encoder
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +44,19 @@ def test_a_constraint_on_a_feature_that_is_left_out_goes_with_it(trained: Traine
     assert variant_config(config, "no_behaviour").ranker.monotone == {"interest": 1}
 
 
+def test_without_text_the_pretrained_vectors_are_blank_for_all_that_read_them(trained: Trained) -> None:
+    registry = Registry(trained.workspace.registry)
+    manifest = read_manifest(registry.stable())
+    catalogue = Catalogue(read_items(trained.workspace))
+    kept = kept_encoder(registry, manifest, catalogue, trained.config.encoder)
+    assert kept.frozen_base.any()
+    blank, whole = (taken_by(name, kept).encoder for name in ("no_text", "no_behaviour"))
+    assert blank is not None
+    assert not blank.frozen_base.any()
+    assert whole is kept
+    assert taken_by("frozen_text", kept).encoder is None
+
+
 def test_every_variant_is_compared_with_the_tuned_model(blocks: Mapping[str, Mapping[str, Any]]) -> None:
     assert blocks.keys() == {"tuned_text", *VARIANTS}
     tuned = blocks["tuned_text"]["ndcg@10"]["value"]
@@ -60,4 +78,5 @@ def test_the_variants_leave_nothing_behind(
 ) -> None:
     assert blocks
     assert not list(later.reports.glob(".ablation.*"))
+    assert not (later.reports / "training").exists()
     assert [path.name for path in (trained.workspace.registry / "bundles").iterdir()] == [trained.version]

@@ -114,6 +114,11 @@ def test_a_log_that_ends_with_the_bundles_data_leaves_nothing_to_test(trained: T
         evaluate(trained.workspace)
 
 
+def test_a_window_in_which_nobody_chose_anything_is_named(later: Workspace) -> None:
+    with pytest.raises(DataError, match="from 2030-01-01T00:00:00Z"):
+        evaluate(later, test_from_ms=1_893_456_000_000)
+
+
 def test_a_version_can_be_named(later: Workspace, trained: Trained, tmp_path: Path) -> None:
     found = evaluate(later, version=trained.version, html_path=tmp_path / "r.html")
     assert found.report["model_version"] == trained.version

@@ -87,7 +87,7 @@ def test_the_report_has_the_contracts_keys_and_only_what_was_measured() -> None:
     assert set(report["slices"]) == {"novel", "cold_items", "warm_items", "new_users"} | known
     assert not report.keys() & {"calibration", "feature_gain", "shap", "notes"}
     assert report["where_we_lose"] == []
-    assert report["never_below"] == {"ok": False, "checked": []}
+    assert report["never_below"] == {"ok": False, "below": [], "checked": []}
     assert report["baselines"] == {}
     assert report["ablations"] == {}
     assert report["candidates"] == {"recall@500": {"by_source": {}}}
@@ -159,6 +159,8 @@ def test_where_a_baseline_is_ahead_for_sure_is_named_and_the_cheap_ones_are_watc
     worst = report["where_we_lose"][0]
     assert worst["difference"]["value"] == min(row["difference"]["value"] for row in report["where_we_lose"])
     assert report["never_below"]["ok"] is False
+    below = report["never_below"]["below"]
+    assert {(row["slice"], row["baseline"]) for row in below} == {(n, "personal_frequency") for n in expected}
     assert {row["baseline"] for row in report["never_below"]["checked"]} == {"personal_frequency"}
     assert evaluate_lists(full_evaluation())["never_below"]["ok"] is True
 
@@ -213,6 +215,19 @@ def test_the_files_hold_the_report_and_need_nothing_from_elsewhere(tmp_path: Pat
     assert "http" not in re.sub(r"base64,[^\"]+", "", page)
     assert "Personal frequency" not in page
     assert "EASE" in page
+
+
+def test_the_page_names_the_slices_that_lie_below_a_baseline_that_costs_nothing(tmp_path: Path) -> None:
+    better = BaselineLists(lists_of(a="x", b="zx"))
+    evaluation = replace(small_evaluation(), baselines={"popular": better})
+    report = evaluate_lists(evaluation)
+    assert {row["slice"] for row in report["never_below"]["below"]} == {"cold_items", "new_users"}
+    write_report(report, evaluation, None, tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "Below a baseline that costs nothing" in page
+    assert "Cold items (against Popular)" in page
+    assert "New users (against Popular)" in page
+    assert "Light users (against Popular)" not in page
 
 
 def test_a_report_with_the_least_is_written_too(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def test_the_thirds_are_of_equal_size_for_any_number_of_users() -> None:
 
 
 def test_a_pair_had_twice_counts_once() -> None:
-    history = pl.concat([pairs(a="xxx", b="xy", c="xyz")])
+    history = pairs(a="xxx", b="xy", c="xyz")
     found = {
         part.name: part.truth["user_id"].to_list() for part in slices(history, history, pl.Series(["x"]))
     }
@@ -54,5 +54,13 @@ def test_only_an_interval_wholly_below_zero_is_a_loss() -> None:
         ("all", "popular"),
         ("novel", "popular"),
     ]
-    assert never_below(compared, floor=["ease"])["ok"] is False
-    assert never_below({"all": {"ease": difference(0.0, 0.0, 0.0)}})["ok"] is False
+    assert watched["below"] == []
+    fallen = never_below(compared, floor=["ease", "popular"])
+    assert fallen["ok"] is False
+    assert fallen["below"] == losses(compared)
+    assert len(fallen["checked"]) == 4
+    assert never_below({"all": {"ease": difference(0.0, 0.0, 0.0)}}) == {
+        "ok": False,
+        "below": [],
+        "checked": [],
+    }

@@ -1,20 +1,26 @@
+import json
 import shutil
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from typing import Any
 
 import optuna
+import polars as pl
 import pytest
 
 from recsys.cli import run
 from recsys.config import Config, load_config
-from recsys.errors import ConfigError
+from recsys.errors import ConfigError, DataError
 from recsys.event_log import EventLog
 from recsys.registry import Registry
+from recsys.schema import EFFECTIVE_TIME, ITEM_ID, USER_ID
 from recsys.workspace import Workspace
 from tests.conftest import Trained
 from tests.tiny_shop import CUT_MS
+from training.decisions import label_table
 from training.tune import Searched, Trial, fragment, summary_table, tune, write_fragment
 from training.tune_spaces import SPACES, as_they_are, suggested
+from training.tune_trials import RankerTrials
 
 
 def copy_of(workspace: Workspace, registry: Path, root: Path) -> Workspace:
@@ -94,6 +100,72 @@ def test_settings_outside_the_bounds_widen_them() -> None:
     assert suggested(study.ask(), "ranker", config) == config
 
 
+def test_a_setting_of_nothing_is_where_a_search_can_begin() -> None:
+    config = Config.model_validate({"ranker": {"l2": 0.0}, "encoder": {"weight_decay": 0.0}})
+    for section in ("encoder", "ranker"):
+        study = optuna.create_study()
+        study.enqueue_trial(as_they_are(section, config))
+        assert suggested(study.ask(), section, config) == config
+        assert suggested(study.ask(), section, config) != config
+
+
+def test_a_search_that_was_killed_in_its_first_trial_begins_with_it_again(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = copy_of(trained.workspace, trained.workspace.registry, tmp_path)
+
+    def killed(_self: RankerTrials, _trial: optuna.Trial) -> float:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RankerTrials, "score", killed)
+        with pytest.raises(KeyboardInterrupt):
+            tune(workspace, trials=1, config=trained.config, only="ranker")
+    (found,) = tune(workspace, trials=1, config=trained.config, only="ranker")
+    assert [trial.settings for trial in found.trials] == [as_they_are("ranker", trained.config)]
+    assert f"trial {found.best.number} is as it was" in str(summary_table(found).caption)
+    assert found.best.number > 0
+
+
+def test_an_encoder_is_not_tuned_on_what_people_had_before(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = copy_of(trained.workspace, trained.workspace.registry, tmp_path)
+    end_ms = _end_of(trained)
+    events = EventLog(workspace.events).scan().collect()
+    firsts = events.group_by(USER_ID, ITEM_ID).agg(pl.col(EFFECTIVE_TIME).min().dt.epoch("ms").alias("first"))
+    last_ms = end_ms - round(trained.config.ranker.label_window.total_seconds() * 1000)
+    old = firsts.filter(pl.col("first") < last_ms).select(USER_ID, ITEM_ID)
+
+    def repeats(*arguments: Any) -> pl.DataFrame:
+        return label_table(*arguments).join(old, on=[USER_ID, ITEM_ID], how="semi")
+
+    monkeypatch.setattr("training.tune_trials.label_table", repeats)
+    with pytest.raises(DataError, match="--only ranker"):
+        tune(workspace, trials=1, config=few_steps(trained.config), only="encoder")
+
+
+def test_a_family_that_does_not_exist_is_refused_before_anything_is_searched(
+    trained: Trained, tmp_path: Path
+) -> None:
+    state = trained.config.state.model_copy(update={"leave_out_families": ("colour",)})
+    workspace = Workspace(tmp_path)
+    with pytest.raises(ConfigError, match="colour"):
+        tune(workspace, config=trained.config.model_copy(update={"state": state}))
+    assert not workspace.reports.exists()
+
+
+def test_trials_behind_another_encoder_are_another_search(trained: Trained, tmp_path: Path) -> None:
+    with_bundle = copy_of(trained.workspace, trained.workspace.registry, tmp_path / "with")
+    (first,) = tune(with_bundle, trials=2, config=trained.config, only="ranker")
+    manifest = Registry(with_bundle.registry).stable() / "manifest.json"
+    described = json.loads(manifest.read_text(encoding="utf-8"))
+    described["parts_fitted_until_ms"]["encoder"] -= 1  # as if it had been fitted on less
+    manifest.write_text(json.dumps(described), encoding="utf-8")
+    (second,) = tune(with_bundle, trials=1, config=trained.config, only="ranker")
+    assert (len(first.trials), len(second.trials)) == (2, 1)
+
+
 def test_the_fragment_holds_what_differs_and_loads_as_a_configuration(tmp_path: Path) -> None:
     config = Config()
     now = as_they_are("ranker", config)
@@ -139,7 +211,6 @@ def test_the_verb_refuses_to_overwrite_and_searches_of_no_trials(
 
 
 def _end_of(trained: Trained) -> int:
-
     end_ms = EventLog(trained.workspace.events).end_ms()
     assert end_ms is not None
     return end_ms + 1

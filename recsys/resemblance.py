@@ -1,0 +1,110 @@
+"""What is known of items that read alike stands in for what is not known of an item yet.
+
+Every text keeps the known items whose pretrained vectors are nearest to its own. A score that behaviour gives
+to known items then reaches any item by its words, as an average over these neighbours.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Float32, Float64, Int32, Int64
+from scipy import sparse
+
+from recsys.catalogue import Catalogue
+from recsys.index import VectorIndex
+from recsys.item_history import ItemHistory
+
+FEWEST_USERS = 3
+"""Users that an item must have had to be known."""
+_MOST_KNOWN = 8_000
+_NEIGHBOURS = 20
+_SHARPNESS = 8.0
+_AT_ONCE = 1024
+
+
+@dataclass(frozen=True, eq=False)
+class Resemblance:
+    """The known items that each text reads like."""
+
+    neighbours: Int32[np.ndarray, "texts neighbours"]
+    """Catalogue positions of known items."""
+    weights: Float32[np.ndarray, "texts neighbours"]
+    """Sum to 1 per text."""
+    text_of_item: Int32[np.ndarray, " items"]
+    """Text per catalogue position."""
+    unknown: Int64[np.ndarray, " unknown"]
+    """Catalogue positions of items that fewer than 3 users had, one per text."""
+    fitted_until_ms: int
+    """No event at or after this was seen; milliseconds since the epoch."""
+
+    def of_items(
+        self, positions: Int64[np.ndarray, " wanted"], scores: Sequence[Float64[np.ndarray, " items"]]
+    ) -> Float64[np.ndarray, "wanted scores"]:
+        """Averages over what each item reads like, itself left out; 0 where that is nothing.
+
+        Args:
+            positions: Catalogue positions of the wanted items.
+            scores: Scores per catalogue position, to be averaged one by one.
+        """
+        texts = self.text_of_item[positions]
+        near = self.neighbours[texts]
+        weights = np.where(near == positions[:, None], 0.0, self.weights[texts].astype(np.float64))
+        weights /= np.maximum(weights.sum(1, keepdims=True), np.finfo(np.float64).tiny)
+        return np.stack([(score[near] * weights).sum(1) for score in scores], axis=1)
+
+    def of_unknown(self, scores: Float64[np.ndarray, " items"]) -> Float64[np.ndarray, " unknown"]:
+        """The average of one score for every item of ``unknown``."""
+        found: Float64[np.ndarray, " unknown"] = self._of_unknown @ scores
+        return found
+
+    @cached_property
+    def _of_unknown(self) -> sparse.csr_array:
+        texts = self.text_of_item[self.unknown]
+        width = self.neighbours.shape[1]
+        starts = np.arange(len(texts) + 1) * width
+        entries = self.weights[texts].astype(np.float64).ravel(), self.neighbours[texts].ravel(), starts
+        return sparse.csr_array(entries, shape=(len(texts), len(self.text_of_item)))
+
+
+def fit_resemblance(words: VectorIndex, catalogue: Catalogue, history: ItemHistory) -> Resemblance:
+    """Find the 20 nearest known items of every text, among the 8,000 that the most users had.
+
+    A neighbour weighs ``exp(8 cos)``, divided by the sum of the weights; the cosine is that of the vectors
+    less the mean of all texts.
+
+    Args:
+        words: The pretrained encoder's vectors.
+        catalogue: The items.
+        history: Says how many users had each item.
+    """
+    users = history.users
+    unknown = np.flatnonzero(users < FEWEST_USERS)
+    _, first = np.unique(catalogue.text_of_item[unknown], return_index=True)
+    known = np.sort(np.argsort(-users, kind="stable")[:_MOST_KNOWN])
+    known = known[users[known] >= FEWEST_USERS]
+    neighbours, weights = _nearest(words, known, len(catalogue.texts))
+    return Resemblance(
+        neighbours=neighbours,
+        weights=weights,
+        text_of_item=catalogue.text_of_item.astype(np.int32),
+        unknown=unknown[np.sort(first)],
+        fitted_until_ms=history.fitted_until_ms,
+    )
+
+
+def _nearest(
+    words: VectorIndex, known: Int64[np.ndarray, " known"], num_texts: int
+) -> tuple[Int32[np.ndarray, "texts neighbours"], Float32[np.ndarray, "texts neighbours"]]:
+    width = min(_NEIGHBOURS, len(known))
+    neighbours, weights = np.zeros((num_texts, width), np.int32), np.zeros((num_texts, width), np.float32)
+    if width:
+        theirs = words.centred(known)
+        for start in range(0, num_texts, _AT_ONCE):
+            rows = slice(start, start + _AT_ONCE)
+            cosine = words.centred_texts(rows) @ theirs.T
+            best = np.argpartition(-cosine, width - 1, axis=1)[:, :width]
+            odds = np.exp(_SHARPNESS * np.take_along_axis(cosine, best, axis=1))
+            neighbours[rows], weights[rows] = known[best], odds / odds.sum(1, keepdims=True)
+    return neighbours, weights
