@@ -21,6 +21,7 @@ from training.decisions import LABEL, Decisions, collect_decisions, gains, label
 CATALOGUE = greengrocer()
 HISTORY = shopping(CATALOGUE, num_users=4)
 END = NOW + 7 * DAY_MS
+UNTOUCHED = CATALOGUE.item_ids[-1]
 
 
 def configured(num_negatives: int = 100, sources: tuple[str, ...] = ("own",)) -> Config:
@@ -115,6 +116,21 @@ def test_somebody_without_history_is_a_decision_too() -> None:
         assert found.users == ["stranger"]
         assert found.groups.tolist() == [len(sold)]
         assert found.labels.tolist() == [4] + [0] * (len(sold) - 1)
+
+
+def test_an_item_that_nobody_ever_touched_teaches_nothing() -> None:
+    config = configured(100, ("own", "text"))
+    history = [event for event in HISTORY if event[1] != UNTOUCHED]
+
+    def offered(future: list[Event]) -> set[str]:
+        parts = parts_without_encoder(history, config)
+        found = collect_decisions(events_frame([*history, *future]), parts, NOW, END)["all"]
+        return {CATALOGUE.item_ids[position] for position in found.positions.tolist()}
+
+    again = bought("user-0", next(item_id for who, item_id, *_ in history if who == "user-0"))
+    assert UNTOUCHED not in offered([again])
+    later = ("user-1", UNTOUCHED, "purchase", END + HOUR_MS)
+    assert offered([again, later]) == offered([again]) | {UNTOUCHED}
 
 
 @pytest.mark.parametrize("orders", ["all", "new"])
