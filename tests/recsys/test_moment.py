@@ -131,5 +131,5 @@ def test_nobody_has_no_words_and_no_neighbours() -> None:
 
 
 def test_every_fitted_part_says_until_when() -> None:
-    parts = ("encoder", "calibration", "co_occurrence", "following", "ease", "als", "history")
+    parts = ("encoder", "calibration", "co_occurrence", "following", "ease", "als", "history", "resemblance")
     assert PARTS.fitted_until() == dict.fromkeys(parts, NOW)

@@ -19,7 +19,7 @@ TELLING = 3
 """The one feature that labels follow."""
 
 
-def decisions(seed: int, num_queries: int = 40, size: int = 12) -> Decisions:
+def decisions(seed: int, num_queries: int = 80, size: int = 12) -> Decisions:
     """Queries in which the items with the greatest value of one feature were bought, the next ones viewed."""
     random = np.random.default_rng(seed)
     matrix = random.normal(size=(num_queries * size, len(NAMES))).astype(np.float32)
@@ -44,9 +44,9 @@ def test_the_ranker_finds_the_feature_that_labels_follow() -> None:
     gain = ranker.gain()
     assert max(gain, key=lambda name: gain[name]) == NAMES[TELLING]
     unseen = decisions(2)
-    scores = ranker.scores(unseen.matrix).reshape(40, 12)
+    scores = ranker.scores(unseen.matrix).reshape(80, 12)
     best = np.argmax(scores, axis=1)
-    assert (unseen.labels.reshape(40, 12)[np.arange(40), best] == 4).mean() >= 0.8
+    assert (unseen.labels.reshape(80, 12)[np.arange(80), best] == 4).mean() >= 0.8
 
 
 def test_features_keep_their_names_and_order() -> None:
