@@ -7,7 +7,7 @@ from types import ModuleType
 
 import numpy as np
 import polars as pl
-from jaxtyping import Bool, Float32, Float64, Int64
+from jaxtyping import Float32, Float64, Int64
 
 from features import (
     alike,
@@ -26,7 +26,7 @@ from features.definition import Feature
 from features.log import POSITION, OfflineLog, require_fitted_before
 from recsys.config import StateConfig
 from recsys.errors import ConfigError
-from recsys.moment import Moment
+from recsys.moment import Moment, Parts
 from recsys.schema import QUERY_ID
 
 _LOG_FAMILIES: tuple[ModuleType, ...] = (user_item, user_attribute, item, user)
@@ -94,40 +94,65 @@ def online_matrix(
 
 
 def offline_matrix(
-    log: OfflineLog,
-    pairs: pl.DataFrame,
-    moments: Mapping[int, Moment],
-    keep: Bool[np.ndarray, " pairs"] | None = None,
-) -> Float64[np.ndarray, "kept features"]:
+    log: OfflineLog, pairs: pl.DataFrame, moments: Mapping[int, Moment]
+) -> Float64[np.ndarray, "pairs features"]:
     """Every feature of a table of pairs, columns as ``names``.
-
-    The behavioural families are computed in Polars from the log. The families that read the fitted parts or
-    depend on the list run over each query's history, on the whole list, before ``keep`` thins it.
 
     Args:
         log: The queries and the events they may see.
         pairs: ``query_id, item_position``, grouped by query.
         moments: The moment of each query, built offline.
-        keep: Pairs to compute; all when absent.
 
     Raises:
         LeakageError: A fitted part saw events at or after a query.
     """
-    for moment in moments.values():
-        for part, fitted_until_ms in moment.parts.fitted_until().items():
-            require_fitted_before(part, fitted_until_ms, moment.as_of_ms)
-    keep = np.ones(pairs.height, bool) if keep is None else keep
-    kept = pairs.filter(keep).lazy()
-    log_families, moment_families = _families(log.config.state)
-    columns = [family.offline(log, kept).collect().fill_null(np.nan).to_numpy() for family in log_families]
-    blocks = [np.empty((0, sum(len(family.features(log.config.state)) for family in moment_families)))]
-    for (query_id,), rows in pairs.group_by(QUERY_ID, maintain_order=True):
-        positions = rows[POSITION].to_numpy()
-        moment = moments[int(str(query_id))]
-        found = [family.online(moment, positions) for family in moment_families]
-        blocks.append(np.column_stack((np.empty((len(positions), 0)), *found)))
-    matrix: Float64[np.ndarray, "kept features"] = np.column_stack((*columns, np.concatenate(blocks)[keep]))
+    blocks = [
+        moment_matrix(moments[int(str(query_id))], rows[POSITION].to_numpy())
+        for (query_id,), rows in pairs.group_by(QUERY_ID, maintain_order=True)
+    ]
+    from_moments = np.concatenate(blocks) if blocks else np.empty((0, num_moment_features(log.config.state)))
+    matrix: Float64[np.ndarray, "pairs features"] = np.column_stack((log_matrix(log, pairs), from_moments))
     return matrix
+
+
+def log_matrix(log: OfflineLog, pairs: pl.DataFrame) -> Float64[np.ndarray, "pairs log_features"]:
+    """The behavioural features of a table of pairs, computed in Polars from the log; the first ``names``."""
+    families, _ = _families(log.config.state)
+    found = [family.offline(log, pairs.lazy()).collect().fill_null(np.nan).to_numpy() for family in families]
+    matrix: Float64[np.ndarray, "pairs log_features"] = np.column_stack((np.empty((pairs.height, 0)), *found))
+    return matrix
+
+
+def moment_matrix(
+    moment: Moment, positions: Int64[np.ndarray, " items"]
+) -> Float64[np.ndarray, "items moment_features"]:
+    """The features that read the fitted parts or depend on the list, for a whole list: the last of ``names``.
+
+    Raises:
+        LeakageError: A fitted part saw events at or after the moment.
+    """
+    require_parts_fitted_before(moment.parts, moment.as_of_ms)
+    _, families = _families(moment.parts.config.state)
+    found = [family.online(moment, positions) for family in families]
+    matrix: Float64[np.ndarray, "items moment_features"] = np.column_stack(
+        (np.empty((len(positions), 0)), *found)
+    )
+    return matrix
+
+
+def require_parts_fitted_before(parts: Parts, as_of_ms: int) -> None:
+    """Refuse parts that know what happened at or after a moment.
+
+    Raises:
+        LeakageError: A fitted part saw events at or after the moment.
+    """
+    for part, fitted_until_ms in parts.fitted_until().items():
+        require_fitted_before(part, fitted_until_ms, as_of_ms)
+
+
+def num_moment_features(config: StateConfig) -> int:
+    """Columns of ``moment_matrix``."""
+    return sum(len(family.features(config)) for family in _families(config)[1])
 
 
 def _families(config: StateConfig) -> tuple[list[ModuleType], list[ModuleType]]:

@@ -194,10 +194,8 @@ def _share(scores: Float64[np.ndarray, " items"]) -> Float64[np.ndarray, " items
 
 def _strongest(scores: Float64[np.ndarray, " items"], limit: int) -> Offer:
     """Positions of the largest positive scores, largest first; ties by position."""
-    if not 0 < limit < len(scores):
-        top = np.arange(len(scores))
-    else:
-        smallest = scores[np.argpartition(-scores, limit - 1)[limit - 1]]
-        top = np.flatnonzero(scores >= smallest)
-    top = top[scores[top] > 0]
+    top = np.flatnonzero(scores > 0)
+    if 0 < limit < len(top):
+        smallest = np.partition(scores[top], -limit)[-limit]
+        top = top[scores[top] >= smallest]
     return top[np.argsort(-scores[top], kind="stable")][:limit]

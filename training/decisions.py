@@ -1,6 +1,6 @@
 """Past decisions: what could have been recommended at a moment, and what the user then did."""
 
-from collections.abc import Mapping
+from collections import defaultdict
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,17 +9,31 @@ from jaxtyping import Bool, Float32, Int64
 
 from features.log import POSITION, OfflineLog
 from features.moments import offline_moments
-from features.registry import as_ranker_input, names, offline_matrix
+from features.registry import (
+    as_ranker_input,
+    log_matrix,
+    moment_matrix,
+    names,
+    num_moment_features,
+    require_parts_fitted_before,
+)
 from recsys.candidates import gather
 from recsys.config import Config
-from recsys.moment import Moment, Parts
+from recsys.moment import Parts
 from recsys.progress import progress
 from recsys.schema import AS_OF, CREATED_TIME, EFFECTIVE_TIME, EVENT_TYPE, ITEM_ID, QUERY_ID, USER_ID
 
 LABEL = "label"
 SOURCE_BITS = "source_bits"
-_IS_NEW = "is_new"
-_OFFERED = {QUERY_ID: pl.Int64(), POSITION: pl.Int64(), _IS_NEW: pl.Boolean(), SOURCE_BITS: pl.UInt16()}
+_ORDERS = ("all", "new")
+_ROWS = {
+    QUERY_ID: pl.Int64(),
+    POSITION: pl.Int64(),
+    SOURCE_BITS: pl.UInt16(),
+    LABEL: pl.Int64(),
+    **dict.fromkeys(_ORDERS, pl.Boolean()),
+}
+_NO_CONTEXT = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +94,7 @@ class DecisionTable:
     """The rows of one label window, before they are told apart by what there is to order."""
 
     pairs: pl.DataFrame
-    """``query_id`` (ascending), ``item_position``, ``is_new``, ``source_bits`` and ``label``."""
+    """``query_id`` (ascending), ``item_position``, ``source_bits`` and ``label``."""
     matrix: Float32[np.ndarray, "rows features"]
     """Features of the pairs as of the window's start."""
     orders: dict[str, Bool[np.ndarray, " rows"]]
@@ -120,6 +134,7 @@ def decision_table(
     Raises:
         LeakageError: A fitted part saw events at or after ``as_of_ms``.
     """
+    require_parts_fitted_before(parts, as_of_ms)
     config = parts.config
     labels = label_table(events, config, as_of_ms, to_ms)
     users = labels.select(USER_ID).unique().sort(USER_ID)
@@ -129,44 +144,47 @@ def decision_table(
     if queries.is_empty():
         return _empty_table(config)
     log = OfflineLog.of(events, queries, parts.catalogue, config)
-    moments = dict(offline_moments(log, parts, events))
-    offered = _offered(moments, config, placement)
-    positive = labels.join(queries, on=USER_ID).select(
-        QUERY_ID,
-        pl.col(ITEM_ID)
-        .replace_strict(parts.catalogue.position, default=-1, return_dtype=pl.Int64)
-        .alias(POSITION),
-        LABEL,
-    )
-    offered = offered.filter(_existed(events, parts, as_of_ms)[offered[POSITION].to_numpy()])
-    pairs = offered.join(positive, on=[QUERY_ID, POSITION], how="left", maintain_order="left").with_columns(
-        pl.col(LABEL).fill_null(0)
-    )
-    random = np.random.default_rng((config.seed, as_of_ms))
-    wanted = {"all": np.ones(pairs.height, bool), "new": pairs[_IS_NEW].to_numpy()}
-    rows = {name: _thin(pairs, rows, config.ranker.num_negatives, random) for name, rows in wanted.items()}
-    keep = np.logical_or.reduce(list(rows.values()))
-    return DecisionTable(
-        pairs=pairs.filter(keep),
-        matrix=as_ranker_input(offline_matrix(log, pairs.select(QUERY_ID, POSITION), moments, keep)),
-        orders={name: taken[keep] for name, taken in rows.items()},
-        users=queries[USER_ID].to_list(),
-        lost=positive.height - int((pairs[LABEL] > 0).sum()),
-    )
-
-
-def _offered(moments: Mapping[int, Moment], config: Config, placement: str) -> pl.DataFrame:
-    """Every query's candidates: ``query_id, item_position, is_new, source_bits``."""
-    sources, no_context = config.placements[placement].sources, np.empty(0, np.int64)
-    frames = []
-    with progress("gathering candidates", len(moments)) as advance:
-        for query_id, moment in moments.items():
-            found = gather(moment, sources, config.candidates, no_context)
-            is_new = ~np.isin(found.positions, moment.user.positions)
-            columns = {POSITION: found.positions, _IS_NEW: is_new, SOURCE_BITS: found.sources}
-            frames.append(pl.DataFrame({QUERY_ID: query_id, **columns}, schema_overrides=_OFFERED))
+    grades_of = _grades_by_query(labels.join(queries, on=USER_ID), parts)
+    existed, random = _existed(events, parts, as_of_ms), np.random.default_rng((config.seed, as_of_ms))
+    frames, blocks, lost = [], [], labels.height
+    with progress("gathering candidates", queries.height) as advance:
+        for query_id, moment in offline_moments(log, parts, events):  # a moment is large: one at a time
+            found = gather(moment, config.placements[placement].sources, config.candidates, _NO_CONTEXT)
+            offered = existed[found.positions]
+            positions = found.positions[offered]
+            label = np.asarray([grades_of[query_id].get(p, 0) for p in positions.tolist()], np.int64)
+            lost -= int((label > 0).sum())
+            may_order = {"all": np.ones(len(label), bool), "new": ~np.isin(positions, moment.user.positions)}
+            orders = {
+                name: _thin(label, rows, config.ranker.num_negatives, random)
+                for name, rows in may_order.items()
+            }
+            keep = np.logical_or.reduce(list(orders.values()))
+            if keep.any():
+                query, bits = np.full_like(positions, query_id), found.sources[offered]
+                columns = {QUERY_ID: query, POSITION: positions, SOURCE_BITS: bits, LABEL: label, **orders}
+                frames.append(pl.DataFrame({name: column[keep] for name, column in columns.items()}, _ROWS))
+                blocks.append(as_ranker_input(moment_matrix(moment, positions)[keep]))
             advance(1)
-    return pl.concat(frames)
+    rows = pl.concat([pl.DataFrame(schema=_ROWS), *frames])
+    pairs = rows.drop(_ORDERS)
+    blocks.append(np.empty((0, num_moment_features(config.state)), np.float32))
+    return DecisionTable(
+        pairs=pairs,
+        matrix=np.column_stack((as_ranker_input(log_matrix(log, pairs)), np.concatenate(blocks))),
+        orders={name: rows[name].to_numpy() for name in _ORDERS},
+        users=queries[USER_ID].to_list(),
+        lost=lost,
+    )
+
+
+def _grades_by_query(labels: pl.DataFrame, parts: Parts) -> dict[int, dict[int, int]]:
+    """Grade by catalogue position, by query; items that are no longer in the catalogue at -1."""
+    position = pl.col(ITEM_ID).replace_strict(parts.catalogue.position, default=-1, return_dtype=pl.Int64)
+    grades_of: dict[int, dict[int, int]] = defaultdict(dict)
+    for query_id, at, grade in labels.select(QUERY_ID, position, LABEL).iter_rows():
+        grades_of[query_id][at] = grade
+    return grades_of
 
 
 def _existed(events: pl.LazyFrame, parts: Parts, as_of_ms: int) -> Bool[np.ndarray, " items"]:
@@ -195,29 +213,22 @@ def _decisions(
 
 def _empty_table(config: Config) -> DecisionTable:
     return DecisionTable(
-        pairs=pl.DataFrame(schema=_OFFERED | {LABEL: pl.Int64}),
+        pairs=pl.DataFrame(schema=_ROWS).drop(_ORDERS),
         matrix=np.empty((0, len(names(config.state))), np.float32),
-        orders={name: np.empty(0, bool) for name in ("all", "new")},
+        orders={name: np.empty(0, bool) for name in _ORDERS},
         users=[],
         lost=0,
     )
 
 
 def _thin(
-    pairs: pl.DataFrame,
-    wanted: Bool[np.ndarray, " pairs"],
+    label: Int64[np.ndarray, " rows"],
+    wanted: Bool[np.ndarray, " rows"],
     num_negatives: int,
     random: np.random.Generator,
-) -> Bool[np.ndarray, " pairs"]:
-    """Wanted rows of queries with a positive: all positives, and at most ``num_negatives`` others each."""
-    query, label = pairs[QUERY_ID].to_numpy(), pairs[LABEL].to_numpy()
-    draw = np.where(label > 0, -1.0, random.random(len(label)))
-    draw[~wanted] = 2.0
-    order = np.lexsort((draw, query))
-    starts = np.searchsorted(query[order], query[order])
-    rank = np.arange(len(order)) - starts
-    num_positive = np.bincount(query, wanted & (label > 0)).astype(np.int64)[query[order]]
-    keep = np.zeros(len(label), bool)
-    keep[order] = (num_positive > 0) & (rank < num_positive + num_negatives)
-    keep &= wanted
+) -> Bool[np.ndarray, " rows"]:
+    """All positives among a query's wanted rows, and at most ``num_negatives`` others; nothing without one."""
+    keep = wanted & (label > 0)
+    if keep.any():
+        keep[random.permutation(np.flatnonzero(wanted & (label == 0)))[:num_negatives]] = True
     return keep

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from features import item, price
-from features.moments import offline_moments
 from features.registry import (
     OnlineFeatures,
     as_ranker_input,
@@ -12,7 +11,6 @@ from features.registry import (
     family_names,
     fingerprint,
     names,
-    offline_matrix,
 )
 from recsys.config import StateConfig
 from recsys.errors import ConfigError, LeakageError
@@ -23,13 +21,11 @@ from tests.features.small_log import (
     FEATURE_NAMES,
     ITEM_IDS,
     hand_made_parts,
-    offline_log,
     offline_rows,
     online_moment,
     online_rows,
-    pair_frame,
 )
-from tests.recsys.small_catalogue import NOW, Event, events_frame
+from tests.recsys.small_catalogue import NOW, Event
 
 EVENTS: list[Event] = [("ann", APPLE, "purchase", NOW - DAY_MS), ("bob", APPLE, "view", NOW - DAY_MS)]
 
@@ -90,15 +86,6 @@ def test_infinities_are_clipped_and_missing_values_stay_missing() -> None:
     limit = np.finfo(np.float32).max
     found = as_ranker_input(np.array([[np.inf, -np.inf, np.nan, 1.5, 1e300]]))
     np.testing.assert_array_equal(found, np.array([[limit, -limit, np.nan, 1.5, limit]], np.float32))
-
-
-def test_thinning_leaves_the_rows_that_stay_as_they_were() -> None:
-    parts, queries = hand_made_parts(), [("ann", NOW), ("bob", NOW)]
-    log = offline_log(EVENTS, queries)
-    moments = dict(offline_moments(log, parts, events_frame(EVENTS)))
-    keep = np.arange(len(queries) * len(ITEM_IDS)) % 3 == 0
-    thinned = offline_matrix(log, pair_frame(len(queries)), moments, keep)
-    np.testing.assert_array_equal(thinned, offline_rows(EVENTS, queries, parts)[keep])
 
 
 def test_a_part_that_knows_the_future_of_one_query_is_refused() -> None:
