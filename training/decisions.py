@@ -227,7 +227,7 @@ def _thin(
     num_negatives: int,
     random: np.random.Generator,
 ) -> Bool[np.ndarray, " rows"]:
-    """All positives among a query's wanted rows, and at most ``num_negatives`` others; nothing without one."""
+    """The positives of a query's wanted rows and at most ``num_negatives`` others; none without one."""
     keep = wanted & (label > 0)
     if keep.any():
         keep[random.permutation(np.flatnonzero(wanted & (label == 0)))[:num_negatives]] = True
