@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import ModuleType
 
 import numpy as np
@@ -15,7 +15,9 @@ from features import (
     item,
     item_history,
     price,
+    season,
     shown,
+    standing,
     taste,
     text_interest,
     user,
@@ -37,6 +39,8 @@ _MOMENT_FAMILIES: tuple[ModuleType, ...] = (
     item_history,
     taste,
     price,
+    season,
+    standing,
     shown,
 )
 
@@ -61,6 +65,17 @@ def definitions(config: StateConfig) -> tuple[Feature, ...]:
 def names(config: StateConfig) -> tuple[str, ...]:
     """Every feature's name, in column order."""
     return tuple(feature.name for feature in definitions(config))
+
+
+def names_of_families(config: StateConfig, families: Collection[str]) -> set[str]:
+    """The names of some families' features; of those that the configuration leaves out there are none."""
+    kept = [family for group in _families(config) for family in group]
+    return {
+        feature.name
+        for family in kept
+        if family.__name__.rpartition(".")[2] in families
+        for feature in family.features(config)
+    }
 
 
 def fingerprint(config: StateConfig) -> str:

@@ -46,6 +46,15 @@ def features(_: StateConfig) -> tuple[Feature, ...]:
             _RECENT,
         ),
         Feature("words_greatest_z", "the same, standardised within the list; 0 if all are equal", _RECENT),
+        Feature(
+            "words_lately", f"pretrained similarity to the mean of the last {_NUM_RECENT} items", _RECENT
+        ),
+        Feature("words_lately_z", "the same, standardised within the list; 0 if all are equal", _RECENT),
+        Feature("words_last", "pretrained similarity to the last item, -1 to 1; NaN if none", _RECENT),
+        Feature("words_last_z", "the same, standardised within the list; 0 if all are equal", _RECENT),
+        Feature(
+            "interest_gap", "greatest interest similarity of the list less its own; 0 is the best", _WORDS
+        ),
     )
 
 
@@ -56,7 +65,7 @@ def online(moment: Moment, positions: Int64[np.ndarray, " items"]) -> Float64[np
     near = _similarities(parts.index, positions, recent[:_NUM_RECENT])
     words = _similarities(parts.words, positions, recent[:_NUM_WORDS])
     mean = words.mean(1)
-    greatest = words.max(1)
+    greatest, lately, last = words.max(1), words[:, :_NUM_RECENT].mean(1), words[:, 0]
     return np.column_stack(
         (
             parts.calibration.probability(interest),
@@ -68,6 +77,11 @@ def online(moment: Moment, positions: Int64[np.ndarray, " items"]) -> Float64[np
             standardised(mean),
             greatest,
             standardised(greatest),
+            lately,
+            standardised(lately),
+            last,
+            standardised(last),
+            interest.max(initial=-1.0) - interest,
         )
     )
 

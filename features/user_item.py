@@ -10,7 +10,7 @@ import polars as pl
 from jaxtyping import Float64, Int64
 
 from features.definition import Feature, days
-from features.log import POSITION, WEIGHT, OfflineLog
+from features.log import POSITION, TIME, WEIGHT, OfflineLog
 from recsys.config import StateConfig
 from recsys.moment import Moment
 from recsys.schema import AS_OF, DAY_MS, QUERY_ID
@@ -37,6 +37,11 @@ def features(config: StateConfig) -> tuple[Feature, ...]:
             "you take it every {value:.0f} days or so",
         ),
         Feature("user_item_due", "recency over cadence; 1 is exactly due", "it is about time for it again"),
+        Feature(
+            "user_item_visits",
+            "recency over the mean days between the user's baskets; NaN below two baskets",
+            "it is about time for it again",
+        ),
         Feature("user_item_age_days", "days since the first event", "you have known it for long"),
         Feature("user_item_share", "share of the user's weighted events, middle half-life", _AGAIN),
         Feature(
@@ -52,8 +57,8 @@ def online(moment: Moment, positions: Int64[np.ndarray, " items"]) -> Float64[np
     user = moment.user
     held, row = _find(user.positions, positions)
     config = moment.parts.config.state
-    out = np.zeros((len(positions), user.engagement.shape[1] + 7))
-    out[:, -6:-2] = np.nan
+    out = np.zeros((len(positions), user.engagement.shape[1] + 8))
+    out[:, -7:-2] = np.nan
     row = row[held]
     count = user.counts[row]
     recency = (moment.as_of_ms - user.last_ms[row]) / DAY_MS
@@ -67,8 +72,19 @@ def online(moment: Moment, positions: Int64[np.ndarray, " items"]) -> Float64[np
         share = user.engagement[row, middle] / total if total > 0 else np.zeros(len(row))
         known = (moment.as_of_ms - user.first_ms.min()) / DAY_MS
         rate = user.engagement[row, -1] / _decayed_days(known, config.half_lives_days[-1])
-        out[held] = np.column_stack((user.engagement[row], count, recency, cadence, due, age, share, rate))
+        between = days_between(user.basket_ms)
+        visits = recency / between if between > 0 else np.full(len(row), np.nan)
+        out[held] = np.column_stack(
+            (user.engagement[row], count, recency, cadence, due, visits, age, share, rate)
+        )
     return out
+
+
+def days_between(times_ms: Int64[np.ndarray, " times"]) -> float:
+    """Mean days between ascending times; NaN below two."""
+    if len(times_ms) < 2:
+        return float("nan")
+    return float(times_ms[-1] - times_ms[0]) / DAY_MS / (len(times_ms) - 1)
 
 
 def _decayed_days(days_known: float, half_life: float) -> float:
@@ -104,7 +120,16 @@ def offline(log: OfflineLog, pairs: pl.LazyFrame) -> pl.LazyFrame:
     h = half_lives[-1]
     days_known = pl.col("user_item_age_days").filter(pl.col(POSITION) >= 0).max().over(QUERY_ID).clip(1.0)
     total = pl.col(middle).filter(pl.col(POSITION) >= 0).clip(0.0).sum().over(QUERY_ID)
-    table = table.with_columns(
+    time, baskets = pl.col(TIME), pl.len()
+    between = (
+        log.baskets()
+        .group_by(QUERY_ID)
+        .agg(between=pl.when(baskets > 1).then((time.max() - time.min()) / DAY_MS / (baskets - 1)))
+    )
+    table = table.join(between, on=QUERY_ID, how="left").with_columns(
+        user_item_visits=pl.when(pl.col("between") > 0).then(
+            pl.col("user_item_recency_days") / pl.col("between")
+        ),
         user_item_share=pl.when(total > 0).then(pl.col(middle) / total).otherwise(0.0),
         user_item_rate=pl.col(longest) / (h / math.log(2) * (1 - pl.lit(2.0).pow(-days_known / h))),
     )

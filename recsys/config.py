@@ -96,9 +96,9 @@ class EncoderConfig(_Config):
     """Steps that train the heads over frozen text vectors."""
     num_tuning_steps: int = Field(default=100, ge=0)
     """Steps, after those, that train the last layers too."""
-    validate_every: int = Field(default=50, ge=1)
+    validate_every: int = Field(default=25, ge=1)
     """Steps between two validations."""
-    patience: int = Field(default=5, ge=1)
+    patience: int = Field(default=8, ge=1)
     """Validations without improvement after which training stops."""
     learning_rate: float = Field(default=2e-3, gt=0)
     """Peak learning rate of the heads (AdamW)."""
@@ -117,7 +117,8 @@ class EncoderConfig(_Config):
     temperature: float = Field(default=0.07, gt=0)
     """Initial softmax temperature of the retrieval loss; it is learned."""
     validation_days: float = Field(default=14.0, gt=0)
-    """The last days of the encoder's data, kept for early stopping."""
+    """The last days of the encoder's data, kept for early stopping; fewer where they hold more than a fifth
+    of the events."""
     logger: Literal["tensorboard", "wandb"] = "tensorboard"
     """Where the learning curves go; ``wandb`` needs the extra of that name and obeys ``WANDB_MODE``."""
     devices: int = Field(default=1, ge=1)
@@ -177,6 +178,8 @@ class RankerConfig(_Config):
     the events lie before the first window."""
     num_windows: int = Field(default=4, ge=2)
     """Label windows before the end of the data; the last one stops the training early."""
+    num_visits: int = Field(default=500, ge=0)
+    """Most users per label window who are also met at a moment within it, drawn at random."""
     num_negatives: int = Field(default=200, ge=1)
     """Candidates without a label that are kept per decision, drawn at random."""
     num_trees: int = Field(default=400, ge=1)

@@ -24,6 +24,8 @@ from recsys.pretrained import empty_stack, load_pretrained, longest_input, stack
 from recsys.schema import EVENT_TYPES
 
 NUM_AGE_BUCKETS = 16
+NUM_STEPS = 16
+"""Steps that the user tower tells apart; those further back are one."""
 _ENCODE_BATCH = 64
 _BATCH_TOKENS = 4096
 _TOKENIZE_BATCH = 4096
@@ -137,10 +139,12 @@ class ItemHead(nn.Module):
 
 
 class UserTower(nn.Module):
-    """Attention over the recent items' vectors with event type, age and count; a unit interest vector.
+    """Attention over the recent items' vectors with event type, age, step and count; a unit interest vector.
 
-    Each head scores every item by its content, its event type, its age and its count, and takes the weighted
-    mean; the heads' means are mixed and a shared vector, the taste of nobody in particular, is added.
+    Each head scores every item by its content, its event type, its age, its step and its count, and takes the
+    weighted mean; the heads' means are mixed and a shared vector, the taste of nobody in particular, is
+    added. An item's step is the number of later times at which the user did something: it tells the order
+    where times are too close, or too coarse, for ages to tell it.
     """
 
     def __init__(self, dimension: int, num_heads: int = 4, dropout: float = 0.0) -> None:
@@ -148,14 +152,15 @@ class UserTower(nn.Module):
         self.content = nn.Linear(dimension, num_heads)
         self.event_type = nn.Embedding(len(EVENT_TYPES), num_heads)
         self.age = nn.Embedding(NUM_AGE_BUCKETS, num_heads)
+        self.step = nn.Embedding(NUM_STEPS, num_heads)
         self.count = nn.Parameter(torch.zeros(num_heads))
         self.mix = nn.Linear(num_heads * dimension, dimension)
         self.dropout = nn.Dropout(dropout)
         with torch.no_grad():
             nn.init.zeros_(self.event_type.weight)
-            self.age.weight.copy_(
-                -torch.linspace(0, 3, NUM_AGE_BUCKETS)[:, None] * torch.arange(1, num_heads + 1) / num_heads
-            )
+            sharpness = torch.arange(1, num_heads + 1) / num_heads
+            self.age.weight.copy_(-torch.linspace(0, 3, NUM_AGE_BUCKETS)[:, None] * sharpness)
+            self.step.weight.copy_(-torch.linspace(0, 3, NUM_STEPS)[:, None] * sharpness)
             self.mix.weight.copy_(torch.eye(dimension).repeat(1, num_heads) / num_heads)
             nn.init.zeros_(self.mix.bias)
 
@@ -170,14 +175,16 @@ class UserTower(nn.Module):
         """Interest vectors.
 
         Args:
-            vectors: Unit vectors of the recent items.
+            vectors: Unit vectors of the recent items, newest first.
             event_types: Event type codes.
             age_days: Age of each item's last event, in days before the user's latest event; >= 0.
             counts: Events of that pair, >= 1.
             mask: False where there is no item. A user without items gets the shared vector.
         """
         buckets = (2 * torch.log2(1 + age_days)).long().clamp(max=NUM_AGE_BUCKETS - 1)
-        logits = self.content(vectors) + self.event_type(event_types) + self.age(buckets)
+        later = functional.pad((age_days.diff(dim=1) > 0).long(), (1, 0)).cumsum(1)
+        steps = later.clamp(max=NUM_STEPS - 1)
+        logits = self.content(vectors) + self.event_type(event_types) + self.age(buckets) + self.step(steps)
         logits = logits + counts.log1p().unsqueeze(-1) * self.count
         logits = logits.masked_fill(~mask.unsqueeze(-1), -1e4)
         weights = logits.softmax(1) * mask.unsqueeze(-1)

@@ -1,11 +1,12 @@
 """Past decisions: what could have been recommended at a moment, and what the user then did."""
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from jaxtyping import Bool, Float32, Int64
+from jaxtyping import Bool, Float32, Int64, UInt16
 
 from features.log import POSITION, OfflineLog
 from features.moments import offline_moments
@@ -19,19 +20,20 @@ from features.registry import (
 )
 from recsys.candidates import gather
 from recsys.config import Config
-from recsys.moment import Parts
+from recsys.moment import Moment, Parts
 from recsys.progress import progress
 from recsys.schema import AS_OF, CREATED_TIME, EFFECTIVE_TIME, EVENT_TYPE, ITEM_ID, QUERY_ID, USER_ID
 
 LABEL = "label"
 SOURCE_BITS = "source_bits"
-_ORDERS = ("all", "new")
-_ROWS = {
+ORDERS = ("all", "new")
+"""What there is to order: every candidate, or those that are new to the user."""
+ROWS = {
     QUERY_ID: pl.Int64(),
     POSITION: pl.Int64(),
     SOURCE_BITS: pl.UInt16(),
     LABEL: pl.Int64(),
-    **dict.fromkeys(_ORDERS, pl.Boolean()),
+    **dict.fromkeys(ORDERS, pl.Boolean()),
 }
 _NO_CONTEXT = np.empty(0, np.int64)
 
@@ -113,7 +115,7 @@ def collect_decisions(events: pl.LazyFrame, parts: Parts, as_of_ms: int, to_ms: 
     """
     table = decision_table(events, parts, as_of_ms, to_ms)
     return {
-        name: _decisions(table.matrix[rows], table.pairs.filter(rows), table.users, table.lost)
+        name: as_decisions(table.matrix[rows], table.pairs.filter(rows), table.users, table.lost)
         for name, rows in table.orders.items()
     }
 
@@ -144,41 +146,97 @@ def decision_table(
     if queries.is_empty():
         return _empty_table(config)
     log = OfflineLog.of(events, queries, parts.catalogue, config)
-    grades_of = _grades_by_query(labels.join(queries, on=USER_ID), parts)
-    existed, random = _existed(events, parts, as_of_ms), np.random.default_rng((config.seed, as_of_ms))
+    grades_of = grades_by_query(labels.join(queries, on=USER_ID), parts)
+    offers = Offers(events, parts, as_of_ms, placement)
     frames, blocks, lost = [], [], labels.height
     with progress("gathering candidates", queries.height) as advance:
         for query_id, moment in offline_moments(log, parts, events):  # a moment is large: one at a time
-            found = gather(moment, config.placements[placement].sources, config.candidates, _NO_CONTEXT)
-            offered = existed[found.positions]
-            positions = found.positions[offered]
-            label = np.asarray([grades_of[query_id].get(p, 0) for p in positions.tolist()], np.int64)
-            lost -= int((label > 0).sum())
-            may_order = {"all": np.ones(len(label), bool), "new": ~np.isin(positions, moment.user.positions)}
-            orders = {
-                name: _thin(label, rows, config.ranker.num_negatives, random)
-                for name, rows in may_order.items()
-            }
-            keep = np.logical_or.reduce(list(orders.values()))
+            offered = offers.of(moment, grades_of[query_id])
+            lost -= offered.num_found
+            keep = offered.keep
             if keep.any():
-                query, bits = np.full_like(positions, query_id), found.sources[offered]
-                columns = {QUERY_ID: query, POSITION: positions, SOURCE_BITS: bits, LABEL: label, **orders}
-                frames.append(pl.DataFrame({name: column[keep] for name, column in columns.items()}, _ROWS))
-                blocks.append(as_ranker_input(moment_matrix(moment, positions)[keep]))
+                frames.append(offered.frame(query_id))
+                blocks.append(as_ranker_input(moment_matrix(moment, offered.positions)[keep]))
             advance(1)
-    rows = pl.concat([pl.DataFrame(schema=_ROWS), *frames])
-    pairs = rows.drop(_ORDERS)
+    rows = pl.concat([pl.DataFrame(schema=ROWS), *frames])
+    pairs = rows.drop(ORDERS)
     blocks.append(np.empty((0, num_moment_features(config.state)), np.float32))
     return DecisionTable(
         pairs=pairs,
         matrix=np.column_stack((as_ranker_input(log_matrix(log, pairs)), np.concatenate(blocks))),
-        orders={name: rows[name].to_numpy() for name in _ORDERS},
+        orders={name: rows[name].to_numpy() for name in ORDERS},
         users=queries[USER_ID].to_list(),
         lost=lost,
     )
 
 
-def _grades_by_query(labels: pl.DataFrame, parts: Parts) -> dict[int, dict[int, int]]:
+@dataclass(frozen=True, eq=False)
+class Offered:
+    """What the sources offer at one moment, and what came of it."""
+
+    positions: Int64[np.ndarray, " candidates"]
+    """Catalogue positions."""
+    sources: UInt16[np.ndarray, " candidates"]
+    """Bit sets, see ``recsys.candidates.Candidates``."""
+    labels: Int64[np.ndarray, " candidates"]
+    orders: dict[str, Bool[np.ndarray, " candidates"]]
+    """Which candidates are learned from, by what there is to order."""
+
+    @property
+    def num_found(self) -> int:
+        """Positives among the candidates."""
+        return int((self.labels > 0).sum())
+
+    @property
+    def keep(self) -> Bool[np.ndarray, " candidates"]:
+        """Which candidates are learned from at all."""
+        kept: Bool[np.ndarray, " candidates"] = np.logical_or.reduce(list(self.orders.values()))
+        return kept
+
+    def frame(self, query_id: int) -> pl.DataFrame:
+        """The kept candidates as rows of a decision table, with the columns of the orders."""
+        columns = {
+            QUERY_ID: np.full_like(self.positions, query_id),
+            POSITION: self.positions,
+            SOURCE_BITS: self.sources,
+            LABEL: self.labels,
+            **self.orders,
+        }
+        return pl.DataFrame({name: column[self.keep] for name, column in columns.items()}, ROWS)
+
+
+class Offers:
+    """Asks the sources at past moments, and thins out what nobody took."""
+
+    def __init__(self, events: pl.LazyFrame, parts: Parts, as_of_ms: int, placement: str = "home") -> None:
+        """Find out what existed.
+
+        Args:
+            events: Event log with ``effective_time``, until the end of the data.
+            parts: Parts that were fitted before the moments.
+            as_of_ms: Milliseconds since the epoch; seeds the draw, and items created later are left out.
+            placement: A placement that starts from a user.
+        """
+        self._sources = parts.config.placements[placement].sources
+        self._config = parts.config
+        self._existed = _existed(events, parts, as_of_ms)
+        self._random = np.random.default_rng((parts.config.seed, as_of_ms))
+
+    def of(self, moment: Moment, grades: Mapping[int, int]) -> Offered:
+        """Candidates of a moment; ``grades`` are labels by catalogue position."""
+        found = gather(moment, self._sources, self._config.candidates, _NO_CONTEXT)
+        existed = self._existed[found.positions]
+        positions = found.positions[existed]
+        labels = np.asarray([grades.get(p, 0) for p in positions.tolist()], np.int64)
+        may_order = {"all": np.ones(len(labels), bool), "new": ~np.isin(positions, moment.user.positions)}
+        orders = {
+            name: _thin(labels, rows, self._config.ranker.num_negatives, self._random)
+            for name, rows in may_order.items()
+        }
+        return Offered(positions, found.sources[existed], labels, orders)
+
+
+def grades_by_query(labels: pl.DataFrame, parts: Parts) -> dict[int, dict[int, int]]:
     """Grade by catalogue position, by query; items that are no longer in the catalogue at -1."""
     position = pl.col(ITEM_ID).replace_strict(parts.catalogue.position, default=-1, return_dtype=pl.Int64)
     grades_of: dict[int, dict[int, int]] = defaultdict(dict)
@@ -197,9 +255,10 @@ def _existed(events: pl.LazyFrame, parts: Parts, as_of_ms: int) -> Bool[np.ndarr
     return found
 
 
-def _decisions(
+def as_decisions(
     matrix: Float32[np.ndarray, "rows features"], pairs: pl.DataFrame, user_ids: list[str], lost: int
 ) -> Decisions:
+    """Ranking groups of a table's rows; ``user_ids`` by query id."""
     query, size = np.unique(pairs[QUERY_ID].to_numpy(), return_counts=True)
     return Decisions(
         matrix=matrix,
@@ -213,9 +272,9 @@ def _decisions(
 
 def _empty_table(config: Config) -> DecisionTable:
     return DecisionTable(
-        pairs=pl.DataFrame(schema=_ROWS).drop(_ORDERS),
+        pairs=pl.DataFrame(schema=ROWS).drop(ORDERS),
         matrix=np.empty((0, len(names(config.state))), np.float32),
-        orders={name: np.empty(0, bool) for name in _ORDERS},
+        orders={name: np.empty(0, bool) for name in ORDERS},
         users=[],
         lost=0,
     )

@@ -14,7 +14,7 @@ from recsys.config import Config, EncoderConfig
 from recsys.errors import ConfigError
 from training.checkpoint import Checkpoints
 from training.encoder_module import EncoderModule
-from training.examples import POSITIVES_PER_MOMENT, Examples
+from training.examples import Examples
 from training.interrupt import LetInterruptsThrough
 from training.progress_bar import StepBar
 from training.schedule import num_steps
@@ -43,7 +43,7 @@ def run_training(
         ConfigError: The logger's package is not installed, or Lightning knows no such strategy.
     """
     settings = config.encoder
-    moments = max(settings.batch_size // POSITIVES_PER_MOMENT, 2)
+    moments = max(round(settings.batch_size / train.next_items.mean_positives), 2)
     lists = max(settings.batch_size // _ITEMS_PER_LIST, 2)
     trainer = _trainer(settings, log_dir, checkpoints)
     generator = torch.Generator().manual_seed(config.seed + trainer.global_rank)

@@ -16,6 +16,7 @@ from training.next_items import NextItems
 
 POSITIVES_PER_MOMENT = 6
 """Most positives of one user and moment."""
+_MOST_TO_VALIDATE = 0.2
 
 
 class Examples(NamedTuple):
@@ -36,6 +37,8 @@ def split_examples(
 ) -> tuple[Examples, Examples]:
     """Examples to train on, and those of the last ``validation_days`` to validate on.
 
+    Of a short log, the days that hold the last fifth of its events are enough to validate on.
+
     Args:
         seen: Event log rows before ``until_ms``.
         catalogue: The items.
@@ -46,8 +49,10 @@ def split_examples(
         DataError: No user has events at two different times in either stretch.
     """
     days = config.encoder.validation_days
-    split_ms = until_ms - round(days * DAY_MS)
-    earlier = seen.filter(pl.col(EFFECTIVE_TIME).dt.epoch("ms") < split_ms)
+    time = pl.col(EFFECTIVE_TIME).dt.epoch("ms")
+    last_fifth = seen.select(time.quantile(1 - _MOST_TO_VALIDATE, "higher")).item() or 0
+    split_ms = max(until_ms - round(days * DAY_MS), int(last_fifth))
+    earlier = seen.filter(time < split_ms)
     train = _examples(earlier, catalogue, config, from_ms=0)
     validation = _examples(seen, catalogue, config, from_ms=split_ms)
     if not len(train.next_items) or not len(validation.next_items):

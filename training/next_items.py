@@ -63,6 +63,12 @@ class NextItems(Dataset[NextItemExample]):
     def __len__(self) -> int:
         return len(self._moments)
 
+    @property
+    def mean_positives(self) -> float:
+        """Positives of a moment, on average, as far as ``max_positives`` lets them count; at least 1."""
+        size = np.minimum(self._moments[:, 2] - self._moments[:, 1], self._max_positives)
+        return float(size.mean()) if len(size) else 1.0
+
     def text_counts(self, num_texts: int) -> Int64[np.ndarray, " texts"]:
         """How often each text is a positive."""
         rows = np.concatenate([np.arange(first, end) for _, first, end in self._moments])

@@ -1,12 +1,12 @@
-"""Trains the LightGBM ranker on past decisions."""
+"""Trains the LightGBM rankers on past decisions."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 import lightgbm
 import numpy as np
 
-from features.registry import names
+from features.registry import names, names_of_families
 from recsys.config import Config
 from recsys.errors import ConfigError, DataError
 from recsys.progress import progress
@@ -16,20 +16,53 @@ from training.decisions import Decisions, gains
 _EVALUATED_AT = 10
 
 
+class Plan(NamedTuple):
+    """One way to boost; what it leaves open stands in the configuration."""
+
+    objective: Literal["lambdarank", "binary"] = "lambdarank"
+    families: tuple[str, ...] = ()
+    """Feature families that trees may split on; empty for all."""
+    num_leaves: int | None = None
+    """Leaves per tree, at most; the configuration's where there is none."""
+
+
+PLANS: Mapping[str, Plan] = {
+    "whole": Plan(),
+    "narrow": Plan("binary", ("shown",), 7),
+}
+"""Plans by name. A few thousand short lists carry few features: there, ``narrow`` guards against learning the
+noise of the others by heart. What it learns is which items are chosen, not their order, so it knows no grades
+and no position bias."""
+
+
+class Settled(NamedTuple):
+    """What a search came to."""
+
+    plan: str
+    """A name in ``PLANS``."""
+    num_trees: int
+
+
 def fit_ranker(
-    train: Decisions, validation: Decisions, config: Config, *, num_trees: int | None = None
+    train: Decisions,
+    validation: Decisions,
+    config: Config,
+    *,
+    plans: Sequence[str] = ("whole",),
+    settled: Settled | None = None,
 ) -> tuple[Ranker, dict[str, Any]]:
-    """Find the number of trees on the last window, then fit on all windows with it.
+    """Find plan and number of trees on the last window, then fit on all windows with them.
 
     Args:
         train: Decisions of the earlier windows.
         validation: Decisions of the last window.
         config: The ranker's settings.
-        num_trees: The number of trees, where it is known already and not to be searched for.
+        plans: Names in ``PLANS`` to choose from.
+        settled: Plan and number of trees, where they are known already and not to be searched for.
 
     Returns:
-        The ranker, and what was seen on the way: ``num_trees``, ``curve`` (NDCG@10 by round on the last
-        window; empty without a search).
+        The ranker, and what was seen on the way: ``plan``, ``num_trees``, ``curve`` (NDCG@10 by round on the
+        last window; empty without a search).
 
     Raises:
         ConfigError: ``ranker.monotone`` names a feature that does not exist.
@@ -40,12 +73,13 @@ def fit_ranker(
             "the ranker learns from what users chose: in one of the label windows nobody chose anything that "
             "a source had offered; ingest a longer log or set a shorter ranker.label_window"
         )
-    if num_trees is not None:
-        booster = _boost(train + validation, config, num_trees)
-        return Ranker(booster), {"num_trees": num_trees, "curve": []}
-    num_trees, curve = search_num_trees(train, validation, config)
-    booster = _boost(train + validation, config, num_trees)
-    return Ranker(booster), {"num_trees": num_trees, "curve": [(i + 1, s) for i, s in enumerate(curve)]}
+    curve: list[float] = []
+    if settled is None:
+        found = {name: search_num_trees(train, validation, config, plan=PLANS[name]) for name in plans}
+        best = max(found, key=lambda name: max(found[name][1]))
+        curve, settled = found[best][1], Settled(best, found[best][0])
+    booster = _boost(train + validation, config, settled.num_trees, PLANS[settled.plan])
+    return Ranker(booster), settled._asdict() | {"curve": [(i + 1, score) for i, score in enumerate(curve)]}
 
 
 def search_num_trees(
@@ -53,6 +87,7 @@ def search_num_trees(
     validation: Decisions,
     config: Config,
     on_round: Callable[[int, float], None] = lambda _round, _score: None,
+    plan: Plan = PLANS["whole"],
 ) -> tuple[int, list[float]]:
     """Fit on the earlier windows until the last one shows no improvement.
 
@@ -61,6 +96,7 @@ def search_num_trees(
         validation: Decisions of the last window.
         config: The ranker's settings.
         on_round: Called with every round, from 1, and its NDCG@10 on the last window; may raise to stop.
+        plan: How to boost.
 
     Returns:
         The best number of trees, and NDCG@10 by round.
@@ -71,6 +107,7 @@ def search_num_trees(
         train,
         config,
         config.ranker.num_trees,
+        plan,
         valid_sets=[_dataset(validation, config)],
         callbacks=[
             lightgbm.early_stopping(config.ranker.patience, verbose=False),
@@ -114,6 +151,7 @@ def _boost(
     decisions: Decisions,
     config: Config,
     num_trees: int,
+    plan: Plan,
     *,
     valid_sets: Sequence[lightgbm.Dataset] = (),
     callbacks: Sequence[Callable[..., Any]] = (),
@@ -121,11 +159,12 @@ def _boost(
     settings = config.ranker
     directions = monotone_constraints(config)
     parameters = {
-        "objective": "lambdarank",
+        "objective": plan.objective,
         "metric": "ndcg",
         "eval_at": [_EVALUATED_AT],
         "label_gain": gains(config),
-        "num_leaves": settings.num_leaves,
+        "num_leaves": min(settings.num_leaves, plan.num_leaves or settings.num_leaves),
+        **({"feature_contri": _allowed(plan, config)} if plan.families else {}),
         "learning_rate": settings.learning_rate,
         "min_data_in_leaf": min(settings.min_data_in_leaf, max(len(decisions.labels) // 20, 1)),
         "bagging_fraction": 0.8,
@@ -146,6 +185,12 @@ def _boost(
             valid_sets=list(valid_sets),
             callbacks=[*callbacks, lambda _: advance(1)],
         )
+
+
+def _allowed(plan: Plan, config: Config) -> list[float]:
+    """What a split on each feature counts for: 1, or 0 for one that the plan leaves alone."""
+    allowed = names_of_families(config.state, plan.families)
+    return [float(name in allowed) for name in names(config.state)]
 
 
 def canary_rows(decisions: Decisions, num_rows: int = 32) -> np.ndarray:

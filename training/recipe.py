@@ -32,6 +32,7 @@ from training.encoder_fit import FittedEncoder, fit_encoder
 from training.ranker_fit import canary_rows, fit_ranker, monotone_constraints
 from training.shown_decisions import collect_shown
 from training.take_over import Only, TakenOver, take_over
+from training.visits import collect_visits
 
 T = TypeVar("T")
 
@@ -161,8 +162,9 @@ class TrainingRun:
             past = reduce(add, earlier)
             if name != "all" and not (past.labels.any() and last.labels.any()):
                 continue
-            num_trees = self.taken.num_trees.get(name)
-            rankers[name], seen = fit_ranker(past, last, self.config, num_trees=num_trees)
+            rankers[name], seen = fit_ranker(
+                past, last, self.config, plans=self._plans(name), settled=self.taken.settled.get(name)
+            )
             details[name] = seen | {
                 "rows": sum(len(window[name].labels) for window in windows),
                 "decisions": sum(len(window[name].groups) for window in windows),
@@ -170,6 +172,14 @@ class TrainingRun:
             }
         self.summary.details["rankers"] = details
         return rankers
+
+    def _plans(self, name: str) -> tuple[str, ...]:
+        """The plans that suit what a ranker orders."""
+        state = self.config.state
+        may_be_narrow = name == "shown" and self.config.ranker.position != "bias"
+        return (
+            ("whole", "narrow") if may_be_narrow and "shown" not in state.leave_out_families else ("whole",)
+        )
 
     def fit_encoder(self) -> FittedEncoder:
         """The encoder that is taken over, or a new one, fitted before the first label window."""
@@ -202,8 +212,10 @@ class TrainingRun:
 
     def _decisions(self, encoder: FittedEncoder, start_ms: int, end_ms: int) -> dict[str, Decisions]:
         parts = self.parts(encoder, start_ms)
-        shown = collect_shown(self.events, parts, start_ms, end_ms)
-        return collect_decisions(self.events, parts, start_ms, end_ms) | {"shown": shown}
+        window = self.events, parts, start_ms, end_ms
+        visits = collect_visits(*window)
+        home = {name: found + visits[name] for name, found in collect_decisions(*window).items()}
+        return home | {"shown": collect_shown(*window)}
 
     def _publish(
         self,

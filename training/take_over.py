@@ -27,6 +27,7 @@ from recsys.pretrained import model_path
 from recsys.progress import progress
 from recsys.registry import Registry
 from training.encoder_fit import FittedEncoder
+from training.ranker_fit import Settled
 
 Only = Literal["encoder", "ranker"]
 """The part that is trained; the other one is taken over as far as that is right."""
@@ -38,8 +39,8 @@ class TakenOver:
 
     encoder: FittedEncoder | None = None
     """Used in place of training one."""
-    num_trees: Mapping[str, int] = field(default_factory=dict)
-    """Boosting rounds by ranker; they are searched for where this says nothing."""
+    settled: Mapping[str, Settled] = field(default_factory=dict)
+    """Plan and boosting rounds by ranker; they are searched for where this says nothing."""
 
     def require_before(self, window_start_ms: int) -> None:
         """Check that the encoder saw nothing of the first label window or later.
@@ -68,7 +69,12 @@ def take_over(registry: Registry, only: Only | None, catalogue: Catalogue, confi
     if only == "ranker":
         return TakenOver(encoder=kept_encoder(registry, manifest, catalogue, config.encoder))
     rankers = manifest.training.get("rankers", {})
-    return TakenOver(num_trees={name: int(ranker["num_trees"]) for name, ranker in rankers.items()})
+    return TakenOver(
+        settled={
+            name: Settled(ranker.get("plan", "whole"), int(ranker["num_trees"]))
+            for name, ranker in rankers.items()
+        }
+    )
 
 
 def kept_encoder(

@@ -72,6 +72,7 @@ def hand_made_parts(config: Config = CONFIG, fitted_until_ms: int = 0) -> Parts:
     words = vectors[[0, 1, 2, 0, 4]]
     tower = UserTower(config.encoder.dimension).eval()
     torch.nn.init.zeros_(tower.content.weight)
+    torch.nn.init.zeros_(tower.content.bias)
     return Parts(
         config=config,
         catalogue=CATALOGUE,

@@ -16,7 +16,9 @@ from features import (
     item,
     item_history,
     price,
+    season,
     shown,
+    standing,
     taste,
     text_interest,
     user,
@@ -63,7 +65,17 @@ LATER = st.lists(
     max_size=8,
 )
 LOG_FAMILIES = (user_item, user_attribute, item, user)
-MOMENT_FAMILIES = (text_interest, collaborative, alike, item_history, taste, price, shown)
+MOMENT_FAMILIES = (
+    text_interest,
+    collaborative,
+    alike,
+    item_history,
+    taste,
+    price,
+    season,
+    standing,
+    shown,
+)
 
 
 def fitted_parts(events: Sequence[Event]) -> Parts:

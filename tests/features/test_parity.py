@@ -81,10 +81,9 @@ def test_a_whole_bundle_agrees_with_its_log(trained: Trained, bundle: Bundle) ->
 
 
 def test_every_feature_of_the_default_state_is_compared() -> None:
-    assert len(names(StateConfig())) == 106
-    assert (
-        len(names(CONFIG.state)) == 106 - 6
-    )  # one half-life less: of item, user x item, adoption, 3 attributes
+    assert len(names(StateConfig())) == 129
+    # one half-life less: of item, user x item, adoption, each as it stands too, and of 3 attributes
+    assert len(names(CONFIG.state)) == 129 - 9
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.__name__)
