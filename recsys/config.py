@@ -92,8 +92,9 @@ class EncoderConfig(_Config):
     """Most recently touched distinct items that the user tower reads."""
     batch_size: int = Field(default=384, ge=2)
     """Positive pairs per training step; the other pairs' items are the negatives."""
-    num_head_steps: int = Field(default=400, ge=1)
-    """Steps that train the heads over frozen text vectors."""
+    num_head_steps: int = Field(default=400, ge=0)
+    """Steps that train the heads over frozen text vectors; without any, and ``frozen``, the encoder is used
+    as it comes."""
     num_tuning_steps: int = Field(default=100, ge=0)
     """Steps, after those, that train the last layers too."""
     validate_every: int = Field(default=25, ge=1)

@@ -175,21 +175,27 @@ class UserTower(nn.Module):
         """Interest vectors.
 
         Args:
-            vectors: Unit vectors of the recent items, newest first.
+            vectors: Unit vectors of the recent items.
             event_types: Event type codes.
             age_days: Age of each item's last event, in days before the user's latest event; >= 0.
             counts: Events of that pair, >= 1.
             mask: False where there is no item. A user without items gets the shared vector.
         """
         buckets = (2 * torch.log2(1 + age_days)).long().clamp(max=NUM_AGE_BUCKETS - 1)
-        later = functional.pad((age_days.diff(dim=1) > 0).long(), (1, 0)).cumsum(1)
-        steps = later.clamp(max=NUM_STEPS - 1)
-        logits = self.content(vectors) + self.event_type(event_types) + self.age(buckets) + self.step(steps)
+        logits = self.content(vectors) + self.event_type(event_types) + self.age(buckets)
+        logits = logits + self.step(_steps(age_days.masked_fill(~mask, torch.inf)))
         logits = logits + counts.log1p().unsqueeze(-1) * self.count
         logits = logits.masked_fill(~mask.unsqueeze(-1), -1e4)
         weights = logits.softmax(1) * mask.unsqueeze(-1)
         means = torch.einsum("bnh,bnd->bhd", weights, self.dropout(vectors))
         return functional.normalize(self.mix(means.flatten(1)), dim=-1)
+
+
+def _steps(age_days: Float[Tensor, "batch recent"]) -> Int[Tensor, "batch recent"]:
+    """Number of distinct smaller ages, up to the last step that is told apart."""
+    ages, order = age_days.sort(dim=1)
+    later = functional.pad((ages.diff(dim=1) > 0).long(), (1, 0)).cumsum(1)
+    return torch.zeros_like(later).scatter(1, order, later).clamp(max=NUM_STEPS - 1)
 
 
 class Towers(nn.Module):

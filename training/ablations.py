@@ -5,7 +5,9 @@ variant          what it is
 ================ ======================================================================================
 ``no_text``      no text features and no text sources, and blank pretrained vectors for whatever else reads
                  them; behaviour alone
-``frozen_text``  the pretrained encoder as it comes, with trained heads on it; everything else equal
+``frozen_text``  the pretrained encoder as it comes: a user is a mean of the recent items' vectors, and
+                 nothing about text is learned but its weight in the ranker; everything else equal
+``heads_only``   trained heads and user tower on the pretrained encoder, no layer of which is trained
 ``no_behaviour`` text and price features over the text sources' candidates; it knows what the user had
                  by its words alone
 ================ ======================================================================================
@@ -18,6 +20,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import structlog
@@ -36,9 +39,13 @@ from training.report import BaselineLists
 from training.take_over import TakenOver, kept_encoder
 from training.window_lists import WindowUsers
 
-VARIANTS = ("no_text", "frozen_text", "no_behaviour")
+VARIANTS = ("no_text", "frozen_text", "heads_only", "no_behaviour")
 """Variants that are trained again."""
 
+_OTHER_ENCODERS: Mapping[str, Mapping[str, Any]] = {
+    "frozen_text": {"strategy": "frozen", "num_head_steps": 0},
+    "heads_only": {"strategy": "frozen"},
+}
 _TEXT_FAMILY = "text_interest"
 _TEXT_FAMILIES = (_TEXT_FAMILY, "alike")
 _WITHOUT_BEHAVIOUR = (_TEXT_FAMILY, "price")
@@ -55,8 +62,8 @@ def variant_config(config: Config, variant: str) -> Config:
         config: Those of the tuned model.
         variant: One of ``VARIANTS``.
     """
-    if variant == "frozen_text":
-        encoder = config.encoder.model_copy(update={"strategy": "frozen"})
+    if variant in _OTHER_ENCODERS:
+        encoder = config.encoder.model_copy(update=_OTHER_ENCODERS[variant])
         return config.model_copy(update={"encoder": encoder})
     sources = config.placements["home"].sources
     if variant == "no_text":
@@ -114,7 +121,7 @@ def taken_by(variant: str, kept: FittedEncoder) -> TakenOver:
         variant: One of ``VARIANTS``.
         kept: The tuned model's encoder.
     """
-    if variant == "frozen_text":
+    if variant in _OTHER_ENCODERS:
         return TakenOver()
     if variant == "no_text":
         return TakenOver(encoder=replace(kept, frozen_base=torch.zeros_like(kept.frozen_base)))

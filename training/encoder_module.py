@@ -151,6 +151,7 @@ class EncoderModule(lightning.LightningModule):
 
     def on_validation_start(self) -> None:
         """Refresh the base vectors."""
+        self._move_table(self.device)
         self._refresh()
         self._held_out = {}
 

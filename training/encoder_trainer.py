@@ -48,7 +48,6 @@ def run_training(
     trainer = _trainer(settings, log_dir, checkpoints)
     generator = torch.Generator().manual_seed(config.seed + trainer.global_rank)
     held_out = _held_out(validation, 4 * moments, 4 * lists, generator)
-    steps = Steps(train, num_steps(settings), moments, lists, generator)
     with warnings.catch_warnings():
         # Lightning advises worker processes: the examples are built faster than they are consumed.
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
@@ -56,13 +55,12 @@ def run_training(
         warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")
         # Lightning's tree functions trail PyTorch's.
         warnings.filterwarnings("ignore", message=".*LeafSpec.*")
-        trainer.fit(
-            module,
-            StepLoader(steps),
-            DataLoader(held_out, batch_size=None),
-            ckpt_path=checkpoints.found(),
-            weights_only=True,
-        )
+        to_validate = DataLoader(held_out, batch_size=None)
+        if not num_steps(settings):
+            trainer.validate(module, to_validate, verbose=False)
+            return
+        steps = Steps(train, num_steps(settings), moments, lists, generator)
+        trainer.fit(module, StepLoader(steps), to_validate, ckpt_path=checkpoints.found(), weights_only=True)
     if not trainer.is_global_zero:
         raise SystemExit(0)
     module.restore_best()
@@ -92,7 +90,7 @@ def _trainer(settings: EncoderConfig, log_dir: Path, checkpoints: Checkpoints) -
         devices=settings.devices,
         strategy=settings.lightning_strategy,
         use_distributed_sampler=False,
-        val_check_interval=min(settings.validate_every, steps),
+        val_check_interval=min(settings.validate_every, max(steps, 1)),
         check_val_every_n_epoch=None,
         num_sanity_val_steps=0,
         gradient_clip_val=settings.gradient_clip,
@@ -107,7 +105,7 @@ def _trainer(settings: EncoderConfig, log_dir: Path, checkpoints: Checkpoints) -
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        log_every_n_steps=min(10, steps),
+        log_every_n_steps=min(10, max(steps, 1)),
         deterministic=True,
     )
 

@@ -12,14 +12,20 @@ from recsys.errors import ConfigError, DataError
 from recsys.progress import progress
 from recsys.ranker import Ranker
 from training.decisions import Decisions, gains
+from training.forest import joined
 
 _EVALUATED_AT = 10
+
+
+Objective = Literal["lambdarank", "binary"]
 
 
 class Plan(NamedTuple):
     """One way to boost; what it leaves open stands in the configuration."""
 
-    objective: Literal["lambdarank", "binary"] = "lambdarank"
+    objectives: tuple[Objective, ...] = ("lambdarank", "binary")
+    """One forest each, of as many trees; a score is the sum of their margins. The first one's number of trees
+    is searched for."""
     families: tuple[str, ...] = ()
     """Feature families that trees may split on; empty for all."""
     num_leaves: int | None = None
@@ -28,11 +34,12 @@ class Plan(NamedTuple):
 
 PLANS: Mapping[str, Plan] = {
     "whole": Plan(),
-    "narrow": Plan("binary", ("shown",), 7),
+    "unbiased": Plan(("lambdarank",)),
+    "narrow": Plan(("binary",), ("shown",), 7),
 }
-"""Plans by name. A few thousand short lists carry few features: there, ``narrow`` guards against learning the
-noise of the others by heart. What it learns is which items are chosen, not their order, so it knows no grades
-and no position bias."""
+"""Plans by name. Two forests that learn the same from different losses err in different places. A few
+thousand short lists carry few features: there, ``narrow`` guards against learning the noise of the others by
+heart. Only LambdaMART takes a position bias out."""
 
 
 class Settled(NamedTuple):
@@ -78,8 +85,11 @@ def fit_ranker(
         found = {name: search_num_trees(train, validation, config, plan=PLANS[name]) for name in plans}
         best = max(found, key=lambda name: max(found[name][1]))
         curve, settled = found[best][1], Settled(best, found[best][0])
-    booster = _boost(train + validation, config, settled.num_trees, PLANS[settled.plan])
-    return Ranker(booster), settled._asdict() | {"curve": [(i + 1, score) for i, score in enumerate(curve)]}
+    plan, everything = PLANS[settled.plan], train + validation
+    forests = [_boost(everything, config, settled.num_trees, plan, of) for of in plan.objectives]
+    return Ranker(joined(forests)), settled._asdict() | {
+        "curve": [(i + 1, score) for i, score in enumerate(curve)]
+    }
 
 
 def search_num_trees(
@@ -108,7 +118,8 @@ def search_num_trees(
         config,
         config.ranker.num_trees,
         plan,
-        valid_sets=[_dataset(validation, config)],
+        plan.objectives[0],
+        valid_sets=[_dataset(validation, config, plan.objectives[0])],
         callbacks=[
             lightgbm.early_stopping(config.ranker.patience, verbose=False),
             lightgbm.record_evaluation(curve),
@@ -134,12 +145,17 @@ def monotone_constraints(config: Config) -> list[int]:
     return [config.ranker.monotone.get(name, 0) for name in known]
 
 
-def _dataset(decisions: Decisions, config: Config) -> lightgbm.Dataset:
-    is_biased = config.ranker.position == "bias" and decisions.places is not None
+def _dataset(decisions: Decisions, config: Config, objective: Objective) -> lightgbm.Dataset:
+    """For LightGBM; binary cross-entropy knows no grades, so there a grade's gain is the row's weight."""
+    is_ranked = objective == "lambdarank"
+    is_biased = is_ranked and config.ranker.position == "bias" and decisions.places is not None
+    gain = np.asarray(gains(config))[decisions.labels]
+    weights = np.where(gain > 0, gain / (gain.max(initial=0.0) or 1.0), 1.0)
     return lightgbm.Dataset(
         decisions.matrix,
         decisions.labels,
         group=decisions.groups,
+        weight=None if is_ranked else weights,
         feature_name=list(names(config.state)),
         free_raw_data=False,
         params={"min_data_in_leaf": config.ranker.min_data_in_leaf},
@@ -152,6 +168,7 @@ def _boost(
     config: Config,
     num_trees: int,
     plan: Plan,
+    objective: Objective,
     *,
     valid_sets: Sequence[lightgbm.Dataset] = (),
     callbacks: Sequence[Callable[..., Any]] = (),
@@ -159,7 +176,7 @@ def _boost(
     settings = config.ranker
     directions = monotone_constraints(config)
     parameters = {
-        "objective": plan.objective,
+        "objective": objective,
         "metric": "ndcg",
         "eval_at": [_EVALUATED_AT],
         "label_gain": gains(config),
@@ -180,7 +197,7 @@ def _boost(
     with progress("boosting trees", num_trees) as advance:
         return lightgbm.train(
             parameters,
-            _dataset(decisions, config),
+            _dataset(decisions, config, objective),
             num_trees,
             valid_sets=list(valid_sets),
             callbacks=[*callbacks, lambda _: advance(1)],

@@ -175,11 +175,11 @@ class TrainingRun:
 
     def _plans(self, name: str) -> tuple[str, ...]:
         """The plans that suit what a ranker orders."""
-        state = self.config.state
-        may_be_narrow = name == "shown" and self.config.ranker.position != "bias"
-        return (
-            ("whole", "narrow") if may_be_narrow and "shown" not in state.leave_out_families else ("whole",)
-        )
+        if name != "shown":
+            return ("whole",)
+        if self.config.ranker.position == "bias":
+            return ("unbiased",)
+        return ("whole",) if "shown" in self.config.state.leave_out_families else ("whole", "narrow")
 
     def fit_encoder(self) -> FittedEncoder:
         """The encoder that is taken over, or a new one, fitted before the first label window."""

@@ -78,3 +78,12 @@ def test_nobodys_words_have_no_similarity() -> None:
         names = ("words_mean", "words_mean_z", "words_greatest", "words_greatest_z", "last_similarity")
         assert all(math.isnan(row[name]) for name in names)
         assert row["interest_above"] == 0
+
+
+def test_the_words_of_the_last_items_count_apart_from_the_whole_history() -> None:
+    events = [("ann", BREAD, "purchase", NOW - DAY_MS), ("ann", APPLE, "purchase", NOW - 2 * DAY_MS)]
+    values = online_side(text_interest, events)  # a date reads like an apple
+    assert [values[item_id]["words_last"] for item_id in (BREAD, APPLE, DATE)] == [1, 0, 0]
+    assert [values[item_id]["words_lately"] for item_id in (BREAD, APPLE, DATE)] == [0.5, 0.5, 0.5]
+    assert values[BREAD]["words_last_z"] == pytest.approx(2)
+    assert min(values[item_id]["interest_gap"] for item_id in ITEM_IDS) == 0

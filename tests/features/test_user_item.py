@@ -105,3 +105,14 @@ def test_the_age_runs_from_the_first_event_with_the_item() -> None:
     values = both_sides(user_item, events)
     assert values[APPLE]["user_item_age_days"] == 9
     assert math.isnan(values[BREAD]["user_item_age_days"])
+
+
+def test_due_by_the_users_own_visits() -> None:
+    days = (10, 6, 2)  # every 4 days somebody's basket
+    events = [("ann", APPLE if d == 10 else BREAD, "purchase", NOW - d * DAY_MS) for d in days]
+    values = both_sides(user_item, events)
+    assert values[APPLE]["user_item_visits"] == pytest.approx(10 / 4)
+    assert values[BREAD]["user_item_visits"] == pytest.approx(2 / 4)
+    assert math.isnan(values[CUP]["user_item_visits"])
+    once = both_sides(user_item, [("ann", APPLE, "purchase", NOW - DAY_MS)])
+    assert math.isnan(once[APPLE]["user_item_visits"])

@@ -228,6 +228,18 @@ def test_event_type_age_and_count_matter_once_they_are_learned() -> None:
         assert not torch.allclose(changed.through(tower), before, atol=1e-4)
 
 
+def test_order_is_told_where_times_are_too_close_for_ages() -> None:
+    tower = UserTower(8).eval()
+    torch.nn.init.zeros_(tower.content.weight)
+    history = Histories(3)
+    history.vectors = torch.eye(8)[None, :3]
+    history.event_types[:], history.counts[:] = PURCHASE, 1
+    history.age_days = torch.tensor([[0.0, 0.001, 0.001]])  # one purchase, and two together before it
+    vector = history.through(tower)[0]
+    assert vector[0] > vector[1] > 0
+    assert vector[1].item() == pytest.approx(vector[2].item(), abs=1e-6)
+
+
 def test_a_history_gives_a_unit_vector() -> None:
     for tower in (learned_tower(), UserTower(8)):
         vector = Histories(5).through(tower.eval())

@@ -32,8 +32,9 @@ def test_a_variant_lacks_the_features_and_sources_of_what_it_is_without(trained:
     assert no_behaviour.placements["home"].sources == ("text", "words")
     assert {"interest", "words_mean", "price_level"} <= set(names(no_behaviour.state))
     assert not {"user_item_7d", "ease", "item_7d", "taste"} & set(names(no_behaviour.state))
-    frozen = variant_config(trained.config, "frozen_text")
-    assert frozen.encoder.strategy == "frozen"
+    frozen, heads = (variant_config(trained.config, name) for name in ("frozen_text", "heads_only"))
+    assert frozen.encoder.strategy == heads.encoder.strategy == "frozen"
+    assert frozen.encoder.num_head_steps == 0 < heads.encoder.num_head_steps
     assert frozen.state == trained.config.state
 
 

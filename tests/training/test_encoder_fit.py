@@ -312,3 +312,12 @@ def test_an_event_log_of_other_items_is_too_short(tiny: Path, tmp_path: Path) ->
             config_of(tiny),
             tmp_path,
         )
+
+
+def test_without_any_step_the_encoder_is_used_as_it_comes(tiny: Path, logs: Path) -> None:
+    config = config_of(tiny, num_head_steps=0, strategy="frozen")
+    fitted = fit_encoder(CATALOGUE, events_frame(LOG), NOW, config, logs / "untrained")
+    assert [step for step, _ in fitted.curve] == [0]
+    assert torch.equal(fitted.base, fitted.frozen_base)
+    projected = torch.nn.functional.normalize(fitted.towers.item.projection(fitted.base), dim=-1)
+    torch.testing.assert_close(fitted.towers.item(fitted.base), projected)

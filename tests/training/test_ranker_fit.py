@@ -4,12 +4,12 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from features.registry import names
+from features.registry import names, names_of_families
 from recsys.config import Config, RankerConfig
 from recsys.errors import ConfigError, DataError
 from recsys.ranker import Ranker
 from training.decisions import Decisions
-from training.ranker_fit import canary_rows, fit_ranker, monotone_constraints
+from training.ranker_fit import Settled, canary_rows, fit_ranker, monotone_constraints
 
 CONFIG = Config(
     ranker=RankerConfig(num_trees=30, num_leaves=7, min_data_in_leaf=5, patience=5, learning_rate=0.2)
@@ -122,3 +122,48 @@ def test_directions_are_in_column_order_and_an_unknown_feature_is_refused() -> N
     assert monotone_constraints(Config()) == [0] * len(NAMES)
     with pytest.raises(ConfigError, match="do not exist: price_sense; there are: "):
         monotone_constraints(Config(ranker=RankerConfig(monotone={"price_sense": 1})))
+
+
+SHOWN = sorted(names_of_families(CONFIG.state, ("shown",)))
+
+
+def test_a_narrow_plan_splits_on_its_families_alone() -> None:
+    train, validation = decisions(0), decisions(1)
+    ranker, seen = fit_ranker(train, validation, CONFIG, plans=("narrow",))
+    assert seen["plan"] == "narrow"
+    assert {name for name, gain in ranker.gain().items() if gain} <= set(SHOWN)
+
+
+def telling(seed: int, name: str) -> Decisions:
+    """A few decisions that follow a feature of this name, loosely: half of the labels are drawn anew."""
+    found = decisions(seed, num_queries=40)
+    random = np.random.default_rng(seed)
+    for group in found.labels.reshape(-1, 12)[::2]:
+        random.shuffle(group)
+    column = NAMES.index(name)
+    found.matrix[:, [TELLING, column]] = found.matrix[:, [column, TELLING]]
+    return found
+
+
+@pytest.mark.parametrize(("name", "plan"), [(NAMES[TELLING], "whole"), ("appeal", "narrow")])
+def test_the_plan_that_does_better_on_the_last_window_is_taken(name: str, plan: str) -> None:
+    few = CONFIG.model_copy(update={"ranker": CONFIG.ranker.model_copy(update={"num_trees": 5})})
+    _, seen = fit_ranker(telling(0, name), telling(1, name), few, plans=("whole", "narrow"))
+    assert seen["plan"] == plan
+
+
+def test_what_is_settled_is_not_searched_for() -> None:
+    ranker, seen = fit_ranker(decisions(0), decisions(1), CONFIG, settled=Settled("narrow", 3))
+    assert (seen["plan"], seen["num_trees"], seen["curve"]) == ("narrow", 3, [])
+    assert {name for name, gain in ranker.gain().items() if gain} <= set(SHOWN)
+
+
+def test_both_losses_add_up_in_one_ranker() -> None:
+    train, validation = decisions(0), decisions(1)
+    both, seen = fit_ranker(train, validation, CONFIG)
+    ordered, _ = fit_ranker(train, validation, CONFIG, settled=Settled("unbiased", seen["num_trees"]))
+    rows = decisions(2).matrix
+    rest = both.scores(rows) - ordered.scores(rows)
+    assert rest.std() > 0.5 * ordered.scores(rows).std()
+    contributions = both.contributions(rows)
+    np.testing.assert_allclose(contributions.sum(1), both.scores(rows), rtol=1e-6, atol=1e-6)
