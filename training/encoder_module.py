@@ -170,7 +170,10 @@ class EncoderModule(lightning.LightningModule):
             self._held_out.setdefault("bce", []).append((bce.item(), len(shown)))
 
     def on_validation_epoch_end(self) -> None:
-        """Add the two up, weighted as in training, and keep the best weights in memory."""
+        """Add the two up, weighted as in training, and keep the best weights in memory.
+
+        Layers whose training has not lowered the loss by half of their steps are left as they were.
+        """
         means = {
             name: sum(loss * count for loss, count in parts) / sum(count for _, count in parts)
             for name, parts in self._held_out.items()
@@ -182,6 +185,13 @@ class EncoderModule(lightning.LightningModule):
         self.curve.append((self.global_step, loss))
         if loss < self.best_loss:
             self.best_loss, self._best = loss, self.trained_weights()
+        if self.tunes_layers and self._layers_do_not_help():
+            self.trainer.should_stop = True
+
+    def _layers_do_not_help(self) -> bool:
+        best_step, _ = min(self.curve, key=lambda point: point[1])
+        tuned = self.global_step - self.config.num_head_steps
+        return best_step <= self.config.num_head_steps and tuned >= self.config.num_tuning_steps / 2
 
     def trained_weights(self) -> dict[str, Tensor]:
         """Copies of the weights that training changes, by name."""

@@ -321,3 +321,11 @@ def test_without_any_step_the_encoder_is_used_as_it_comes(tiny: Path, logs: Path
     assert torch.equal(fitted.base, fitted.frozen_base)
     projected = torch.nn.functional.normalize(fitted.towers.item.projection(fitted.base), dim=-1)
     torch.testing.assert_close(fitted.towers.item(fitted.base), projected)
+
+
+def test_layers_whose_training_does_not_help_are_left_as_they_were(tiny: Path, logs: Path) -> None:
+    config = config_of(tiny, encoder_learning_rate=5.0, validate_every=4, patience=50)
+    fitted = fit_encoder(CATALOGUE, events_frame(LOG), NOW, config, logs / "hopeless")
+    assert fitted.curve[-1][0] == 20 + 16
+    assert min(fitted.curve, key=lambda point: point[1])[0] <= 20
+    torch.testing.assert_close(fitted.base, fitted.frozen_base, atol=1e-5, rtol=0)
