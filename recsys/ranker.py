@@ -10,7 +10,7 @@ from recsys.errors import BundleError, FeatureMismatchError
 
 
 class Ranker:
-    """A LambdaMART model over a fixed list of features."""
+    """A forest over a fixed list of features; its margins order a list."""
 
     def __init__(self, booster: lightgbm.Booster) -> None:
         self._booster = booster

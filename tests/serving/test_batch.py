@@ -137,18 +137,21 @@ def test_lists_are_scored_in_the_order_given_and_unknown_items_get_no_score(trai
 
 
 def test_a_list_stands_at_its_own_moment(later: Workspace, trained: Trained) -> None:
-    withheld = trained.shop.withheld[ANN]
-    other = trained.shop.regular[ANN][0]
-    lists = pl.DataFrame(
-        {
-            LIST_ID: ["before", "before", "after", "after"],
-            USER_ID: [ANN] * 4,
-            ITEM_ID: [withheld, other] * 2,
-            EVENT_TIME: [CUT, CUT, CUT + timedelta(days=14), CUT + timedelta(days=14)],
-        }
-    )
-    before, _, after, _ = rank_lists(later, lists)[SCORE]
-    assert after > before
+    items = [trained.shop.withheld[ANN], trained.shop.regular[ANN][0]]
+    moments = {"before": CUT, "after": CUT + timedelta(days=14)}
+    rows = [(name, ANN, item, moment) for name, moment in moments.items() for item in items]
+    lists = pl.DataFrame(rows, schema=[LIST_ID, USER_ID, ITEM_ID, EVENT_TIME], orient="row")
+    found = rank_lists(later, lists)
+    apart = [
+        rank_lists(
+            later,
+            lists.filter(pl.col(LIST_ID) == name).drop(EVENT_TIME),
+            at_ms=round(moment.timestamp() * 1000),
+        )
+        for name, moment in moments.items()
+    ]
+    assert found.equals(pl.concat(apart))
+    assert found[SCORE][0] != found[SCORE][2]
 
 
 def test_queries_may_be_csv_with_times_and_contexts(tmp_path: Path) -> None:

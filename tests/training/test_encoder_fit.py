@@ -15,6 +15,7 @@ from tests.recsys.small_catalogue import NOW, Event, events_frame, items_frame
 from tests.tiny_encoder import make_tiny_encoder
 from training.encoder_fit import FittedEncoder, fit_encoder
 from training.encoder_module import EncoderModule
+from training.examples import split_examples
 
 KINDS = ("tea", "paint", "rope", "lamp")
 COLOURS = ("red", "blue", "green", "white", "black", "brown")
@@ -287,13 +288,21 @@ def test_a_checkpoint_of_other_data_is_not_gone_on_from(
     assert found.curve == afresh.curve
 
 
-@pytest.mark.parametrize("num_days", [0, 2, 10])
+@pytest.mark.parametrize("num_days", [0, 2])
 def test_a_log_that_is_too_short_is_refused_with_what_to_do(
     tiny: Path, tmp_path: Path, num_days: int
 ) -> None:
     events = [event for event in LOG if event[3] >= NOW - num_days * DAY_MS]
     with pytest.raises(DataError, match="ingest a longer log"):
         fit_encoder(CATALOGUE, events_frame(events), NOW, config_of(tiny), tmp_path)
+
+
+def test_a_log_of_fewer_days_than_validation_takes_is_divided_all_the_same() -> None:
+    events = events_frame([event for event in LOG if event[3] >= NOW - 10 * DAY_MS]).collect()
+    config = Config()
+    assert config.encoder.validation_days > 10
+    train, validation = split_examples(events, CATALOGUE, config, NOW)
+    assert 0 < len(validation.next_items) < len(train.next_items)
 
 
 @pytest.mark.usefixtures("fitted", "frozen")
