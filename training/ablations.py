@@ -5,8 +5,8 @@ variant          what it is
 ================ ======================================================================================
 ``no_text``      no text features and no text sources, and blank pretrained vectors for whatever else reads
                  them; behaviour alone
-``frozen_text``  the pretrained encoder as it comes: a user is a mean of the recent items' vectors, and
-                 nothing about text is learned but its weight in the ranker; everything else equal
+``frozen_text``  the pretrained encoder as it comes, under towers that nobody trained: a user is a mean of
+                 the recent items' vectors, newer ones weighing more; everything else equal
 ``heads_only``   trained heads and user tower on the pretrained encoder, no layer of which is trained
 ``no_behaviour`` text and price features over the text sources' candidates; it knows what the user had
                  by its words alone

@@ -57,7 +57,8 @@ def fit_encoder(  # noqa: PLR0917 (the first five are given in this order)
 ) -> FittedEncoder:
     """Fine-tune the encoder on the events before ``until_ms``.
 
-    The last ``validation_days`` stop the training early and calibrate it; they are not trained on.
+    The last ``validation_days``, or fifth of the events, stop the training early and calibrate it; they are
+    not trained on.
 
     Args:
         catalogue: The items.

@@ -185,8 +185,9 @@ class EncoderModule(lightning.LightningModule):
         self.curve.append((self.global_step, loss))
         if loss < self.best_loss:
             self.best_loss, self._best = loss, self.trained_weights()
-        if self.tunes_layers and self._layers_do_not_help():
-            self.trainer.should_stop = True
+        if self.tunes_layers and self.config.num_tuning_steps:
+            stops = self.trainer.strategy.reduce_boolean_decision(self._layers_do_not_help(), all=False)
+            self.trainer.should_stop = self.trainer.should_stop or stops
 
     def _layers_do_not_help(self) -> bool:
         best_step, _ = min(self.curve, key=lambda point: point[1])

@@ -23,6 +23,8 @@ from training.steps import HeldOut, StepLoader, Steps
 _ITEMS_PER_LIST = 24
 """About as many items a list holds; how many lists make a step follows from it."""
 _VALIDATION_BATCHES = 4
+_MOST_MOMENTS = 512
+"""Moments of a validation batch: each meets every text."""
 
 
 def run_training(
@@ -47,7 +49,7 @@ def run_training(
     lists = max(settings.batch_size // _ITEMS_PER_LIST, 2)
     trainer = _trainer(settings, log_dir, checkpoints)
     generator = torch.Generator().manual_seed(config.seed + trainer.global_rank)
-    held_out = _held_out(validation, 4 * moments, 4 * lists, generator)
+    held_out = _held_out(validation, min(4 * moments, _MOST_MOMENTS), 4 * lists, generator)
     with warnings.catch_warnings():
         # Lightning advises worker processes: the examples are built faster than they are consumed.
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
@@ -56,11 +58,12 @@ def run_training(
         # Lightning's tree functions trail PyTorch's.
         warnings.filterwarnings("ignore", message=".*LeafSpec.*")
         to_validate = DataLoader(held_out, batch_size=None)
-        if not num_steps(settings):
+        if num_steps(settings):
+            steps = StepLoader(Steps(train, num_steps(settings), moments, lists, generator))
+            trainer.fit(module, steps, to_validate, ckpt_path=checkpoints.found(), weights_only=True)
+        else:
             trainer.validate(module, to_validate, verbose=False)
-            return
-        steps = Steps(train, num_steps(settings), moments, lists, generator)
-        trainer.fit(module, StepLoader(steps), to_validate, ckpt_path=checkpoints.found(), weights_only=True)
+            module.on_fit_end()
     if not trainer.is_global_zero:
         raise SystemExit(0)
     module.restore_best()

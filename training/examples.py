@@ -59,7 +59,7 @@ def split_examples(
         raise DataError(
             "the encoder learns from users with events at two or more times: found "
             f"{len(train.next_items)} such moments to train on and {len(validation.next_items)} in the last "
-            f"{days:g} days to validate on; ingest a longer log"
+            f"{days:g} days, or fifth of the events, to validate on; ingest a longer log"
         )
     return train, validation
 

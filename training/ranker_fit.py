@@ -119,7 +119,7 @@ def search_num_trees(
         config.ranker.num_trees,
         plan,
         plan.objectives[0],
-        valid_sets=[_dataset(validation, config, plan.objectives[0])],
+        valid_sets=[_dataset(validation, config, "lambdarank")],  # LightGBM's NDCG would heed weights
         callbacks=[
             lightgbm.early_stopping(config.ranker.patience, verbose=False),
             lightgbm.record_evaluation(curve),

@@ -60,9 +60,9 @@ def train(
 
     With T3 the end of the data, the last ``num_windows`` label windows end at T3. The encoder and the
     calibration are fitted before the first of them. The item tables are fitted before each window for its
-    own rows, and again until T3 for the bundle. A ranker finds its number of trees on the last window and is
-    then fitted on all of them; there is one per thing to order, see ``recsys.manifest.RANKERS``, where there
-    is something to learn it from.
+    own rows, and again until T3 for the bundle. A ranker finds its plan and its number of trees
+    on the last window and is then fitted on all of them; there is one per thing to order, see
+    ``recsys.manifest.RANKERS``, where there is something to learn it from.
 
     Args:
         workspace: Where items and events lie and the bundle goes.
@@ -162,9 +162,10 @@ class TrainingRun:
             past = reduce(add, earlier)
             if name != "all" and not (past.labels.any() and last.labels.any()):
                 continue
-            rankers[name], seen = fit_ranker(
-                past, last, self.config, plans=self._plans(name), settled=self.taken.settled.get(name)
-            )
+            plans, settled = self._plans(name), self.taken.settled.get(name)
+            if settled is not None and settled.plan not in plans:
+                settled = None  # the configuration has changed
+            rankers[name], seen = fit_ranker(past, last, self.config, plans=plans, settled=settled)
             details[name] = seen | {
                 "rows": sum(len(window[name].labels) for window in windows),
                 "decisions": sum(len(window[name].groups) for window in windows),

@@ -34,9 +34,9 @@ _TIME = "time_ms"
 def collect_visits(events: pl.LazyFrame, parts: Parts, from_ms: int, to_ms: int) -> dict[str, Decisions]:
     """Build one ranking group per user at a moment within a label window, by what there is to order.
 
-    A user's moment is drawn among the times of the user's own events in the window, those before which the
-    user had none left out; the labels are what the user takes from then to the window's end. Of more than
-    ``ranker.num_visits`` users, that many are drawn.
+    A user's moment is drawn among the times of the user's own events in the window but the first; the labels
+    are what the user takes from then to the window's end. Of more than ``ranker.num_visits`` users, that many
+    are drawn.
 
     Args:
         events: Event log with ``effective_time``, until the end of the data.
@@ -100,12 +100,13 @@ def _moments(taken: pl.DataFrame, parts: Parts, from_ms: int) -> pl.DataFrame:
     random = np.random.default_rng((parts.config.seed, from_ms, 1))
     times = taken.select(USER_ID, _TIME).unique().sort(USER_ID, _TIME)
     later = times.filter(pl.col(_TIME) > pl.col(_TIME).min().over(USER_ID))
-    drawn = (
+    of_each = (
         later.with_columns(draw=pl.Series(random.random(later.height)))
         .sort("draw")
         .unique(USER_ID, keep="first", maintain_order=True)
-        .head(parts.config.ranker.num_visits)
+        .sort(USER_ID)
     )
+    drawn = of_each[np.sort(random.permutation(of_each.height)[: parts.config.ranker.num_visits])]
     return (
         drawn.select(USER_ID, pl.col(_TIME).alias(AS_OF))
         .sort(AS_OF, USER_ID)

@@ -327,6 +327,7 @@ def test_without_any_step_the_encoder_is_used_as_it_comes(tiny: Path, logs: Path
     config = config_of(tiny, num_head_steps=0, strategy="frozen")
     fitted = fit_encoder(CATALOGUE, events_frame(LOG), NOW, config, logs / "untrained")
     assert [step for step, _ in fitted.curve] == [0]
+    assert not fitted.towers.training
     assert torch.equal(fitted.base, fitted.frozen_base)
     projected = torch.nn.functional.normalize(fitted.towers.item.projection(fitted.base), dim=-1)
     torch.testing.assert_close(fitted.towers.item(fitted.base), projected)
