@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from features.definition import Feature, days
+from features.user_item import find
 from features.within_list import share_above
 from recsys.config import StateConfig
 from recsys.moment import Moment
@@ -44,10 +45,8 @@ def online(moment: Moment, positions: Int64[np.ndarray, " items"]) -> Float64[np
     user = moment.user
     own = np.zeros((len(positions), user.engagement.shape[1]))
     last = np.full(len(positions), np.nan)
-    if len(user.positions):
-        at = np.minimum(np.searchsorted(user.positions, positions), len(user.positions) - 1)
-        held = user.positions[at] == positions
-        own[held], last[held] = user.engagement[at[held]], user.last_ms[at[held]]
+    held, at = find(user.positions, positions)
+    own[held], last[held] = user.engagement[at[held]], user.last_ms[at[held]]
     adoption = moment.parts.tables.history.adoption[:, positions].astype(np.float64)
     sums = (*own.T, *moment.item_engagement[:, positions], *adoption, last)
     return np.column_stack([share_above(sum_) for sum_ in sums])

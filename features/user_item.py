@@ -55,7 +55,7 @@ def features(config: StateConfig) -> tuple[Feature, ...]:
 def online(moment: Moment, positions: Int64[np.ndarray, " items"]) -> Float64[np.ndarray, "items features"]:
     """The family for one moment and many items."""
     user = moment.user
-    held, row = _find(user.positions, positions)
+    held, row = find(user.positions, positions)
     config = moment.parts.config.state
     out = np.zeros((len(positions), user.engagement.shape[1] + 8))
     out[:, -7:-2] = np.nan
@@ -72,7 +72,7 @@ def online(moment: Moment, positions: Int64[np.ndarray, " items"]) -> Float64[np
         share = user.engagement[row, middle] / total if total > 0 else np.zeros(len(row))
         known = (moment.as_of_ms - user.first_ms.min()) / DAY_MS
         rate = user.engagement[row, -1] / _decayed_days(known, config.half_lives_days[-1])
-        between = days_between(user.basket_ms)
+        between = _days_between(user.basket_ms)
         visits = recency / between if between > 0 else np.full(len(row), np.nan)
         out[held] = np.column_stack(
             (user.engagement[row], count, recency, cadence, due, visits, age, share, rate)
@@ -80,7 +80,7 @@ def online(moment: Moment, positions: Int64[np.ndarray, " items"]) -> Float64[np
     return out
 
 
-def days_between(times_ms: Int64[np.ndarray, " times"]) -> float:
+def _days_between(times_ms: Int64[np.ndarray, " times"]) -> float:
     """Mean days between ascending times; NaN below two."""
     if len(times_ms) < 2:
         return float("nan")
@@ -143,7 +143,7 @@ def offline(log: OfflineLog, pairs: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-def _find(
+def find(
     sorted_values: Int64[np.ndarray, " values"], wanted: Int64[np.ndarray, " wanted"]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Whether each wanted value is there, and where."""
