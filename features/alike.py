@@ -36,7 +36,7 @@ def online(moment: Moment, positions: Int64[np.ndarray, " items"]) -> Float64[np
     """The family for one moment and many items."""
     tables, middle = moment.parts.tables, moment.parts.config.state.middle
     adoption = tables.history.adoption[middle].astype(np.float64)
-    scores = (moment.following, moment.ease, moment.als, adoption, moment.item_engagement[middle])
+    scores = (moment.following, moment.ease, moment.als, adoption, moment.popularity.engagement[middle])
     means = tables.resemblance.of_items(positions, scores)
     standing = [column for mean in means.T[:3] for column in (mean, standardised(mean))]
     return np.column_stack((*standing, means[:, 3:]))

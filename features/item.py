@@ -36,18 +36,11 @@ def features(config: StateConfig) -> tuple[Feature, ...]:
 
 def online(moment: Moment, positions: Int64[np.ndarray, " items"]) -> Float64[np.ndarray, "items features"]:
     """The family for one moment and many items."""
-    engagement, catalogue = moment.item_engagement, moment.parts.catalogue
-    codes = catalogue.attribute_codes["category"]
-    middle = engagement[len(engagement) // 2]
-    known = codes >= 0
-    totals = np.bincount(
-        codes[known], middle[known], minlength=catalogue.num_attribute_values["category"] + 1
-    )
-    ours = engagement[:, positions]
-    wanted = codes[positions]
+    ours = moment.popularity.engagement[:, positions]
+    totals = moment.popularity.category_totals[moment.parts.catalogue.attribute_codes["category"][positions]]
     with np.errstate(divide="ignore", invalid="ignore"):
         trend = np.where(ours[-1] > 0, ours[0] / ours[-1], np.nan)
-        share = np.where((wanted >= 0) & (totals[wanted] > 0), middle[positions] / totals[wanted], np.nan)
+        share = np.where(totals > 0, ours[len(ours) // 2] / totals, np.nan)
     return np.column_stack((*ours, trend, share))
 
 

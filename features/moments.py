@@ -63,7 +63,7 @@ def offline_moments(log: OfflineLog, parts: Parts, events: pl.LazyFrame) -> Iter
         user = user_items(states.get(query_id, nobody), log.catalogue, log.config, as_of_ms)
         yield (
             query_id,
-            Moment(parts, as_of_ms, user, items.engagement(as_of_ms), items.click_rates(as_of_ms)),
+            Moment(parts, as_of_ms, user, items.popularity(as_of_ms)),
         )
 
 

@@ -175,7 +175,7 @@ def _replayed(bundle: Bundle, log: EventLog, queries: pl.DataFrame) -> Iterator[
         user = user_items(state, catalogue, config, as_of_ms)
         yield (
             query_id,
-            Moment(bundle.parts, as_of_ms, user, items.engagement(as_of_ms), items.click_rates(as_of_ms)),
+            Moment(bundle.parts, as_of_ms, user, items.popularity(as_of_ms)),
         )
 
 

@@ -32,25 +32,10 @@ def features(_: StateConfig) -> tuple[Feature, ...]:
 
 def online(moment: Moment, positions: Int64[np.ndarray, " items"]) -> Float64[np.ndarray, "items features"]:
     """The family for one moment and many items."""
-    engagement, catalogue = moment.item_engagement, moment.parts.catalogue
-    sums = engagement[[min(1, len(engagement) - 1), -1]].clip(min=0)
-    recent, whole = sums.sum(1)
-    usual = recent / whole if whole > 0 else 1.0
-    columns = []
-    for name in ATTRIBUTE_NAMES:
-        codes = catalogue.attribute_codes[name]
-        known, size = codes >= 0, catalogue.num_attribute_values[name] + 1
-        theirs = [np.bincount(codes[known], sum_[known], minlength=size) for sum_ in sums]
-        wanted = codes[positions]
-        columns.append(np.where(wanted < 0, np.nan, _ratio(theirs[0][wanted], theirs[1][wanted], usual)))
-    alike = moment.parts.tables.resemblance.of_items(positions, tuple(sums))
-    columns.append(_ratio(alike[:, 0], alike[:, 1], usual))
-    return np.column_stack(columns)
-
-
-def _ratio(
-    recent: Float64[np.ndarray, " items"], whole: Float64[np.ndarray, " items"], usual: float
-) -> Float64[np.ndarray, " items"]:
-    out = np.full(len(whole), np.nan)
-    found: Float64[np.ndarray, " items"] = np.divide(recent, whole * usual, out=out, where=whole * usual > 0)
-    return found
+    popularity, catalogue = moment.popularity, moment.parts.catalogue
+    columns = [
+        popularity.attribute_rises[name][catalogue.attribute_codes[name][positions]]
+        for name in ATTRIBUTE_NAMES
+    ]
+    alike = moment.parts.tables.resemblance.of_items(positions, tuple(popularity.recent_and_whole))
+    return np.column_stack((*columns, popularity.rise(*alike.T)))

@@ -52,7 +52,7 @@ def features(_: StateConfig) -> tuple[Feature, ...]:
 
 def online(moment: Moment, positions: Int64[np.ndarray, " items"]) -> Float64[np.ndarray, "items features"]:
     """The family for one moment and many items."""
-    rates, leaning = moment.click_rates, moment.leaning(positions)
+    rates, leaning = moment.popularity.click_rates, moment.leaning(positions)
     if rates is None or leaning is None:
         return np.full((len(positions), len(features(moment.parts.config.state))), np.nan)
     rate, lean, parts = rates.rate[positions], leaning.total, leaning.parts

@@ -48,5 +48,5 @@ def online(moment: Moment, positions: Int64[np.ndarray, " items"]) -> Float64[np
     held, at = find(user.positions, positions)
     own[held], last[held] = user.engagement[at[held]], user.last_ms[at[held]]
     adoption = moment.parts.tables.history.adoption[:, positions].astype(np.float64)
-    sums = (*own.T, *moment.item_engagement[:, positions], *adoption, last)
+    sums = (*own.T, *moment.popularity.engagement[:, positions], *adoption, last)
     return np.column_stack([share_above(sum_) for sum_ in sums])

@@ -32,6 +32,6 @@ def features(_: StateConfig) -> tuple[Feature, ...]:
 
 def online(moment: Moment, positions: Int64[np.ndarray, " items"]) -> Float64[np.ndarray, "items features"]:
     """The family for one moment and many items."""
-    category, parent = (moment.taste(name)[positions] for name in ("category", "parent_category"))
+    category, parent = (moment.taste(name, positions) for name in ("category", "parent_category"))
     share = moment.parts.adoption_share("category")[positions]
     return np.column_stack((category, share_above(category), parent, share_above(parent), share))

@@ -6,12 +6,11 @@ never saw, so they speak for items without history.
 """
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64
+from jaxtyping import Float64, Int64
 
 from features.definition import Feature
 from features.within_list import share_above, standardised
 from recsys.config import StateConfig
-from recsys.index import VectorIndex
 from recsys.moment import Moment
 
 _NUM_RECENT = 5
@@ -61,9 +60,10 @@ def features(_: StateConfig) -> tuple[Feature, ...]:
 def online(moment: Moment, positions: Int64[np.ndarray, " items"]) -> Float64[np.ndarray, "items features"]:
     """The family for one moment and many items."""
     parts, recent = moment.parts, moment.user.recent.positions
-    interest = (parts.index.of_items(positions) @ moment.user_vector).astype(np.float64)
-    near = _similarities(parts.index, positions, recent[:_NUM_RECENT])
-    words = _similarities(parts.words, positions, recent[:_NUM_WORDS])
+    tuned = np.vstack((moment.user_vector, parts.index.of_items(recent[:_NUM_RECENT])))
+    similar = parts.index.similarities(positions, tuned)
+    interest, near = similar[:, 0], _or_nan(similar[:, 1:])
+    words = _or_nan(parts.words.similarities(positions, parts.words.of_items(recent[:_NUM_WORDS])))
     mean = words.mean(1)
     greatest, lately, last = words.max(1), words[:, :_NUM_RECENT].mean(1), words[:, 0]
     return np.column_stack(
@@ -86,12 +86,8 @@ def online(moment: Moment, positions: Int64[np.ndarray, " items"]) -> Float64[np
     )
 
 
-def _similarities(
-    index: VectorIndex, positions: Int64[np.ndarray, " items"], recent: Int64[np.ndarray, " recent"]
+def _or_nan(
+    similarities: Float64[np.ndarray, "items recent"],
 ) -> Float64[np.ndarray, "items columns"]:
-    """Inner products with recent items; one column of NaN when there are none."""
-    if not len(recent):
-        return np.full((len(positions), 1), np.nan)
-    vectors: Float32[np.ndarray, "items dim"] = index.of_items(positions)
-    found: Float64[np.ndarray, "items recent"] = (vectors @ index.of_items(recent).T).astype(np.float64)
-    return found
+    """Similarities to the recent items; one column of NaN when there are none."""
+    return similarities if similarities.shape[1] else np.full((len(similarities), 1), np.nan)

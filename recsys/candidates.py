@@ -33,14 +33,16 @@ def own(moment: Moment, config: CandidateConfig, _: Offer) -> Offer:
 
 def text(moment: Moment, config: CandidateConfig, _: Offer) -> Offer:
     """Items nearest to the interest vector."""
-    return moment.parts.index.nearest_items(moment.user_vector, config.text, moment.item_engagement[-1])
+    return moment.parts.index.nearest_items(moment.user_vector, config.text, moment.popularity.engagement[-1])
 
 
 def words(moment: Moment, config: CandidateConfig, _: Offer) -> Offer:
     """Items nearest to the mean of the recent items, in the pretrained encoder's space."""
     if not len(moment.user.recent.positions):
         return np.empty(0, np.int64)
-    return moment.parts.words.nearest_items(moment.words_vector, config.words, moment.item_engagement[-1])
+    return moment.parts.words.nearest_items(
+        moment.words_vector, config.words, moment.popularity.engagement[-1]
+    )
 
 
 def co_occurrence(moment: Moment, config: CandidateConfig, _: Offer) -> Offer:
@@ -73,7 +75,7 @@ def alike(moment: Moment, config: CandidateConfig, _: Offer) -> Offer:
 
 def popular(moment: Moment, config: CandidateConfig, _: Offer) -> Offer:
     """Items most popular over the middle half-life."""
-    return _strongest(moment.item_engagement[len(moment.item_engagement) // 2], config.popular)
+    return _strongest(moment.popularity.engagement[len(moment.popularity.engagement) // 2], config.popular)
 
 
 def adopted(moment: Moment, config: CandidateConfig, _: Offer) -> Offer:
@@ -84,7 +86,7 @@ def adopted(moment: Moment, config: CandidateConfig, _: Offer) -> Offer:
 
 def whole_catalogue(moment: Moment) -> Offer:
     """Every item, as ``popular`` orders them, then by adoption; for when nothing else is left to offer."""
-    engagement = moment.item_engagement[len(moment.item_engagement) // 2]
+    engagement = moment.popularity.engagement[len(moment.popularity.engagement) // 2]
     adoption = np.where(engagement > 0, 0.0, moment.parts.tables.history.adoption[-1])
     return np.lexsort((-adoption, -engagement))
 
@@ -103,7 +105,7 @@ def trending(moment: Moment, config: CandidateConfig, _: Offer) -> Offer:
     taste = np.bincount(
         held[held >= 0], moment.user.engagement[held >= 0, -1].clip(min=0), minlength=num_codes + 1
     )
-    score = moment.item_engagement[len(moment.item_engagement) // 2] * np.sqrt(taste[codes])
+    score = moment.popularity.engagement[len(moment.popularity.engagement) // 2] * np.sqrt(taste[codes])
     return _strongest(score, config.trending)
 
 
@@ -112,7 +114,7 @@ def similar_text(moment: Moment, config: CandidateConfig, context: Offer) -> Off
     if not len(context):
         return context
     centre = moment.parts.index.of_items(context).mean(0)
-    near = moment.parts.index.nearest_items(centre, config.similar, moment.item_engagement[-1])
+    near = moment.parts.index.nearest_items(centre, config.similar, moment.popularity.engagement[-1])
     return near[~np.isin(near, context)]
 
 

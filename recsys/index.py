@@ -37,6 +37,14 @@ class VectorIndex:
         """Vectors of items by catalogue position."""
         return dequantise(self.vectors[self._catalogue.text_of_item[positions]])
 
+    def similarities(
+        self, positions: Int64[np.ndarray, " items"], vectors: Float32[np.ndarray, "others dim"]
+    ) -> Float64[np.ndarray, "items others"]:
+        """Inner products of items, by catalogue position, with some vectors."""
+        ours = self.vectors[self._catalogue.text_of_item[positions]].astype(np.float32)
+        found: Float64[np.ndarray, "items others"] = (ours @ vectors.T).astype(np.float64) / _SCALE
+        return found
+
     def centred(self, positions: Int64[np.ndarray, " items"]) -> Float32[np.ndarray, "items dim"]:
         """Vectors less the mean of all texts, of unit length or 0: what tells an item from the others."""
         return self._centred(self.of_items(positions))

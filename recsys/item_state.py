@@ -14,6 +14,7 @@ from jaxtyping import Float64, Int64
 from recsys.catalogue import Catalogue
 from recsys.click_rates import ClickRates, fit_click_rates
 from recsys.config import StateConfig
+from recsys.popularity import Popularity
 from recsys.schema import (
     DAY_MS,
     EFFECTIVE_TIME,
@@ -45,8 +46,7 @@ class ItemState:
         self._tick_ms = tick_ms
         self._sums: dict[int, Float64[np.ndarray, "half_lives_and_endless items"]] = {}
         self._waiting: list[tuple[int, int, int]] = []
-        self._engagement: Float64[np.ndarray, "half_lives items"] | None = None
-        self._click_rates: ClickRates | None = None
+        self._popularity: Popularity | None = None
         self._lock = threading.Lock()
 
     @classmethod
@@ -97,30 +97,17 @@ class ItemState:
         with self._lock:
             self._waiting.append((position, event_type, time_ms))
 
-    def engagement(self, as_of_ms: int) -> Float64[np.ndarray, "half_lives items"]:
-        """Weighted decayed sums of every item at the last completed tick; do not write to it.
+    def popularity(self, as_of_ms: int) -> Popularity:
+        """What is known of every item at the last completed tick.
 
         A moment before the state's own tick reads the state's tick: time does not run backwards.
         """
         with self._lock:
-            return self._at(as_of_ms)
-
-    def click_rates(self, as_of_ms: int) -> ClickRates | None:
-        """How often every item was shown and chosen until the last completed tick; None if none was shown."""
-        with self._lock:
-            self._at(as_of_ms)
-            shown = self._sums.get(EVENT_TYPE_CODES[IMPRESSION])
-            if self._click_rates is None and shown is not None and shown.any():
-                engaged = np.max([self._of_type(code)[-1] for code in _ENGAGEMENT_CODES], axis=0)
-                self._click_rates = fit_click_rates(shown[-1].copy(), engaged, self._catalogue.numbers)
-            return self._click_rates
-
-    def _at(self, as_of_ms: int) -> Float64[np.ndarray, "half_lives items"]:
-        tick_ms = tick_of(as_of_ms, self._config)
-        if self._engagement is None or tick_ms > self._tick_ms:
-            self._advance(max(tick_ms, self._tick_ms))
-            self._engagement, self._click_rates = self._weighted(), None
-        return self._engagement
+            tick_ms = tick_of(as_of_ms, self._config)
+            if self._popularity is None or tick_ms > self._tick_ms:
+                self._advance(max(tick_ms, self._tick_ms))
+                self._popularity = Popularity(self._catalogue, self._weighted(), self._rates())
+            return self._popularity
 
     def _advance(self, tick_ms: int) -> None:
         factor = np.exp2(-(tick_ms - self._tick_ms) / self._half_lives_ms)[:, None]
@@ -144,6 +131,13 @@ class ItemState:
         for code, sums in self._sums.items():
             total += self._config.event_weights.get(EVENT_TYPES[code], 0.0) * sums[:-1]
         return total
+
+    def _rates(self) -> ClickRates | None:
+        shown = self._sums.get(EVENT_TYPE_CODES[IMPRESSION])
+        if shown is None or not shown.any():
+            return None
+        engaged = np.max([self._of_type(code)[-1] for code in _ENGAGEMENT_CODES], axis=0)
+        return fit_click_rates(shown[-1].copy(), engaged, self._catalogue.numbers)
 
     def _of_type(self, code: int) -> Float64[np.ndarray, "half_lives_and_endless items"]:
         return self._sums.setdefault(code, np.zeros((len(self._half_lives_ms), len(self._catalogue))))

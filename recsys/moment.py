@@ -10,13 +10,13 @@ from jaxtyping import Float32, Float64, Int64
 
 from recsys.calibration import Calibration
 from recsys.catalogue import Catalogue
-from recsys.click_rates import ClickRates
 from recsys.co_occurrence import STEP_DECAY
 from recsys.config import Config
 from recsys.encoder import UserTower
 from recsys.index import VectorIndex
 from recsys.item_tables import ItemTables
 from recsys.leaning import Leaning, lean
+from recsys.popularity import Popularity
 from recsys.schema import DAY_MS
 from recsys.user_items import Recent, UserItems
 
@@ -98,10 +98,8 @@ class Moment:
     parts: Parts
     as_of_ms: int
     user: UserItems
-    item_engagement: Float64[np.ndarray, "half_lives items"]
-    """Popularity of every item at the last completed tick."""
-    click_rates: ClickRates | None = None
-    """How often every item was chosen when it was shown, until then; None where nothing was ever shown."""
+    popularity: Popularity
+    """What everybody did with the items until the last completed tick."""
     places: Places | None = None
     """Where the caller would show the items, if it says so."""
 
@@ -155,21 +153,28 @@ class Moment:
 
     def leaning(self, positions: Int64[np.ndarray, " items"]) -> Leaning | None:
         """What the user leans to among some items; None where nothing was ever shown to anybody."""
-        if self.click_rates is None:
+        rates = self.popularity.click_rates
+        if rates is None:
             return None
-        return lean(self.user.shown, self.click_rates, positions, self.parts.catalogue, self.parts.words)
+        return lean(self.user.shown, rates, positions, self.parts.catalogue, self.parts.words)
 
-    def taste(self, attribute: str) -> Float64[np.ndarray, " items"]:
+    def taste(
+        self, attribute: str, positions: Int64[np.ndarray, " items"] | None = None
+    ) -> Float64[np.ndarray, " items"]:
         """The user's engagement with each item's attribute value times the item's adoption share.
 
-        The engagement is over the longest half-life; NaN where the item has no such attribute.
+        The engagement is over the longest half-life; NaN where the item has no such attribute. Without
+        ``positions`` it is every item's, in catalogue order.
         """
         codes = self.parts.catalogue.attribute_codes[attribute]
         held = codes[self.user.positions]
         engagement = self.user.engagement[:, -1].clip(min=0)
         size = self.parts.catalogue.num_attribute_values[attribute] + 1
         liked = np.bincount(held[held >= 0], engagement[held >= 0], minlength=size)
-        found: Float64[np.ndarray, " items"] = liked[codes] * self.parts.adoption_share(attribute)
+        wanted = slice(None) if positions is None else positions
+        found: Float64[np.ndarray, " items"] = (
+            liked[codes[wanted]] * self.parts.adoption_share(attribute)[wanted]
+        )
         return found
 
     def _ease(self, half_life: int) -> Float64[np.ndarray, " items"]:

@@ -70,7 +70,7 @@ class Pipeline:
         self._items = item_state
         self._features = features
         self._nobody = UserState(self.config.state.half_lives_days)
-        item_state.click_rates(0)  # reads the catalogue's numbers once, where anything was ever shown
+        item_state.popularity(0)  # reads the catalogue's numbers once, where anything was ever shown
 
     def recommend(self, query: Query) -> RankedList:
         """The best items for a user at a moment.
@@ -162,8 +162,7 @@ class Pipeline:
             self._parts,
             query.as_of_ms,
             user,
-            self._items.engagement(query.as_of_ms),
-            self._items.click_rates(query.as_of_ms),
+            self._items.popularity(query.as_of_ms),
         )
 
     def _among_candidates(

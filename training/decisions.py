@@ -1,12 +1,12 @@
 """Past decisions: what could have been recommended at a moment, and what the user then did."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from jaxtyping import Bool, Float32, Int64, UInt16
+from jaxtyping import Bool, Float32, Float64, Int64, UInt16
 
 from features.log import POSITION, OfflineLog
 from features.moments import offline_moments
@@ -23,6 +23,7 @@ from recsys.config import Config
 from recsys.moment import Moment, Parts
 from recsys.progress import progress
 from recsys.schema import AS_OF, CREATED_TIME, EFFECTIVE_TIME, EVENT_TYPE, ITEM_ID, QUERY_ID, USER_ID
+from training.threads import in_threads
 
 LABEL = "label"
 SOURCE_BITS = "source_bits"
@@ -148,25 +149,19 @@ def decision_table(
     log = OfflineLog.of(events, queries, parts.catalogue, config)
     grades_of = grades_by_query(labels.join(queries, on=USER_ID), parts)
     offers = Offers(events, parts, as_of_ms, placement)
-    frames, blocks, lost = [], [], labels.height
+    moments = offline_moments(log, parts, events)
     with progress("gathering candidates", queries.height) as advance:
-        for query_id, moment in offline_moments(log, parts, events):  # a moment is large: one at a time
-            offered = offers.of(moment, grades_of[query_id])
-            lost -= offered.num_found
-            keep = offered.keep
-            if keep.any():
-                frames.append(offered.frame(query_id))
-                blocks.append(as_ranker_input(moment_matrix(moment, offered.positions)[keep]))
-            advance(1)
-    rows = pl.concat([pl.DataFrame(schema=ROWS), *frames])
+        described = offers.described(moments, grades_of, moment_matrix, advance)
+    rows = pl.concat([pl.DataFrame(schema=ROWS), *(frame for frame, _ in described)])
+    nothing = np.empty((0, num_moment_features(config.state)), np.float32)
+    from_moments = np.concatenate([nothing, *(block for _, block in described)])
     pairs = rows.drop(ORDERS)
-    blocks.append(np.empty((0, num_moment_features(config.state)), np.float32))
     return DecisionTable(
         pairs=pairs,
-        matrix=np.column_stack((as_ranker_input(log_matrix(log, pairs)), np.concatenate(blocks))),
+        matrix=np.column_stack((as_ranker_input(log_matrix(log, pairs)), from_moments)),
         orders={name: rows[name].to_numpy() for name in ORDERS},
         users=queries[USER_ID].to_list(),
-        lost=lost,
+        lost=labels.height - rows.filter(pl.col(LABEL) > 0).height,
     )
 
 
@@ -181,11 +176,6 @@ class Offered:
     labels: Int64[np.ndarray, " candidates"]
     orders: dict[str, Bool[np.ndarray, " candidates"]]
     """Which candidates are learned from, by what there is to order."""
-
-    @property
-    def num_found(self) -> int:
-        """Positives among the candidates."""
-        return int((self.labels > 0).sum())
 
     @property
     def keep(self) -> Bool[np.ndarray, " candidates"]:
@@ -214,23 +204,57 @@ class Offers:
         Args:
             events: Event log with ``effective_time``, until the end of the data.
             parts: Parts that were fitted before the moments.
-            as_of_ms: Milliseconds since the epoch; seeds the draw, and items created later are left out.
+            as_of_ms: Milliseconds since the epoch; seeds the draws, and items created later are left out.
             placement: A placement that starts from a user.
         """
         self._sources = parts.config.placements[placement].sources
         self._config = parts.config
         self._existed = _existed(events, parts, as_of_ms)
-        self._random = np.random.default_rng((parts.config.seed, as_of_ms))
+        self._seed = parts.config.seed, as_of_ms
 
-    def of(self, moment: Moment, grades: Mapping[int, int]) -> Offered:
-        """Candidates of a moment; ``grades`` are labels by catalogue position."""
+    def described(
+        self,
+        queries: Iterable[tuple[int, Moment]],
+        grades_of: Mapping[int, Mapping[int, int]],
+        features: Callable[[Moment, Int64[np.ndarray, " items"]], Float64[np.ndarray, "items features"]],
+        advance: Callable[[int], None],
+    ) -> list[tuple[pl.DataFrame, Float32[np.ndarray, "rows features"]]]:
+        """Rows and features of what is learned from, by query; the features see all candidates of theirs.
+
+        Args:
+            queries: Query ids and their moments.
+            grades_of: Labels by catalogue position, by query id.
+            features: Of a moment's candidates, ``moment_matrix`` or ``online_matrix``.
+            advance: Called with the number of queries just finished.
+        """
+
+        def describe(
+            query: tuple[int, Moment],
+        ) -> tuple[pl.DataFrame, Float32[np.ndarray, "rows features"]] | None:
+            query_id, moment = query
+            offered = self.of(moment, query_id, grades_of.get(query_id, {}))
+            if not offered.keep.any():
+                return None
+            matrix = features(moment, offered.positions)[offered.keep]
+            return offered.frame(query_id), as_ranker_input(matrix)
+
+        found = []
+        for described in in_threads(describe, queries):
+            if described:
+                found.append(described)
+            advance(1)
+        return found
+
+    def of(self, moment: Moment, query_id: int, grades: Mapping[int, int]) -> Offered:
+        """Candidates of a query's moment; ``grades`` are labels by catalogue position."""
+        random = np.random.default_rng((*self._seed, query_id))
         found = gather(moment, self._sources, self._config.candidates, _NO_CONTEXT)
         existed = self._existed[found.positions]
         positions = found.positions[existed]
         labels = np.asarray([grades.get(p, 0) for p in positions.tolist()], np.int64)
         may_order = {"all": np.ones(len(labels), bool), "new": ~np.isin(positions, moment.user.positions)}
         orders = {
-            name: _thin(labels, rows, self._config.ranker.num_negatives, self._random)
+            name: _thin(labels, rows, self._config.ranker.num_negatives, random)
             for name, rows in may_order.items()
         }
         return Offered(positions, found.sources[existed], labels, orders)

@@ -15,7 +15,7 @@ from features.log import OfflineLog, require_fitted_before
 from features.moments import offline_moments
 from features.registry import as_ranker_input, names, online_matrix
 from recsys.config import Config
-from recsys.moment import Parts, Places
+from recsys.moment import Moment, Parts, Places
 from recsys.progress import progress
 from recsys.schema import (
     AS_OF,
@@ -29,6 +29,7 @@ from recsys.schema import (
     USER_ID,
 )
 from training.decisions import LABEL, Decisions, grades
+from training.threads import in_threads
 
 _AT_ONCE = 500
 """Lists whose user states are held in memory together."""
@@ -120,13 +121,16 @@ def _described(
         return
     queries = lists.select(QUERY_ID, USER_ID, AS_OF)
     log = OfflineLog.of(events, queries, parts.catalogue, parts.config)
+
+    def describe(query: tuple[int, Moment]) -> tuple[_List, Float32[np.ndarray, "items features"]]:
+        row, moment = query
+        one = _List(*(lists[name][row].to_numpy() for name in (_ITEMS, _PLACE, LABEL)))
+        known = np.where(one.places < 0, np.nan, one.places.astype(np.float64))
+        places = None if is_hidden[row] else Places(one.items, known)
+        return one, as_ranker_input(online_matrix(replace(moment, places=places), one.items))
+
     for chunk in queries.iter_slices(_AT_ONCE):
-        for row, moment in offline_moments(replace(log, queries=chunk), parts, events):
-            columns = (lists[name][row].to_numpy() for name in (_ITEMS, _PLACE, LABEL))
-            one = _List(*columns)
-            known = np.where(one.places < 0, np.nan, one.places.astype(np.float64))
-            places = None if is_hidden[row] else Places(one.items, known)
-            yield one, as_ranker_input(online_matrix(replace(moment, places=places), one.items))
+        yield from in_threads(describe, offline_moments(replace(log, queries=chunk), parts, events))
 
 
 def _decisions(

@@ -141,7 +141,7 @@ def _nearest(moment: Moment) -> list[int]:
     """Positions nearest to the interest vector, without what the user had."""
     had = set(moment.user.positions.tolist())
     nearest = moment.parts.index.nearest_items(
-        moment.user_vector, RECALL_DEPTH + len(had), moment.item_engagement[-1]
+        moment.user_vector, RECALL_DEPTH + len(had), moment.popularity.engagement[-1]
     )
     return [position for position in nearest.tolist() if position not in had][:RECALL_DEPTH]
 

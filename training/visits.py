@@ -11,7 +11,7 @@ import polars as pl
 
 from features.log import OfflineLog
 from features.moments import offline_moments
-from features.registry import as_ranker_input, names, online_matrix, require_parts_fitted_before
+from features.registry import names, online_matrix, require_parts_fitted_before
 from recsys.moment import Parts
 from recsys.progress import progress
 from recsys.schema import AS_OF, EFFECTIVE_TIME, EVENT_TYPE, ITEM_ID, QUERY_ID, USER_ID
@@ -59,18 +59,16 @@ def collect_visits(events: pl.LazyFrame, parts: Parts, from_ms: int, to_ms: int)
     grades_of = grades_by_query(labels, parts)
     offers = Offers(events, parts, from_ms)
     log = OfflineLog.of(events, queries, parts.catalogue, parts.config) if queries.height else None
-    frames, blocks, lost = [], [np.empty((0, len(names(parts.config.state))), np.float32)], labels.height
+    described = []
     with progress("reading visits", queries.height) as advance:
         for chunk in queries.iter_slices(_AT_ONCE):
             assert log is not None
-            for query_id, moment in offline_moments(replace(log, queries=chunk), parts, events):
-                offered = offers.of(moment, grades_of[query_id])
-                lost -= offered.num_found
-                if offered.keep.any():
-                    frames.append(offered.frame(query_id))
-                    blocks.append(as_ranker_input(online_matrix(moment, offered.positions)[offered.keep]))
-                advance(1)
-    rows, matrix = pl.concat([pl.DataFrame(schema=ROWS), *frames]), np.concatenate(blocks)
+            moments = offline_moments(replace(log, queries=chunk), parts, events)
+            described += offers.described(moments, grades_of, online_matrix, advance)
+    rows = pl.concat([pl.DataFrame(schema=ROWS), *(frame for frame, _ in described)])
+    nothing = np.empty((0, len(names(parts.config.state))), np.float32)
+    matrix = np.concatenate([nothing, *(block for _, block in described)])
+    lost = labels.height - rows.filter(pl.col(LABEL) > 0).height
     found = {name: rows[name].to_numpy() for name in ORDERS}
     users = queries[USER_ID].to_list()
     return {

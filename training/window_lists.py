@@ -125,7 +125,7 @@ class WindowUsers:
         The pretrained encoder has no user tower: its user vector is the mean of the recent items' vectors,
         each weighted by the square root of its count.
         """
-        popularity = moment.item_engagement[-1]
+        popularity = moment.popularity.engagement[-1]
         if not len(moment.user.recent.positions):
             return {}
         tuned = moment.parts.index.nearest_items(moment.user_vector, RECALL_DEPTH, popularity)

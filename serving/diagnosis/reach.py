@@ -101,13 +101,13 @@ def _adopted(moment: Moment, position: int, config: CandidateConfig) -> _Answer:
 def _trending(moment: Moment, position: int, _: CandidateConfig) -> _Answer:
     if moment.parts.catalogue.attribute_codes["category"][position] < 0:
         return False, "it has no category"
-    if moment.item_engagement[len(moment.item_engagement) // 2][position] <= 0:
+    if moment.popularity.engagement[len(moment.popularity.engagement) // 2][position] <= 0:
         return False, "nobody touches it now"
     return True, "to users who favour its category"
 
 
 def _own(moment: Moment, position: int, _: CandidateConfig) -> _Answer:
-    touched = bool((moment.item_engagement[:, position] > 0).any())
+    touched = bool((moment.popularity.engagement[:, position] > 0).any())
     return touched, "to users who had it" if touched else "nobody had it lately"
 
 
@@ -132,7 +132,7 @@ def _by_vector(index: VectorIndex, moment: Moment, position: int, limit: int) ->
     if not index.vectors[texts[position]].any():
         return False, "its text has no vector"
     own_vector = index.of_items(np.asarray([position]))[0]
-    found = index.nearest_items(own_vector, limit, moment.item_engagement[-1])
+    found = index.nearest_items(own_vector, limit, moment.popularity.engagement[-1])
     equal = found[texts[found] == texts[position]]
     sharing = int((texts == texts[position]).sum()) - 1
     if not sharing:

@@ -173,11 +173,11 @@ def online_moment(events: Iterable[Event], query: Query, parts: Parts) -> Moment
             continue
         code = EVENT_TYPE_CODES[name]
         items.record(CATALOGUE.position[item_id], code, time_ms)
-        items.engagement(min(time_ms, as_of_ms - TICK_MS))  # a request before the last tick reads it too
+        items.popularity(min(time_ms, as_of_ms - TICK_MS))  # a request before the last tick reads it too
         if who == user_id and name in parts.config.state.remembered:
             state.apply(item_id, code, time_ms, is_purchase=name == "purchase", max_rows=1_000)
     user = user_items(state, CATALOGUE, parts.config, as_of_ms)
-    return Moment(parts, as_of_ms, user, items.engagement(as_of_ms), items.click_rates(as_of_ms))
+    return Moment(parts, as_of_ms, user, items.popularity(as_of_ms))
 
 
 def online_rows(

@@ -46,5 +46,7 @@ def test_moments_come_in_order_of_time_with_the_popularity_of_their_own_tick() -
     assert [moment.as_of_ms for _, moment in moments] == [NOW - DAY_MS, NOW - DAY_MS, NOW]
     for _, moment in moments:
         items = ItemState.from_events(CATALOGUE, CONFIG.state, events_frame(EVENTS), moment.as_of_ms)
-        np.testing.assert_allclose(moment.item_engagement, items.engagement(moment.as_of_ms), rtol=1e-12)
+        np.testing.assert_allclose(
+            moment.popularity.engagement, items.popularity(moment.as_of_ms).engagement, rtol=1e-12
+        )
     assert [len(moment.user.positions) for _, moment in moments] == [0, 0, 2]

@@ -167,7 +167,7 @@ def moment_of(parts: Parts, events: Sequence[Event], user_id: str, as_of_ms: int
     mine = [event for event in events if event[0] == user_id and event[3] < as_of_ms]
     items = ItemState.from_events(catalogue, config.state, events_frame(events), as_of_ms)
     user = user_items(state_of(mine, config), catalogue, config, as_of_ms)
-    return Moment(parts, as_of_ms, user, items.engagement(as_of_ms), items.click_rates(as_of_ms))
+    return Moment(parts, as_of_ms, user, items.popularity(as_of_ms))
 
 
 def small_ranker(feature_names: tuple[str, ...], seed: int = 0, *, num_trees: int = 5) -> Ranker:

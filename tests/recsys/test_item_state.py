@@ -31,7 +31,7 @@ def recorded(events: list[Event], as_of_ms: int | None = None) -> ItemState:
     state = ItemState(CATALOGUE, CONFIG, tick_of(NOW - 6 * DAY_MS, CONFIG))
     for _, item_id, name, time_ms in events:
         if as_of_ms is not None:
-            state.engagement(min(time_ms, as_of_ms))
+            state.popularity(min(time_ms, as_of_ms))
         if item_id in CATALOGUE.position:
             state.record(CATALOGUE.position[item_id], EVENT_TYPE_CODES[name], time_ms)
     return state
@@ -46,8 +46,8 @@ def test_a_tick_is_the_last_completed_multiple_of_the_duration() -> None:
 def test_an_event_counts_from_the_tick_after_it() -> None:
     state = ItemState(CATALOGUE, CONFIG, NOW)
     state.record(APPLE, PURCHASE, NOW + 10)
-    assert not state.engagement(NOW + HOUR_MS - 1).any()
-    later = state.engagement(NOW + HOUR_MS)
+    assert not state.popularity(NOW + HOUR_MS - 1).engagement.any()
+    later = state.popularity(NOW + HOUR_MS).engagement
     # its age at that tick is an hour less 10 ms
     assert later[0, APPLE] == pytest.approx(2 ** (-(HOUR_MS - 10) / DAY_MS))
     assert np.count_nonzero(later) == 2
@@ -56,34 +56,36 @@ def test_an_event_counts_from_the_tick_after_it() -> None:
 def test_an_event_on_a_tick_is_not_visible_at_that_tick() -> None:
     state = ItemState(CATALOGUE, CONFIG, NOW - HOUR_MS)
     state.record(APPLE, PURCHASE, NOW)
-    assert not state.engagement(NOW).any()
-    assert state.engagement(NOW + HOUR_MS)[1, APPLE] == pytest.approx(2 ** (-1 / 24 / 8))
+    assert not state.popularity(NOW).engagement.any()
+    assert state.popularity(NOW + HOUR_MS).engagement[1, APPLE] == pytest.approx(2 ** (-1 / 24 / 8))
 
 
 def test_between_ticks_nothing_decays() -> None:
     state = ItemState(CATALOGUE, CONFIG, NOW)
     state.record(APPLE, PURCHASE, NOW + 10)
-    first = state.engagement(NOW + HOUR_MS).copy()
-    assert np.array_equal(state.engagement(NOW + 2 * HOUR_MS - 1), first)
+    first = state.popularity(NOW + HOUR_MS).engagement.copy()
+    assert np.array_equal(state.popularity(NOW + 2 * HOUR_MS - 1).engagement, first)
     assert np.allclose(
-        state.engagement(NOW + HOUR_MS + DAY_MS)[:, APPLE], first[:, APPLE] * [0.5, 0.5 ** (1 / 8)]
+        state.popularity(NOW + HOUR_MS + DAY_MS).engagement[:, APPLE], first[:, APPLE] * [0.5, 0.5 ** (1 / 8)]
     )
 
 
 def test_a_late_event_counts_by_its_age_from_the_next_tick() -> None:
     state = ItemState(CATALOGUE, CONFIG, NOW)
-    state.engagement(NOW)
+    state.popularity(NOW)
     state.record(APPLE, PURCHASE, NOW - DAY_MS)
-    assert not state.engagement(NOW + 1).any()
-    assert state.engagement(NOW + DAY_MS)[0, APPLE] == pytest.approx(0.25)
+    assert not state.popularity(NOW + 1).engagement.any()
+    assert state.popularity(NOW + DAY_MS).engagement[0, APPLE] == pytest.approx(0.25)
 
 
 def test_time_does_not_run_backwards() -> None:
     state = ItemState(CATALOGUE, CONFIG, NOW - HOUR_MS)
     state.record(APPLE, PURCHASE, NOW - 1)
-    now = state.engagement(NOW).copy()
-    assert np.array_equal(state.engagement(NOW - DAY_MS), now)
-    assert np.array_equal(ItemState(CATALOGUE, CONFIG, NOW).engagement(NOW - DAY_MS), np.zeros_like(now))
+    now = state.popularity(NOW).engagement.copy()
+    assert np.array_equal(state.popularity(NOW - DAY_MS).engagement, now)
+    assert np.array_equal(
+        ItemState(CATALOGUE, CONFIG, NOW).popularity(NOW - DAY_MS).engagement, np.zeros_like(now)
+    )
 
 
 def test_events_weigh_by_type_and_a_dislike_takes_away() -> None:
@@ -91,24 +93,27 @@ def test_events_weigh_by_type_and_a_dislike_takes_away() -> None:
     for kind in (PURCHASE, VIEW, VIEW, DISLIKE, EVENT_TYPE_CODES["impression"]):
         state.record(LEEK, kind, NOW - HOUR_MS)
     decay = 2 ** (-1 / 24)
-    assert state.engagement(NOW)[0, LEEK] == pytest.approx((1.0 + 2 * 0.1 - 1.0) * decay)
+    assert state.popularity(NOW).engagement[0, LEEK] == pytest.approx((1.0 + 2 * 0.1 - 1.0) * decay)
 
 
 def test_what_was_handed_out_does_not_change_later() -> None:
     state = ItemState(CATALOGUE, CONFIG, NOW - HOUR_MS)
     state.record(APPLE, PURCHASE, NOW - 1)
-    held = state.engagement(NOW)
+    held = state.popularity(NOW).engagement
     before = held.copy()
     state.record(APPLE, PURCHASE, NOW + 1)
-    state.engagement(NOW + DAY_MS)
+    state.popularity(NOW + DAY_MS)
     assert np.array_equal(held, before)
 
 
 def test_a_sum_too_small_to_matter_becomes_zero() -> None:
     state = ItemState(CATALOGUE, CONFIG, NOW - HOUR_MS)
     state.record(APPLE, PURCHASE, NOW - 1)
-    state.engagement(NOW)
-    assert state.engagement(NOW + 41 * DAY_MS)[:, APPLE].tolist() == [0.0, pytest.approx(2 ** (-41 / 8))]
+    state.popularity(NOW)
+    assert state.popularity(NOW + 41 * DAY_MS).engagement[:, APPLE].tolist() == [
+        0.0,
+        pytest.approx(2 ** (-41 / 8)),
+    ]
 
 
 @settings(deadline=None)
@@ -119,22 +124,26 @@ def test_the_log_gives_what_recording_one_by_one_gives(events: list[Event], minu
     visible = [event for event in events if event[3] < as_of_ms]
     in_order = sorted(visible, key=lambda event: event[3])
     for state in (recorded(in_order), recorded(in_order, as_of_ms)):
-        np.testing.assert_allclose(from_log.engagement(as_of_ms), state.engagement(as_of_ms), atol=1e-11)
+        np.testing.assert_allclose(
+            from_log.popularity(as_of_ms).engagement, state.popularity(as_of_ms).engagement, atol=1e-11
+        )
         later = as_of_ms + 2 * HOUR_MS
-        np.testing.assert_allclose(from_log.engagement(later), state.engagement(later), atol=1e-11)
+        np.testing.assert_allclose(
+            from_log.popularity(later).engagement, state.popularity(later).engagement, atol=1e-11
+        )
         from_log = ItemState.from_events(CATALOGUE, CONFIG, events_frame(events), as_of_ms)
 
 
 def test_the_log_is_read_strictly_before_the_moment() -> None:
     events = events_frame([("u", "apple-1", "purchase", NOW), ("u", "apple-1", "purchase", NOW + 1)])
     state = ItemState.from_events(CATALOGUE, CONFIG, events, NOW)
-    assert not state.engagement(NOW + DAY_MS).any()
+    assert not state.popularity(NOW + DAY_MS).engagement.any()
     state = ItemState.from_events(CATALOGUE, CONFIG, events, NOW + 1)
-    assert state.engagement(NOW + DAY_MS)[0, APPLE] == pytest.approx(0.5)
+    assert state.popularity(NOW + DAY_MS).engagement[0, APPLE] == pytest.approx(0.5)
 
 
 def test_an_empty_log_gives_zeros() -> None:
-    found = ItemState.from_events(CATALOGUE, CONFIG, events_frame([]), NOW).engagement(NOW)
+    found = ItemState.from_events(CATALOGUE, CONFIG, events_frame([]), NOW).popularity(NOW).engagement
     assert found.shape == (2, len(CATALOGUE))
     assert not found.any()
 
@@ -147,7 +156,7 @@ def test_several_threads_lose_no_event() -> None:
         try:
             for i in range(300):
                 state.record(thread, PURCHASE, NOW + i)
-                state.engagement(NOW + i * HOUR_MS // 30)
+                state.popularity(NOW + i * HOUR_MS // 30)
         except (RuntimeError, ValueError, IndexError) as error:
             failures.append(error)
 
@@ -159,4 +168,4 @@ def test_several_threads_lose_no_event() -> None:
     assert not failures
     end = NOW + 11 * HOUR_MS
     expected = sum(2.0 ** (-(end - NOW - i) / DAY_MS) for i in range(300))
-    assert state.engagement(end)[0, :4].tolist() == pytest.approx([expected] * 4, rel=1e-9)
+    assert state.popularity(end).engagement[0, :4].tolist() == pytest.approx([expected] * 4, rel=1e-9)

@@ -51,7 +51,7 @@ class SmallFeatures:
     def matrix(self, moment: Moment, positions: np.ndarray) -> np.ndarray:
         own = np.zeros(len(CATALOGUE))
         own[moment.user.positions] = moment.user.engagement[:, 1]
-        popular = moment.item_engagement[1]
+        popular = moment.popularity.engagement[1]
         columns = (own[positions], popular[positions], np.ones(len(positions)))
         return np.column_stack(columns).astype(np.float32)
 
@@ -290,7 +290,7 @@ def test_what_is_recorded_counts_from_the_next_tick() -> None:
     mine.record("gone", EVENT_TYPE_CODES["purchase"], NOW)
     later_ms = NOW + round(CONFIG.state.tick.total_seconds() * 1000)
     plain, now, later = (
-        which.moment(query(as_of_ms=as_of_ms)).item_engagement[0, CATALOGUE.position["basket"]]
+        which.moment(query(as_of_ms=as_of_ms)).popularity.engagement[0, CATALOGUE.position["basket"]]
         for which, as_of_ms in ((PIPELINE, NOW), (mine, NOW), (mine, later_ms))
     )
     assert plain == now

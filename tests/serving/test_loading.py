@@ -80,8 +80,12 @@ def test_a_pipeline_knows_the_popularity_at_the_moment_it_stands_at(trained: Tra
     log, state = EventLog(trained.workspace.events), trained.config.state
     standing = load_pipeline(trained.workspace, at_ms=moment_ms)
     catalogue = standing.bundle.parts.catalogue
-    expected = ItemState.from_events(catalogue, state, log.scan(moment_ms), moment_ms).engagement(moment_ms)
-    found = standing.moment(Query(as_of_ms=moment_ms, user=None)).item_engagement
+    expected = (
+        ItemState.from_events(catalogue, state, log.scan(moment_ms), moment_ms)
+        .popularity(moment_ms)
+        .engagement
+    )
+    found = standing.moment(Query(as_of_ms=moment_ms, user=None)).popularity.engagement
     np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 

@@ -1,0 +1,65 @@
+"""What everybody did with the items until the last completed tick; the same for all who ask within a tick."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Float64
+
+from recsys.catalogue import ATTRIBUTE_NAMES, Catalogue
+from recsys.click_rates import ClickRates
+
+
+@dataclass(frozen=True, eq=False)
+class Popularity:
+    """Sums over all users, and what follows from them whoever asks; do not write to its arrays."""
+
+    catalogue: Catalogue
+    engagement: Float64[np.ndarray, "half_lives items"]
+    """Weighted decayed events per catalogue position."""
+    click_rates: ClickRates | None = None
+    """How often every item was chosen when it was shown; None where nothing was ever shown."""
+
+    @cached_property
+    def category_totals(self) -> Float64[np.ndarray, " values_and_one"]:
+        """Engagement over the middle half-life by category code; the last is 0, for items without one."""
+        codes, size = self._attribute("category")
+        known = codes >= 0
+        return np.bincount(codes[known], self.engagement[len(self.engagement) // 2][known], minlength=size)
+
+    @cached_property
+    def recent_and_whole(self) -> Float64[np.ndarray, "two items"]:
+        """Engagement over the second and the longest half-life; 0 where it is negative."""
+        return self.engagement[[min(1, len(self.engagement) - 1), -1]].clip(min=0)
+
+    @cached_property
+    def usual_rise(self) -> float:
+        """The whole shop's recent engagement over its whole; 1 if there is none."""
+        recent, whole = self.recent_and_whole.sum(1)
+        return float(recent / whole) if whole > 0 else 1.0
+
+    @cached_property
+    def attribute_rises(self) -> dict[str, Float64[np.ndarray, " values_and_one"]]:
+        """By attribute name, the rise of each of its codes; the last is NaN, for items without one."""
+        found = {}
+        for name in ATTRIBUTE_NAMES:
+            codes, size = self._attribute(name)
+            known = codes >= 0
+            recent, whole = (
+                np.bincount(codes[known], sums[known], minlength=size) for sums in self.recent_and_whole
+            )
+            found[name] = self.rise(recent, whole)
+        return found
+
+    def rise(
+        self, recent: Float64[np.ndarray, " kinds"], whole: Float64[np.ndarray, " kinds"]
+    ) -> Float64[np.ndarray, " kinds"]:
+        """Recent over whole engagement, against the same of the whole shop: 1 is as ever, NaN if none."""
+        usual = whole * self.usual_rise
+        found: Float64[np.ndarray, " kinds"] = np.divide(
+            recent, usual, out=np.full(len(whole), np.nan), where=usual > 0
+        )
+        return found
+
+    def _attribute(self, name: str) -> tuple[np.ndarray, int]:
+        return self.catalogue.attribute_codes[name], self.catalogue.num_attribute_values[name] + 1
