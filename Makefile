@@ -10,7 +10,7 @@ demo: .venv/installed
 	$(BIN)/recsys demo
 
 test: .venv/installed lint
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 lint: .venv/installed
 	$(BIN)/ruff check .

@@ -23,9 +23,7 @@ class Popularity:
     @cached_property
     def category_totals(self) -> Float64[np.ndarray, " values_and_one"]:
         """Engagement over the middle half-life by category code; the last is 0, for items without one."""
-        codes, size = self._attribute("category")
-        known = codes >= 0
-        return np.bincount(codes[known], self.engagement[len(self.engagement) // 2][known], minlength=size)
+        return self._by_code("category", self.engagement[len(self.engagement) // 2])
 
     @cached_property
     def recent_and_whole(self) -> Float64[np.ndarray, "two items"]:
@@ -43,11 +41,7 @@ class Popularity:
         """By attribute name, the rise of each of its codes; the last is NaN, for items without one."""
         found = {}
         for name in ATTRIBUTE_NAMES:
-            codes, size = self._attribute(name)
-            known = codes >= 0
-            recent, whole = (
-                np.bincount(codes[known], sums[known], minlength=size) for sums in self.recent_and_whole
-            )
+            recent, whole = (self._by_code(name, sums) for sums in self.recent_and_whole)
             found[name] = self.rise(recent, whole)
         return found
 
@@ -61,5 +55,10 @@ class Popularity:
         )
         return found
 
-    def _attribute(self, name: str) -> tuple[np.ndarray, int]:
-        return self.catalogue.attribute_codes[name], self.catalogue.num_attribute_values[name] + 1
+    def _by_code(
+        self, attribute: str, sums: Float64[np.ndarray, " items"]
+    ) -> Float64[np.ndarray, " values_and_one"]:
+        codes = self.catalogue.attribute_codes[attribute]
+        known, size = codes >= 0, self.catalogue.num_attribute_values[attribute] + 1
+        found: Float64[np.ndarray, " values_and_one"] = np.bincount(codes[known], sums[known], minlength=size)
+        return found.astype(np.float64)  # of no code at all, the counts would be integers

@@ -51,6 +51,8 @@ def train(
         table.add_row(stage, f"{seconds:.1f}")
     console = Console()
     console.print(table)
+    for note in summary.details["notes"]:
+        typer.echo(f"note: {note}")
     until_time = datetime.fromtimestamp(summary.fitted_until_ms / 1000, UTC)
     typer.echo(f"bundle {summary.version}, fitted until {until_time:%Y-%m-%dT%H:%M:%SZ}, is now stable")
 

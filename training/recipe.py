@@ -25,10 +25,11 @@ from recsys.manifest import Manifest, new_version
 from recsys.moment import Parts
 from recsys.ranker import Ranker
 from recsys.registry import Registry
-from recsys.schema import EFFECTIVE_TIME
+from recsys.schema import EFFECTIVE_TIME, EVENT_TYPE
 from recsys.workspace import Workspace
-from training.decisions import Decisions, collect_decisions
+from training.decisions import Decisions, collect_decisions, grades
 from training.encoder_fit import FittedEncoder, fit_encoder
+from training.notes import notes
 from training.ranker_fit import canary_rows, fit_ranker, monotone_constraints
 from training.shown_decisions import collect_shown
 from training.take_over import Only, TakenOver, take_over
@@ -119,7 +120,8 @@ class TrainingRun:
             until_ms: End of the data, exclusive; the whole log when absent.
 
         Raises:
-            DataError: The log is empty.
+            DataError: The log is empty, or holds nothing to learn from in the last label window or in the
+                earlier ones.
             LeakageError: The encoder that is taken over has seen events of the label windows.
         """
         log = EventLog(workspace.events)
@@ -135,9 +137,31 @@ class TrainingRun:
         window_ms = label_window_ms(self.events, config, until_ms)
         self.window_ends = [until_ms - window_ms * i for i in range(config.ranker.num_windows)][::-1]
         self.window_starts = [end - window_ms for end in self.window_ends]
+        self._require_labels()
         taken.require_before(self.window_starts[0])
         self.created = datetime.now(UTC)
         self.summary = TrainingSummary(new_version(_utc(until_ms), self.created), until_ms)
+
+    def _require_labels(self) -> None:
+        """Refuse, before any work, a log in which nothing was taken when it matters.
+
+        Raises:
+            DataError: Nothing was taken in the last label window, or in all earlier ones.
+        """
+        time = pl.col(EFFECTIVE_TIME).dt.epoch("ms")
+        taken = self.events.filter(pl.col(EVENT_TYPE).is_in(list(grades(self.config)))).select(
+            earlier=((time >= self.window_starts[0]) & (time < self.window_starts[-1])).any(),
+            last=((time >= self.window_starts[-1]) & (time < self.window_ends[-1])).any(),
+        )
+        for name, found in taken.collect().row(0, named=True).items():
+            if not found:
+                which = "last label window" if name == "last" else "label windows before the last"
+                from_ms = self.window_starts[-1 if name == "last" else 0]
+                raise DataError(
+                    f"the ranker learns from what users take, and no event of a positive weight "
+                    f"happened in the {which}, from {_utc(from_ms):%Y-%m-%dT%H:%MZ} on; set --until "
+                    "earlier, or a longer ranker.label_window"
+                )
 
     def collect(self, encoder: FittedEncoder) -> list[dict[str, Decisions]]:
         """Decisions of the label windows, oldest first."""
@@ -150,6 +174,7 @@ class TrainingRun:
         """Train everything and promote the bundle."""
         encoder = self._timed("encoder", self.fit_encoder)
         windows = self.collect(encoder)
+        self.summary.details["notes"] = notes(self.catalogue, self.events, windows, self.config)
         rankers = self._timed("ranker", partial(self._fit_rankers, windows))
         canary = canary_rows(windows[-1]["all"])
         self._timed("bundle", lambda: self._publish(encoder, rankers, canary))
