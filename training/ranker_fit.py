@@ -20,6 +20,14 @@ _EVALUATED_AT = 10
 Objective = Literal["lambdarank", "binary"]
 
 
+class Anchor(NamedTuple):
+    """A feature that orders well by itself: boosting starts from it and corrects it."""
+
+    feature: str
+    weight: float
+    """What a unit of the feature adds to the margin."""
+
+
 class Plan(NamedTuple):
     """One way to boost; what it leaves open stands in the configuration."""
 
@@ -30,16 +38,21 @@ class Plan(NamedTuple):
     """Feature families that trees may split on; empty for all."""
     num_leaves: int | None = None
     """Leaves per tree, at most; the configuration's where there is none."""
+    learning_rate: float | None = None
+    """The configuration's where there is none."""
+    anchor: Anchor | None = None
 
 
 PLANS: Mapping[str, Plan] = {
     "whole": Plan(),
     "unbiased": Plan(("lambdarank",)),
-    "narrow": Plan(("binary",), ("shown",), 7),
+    "anchored": Plan(("lambdarank",), ("shown",), 7, 0.02, Anchor("appeal", 2.5)),
 }
 """Plans by name. Two forests that learn the same from different losses err in different places. A few
-thousand short lists carry few features: there, ``narrow`` guards against learning the noise of the others by
-heart. Only LambdaMART takes a position bias out."""
+thousand short lists carry few features: there, ``anchored`` starts from the one that orders best alone, and
+corrects it by what else lists show. Only LambdaMART takes a position bias out."""
+_ANCHOR_LEAVES = 255
+"""Steps by which a tree follows an anchor."""
 
 
 class Settled(NamedTuple):
@@ -86,8 +99,12 @@ def fit_ranker(
         best = max(found, key=lambda name: max(found[name][1]))
         curve, settled = found[best][1], Settled(best, found[best][0])
     plan, everything = PLANS[settled.plan], train + validation
-    forests = [_boost(everything, config, settled.num_trees, plan, of) for of in plan.objectives]
-    return Ranker(joined(forests)), settled._asdict() | {
+    anchors = [_follow(plan.anchor, everything, config)] if plan.anchor else []
+    forests = [
+        _boost(everything, config, settled.num_trees, plan, objective, anchors=anchors)
+        for objective in plan.objectives
+    ]
+    return Ranker(joined(forests + anchors)), settled._asdict() | {
         "curve": [(i + 1, score) for i, score in enumerate(curve)]
     }
 
@@ -113,13 +130,17 @@ def search_num_trees(
     """
     curve: dict[str, dict[str, list[float]]] = {}
     metric = f"ndcg@{_EVALUATED_AT}"
+    anchors = [_follow(plan.anchor, train, config)] if plan.anchor else []
     search = _boost(
         train,
         config,
         config.ranker.num_trees,
         plan,
         plan.objectives[0],
-        valid_sets=[_dataset(validation, config, "lambdarank")],  # LightGBM's NDCG would heed weights
+        anchors=anchors,
+        valid_sets=[
+            _dataset(validation, config, "lambdarank", anchors)
+        ],  # LightGBM's NDCG would heed weights
         callbacks=[
             lightgbm.early_stopping(config.ranker.patience, verbose=False),
             lightgbm.record_evaluation(curve),
@@ -145,7 +166,9 @@ def monotone_constraints(config: Config) -> list[int]:
     return [config.ranker.monotone.get(name, 0) for name in known]
 
 
-def _dataset(decisions: Decisions, config: Config, objective: Objective) -> lightgbm.Dataset:
+def _dataset(
+    decisions: Decisions, config: Config, objective: Objective, anchors: Sequence[lightgbm.Booster] = ()
+) -> lightgbm.Dataset:
     """For LightGBM; binary cross-entropy knows no grades, so there a grade's gain is the row's weight."""
     is_ranked = objective == "lambdarank"
     is_biased = is_ranked and config.ranker.position == "bias" and decisions.places is not None
@@ -160,7 +183,31 @@ def _dataset(decisions: Decisions, config: Config, objective: Objective) -> ligh
         free_raw_data=False,
         params={"min_data_in_leaf": config.ranker.min_data_in_leaf},
         position=decisions.places if is_biased else None,
+        init_score=np.sum([anchor.predict(decisions.matrix) for anchor in anchors], axis=0)
+        if anchors
+        else None,
     )
+
+
+def _follow(anchor: Anchor, decisions: Decisions, config: Config) -> lightgbm.Booster:
+    """One tree that is the anchor in steps: explanations stay exact, and ties are left to the forest.
+
+    Rows without a value are like one of 0.
+    """
+    column = names(config.state).index(anchor.feature)
+    wanted = anchor.weight * np.nan_to_num(decisions.matrix[:, column].astype(np.float64))
+    parameters = {
+        "objective": "regression",
+        "learning_rate": 1.0,
+        "num_leaves": _ANCHOR_LEAVES,
+        "min_data_in_leaf": 1,
+        "feature_contri": [float(i == column) for i in range(decisions.matrix.shape[1])],
+        "deterministic": True,
+        "force_row_wise": True,
+        "verbosity": -1,
+    }
+    data = lightgbm.Dataset(decisions.matrix, wanted, feature_name=list(names(config.state)))
+    return lightgbm.train(parameters, data, 1)
 
 
 def _boost(
@@ -170,6 +217,7 @@ def _boost(
     plan: Plan,
     objective: Objective,
     *,
+    anchors: Sequence[lightgbm.Booster] = (),
     valid_sets: Sequence[lightgbm.Dataset] = (),
     callbacks: Sequence[Callable[..., Any]] = (),
 ) -> lightgbm.Booster:
@@ -182,7 +230,7 @@ def _boost(
         "label_gain": gains(config),
         "num_leaves": min(settings.num_leaves, plan.num_leaves or settings.num_leaves),
         **({"feature_contri": _allowed(plan, config)} if plan.families else {}),
-        "learning_rate": settings.learning_rate,
+        "learning_rate": plan.learning_rate or settings.learning_rate,
         "min_data_in_leaf": min(settings.min_data_in_leaf, max(len(decisions.labels) // 20, 1)),
         "bagging_fraction": 0.8,
         "bagging_freq": 1,
@@ -197,7 +245,7 @@ def _boost(
     with progress("boosting trees", num_trees) as advance:
         return lightgbm.train(
             parameters,
-            _dataset(decisions, config, objective),
+            _dataset(decisions, config, objective, anchors),
             num_trees,
             valid_sets=list(valid_sets),
             callbacks=[*callbacks, lambda _: advance(1)],

@@ -16,6 +16,10 @@ Beside the keys that every report has:
 - ``calibration``: ``expected_calibration_error`` and ``bins`` of the interest score, on held-out data.
 - ``feature_gain`` and ``shap``: by ranker and feature, the total splitting gain, and the mean absolute
   contribution to the scores of what the test users see first.
+- ``text_alone.<name>.<slice>``: of the users whose history the text was asked with, NDCG@10 and recall@500 of
+  the nearest items by text alone, before training (``frozen_text``), as it ships (``tuned_text``) and, where
+  they were trained, by every strategy; with the paired ``difference`` to ``frozen_text`` by metric.
+- ``held_out``: ``share`` and ``num_items`` of the catalogue that the model was trained without, where it was.
 - ``ablations.<variant>``: where variants were trained again, see ``training.ablations``, their metrics, and
   in ``slices``, of which ``all`` is one, those with the paired ``difference`` in NDCG@10, ours minus theirs.
 - ``notes``: what the training run warned of, in sentences.
@@ -29,14 +33,16 @@ from typing import Any
 import polars as pl
 
 from recsys.errors import DataError, LeakageError
-from recsys.metrics import Interval, coverage_interval, interval, paired_difference, per_user
+from recsys.metrics import Interval, coverage_interval, interval, paired_difference, per_user, recall_at
 from recsys.schema import USER_ID
 from training.slices import EVERYTHING, Slice, losses, never_below, slices
+from training.window_lists import RECALL_DEPTH
 
 K = 10
 """Ranks that count."""
 HEADLINE = f"ndcg@{K}"
-CANDIDATE_RECALL = "recall@500"
+CANDIDATE_RECALL = f"recall@{RECALL_DEPTH}"
+_SHIPPED_TEXTS = ("frozen_text", "tuned_text")
 
 
 @dataclass(frozen=True)
@@ -77,8 +83,10 @@ class EvaluationInput:
     baselines: Mapping[str, BaselineLists] = field(default_factory=dict)
     candidates: Mapping[str, pl.DataFrame] = field(default_factory=dict)
     """Per-user ``recall@500`` by candidate source, and of all together as ``merged``."""
-    ablations: Mapping[str, pl.DataFrame] = field(default_factory=dict)
-    """Per-user metrics of variants of the model; ``tuned_text`` is compared with ``frozen_text``."""
+    texts: Mapping[str, pl.DataFrame] = field(default_factory=dict)
+    """Ranked lists by text alone: ``frozen_text`` before training, and what is compared with it."""
+    held_out: Mapping[str, float] = field(default_factory=dict)
+    """``share`` and ``num_items`` of the items that the model was trained without."""
     variants: Mapping[str, BaselineLists] = field(default_factory=dict)
     """Lists of variants of the model that were trained again, see ``training.ablations``."""
     timings_seconds: Mapping[str, float] = field(default_factory=dict)
@@ -131,6 +139,8 @@ def evaluate_lists(evaluation: EvaluationInput, seed: int = 0) -> dict[str, Any]
         "where_we_lose": losses(compared),
         "never_below": never_below(compared),
         "ablations": _ablations(evaluation, (whole, *parts), scorer),
+        "text_alone": _text_alone(evaluation, (whole, *parts), scorer),
+        **({"held_out": dict(evaluation.held_out)} if evaluation.held_out else {}),
         "candidates": {CANDIDATE_RECALL: _candidates(evaluation.candidates, seed)},
         "timings_seconds": {name: float(seconds) for name, seconds in evaluation.timings_seconds.items()},
         **_of_training(evaluation),
@@ -158,6 +168,21 @@ class _Scorer:
         """Metrics against a part of the truth, without coverage: the lists are not about that part."""
         scores = per_user(lists, truth, self.users, K)
         return {"num_users": scores.height, **_as_json(interval(scores, self.seed))}
+
+    def text(self, lists: pl.DataFrame, frozen: pl.DataFrame, truth: pl.DataFrame) -> dict[str, Any]:
+        """NDCG and candidate recall of text alone, and the differences to the untrained encoder."""
+        ours, theirs = (
+            per_user(found, truth, self.users, K)
+            .select(USER_ID, HEADLINE)
+            .join(recall_at(found, truth, RECALL_DEPTH), on=USER_ID)
+            for found in (lists, frozen)
+        )
+        difference = _as_json(paired_difference(ours, theirs, self.seed))
+        return {
+            "num_users": ours.height,
+            **_as_json(interval(ours, self.seed)),
+            **({} if lists is frozen else {"difference": difference}),
+        }
 
     def difference(
         self, ours: pl.DataFrame, theirs: pl.DataFrame, truth: pl.DataFrame
@@ -221,7 +246,11 @@ def _baseline(
 
 
 def _ablations(evaluation: EvaluationInput, parts: Sequence[Slice], scorer: _Scorer) -> dict[str, Any]:
-    alone = evaluation.ablations
+    alone = {
+        name: recall_at(lists, evaluation.truth, RECALL_DEPTH)
+        for name, lists in evaluation.texts.items()
+        if name in _SHIPPED_TEXTS
+    }
     blocks: dict[str, Any] = {name: _as_json(interval(values, scorer.seed)) for name, values in alone.items()}
     if {"tuned_text", "frozen_text"} <= alone.keys():
         difference = paired_difference(alone["tuned_text"], alone["frozen_text"], scorer.seed)
@@ -231,6 +260,18 @@ def _ablations(evaluation: EvaluationInput, parts: Sequence[Slice], scorer: _Sco
         whole = scorer.system(variant.all, evaluation.truth)
         blocks[name] = {**whole, **blocks.get(name, {}), "slices": by_slice}
     return blocks
+
+
+def _text_alone(evaluation: EvaluationInput, parts: Sequence[Slice], scorer: _Scorer) -> dict[str, Any]:
+    """By name and slice: metrics of the text alone, and what it has more than the untrained encoder."""
+    return {
+        name: {
+            part.name: scorer.text(lists, evaluation.texts["frozen_text"], part.truth)
+            for part in parts
+            if not part.novel and not part.truth.is_empty()
+        }
+        for name, lists in evaluation.texts.items()
+    }
 
 
 def _retrained(

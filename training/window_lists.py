@@ -113,6 +113,18 @@ class WindowUsers:
             shap=shap.means(),
         )
 
+    def text_alone(self, label: str) -> dict[str, pl.DataFrame]:
+        """What the encoder alone finds for every user with a history, see ``WindowLists.text``.
+
+        Args:
+            label: What the progress bar says.
+        """
+        text: defaultdict[str, dict[str, list[str]]] = defaultdict(dict)
+        for user_id, query in self._queries(label):
+            for name, found in self._text_alone(self._pipeline.moment(query)).items():
+                text[name][user_id] = found
+        return {name: lists_frame(found) for name, found in text.items()}
+
     def _queries(self, label: str) -> Iterator[tuple[str, Query]]:
         with progress(label, len(self._users)) as advance:
             for query_id, user_id in enumerate(self._users.to_list()):

@@ -127,11 +127,28 @@ def test_directions_are_in_column_order_and_an_unknown_feature_is_refused() -> N
 SHOWN = sorted(names_of_families(CONFIG.state, ("shown",)))
 
 
-def test_a_narrow_plan_splits_on_its_families_alone() -> None:
+def test_an_anchored_plan_splits_on_its_families_alone() -> None:
     train, validation = decisions(0), decisions(1)
-    ranker, seen = fit_ranker(train, validation, CONFIG, plans=("narrow",))
-    assert seen["plan"] == "narrow"
+    ranker, seen = fit_ranker(train, validation, CONFIG, plans=("anchored",))
+    assert seen["plan"] == "anchored"
     assert {name for name, gain in ranker.gain().items() if gain} <= set(SHOWN)
+
+
+def test_an_anchored_plan_starts_from_its_anchor_and_explains_itself_exactly() -> None:
+    ranker, _ = fit_ranker(decisions(0), decisions(1), CONFIG, settled=Settled("anchored", 1))
+    rows = decisions(2).matrix
+    anchor = 2.5 * rows[:, NAMES.index("appeal")].astype(np.float64)
+    assert np.abs(ranker.scores(rows) - anchor).std() < 0.1 * anchor.std()
+    contributions = ranker.contributions(rows)
+    np.testing.assert_allclose(contributions.sum(1), ranker.scores(rows), rtol=1e-6, atol=1e-6)
+
+
+def test_an_anchor_without_values_leaves_the_rest_to_the_forest() -> None:
+    train, validation = decisions(0), decisions(1)
+    for found in (train, validation):
+        found.matrix[:, NAMES.index("appeal")] = np.nan
+    ranker, _ = fit_ranker(train, validation, CONFIG, plans=("anchored",))
+    assert np.isfinite(ranker.scores(train.matrix)).all()
 
 
 def telling(seed: int, name: str) -> Decisions:
@@ -145,16 +162,16 @@ def telling(seed: int, name: str) -> Decisions:
     return found
 
 
-@pytest.mark.parametrize(("name", "plan"), [(NAMES[TELLING], "whole"), ("appeal", "narrow")])
+@pytest.mark.parametrize(("name", "plan"), [(NAMES[TELLING], "whole"), ("appeal", "anchored")])
 def test_the_plan_that_does_better_on_the_last_window_is_taken(name: str, plan: str) -> None:
     few = CONFIG.model_copy(update={"ranker": CONFIG.ranker.model_copy(update={"num_trees": 5})})
-    _, seen = fit_ranker(telling(0, name), telling(1, name), few, plans=("whole", "narrow"))
+    _, seen = fit_ranker(telling(0, name), telling(1, name), few, plans=("whole", "anchored"))
     assert seen["plan"] == plan
 
 
 def test_what_is_settled_is_not_searched_for() -> None:
-    ranker, seen = fit_ranker(decisions(0), decisions(1), CONFIG, settled=Settled("narrow", 3))
-    assert (seen["plan"], seen["num_trees"], seen["curve"]) == ("narrow", 3, [])
+    ranker, seen = fit_ranker(decisions(0), decisions(1), CONFIG, settled=Settled("anchored", 3))
+    assert (seen["plan"], seen["num_trees"], seen["curve"]) == ("anchored", 3, [])
     assert {name for name, gain in ranker.gain().items() if gain} <= set(SHOWN)
 
 

@@ -54,7 +54,7 @@ def full_evaluation() -> EvaluationInput:
             "ease": BaselineLists(lists_of(a="xw", b="xz")),
         },
         candidates={"own": recall_of(0.5, 0.0), "text": recall_of(0.5, 1.0), "merged": recall_of(1.0, 1.0)},
-        ablations={"frozen_text": recall_of(0.25, 0.5), "tuned_text": recall_of(0.5, 0.75)},
+        texts={"frozen_text": lists_of(a="wx", b="w"), "tuned_text": lists_of(a="xy", b="w")},
         timings_seconds={"train_encoder": 12.0, "evaluate": 0.5},
         curves={"loss": [(0, 4.0), (50, 2.0)], "validation_recall": [(50, 0.2), (100, 0.3)], "unused": []},
         feature_gain={
@@ -89,7 +89,7 @@ def test_the_report_has_the_contracts_keys_and_only_what_was_measured() -> None:
     assert report["where_we_lose"] == []
     assert report["never_below"] == {"ok": False, "below": [], "checked": []}
     assert report["baselines"] == {}
-    assert report["ablations"] == {}
+    assert report["ablations"] == report["text_alone"] == {}
     assert report["candidates"] == {"recall@500": {"by_source": {}}}
     assert report["timings_seconds"] == {}
 
@@ -132,7 +132,12 @@ def test_differences_are_ours_minus_theirs() -> None:
     assert ease["difference"] == {"value": 0.0, "low": 0.0, "high": 0.0}
     assert "novel" not in ease
     tuned = report["ablations"]["tuned_text"]
-    assert tuned["difference"]["recall@500"] == {"value": 0.25, "low": 0.25, "high": 0.25}
+    assert tuned["difference"]["recall@500"]["value"] == pytest.approx(0.25)
+    alone = report["text_alone"]["tuned_text"]
+    assert alone["all"]["difference"]["recall@500"]["value"] == pytest.approx(0.25)
+    assert alone["warm_items"]["ndcg@10"]["value"] == pytest.approx(1.0)
+    assert alone["cold_items"]["recall@500"]["value"] == 0.0  # b wants z, and no text finds it
+    assert "difference" not in report["text_alone"]["frozen_text"]["all"]
     assert set(report["candidates"]["recall@500"]["by_source"]) == {"own", "text"}
     assert report["candidates"]["recall@500"]["merged"]["value"] == 1.0
 
