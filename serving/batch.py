@@ -10,6 +10,7 @@ import polars as pl
 from rich.table import Table
 
 from features.log import require_fitted_before
+from features.states import states_at
 from recsys.answer import Query, RankedList
 from recsys.columns import REASON, conform
 from recsys.errors import DataError
@@ -36,7 +37,7 @@ from recsys.schema import (
 )
 from recsys.user_state import UserState
 from recsys.workspace import Workspace, atomic_path
-from serving.loading import load_pipeline, states_at
+from serving.loading import load_pipeline
 
 _ORDER = "_order"
 _COLUMNS = pl.Schema(
@@ -260,7 +261,12 @@ class _Replay:
 
     def moments(self) -> Iterator[tuple[int, int, UserState]]:
         """Row, as-of and user state of every query, in order of time."""
-        states = states_at(self._log, self._queries.select(USER_ID, AS_OF), self.pipeline)
+        states = states_at(
+            self._log.scan(),
+            self._queries.select(USER_ID, AS_OF),
+            self.pipeline.bundle.parts.catalogue,
+            self.pipeline.config,
+        )
         later = self._later_events()
         event = next(later, None)
         for (row, as_of_ms), (_, state) in zip(

@@ -10,12 +10,13 @@ from enum import Enum
 import polars as pl
 
 from features.log import require_fitted_before
+from features.states import states_at
 from recsys.answer import Contribution, Query, RankedItem
 from recsys.event_log import EventLog
 from recsys.pipeline import Pipeline
 from recsys.schema import AS_OF, USER_ID
 from recsys.workspace import Workspace
-from serving.loading import load_pipeline, states_at
+from serving.loading import load_pipeline
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,10 @@ class Standing:
         """What these users would ask, in the order given."""
         asked = pl.DataFrame({USER_ID: user_ids}, schema={USER_ID: pl.String})
         states = states_at(
-            self.log, asked.with_columns(pl.lit(self.as_of_ms, pl.Int64).alias(AS_OF)), self.pipeline
+            self.log.scan(),
+            asked.with_columns(pl.lit(self.as_of_ms, pl.Int64).alias(AS_OF)),
+            self.pipeline.bundle.parts.catalogue,
+            self.pipeline.config,
         )
         return [
             Query(as_of_ms=self.as_of_ms, user=state, placement=placement, context_item_ids=context)

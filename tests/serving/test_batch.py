@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 from rich.console import Console
 
+from features.states import states_at
 from recsys.answer import Query
 from recsys.errors import DataError, LeakageError
 from recsys.event_log import EventLog
@@ -23,7 +24,7 @@ from recsys.schema import (
 )
 from recsys.workspace import Workspace
 from serving.batch import rank_lists, read_lists, read_queries, recommend_queries, single_queries
-from serving.loading import load_pipeline, states_at
+from serving.loading import load_pipeline
 from tests.conftest import Trained
 from tests.tiny_shop import CUT, CUT_MS, NEW_ITEM
 
@@ -58,7 +59,9 @@ def test_a_replayed_moment_is_answered_as_a_pipeline_standing_there(later: Works
     for user_id, as_of_ms, answer in zip(queries[USER_ID], moments_ms, answers.lists, strict=True):
         alone = load_pipeline(later, at_ms=as_of_ms)
         asked = pl.DataFrame({USER_ID: [user_id], AS_OF: [as_of_ms]})
-        [(_, state)] = states_at(EventLog(later.events), asked, alone)
+        [(_, state)] = states_at(
+            EventLog(later.events).scan(), asked, alone.bundle.parts.catalogue, alone.config
+        )
         expected = alone.recommend(Query(as_of_ms=as_of_ms, user=state, limit=8))
         assert [item.item_id for item in answer.items] == [item.item_id for item in expected.items]
         assert [i.score for i in answer.items] == pytest.approx([i.score for i in expected.items], rel=1e-6)

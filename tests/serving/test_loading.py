@@ -6,6 +6,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from features import states
+from features.states import states_at
 from recsys.answer import Query
 from recsys.errors import BundleError, FeatureMismatchError
 from recsys.event_log import EventLog
@@ -15,7 +17,7 @@ from recsys.registry import Registry
 from recsys.schema import AS_OF, EFFECTIVE_TIME, EVENT_TYPE, EVENT_TYPE_CODES, ITEM_ID, USER_ID
 from recsys.user_state import UserState
 from recsys.workspace import Workspace
-from serving.loading import load_pipeline, load_states, states_at
+from serving.loading import load_pipeline, load_states
 from tests.conftest import Trained
 from tests.tiny_shop import CUT_MS
 
@@ -60,6 +62,19 @@ def test_the_states_at_the_end_of_the_log_are_those_of_applying_it_event_by_even
         assert_same(states[user_id], replayed(log, user_id, CUT_MS, trained.config.state.half_lives_days))
 
 
+def test_a_large_log_is_read_in_parts_to_the_same_states(
+    trained: Trained, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = dict(load_states(trained.workspace, pipeline))
+    monkeypatch.setattr(states, "_EVENTS_AT_ONCE", 1_000)
+    parts = list(load_states(trained.workspace, pipeline))
+    assert [user_id for user_id, _ in parts] != list(whole)  # it came in parts
+    assert {user_id for user_id, _ in parts} == whole.keys()
+    assert len(parts) == len(whole)
+    for user_id, state in parts:
+        assert_same(state, whole[user_id])
+
+
 def test_states_come_in_the_order_of_the_queries_each_as_of_its_own_time(
     trained: Trained, pipeline: Pipeline
 ) -> None:
@@ -68,7 +83,7 @@ def test_states_come_in_the_order_of_the_queries_each_as_of_its_own_time(
     earlier_ms = CUT_MS - 50 * 86_400_000
     asked = [(user_id, CUT_MS), ("nobody", CUT_MS), (user_id, earlier_ms)]
     queries = pl.DataFrame(asked, schema={USER_ID: pl.String, AS_OF: pl.Int64}, orient="row")
-    found = list(states_at(log, queries, pipeline))
+    found = list(states_at(log.scan(), queries, pipeline.bundle.parts.catalogue, pipeline.config))
     assert [who for who, _ in found] == [user_id, "nobody", user_id]
     assert found[1][1].num_rows == 0
     for (_, state), (who, as_of_ms) in zip(found, asked, strict=True):

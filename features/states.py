@@ -1,0 +1,74 @@
+"""States of users from the log: of all of them at its end, or of some as of their own moments."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+
+from features.log import OfflineLog
+from features.moments import offline_states
+from recsys.catalogue import Catalogue
+from recsys.config import Config
+from recsys.schema import AS_OF, EFFECTIVE_TIME, EVENT_TYPE, ITEM_ID, QUERY_ID, USER_ID
+from recsys.user_state import UserState
+
+_EVENTS_AT_ONCE = 2_000_000
+"""Events whose users' states are computed together, about; some 500 bytes of memory each."""
+_BUCKET = "bucket"
+
+
+def every_state(
+    events: pl.LazyFrame, as_of_ms: int, catalogue: Catalogue, config: Config
+) -> Iterator[tuple[str, UserState]]:
+    """The state of every user of the log, in no particular order.
+
+    A large log is first split by user into temporary files, so that memory does not grow with it and every
+    event is read twice, however many there are.
+
+    Args:
+        events: Event log with ``effective_time``.
+        as_of_ms: The moment, milliseconds since the epoch.
+        catalogue: The items.
+        config: What the states remember.
+    """
+    with tempfile.TemporaryDirectory(prefix="recsys-states-") as directory:
+        for part in _by_user(events, Path(directory)):
+            users = part.select(USER_ID).unique().sort(USER_ID).collect()
+            queries = users.with_columns(pl.lit(as_of_ms, pl.Int64).alias(AS_OF))
+            yield from states_at(part, queries, catalogue, config)
+
+
+def states_at(
+    events: pl.LazyFrame, queries: pl.DataFrame, catalogue: Catalogue, config: Config
+) -> Iterator[tuple[str, UserState]]:
+    """States of users as of their own moments, one at a time.
+
+    Args:
+        events: Event log with ``effective_time``; of others than the queries' users nothing is kept.
+        queries: ``user_id, as_of`` (milliseconds since the epoch).
+        catalogue: The items.
+        config: What the states remember.
+
+    Yields:
+        User id and state in the order of ``queries``; the state is empty for a user without events.
+    """
+    numbered = queries.with_row_index(QUERY_ID).with_columns(pl.col(QUERY_ID).cast(pl.Int64))
+    of_users = events.join(numbered.lazy().select(USER_ID).unique(), on=USER_ID, how="semi")
+    states = offline_states(OfflineLog.of(of_users, numbered, catalogue, config))
+    nobody = UserState(config.state.half_lives_days)
+    for query_id, user_id in numbered.select(QUERY_ID, USER_ID).iter_rows():
+        yield user_id, states.get(query_id, nobody).capped(config.state.max_rows_per_user)
+
+
+def _by_user(events: pl.LazyFrame, directory: Path) -> Iterator[pl.LazyFrame]:
+    """The events in parts of which each holds all of its users'."""
+    num_parts = -(-events.select(pl.len()).collect().item() // _EVENTS_AT_ONCE)
+    if num_parts <= 1:
+        yield events
+        return
+    part = (pl.col(USER_ID).hash() % num_parts).alias(_BUCKET)
+    read = events.select(USER_ID, ITEM_ID, EVENT_TYPE, EFFECTIVE_TIME, part)
+    read.sink_parquet(pl.PartitionBy(directory, key=_BUCKET, include_key=False), mkdir=True)
+    for path in sorted(directory.iterdir()):
+        yield pl.scan_parquet(path)
