@@ -5,6 +5,7 @@ from typing import Any, Literal, NamedTuple
 
 import lightgbm
 import numpy as np
+from jaxtyping import Float64
 
 from features.registry import names, names_of_families
 from recsys.config import Config
@@ -63,6 +64,17 @@ class Settled(NamedTuple):
     num_trees: int
 
 
+class Searched(NamedTuple):
+    """How far boosting went, as the last window saw it."""
+
+    num_trees: int
+    """The best number."""
+    curve: list[float]
+    """NDCG@10 by round."""
+    by_decision: Float64[np.ndarray, " decisions"]
+    """NDCG@10 of each decision with so many trees."""
+
+
 def fit_ranker(
     train: Decisions,
     validation: Decisions,
@@ -77,7 +89,8 @@ def fit_ranker(
         train: Decisions of the earlier windows.
         validation: Decisions of the last window.
         config: The ranker's settings.
-        plans: Names in ``PLANS`` to choose from.
+        plans: Names in ``PLANS`` to choose from, the simplest first; a later one is taken if it is better on
+            the last window by more than a standard error of the difference over its decisions.
         settled: Plan and number of trees, where they are known already and not to be searched for.
 
     Returns:
@@ -96,8 +109,8 @@ def fit_ranker(
     curve: list[float] = []
     if settled is None:
         found = {name: search_num_trees(train, validation, config, plan=PLANS[name]) for name in plans}
-        best = max(found, key=lambda name: max(found[name][1]))
-        curve, settled = found[best][1], Settled(best, found[best][0])
+        best = _chosen(found)
+        curve, settled = found[best].curve, Settled(best, found[best].num_trees)
     plan, everything = PLANS[settled.plan], train + validation
     anchors = [_follow(plan.anchor, everything, config)] if plan.anchor else []
     forests = [
@@ -115,7 +128,7 @@ def search_num_trees(
     config: Config,
     on_round: Callable[[int, float], None] = lambda _round, _score: None,
     plan: Plan = PLANS["whole"],
-) -> tuple[int, list[float]]:
+) -> Searched:
     """Fit on the earlier windows until the last one shows no improvement.
 
     Args:
@@ -124,9 +137,6 @@ def search_num_trees(
         config: The ranker's settings.
         on_round: Called with every round, from 1, and its NDCG@10 on the last window; may raise to stop.
         plan: How to boost.
-
-    Returns:
-        The best number of trees, and NDCG@10 by round.
     """
     curve: dict[str, dict[str, list[float]]] = {}
     metric = f"ndcg@{_EVALUATED_AT}"
@@ -147,7 +157,40 @@ def search_num_trees(
             lambda round_: on_round(round_.iteration + 1, round_.evaluation_result_list[0][2]),
         ],
     )
-    return search.best_iteration, curve["valid_0"][metric]
+    margins = search.predict(validation.matrix, raw_score=True)
+    scores = np.sum([margins, *(anchor.predict(validation.matrix) for anchor in anchors)], axis=0)
+    return Searched(
+        search.best_iteration, curve["valid_0"][metric], _ndcg_by_decision(scores, validation, config)
+    )
+
+
+def _chosen(found: Mapping[str, Searched]) -> str:
+    """The first plan, or a later one that is better beyond doubt.
+
+    Source: Hastie, Tibshirani and Friedman, "The Elements of Statistical Learning", 2nd ed. (2009), section
+    7.10, the "one-standard-error" rule; here of the paired difference.
+    """
+    best, *others = found
+    for name in others:
+        better = found[name].by_decision - found[best].by_decision
+        if better.mean() > better.std() / len(better) ** 0.5:
+            best = name
+    return best
+
+
+def _ndcg_by_decision(
+    scores: Float64[np.ndarray, " rows"], decisions: Decisions, config: Config
+) -> Float64[np.ndarray, " decisions"]:
+    """LightGBM's NDCG@10 of each decision, which it reports as a mean; 1 where nothing was taken."""
+    gain, discount = np.asarray(gains(config)), 1 / np.log2(np.arange(2, _EVALUATED_AT + 2))
+    found, ends = np.ones(len(decisions.groups)), np.cumsum(decisions.groups)
+    for i, (start, end) in enumerate(zip(ends - decisions.groups, ends, strict=True)):
+        of_rows = gain[decisions.labels[start:end]]
+        first, best = of_rows[np.argsort(-scores[start:end], kind="stable")], np.sort(of_rows)[::-1]
+        if best[0] > 0:
+            cut = discount[: len(best)]
+            found[i] = (first[:_EVALUATED_AT] @ cut) / (best[:_EVALUATED_AT] @ cut)
+    return found
 
 
 def monotone_constraints(config: Config) -> list[int]:

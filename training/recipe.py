@@ -205,7 +205,7 @@ class TrainingRun:
             return ("whole",)
         if self.config.ranker.position == "bias":
             return ("unbiased",)
-        return ("whole",) if "shown" in self.config.state.leave_out_families else ("whole", "anchored")
+        return ("whole",) if "shown" in self.config.state.leave_out_families else ("anchored", "whole")
 
     def fit_encoder(self) -> FittedEncoder:
         """The encoder that is taken over, or a new one, fitted before the first label window."""

@@ -65,7 +65,7 @@ class RankerTrials:
         scores = []
         for number, (past, last) in enumerate(self._pairs.values()):
             watch = _pruning(trial) if number == 0 else _going_on
-            scores.append(max(search_num_trees(past, last, config, watch)[1]))
+            scores.append(max(search_num_trees(past, last, config, watch).curve))
         return sum(scores) / len(scores)
 
 

@@ -9,7 +9,14 @@ from recsys.config import Config, RankerConfig
 from recsys.errors import ConfigError, DataError
 from recsys.ranker import Ranker
 from training.decisions import Decisions
-from training.ranker_fit import Settled, canary_rows, fit_ranker, monotone_constraints
+from training.ranker_fit import (
+    PLANS,
+    Settled,
+    canary_rows,
+    fit_ranker,
+    monotone_constraints,
+    search_num_trees,
+)
 
 CONFIG = Config(
     ranker=RankerConfig(num_trees=30, num_leaves=7, min_data_in_leaf=5, patience=5, learning_rate=0.2)
@@ -165,8 +172,15 @@ def telling(seed: int, name: str) -> Decisions:
 @pytest.mark.parametrize(("name", "plan"), [(NAMES[TELLING], "whole"), ("appeal", "anchored")])
 def test_the_plan_that_does_better_on_the_last_window_is_taken(name: str, plan: str) -> None:
     few = CONFIG.model_copy(update={"ranker": CONFIG.ranker.model_copy(update={"num_trees": 5})})
-    _, seen = fit_ranker(telling(0, name), telling(1, name), few, plans=("whole", "anchored"))
+    _, seen = fit_ranker(telling(0, name), telling(1, name), few, plans=("anchored", "whole"))
     assert seen["plan"] == plan
+
+
+def test_a_decisions_quality_is_what_the_search_reports_as_a_mean() -> None:
+    train, validation = decisions(0), decisions(1)
+    for plan in PLANS.values():
+        found = search_num_trees(train, validation, CONFIG, plan=plan)
+        assert found.by_decision.mean() == pytest.approx(max(found.curve), abs=1e-6)
 
 
 def test_what_is_settled_is_not_searched_for() -> None:
