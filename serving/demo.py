@@ -28,9 +28,25 @@ CUT = "2017-12-04T05:00:00Z"
 """The standard cut: the models see weeks 1-49, the evaluation weeks 50-53."""
 _HOUSEHOLDS = ("1", "718", "2070")
 _SHOWN = 8
+_LIGHTER = """\
+# The demo's settings, lighter than the defaults so that it ends within minutes. Delete this file, or give
+# `recsys demo --full`, for the defaults.
+[encoder]
+num_head_steps = 200
+num_tuning_steps = 50
+[ranker]
+num_windows = 3
+num_visits = 200
+num_negatives = 100
+num_trees = 120
+learning_rate = 0.1
+"""
 
 
 def demo(
+    full: Annotated[
+        bool, typer.Option("--full", help="Train with the default settings, which takes longer.")
+    ] = False,
     serve: Annotated[bool, typer.Option("--serve", help="Leave the server running at the end.")] = False,
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port of the server; 0 takes any free one.")
@@ -42,6 +58,7 @@ def demo(
     console = Console()
     started = time.monotonic()
     place = Workspace(workspace)
+    settle(console, place, full=full)
     _train(console, place)
     with _server(place, port) as address:
         console.print(f"serve     ready on {address} in the log's own time (clock: replay)")
@@ -51,6 +68,17 @@ def demo(
             console.print(_how_to_call(address), highlight=False, markup=False, soft_wrap=True)
             with suppress(KeyboardInterrupt):
                 signal.pause()
+
+
+def settle(console: Console, place: Workspace, *, full: bool) -> None:
+    """Put the lighter settings where the workspace has none, or take them away again."""
+    if full and place.config.exists() and place.config.read_text(encoding="utf-8") == _LIGHTER:
+        place.config.unlink()
+    if not full and not place.config.exists():
+        place.root.mkdir(parents=True, exist_ok=True)
+        place.config.write_text(_LIGHTER, encoding="utf-8")
+    settings = place.config if place.config.exists() else "the defaults"
+    console.print(f"settings  {settings}", highlight=False, soft_wrap=True)
 
 
 def _train(console: Console, place: Workspace) -> None:
