@@ -11,9 +11,9 @@ from serving.demo import settle
 
 
 def told(place: Workspace, *, full: bool) -> str:
-    console = Console(file=io.StringIO(), width=200)
-    settle(console, place, full=full)
-    return console.file.getvalue()  # type: ignore[attr-defined]  # a StringIO
+    screen = io.StringIO()
+    settle(Console(file=screen, width=200), place, full=full)
+    return screen.getvalue()
 
 
 def test_the_demo_is_lighter_than_the_defaults_and_full_takes_that_back(tmp_path: Path) -> None:
