@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -16,10 +17,10 @@ from recsys.bundle import Bundle
 from recsys.catalogue import Catalogue
 from recsys.event_log import EventLog
 from recsys.item_state import ItemState
-from recsys.moment import Moment
 from recsys.pipeline import Pipeline
 from recsys.progress import progress
 from recsys.schema import AS_OF, ITEM_ID, QUERY_ID, RANK, USER_ID
+from training.threads import in_threads
 
 DEPTH = 10
 """Ranks of a list that is scored."""
@@ -44,6 +45,26 @@ class WindowLists:
     """What the encoder alone finds, ``tuned_text`` and ``frozen_text``."""
     shap: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Mean absolute contribution to the scores of the first ``DEPTH``, by ranker and feature."""
+
+
+class _Asked(NamedTuple):
+    """A test user's question."""
+
+    number: int
+    user_id: str
+    query: Query
+
+
+class _Answers(NamedTuple):
+    """What a test user is told."""
+
+    user_id: str
+    everything: RankedList
+    """All candidates, in order."""
+    new: RankedList
+    text: dict[str, list[str]]
+    explained: RankedList | None
+    """The first of all, with contributions; for some users only."""
 
 
 class WindowUsers:
@@ -75,10 +96,14 @@ class WindowUsers:
         Args:
             label: What the progress bar says.
         """
+
+        def ask(asked: _Asked) -> tuple[str, RankedList, RankedList]:
+            novel = replace(asked.query, novel=True)
+            return asked.user_id, self._pipeline.recommend(asked.query), self._pipeline.recommend(novel)
+
         ranked, novel = dict[str, list[str]](), dict[str, list[str]]()
-        for user_id, query in self._queries(label):
-            ranked[user_id] = _item_ids(self._pipeline.recommend(query))
-            novel[user_id] = _item_ids(self._pipeline.recommend(replace(query, novel=True)))
+        for user_id, answer, new in in_threads(ask, self._queries(label)):
+            ranked[user_id], novel[user_id] = _item_ids(answer), _item_ids(new)
         return WindowLists(lists_frame(ranked), lists_frame(novel))
 
     def everything(self, label: str) -> WindowLists:
@@ -92,17 +117,25 @@ class WindowUsers:
         text: defaultdict[str, dict[str, list[str]]] = defaultdict(dict)
         shap = _Contributions()
         every = -(-len(self._users) // EXPLAINED_USERS)
-        for number, (user_id, query) in enumerate(self._queries(label)):
-            answer = self._pipeline.recommend(replace(query, limit=_EVERYTHING))
-            explain = number % every == 0
-            new = self._pipeline.recommend(replace(query, novel=True, explain=explain))
+
+        def ask(asked: _Asked) -> _Answers:
+            query, explain = asked.query, asked.number % every == 0
+            return _Answers(
+                asked.user_id,
+                self._pipeline.recommend(replace(query, limit=_EVERYTHING)),
+                self._pipeline.recommend(replace(query, novel=True, explain=explain)),
+                self._text_alone(query),
+                self._pipeline.recommend(replace(query, explain=True)) if explain else None,
+            )
+
+        for user_id, answer, new, words, explained in in_threads(ask, self._queries(label)):
             ranked[user_id], novel[user_id] = _item_ids(answer), _item_ids(new)
             for name, offered in _by_source(answer).items():
                 sources[name][user_id] = offered
-            for name, found in self._text_alone(self._pipeline.moment(query)).items():
+            for name, found in words.items():
                 text[name][user_id] = found
-            if explain:
-                shap.add("all", self._pipeline.recommend(replace(query, explain=True)))
+            if explained is not None:
+                shap.add("all", explained)
                 shap.add("new" if "new" in self._bundle.rankers else "all", new)
         sources["merged"] = ranked
         return WindowLists(
@@ -120,23 +153,25 @@ class WindowUsers:
             label: What the progress bar says.
         """
         text: defaultdict[str, dict[str, list[str]]] = defaultdict(dict)
-        for user_id, query in self._queries(label):
-            for name, found in self._text_alone(self._pipeline.moment(query)).items():
+        for _, user_id, query in self._queries(label):
+            for name, found in self._text_alone(query).items():
                 text[name][user_id] = found
         return {name: lists_frame(found) for name, found in text.items()}
 
-    def _queries(self, label: str) -> Iterator[tuple[str, Query]]:
+    def _queries(self, label: str) -> Iterator[_Asked]:
         with progress(label, len(self._users)) as advance:
-            for query_id, user_id in enumerate(self._users.to_list()):
-                yield user_id, Query(self._start_ms, user=self._states.get(query_id), limit=DEPTH)
+            for number, user_id in enumerate(self._users.to_list()):
+                query = Query(self._start_ms, user=self._states.get(number), limit=DEPTH)
+                yield _Asked(number, user_id, query)
                 advance(1)
 
-    def _text_alone(self, moment: Moment) -> dict[str, list[str]]:
+    def _text_alone(self, query: Query) -> dict[str, list[str]]:
         """The encoder's own candidates, after training and before.
 
         The pretrained encoder has no user tower: its user vector is the mean of the recent items' vectors,
         each weighted by the square root of its count.
         """
+        moment = self._pipeline.moment(query)
         popularity = moment.popularity.engagement[-1]
         if not len(moment.user.recent.positions):
             return {}
