@@ -23,8 +23,8 @@ def every_state(
 ) -> Iterator[tuple[str, UserState]]:
     """The state of every user of the log, in no particular order.
 
-    A large log is first split by user into temporary files, so that memory does not grow with it and every
-    event is read twice, however many there are.
+    A large log is first split by user into temporary files, so that a part of it is in memory at a time and
+    every event is read twice, however many there are.
 
     Args:
         events: Event log with ``effective_time``.
@@ -65,7 +65,7 @@ def _by_user(events: pl.LazyFrame, directory: Path) -> Iterator[pl.LazyFrame]:
     """The events in parts of which each holds all of its users'."""
     num_parts = -(-events.select(pl.len()).collect().item() // _EVENTS_AT_ONCE)
     if num_parts <= 1:
-        yield events
+        yield from [events] * num_parts
         return
     part = (pl.col(USER_ID).hash() % num_parts).alias(_BUCKET)
     read = events.select(USER_ID, ITEM_ID, EVENT_TYPE, EFFECTIVE_TIME, part)

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Annotated, Any
 
 import polars as pl
@@ -28,24 +29,17 @@ CUT = "2017-12-04T05:00:00Z"
 """The standard cut: the models see weeks 1-49, the evaluation weeks 50-53."""
 _HOUSEHOLDS = ("1", "718", "2070")
 _SHOWN = 8
-_LIGHTER = """\
-# The demo's settings, lighter than the defaults so that it ends within minutes. Delete this file, or give
-# `recsys demo --full`, for the defaults.
-[encoder]
-num_head_steps = 200
-num_tuning_steps = 50
-[ranker]
-num_windows = 3
-num_visits = 200
-num_negatives = 100
-num_trees = 120
-learning_rate = 0.1
-"""
+LIGHTER = Path(__file__).with_name("demo.toml")
+"""Settings that the demo trains with."""
 
 
 def demo(
     full: Annotated[
-        bool, typer.Option("--full", help="Train with the default settings, which takes longer.")
+        bool,
+        typer.Option(
+            "--full",
+            help="Train with the workspace's settings or the defaults, not with the demo's lighter ones.",
+        ),
     ] = False,
     serve: Annotated[bool, typer.Option("--serve", help="Leave the server running at the end.")] = False,
     port: Annotated[
@@ -58,8 +52,7 @@ def demo(
     console = Console()
     started = time.monotonic()
     place = Workspace(workspace)
-    settle(console, place, full=full)
-    _train(console, place)
+    _train(console, place, full=full)
     with _server(place, port) as address:
         console.print(f"serve     ready on {address} in the log's own time (clock: replay)")
         _ask(console, place, address)
@@ -70,18 +63,7 @@ def demo(
                 signal.pause()
 
 
-def settle(console: Console, place: Workspace, *, full: bool) -> None:
-    """Put the lighter settings where the workspace has none, or take them away again."""
-    if full and place.config.exists() and place.config.read_text(encoding="utf-8") == _LIGHTER:
-        place.config.unlink()
-    if not full and not place.config.exists():
-        place.root.mkdir(parents=True, exist_ok=True)
-        place.config.write_text(_LIGHTER, encoding="utf-8")
-    settings = place.config if place.config.exists() else "the defaults"
-    console.print(f"settings  {settings}", highlight=False, soft_wrap=True)
-
-
-def _train(console: Console, place: Workspace) -> None:
+def _train(console: Console, place: Workspace, *, full: bool) -> None:
     """From nothing to an evaluated bundle, with one line per stage."""
     source = place.root / "source"
     prepared = _verb("datasets", "prepare", DATASET, "--output", str(source))
@@ -93,7 +75,8 @@ def _train(console: Console, place: Workspace) -> None:
         prepared.seconds + taken.seconds,
         f"{taken.result['items']['read']:,} products, {taken.result['events']['read']:,} purchase lines",
     )
-    trained = _verb("train", "--until", CUT, place=place)
+    lighter = () if full else ("--config", str(LIGHTER))
+    trained = _verb("train", "--until", CUT, *lighter, place=place)
     seconds, details = trained.result["seconds"], trained.result["details"]
     losses = [loss for _, loss in details["encoder"]["curve"]]
     _line(

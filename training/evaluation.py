@@ -66,7 +66,8 @@ def evaluate(
             when absent.
         test_to_ms: Its end, exclusive; the end of the log when absent.
         json_path: Where the JSON report goes, if anywhere.
-        html_path: Where its HTML twin goes; ``reports/<version>.html`` of the workspace when absent.
+        html_path: Where its HTML twin goes; ``reports/<version>.html`` of the workspace when absent, or
+            ``<version>-held-out.html``.
         dataset: Name of the data in the report.
         baseline_names: What to compare with: some of ``training.baselines.ALL``.
         ablations: Whether to train the variants of ``training.ablations`` too, each about as long as the
@@ -93,7 +94,8 @@ def evaluate(
         run = _Evaluation(*lacking, start_ms=start_ms, to_ms=test_to_ms, dataset=dataset)
         evaluation = run.input(baseline_names, ablations=ablations, strategies=strategies, held_out=held_out)
     report = evaluate_lists(evaluation, seed=bundle.manifest.config.seed)
-    target = html_path if html_path is not None else workspace.reports / f"{bundle.manifest.version}.html"
+    name = bundle.manifest.version if hold_out_share is None else f"{bundle.manifest.version}-held-out"
+    target = html_path if html_path is not None else workspace.reports / f"{name}.html"
     write_report(report, evaluation, json_path, target)
     return Evaluated(report, target)
 
@@ -181,7 +183,7 @@ class _Evaluation:
             num_items=len(self.catalogue),
             baselines=found,
             candidates=self._recall(ranked.sources),
-            texts={**ranked.text, **(self._strategies() if strategies else {})},
+            texts={**ranked.text, **(self._strategies() if strategies and ranked.text else {})},
             held_out=held_out,
             variants=self._variants(ranked) if ablations else {},
             timings_seconds=self.seconds,

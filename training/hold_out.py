@@ -17,7 +17,6 @@ class HeldOut:
     """The copy, and what it lacks."""
 
     workspace: Workspace
-    share: float
     items: pl.Series
     """Ids of the items without a past."""
 
@@ -52,4 +51,4 @@ def hold_out(workspace: Workspace, root: Path, share: float, start_ms: int) -> H
     EventLog(copy.events).append(kept.select(EVENT_SCHEMA.names()).collect(), "held-out")
     publish(copy.items, read_items(workspace))
     publish(copy.users, read_users(workspace))
-    return HeldOut(copy, share, items)
+    return HeldOut(copy, items)

@@ -74,7 +74,7 @@ def train(
     Raises:
         BundleError: Something is to be taken over, and there is no stable bundle that verifies.
         ConfigError: The configuration names a feature that does not exist, or does not fit the kept encoder.
-        DataError: The log is empty or too short for the windows.
+        DataError: The log is empty, too short for the windows, or nothing was taken in them.
         LeakageError: The encoder to be kept has seen events of the label windows.
     """
     config = config or load_config(workspace.config)

@@ -62,6 +62,10 @@ def test_the_states_at_the_end_of_the_log_are_those_of_applying_it_event_by_even
         assert_same(states[user_id], replayed(log, user_id, CUT_MS, trained.config.state.half_lives_days))
 
 
+def test_an_empty_log_holds_nobody(pipeline: Pipeline, tmp_path: Path) -> None:
+    assert list(load_states(Workspace(tmp_path), pipeline)) == []
+
+
 def test_a_large_log_is_read_in_parts_to_the_same_states(
     trained: Trained, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
