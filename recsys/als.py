@@ -1,11 +1,11 @@
 """Matrix factorisation of implicit feedback: a few dimensions in which people and items meet."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 import polars as pl
-from jaxtyping import Float32, Float64, Int64
+from jaxtyping import Bool, Float32, Float64, Int64
 from scipy import sparse
 from threadpoolctl import threadpool_limits
 
@@ -70,6 +70,11 @@ class ItemFactors:
         scores = np.zeros(num_items)
         scores[self.items] = self.vectors @ user_vector.astype(np.float32)
         return scores
+
+    def without(self, items: Bool[np.ndarray, " all_items"]) -> "ItemFactors":
+        """The factors without those of some items, true per catalogue position; the others keep theirs."""
+        keep = ~items[self.items]
+        return replace(self, items=self.items[keep], vectors=self.vectors[keep])
 
 
 def fit_als(

@@ -184,6 +184,11 @@ class RankerConfig(_Config):
     """Label windows before the end of the data; the last one stops the training early."""
     num_visits: int = Field(default=500, ge=0)
     """Most users per label window who are also met at a moment within it, drawn at random."""
+    num_unknown: int = Field(default=500, ge=0)
+    """Most users per label window who are also met as if nobody had touched the newest items yet, drawn at
+    random: from them the ranker of first-time purchases learns what items without a past are worth."""
+    unknown_share: float = Field(default=0.05, ge=0, lt=1)
+    """Share of the items touched before a label window that count as the newest there."""
     num_negatives: int = Field(default=200, ge=1)
     """Candidates without a label that are kept per decision, drawn at random."""
     num_trees: int = Field(default=400, ge=1)

@@ -1,10 +1,10 @@
 """What the log says about every item: who found it, who came back to it, and at what price."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
-from jaxtyping import Float32, Int64
+from jaxtyping import Bool, Float32, Int64
 
 from recsys.catalogue import Catalogue
 from recsys.config import StateConfig
@@ -37,6 +37,20 @@ class ItemHistory:
     """Mean of the last five unit prices paid; NaN if there is none."""
     fitted_until_ms: int
     """No event at or after this was seen; milliseconds since the epoch."""
+
+    def without(self, items: Bool[np.ndarray, " items"], catalogue: Catalogue) -> "ItemHistory":
+        """The history in which nobody ever touched some items, true per catalogue position."""
+        return replace(
+            self,
+            adoption=np.where(items, np.float32(0), self.adoption),
+            newcomers=np.where(items, np.float32(0), self.newcomers),
+            users=np.where(items, np.float32(0), self.users),
+            first_ms=np.where(items, 0, self.first_ms),
+            rebuy_rate=np.where(items, np.float32(np.nan), self.rebuy_rate),
+            gap_days=np.where(items, np.float32(np.nan), self.gap_days),
+            price=np.where(items, _listed(catalogue), self.price),
+            recent_price=np.where(items, np.float32(np.nan), self.recent_price),
+        )
 
 
 def fit_item_history(
@@ -75,7 +89,6 @@ def fit_item_history(
     rebuy[at] = (back + mean * _PRIOR_USERS) / (users + _PRIOR_USERS)
     first = np.zeros(len(catalogue), np.int64)
     first[at] = by_item["first_ms"].to_numpy()
-    listed = catalogue.frame[PRICE].cast(pl.Float32).fill_null(np.nan).to_numpy()
     paid = spread("price")
     return ItemHistory(
         adoption=np.stack([spread(f"a{i}", 0.0) for i in range(len(config.half_lives_days))]),
@@ -84,10 +97,18 @@ def fit_item_history(
         first_ms=first,
         rebuy_rate=rebuy,
         gap_days=spread("gap_days"),
-        price=np.where(np.isnan(paid), listed, paid),
+        price=np.where(np.isnan(paid), _listed(catalogue), paid),
         recent_price=spread("recent_price"),
         fitted_until_ms=until_ms,
     )
+
+
+def _listed(catalogue: Catalogue) -> Float32[np.ndarray, " items"]:
+    """The catalogue's price per position; NaN where it has none."""
+    prices: Float32[np.ndarray, " items"] = (
+        catalogue.frame[PRICE].cast(pl.Float32).fill_null(np.nan).to_numpy()
+    )
+    return prices
 
 
 def _by_item(seen: pl.LazyFrame, config: StateConfig, until_ms: int) -> pl.LazyFrame:

@@ -3,7 +3,9 @@
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+import numpy as np
 import polars as pl
+from jaxtyping import Bool
 from safetensors.numpy import load_file, save_file
 
 from recsys.als import AlsSettings, ItemFactors, fit_als
@@ -36,6 +38,21 @@ class ItemTables:
     def fitted_until(self) -> dict[str, int]:
         """End of the data by table; milliseconds since the epoch."""
         return {field.name: getattr(self, field.name).fitted_until_ms for field in fields(self)}
+
+    def without(self, items: Bool[np.ndarray, " items"], catalogue: Catalogue) -> "ItemTables":
+        """The tables as if nobody had touched some items, true per catalogue position.
+
+        What the tables say of the other items is left as it was fitted.
+        """
+        history = self.history.without(items, catalogue)
+        return ItemTables(
+            co_occurrence=self.co_occurrence.without(items),
+            following=self.following.without(items),
+            ease=self.ease.without(items),
+            als=self.als.without(items),
+            history=history,
+            resemblance=self.resemblance.without(items, history),
+        )
 
     def save(self, directory: Path) -> None:
         """Write one safetensors file per table into a directory that exists."""

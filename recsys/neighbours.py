@@ -1,9 +1,9 @@
 """The strongest neighbours of every item, and what they say about a user's history."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int32, Int64
+from jaxtyping import Bool, Float32, Float64, Int32, Int64
 from scipy import sparse
 
 _BLOCK = 2048
@@ -39,6 +39,13 @@ class Neighbours:
         """Per catalogue position, the weighted sum of what some items say for it."""
         totals: Float64[np.ndarray, " items"] = self._matrix[positions].T.astype(np.float64) @ weights
         return totals
+
+    def without(self, items: Bool[np.ndarray, " items"]) -> "Neighbours":
+        """The table in which some items, true per catalogue position, neither speak nor are spoken for."""
+        sources = np.repeat(np.arange(len(items)), np.diff(self.starts))
+        keep = ~(items[sources] | items[self.targets])
+        starts = np.concatenate(([0], np.cumsum(keep)))[self.starts]
+        return replace(self, starts=starts, targets=self.targets[keep], weights=self.weights[keep])
 
     def num_sources(self, position: int) -> int:
         """How many items speak for an item."""

@@ -5,11 +5,11 @@ to known items then reaches any item by its words, as an average over these neig
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int32, Int64
+from jaxtyping import Bool, Float32, Float64, Int32, Int64
 from scipy import sparse
 
 from recsys.catalogue import Catalogue
@@ -59,6 +59,19 @@ class Resemblance:
         found: Float64[np.ndarray, " unknown"] = self._of_unknown @ scores
         return found
 
+    def without(self, items: Bool[np.ndarray, " items"], history: ItemHistory) -> "Resemblance":
+        """What is left when some items, true per catalogue position, are unknown.
+
+        Their weight goes to the text's other neighbours, none comes in for them.
+
+        Args:
+            items: Which items.
+            history: The history without theirs.
+        """
+        weights = np.where(items[self.neighbours], np.float32(0), self.weights)
+        weights /= np.maximum(weights.sum(1, keepdims=True), np.finfo(np.float32).tiny)
+        return replace(self, weights=weights, unknown=_unknown(history, self.text_of_item))
+
     @cached_property
     def _of_unknown(self) -> sparse.csr_array:
         texts = self.text_of_item[self.unknown]
@@ -79,19 +92,27 @@ def fit_resemblance(words: VectorIndex, catalogue: Catalogue, history: ItemHisto
         catalogue: The items.
         history: Says how many users had each item.
     """
-    users = history.users
-    unknown = np.flatnonzero(users < FEWEST_USERS)
-    _, first = np.unique(catalogue.text_of_item[unknown], return_index=True)
+    users, text_of_item = history.users, catalogue.text_of_item
     known = np.sort(np.argsort(-users, kind="stable")[:_MOST_KNOWN])
     known = known[users[known] >= FEWEST_USERS]
     neighbours, weights = _nearest(words, known, len(catalogue.texts))
     return Resemblance(
         neighbours=neighbours,
         weights=weights,
-        text_of_item=catalogue.text_of_item.astype(np.int32),
-        unknown=unknown[np.sort(first)],
+        text_of_item=text_of_item,
+        unknown=_unknown(history, text_of_item),
         fitted_until_ms=history.fitted_until_ms,
     )
+
+
+def _unknown(
+    history: ItemHistory, text_of_item: Int32[np.ndarray, " items"]
+) -> Int64[np.ndarray, " unknown"]:
+    """The first item of every text among those that too few users had."""
+    unknown = np.flatnonzero(history.users < FEWEST_USERS)
+    _, first = np.unique(text_of_item[unknown], return_index=True)
+    found: Int64[np.ndarray, " unknown"] = unknown[np.sort(first)]
+    return found
 
 
 def _nearest(

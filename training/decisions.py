@@ -122,14 +122,21 @@ def collect_decisions(events: pl.LazyFrame, parts: Parts, as_of_ms: int, to_ms: 
 
 
 def decision_table(
-    events: pl.LazyFrame, parts: Parts, as_of_ms: int, to_ms: int, *, placement: str = "home"
+    events: pl.LazyFrame,
+    parts: Parts,
+    as_of_ms: int,
+    to_ms: int,
+    *,
+    placement: str = "home",
+    num_users: int | None = None,
 ) -> DecisionTable:
     """Gather candidates, features and labels of one label window.
 
-    Every user who did something between ``as_of_ms`` and ``to_ms`` is one query on the placement, users
-    without any history too. ``all`` holds each query's candidates, ``new`` those that are new to the user:
-    among all candidates the few first-time purchases weigh next to nothing against the repeated ones. All
-    positives among the candidates are kept, and ``num_negatives`` others drawn at random.
+    Every user who did something between ``as_of_ms`` and ``to_ms``, or ``num_users`` of them drawn at random,
+    is one query on the placement, users without any history too. ``all`` holds each query's candidates,
+    ``new`` those that are new to the user: among all candidates the few first-time purchases weigh next to
+    nothing against the repeated ones. All positives among the candidates are kept, and ``num_negatives``
+    others drawn at random.
 
     An item that nobody has touched to the end of the data is left out, unless its ``created_time`` says that
     it could be chosen: a product that came later would teach that what has no history is never taken.
@@ -141,6 +148,9 @@ def decision_table(
     config = parts.config
     labels = label_table(events, config, as_of_ms, to_ms)
     users = labels.select(USER_ID).unique().sort(USER_ID)
+    if num_users is not None and users.height > num_users:
+        users = users.sample(num_users, seed=config.seed).sort(USER_ID)
+        labels = labels.join(users, on=USER_ID, how="semi")
     queries = users.with_row_index(QUERY_ID).select(
         pl.col(QUERY_ID).cast(pl.Int64), USER_ID, pl.lit(as_of_ms, pl.Int64).alias(AS_OF)
     )

@@ -33,6 +33,7 @@ from training.notes import notes
 from training.ranker_fit import canary_rows, fit_ranker, monotone_constraints
 from training.shown_decisions import collect_shown
 from training.take_over import Only, TakenOver, take_over
+from training.unknown_items import collect_unknown
 from training.visits import collect_visits
 
 T = TypeVar("T")
@@ -241,6 +242,7 @@ class TrainingRun:
         window = self.events, parts, start_ms, end_ms
         visits = collect_visits(*window)
         home = {name: found + visits[name] for name, found in collect_decisions(*window).items()}
+        home["new"] += collect_unknown(*window)
         return home | {"shown": collect_shown(*window)}
 
     def _publish(

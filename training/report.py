@@ -16,9 +16,9 @@ Beside the keys that every report has:
 - ``calibration``: ``expected_calibration_error`` and ``bins`` of the interest score, on held-out data.
 - ``feature_gain`` and ``shap``: by ranker and feature, the total splitting gain, and the mean absolute
   contribution to the scores of what the test users see first.
-- ``text_alone.<name>.<slice>``: of the users whose history the text was asked with, NDCG@10 and recall@500 of
-  the nearest items by text alone, before training (``frozen_text``), as it ships (``tuned_text``) and, where
-  they were trained, by every strategy; with the paired ``difference`` to ``frozen_text`` by metric.
+- ``text_alone.<name>.<slice>``: NDCG@10 and recall@500 of the nearest items by text alone, before training
+  (``frozen_text``), as it ships (``tuned_text``) and, where they were trained, by every strategy; with the
+  paired ``difference`` to ``frozen_text`` by metric, and ``model``, what the model has more of NDCG@10.
 - ``held_out``: ``share`` and ``num_items`` of the catalogue that the model was trained without, where it was.
 - ``ablations.<variant>``: where variants were trained again, see ``training.ablations``, their metrics, and
   in ``slices``, of which ``all`` is one, those with the paired ``difference`` in NDCG@10, ours minus theirs.
@@ -34,8 +34,8 @@ import polars as pl
 
 from recsys.errors import DataError, LeakageError
 from recsys.metrics import Interval, coverage_interval, interval, paired_difference, per_user, recall_at
-from recsys.schema import USER_ID
-from training.slices import EVERYTHING, Slice, losses, never_below, slices
+from recsys.schema import ITEM_ID, USER_ID
+from training.slices import EVERYTHING, NOVEL, Slice, losses, never_below, slices
 from training.window_lists import RECALL_DEPTH
 
 K = 10
@@ -105,11 +105,11 @@ class EvaluationInput:
 def evaluate_lists(evaluation: EvaluationInput, seed: int = 0) -> dict[str, Any]:
     """Score everything in ``evaluation``; ready for JSON.
 
-    ``novel`` compares novel lists with the truth that is new to the user. ``cold_items`` and ``warm_items``
-    keep the lists and restrict the truth to items without and with history; ``new_users`` restricts it to
-    users without. A slice holds ``num_users``, and metrics when that is not 0. A baseline's ``difference`` is
-    ours minus theirs in NDCG@10, paired by user; that of ``ablations.tuned_text`` is tuned minus frozen, by
-    metric. The other keys are in the module's description.
+    ``novel`` and the slices named after it compare novel lists with the truth that is new to the user.
+    ``cold_items`` and ``warm_items`` keep the lists and restrict the truth to items without and with history;
+    ``new_users`` restricts it to users without. A slice holds ``num_users``, and metrics when that is not 0. A
+    baseline's ``difference`` is ours minus theirs in NDCG@10, paired by user; that of
+    ``ablations.tuned_text`` is tuned minus frozen, by metric. The other keys are in the module's description.
 
     Raises:
         DataError: The truth is empty, or a frame lacks a column.
@@ -197,12 +197,16 @@ class _Scorer:
 
 def _compared(part: Slice, evaluation: EvaluationInput, scorer: _Scorer) -> dict[str, dict[str, float]]:
     """Ours minus each baseline on a slice; nothing where nobody has a truth."""
-    ours = evaluation.novel_lists if part.novel else evaluation.lists
+    ours = _ours(evaluation, part)
     found = {
         name: scorer.difference(ours, theirs, part.truth)
         for name, theirs in _lists_of(evaluation.baselines, novel=part.novel).items()
     }
     return {name: block["difference"] for name, block in found.items() if block}
+
+
+def _ours(evaluation: EvaluationInput, part: Slice) -> pl.DataFrame:
+    return evaluation.novel_lists if part.novel else evaluation.lists
 
 
 def _lists_of(systems: Mapping[str, BaselineLists], *, novel: bool) -> dict[str, pl.DataFrame]:
@@ -216,11 +220,11 @@ def _slice(
     scorer: _Scorer,
     differences: Mapping[str, Mapping[str, float]],
 ) -> dict[str, Any]:
-    if part.novel:
+    if part.name == NOVEL:
         novel = scorer.system(evaluation.novel_lists, part.truth)
         block = {"num_users": part.truth[USER_ID].n_unique(), **novel}
     else:
-        block = scorer.part(evaluation.lists, part.truth)
+        block = scorer.part(_ours(evaluation, part), part.truth)
     return {**block, **({"differences": dict(differences)} if differences else {})}
 
 
@@ -263,15 +267,22 @@ def _ablations(evaluation: EvaluationInput, parts: Sequence[Slice], scorer: _Sco
 
 
 def _text_alone(evaluation: EvaluationInput, parts: Sequence[Slice], scorer: _Scorer) -> dict[str, Any]:
-    """By name and slice: metrics of the text alone, and what it has more than the untrained encoder."""
-    return {
-        name: {
-            part.name: scorer.text(lists, evaluation.texts["frozen_text"], part.truth)
-            for part in parts
-            if not part.novel and not part.truth.is_empty()
-        }
+    """By name and slice: metrics of the text alone, compared with the untrained one and with the model."""
+    new = {
+        name: lists.join(evaluation.history_pairs, on=[USER_ID, ITEM_ID], how="anti")
         for name, lists in evaluation.texts.items()
     }
+    found: dict[str, Any] = {name: {} for name in evaluation.texts}
+    for part in parts:
+        texts = new if part.novel else evaluation.texts
+        for name, lists in texts.items():
+            if not part.truth.is_empty():
+                ahead = scorer.difference(_ours(evaluation, part), lists, part.truth)
+                found[name][part.name] = {
+                    **scorer.text(lists, texts["frozen_text"], part.truth),
+                    "model": ahead["difference"],
+                }
+    return found
 
 
 def _retrained(
@@ -282,10 +293,9 @@ def _retrained(
     for part in parts:
         theirs = variant.novel if part.novel else variant.all
         if theirs is not None and not part.truth.is_empty():
-            ours = evaluation.novel_lists if part.novel else evaluation.lists
             found[part.name] = {
                 **scorer.part(theirs, part.truth),
-                **scorer.difference(ours, theirs, part.truth),
+                **scorer.difference(_ours(evaluation, part), theirs, part.truth),
             }
     return found
 

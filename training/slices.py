@@ -10,6 +10,8 @@ from recsys.schema import ITEM_ID, USER_ID
 
 EVERYTHING = "all"
 """Name of the slice that leaves nothing out."""
+NOVEL = "novel"
+"""Name of the slice of what is new to the user."""
 ACTIVITY = ("light_users", "medium_users", "heavy_users")
 """Known users by thirds, from those with the fewest distinct items before the test window to the most."""
 FLOOR = ("personal_frequency", "popular", "click_rate")
@@ -31,6 +33,9 @@ class Slice:
 def slices(truth: pl.DataFrame, history_pairs: pl.DataFrame, warm_items: pl.Series) -> list[Slice]:
     """Every slice but the whole: ``novel``, cold and warm items, new users, and known users by activity.
 
+    Cold and warm items come twice: among everything and, as ``novel_cold_items`` and ``novel_warm_items``,
+    among what is new to the user, where no item that is bought again stands before them.
+
     Args:
         truth: ``user_id``, ``item_id``: what users chose in the test window.
         history_pairs: The same of what they had before it.
@@ -38,8 +43,11 @@ def slices(truth: pl.DataFrame, history_pairs: pl.DataFrame, warm_items: pl.Seri
     """
     warm = warm_items.alias(ITEM_ID).unique().to_frame()
     by_activity = _thirds(truth[USER_ID].unique(), history_pairs)
+    novel = truth.join(history_pairs, on=_PAIR, how="anti")
     return [
-        Slice("novel", truth.join(history_pairs, on=_PAIR, how="anti"), novel=True),
+        Slice(NOVEL, novel, novel=True),
+        Slice("novel_cold_items", novel.join(warm, on=ITEM_ID, how="anti"), novel=True),
+        Slice("novel_warm_items", novel.join(warm, on=ITEM_ID, how="semi"), novel=True),
         Slice("cold_items", truth.join(warm, on=ITEM_ID, how="anti")),
         Slice("warm_items", truth.join(warm, on=ITEM_ID, how="semi")),
         Slice("new_users", truth.join(history_pairs, on=USER_ID, how="anti")),

@@ -60,3 +60,30 @@ def test_the_configuration_says_how_many_neighbours_are_kept() -> None:
     assert max(small.following.num_sources(item) for item in items) == 1
     assert max(small.ease.num_sources(item) for item in items) == 2
     assert max(fit().co_occurrence.num_sources(item) for item in items) > 1
+
+
+def test_items_that_nobody_touched_yet_leave_no_trace_in_the_tables() -> None:
+    tables, gone = fit(), np.arange(len(CATALOGUE)) % 3 == 0
+    left = tables.without(gone, CATALOGUE)
+    assert left.fitted_until() == tables.fitted_until()
+    kept = [event for event in shopping(CATALOGUE) if not gone[CATALOGUE.position[event[1]]]]
+    fresh = fit_item_tables(events_frame(kept), CATALOGUE, WORDS, CONFIG, NOW)
+    for field in fields(left.history):
+        if field.name not in ("newcomers", "rebuy_rate"):  # of others, these depend on everything
+            np.testing.assert_array_equal(
+                getattr(left.history, field.name), getattr(fresh.history, field.name), err_msg=field.name
+            )
+    np.testing.assert_array_equal(left.resemblance.unknown, fresh.resemblance.unknown)
+    np.testing.assert_array_equal(left.als.items, fresh.als.items)
+    everything, ones = np.arange(len(CATALOGUE)), np.ones(len(CATALOGUE))
+    for name in ("co_occurrence", "following", "ease"):
+        table, whole = getattr(left, name), getattr(tables, name)
+        assert not table.scores(everything, ones)[gone].any()
+        assert not table.scores(np.flatnonzero(gone), np.ones(gone.sum())).any()
+        others = np.flatnonzero(~gone)
+        np.testing.assert_array_equal(
+            table.scores(others, ones[others])[~gone], whole.scores(others, ones[others])[~gone]
+        )
+    weights = left.resemblance.weights
+    assert not weights[gone[left.resemblance.neighbours]].any()
+    np.testing.assert_allclose(weights.sum(1), 1, rtol=1e-6)

@@ -25,6 +25,9 @@ def lists_of(**items: str) -> pl.DataFrame:
     )
 
 
+NOVEL_SLICES = ("novel", "novel_cold_items", "novel_warm_items")
+
+
 def recall_of(*values: float) -> pl.DataFrame:
     return pl.DataFrame({"user_id": list("abc")[: len(values)], "recall@500": list(values)})
 
@@ -84,7 +87,7 @@ def test_the_report_has_the_contracts_keys_and_only_what_was_measured() -> None:
     assert (report["dataset"], report["num_users"]) == ("tiny", 2)
     assert set(report["metrics"]) == {"ndcg@10", "recall@10", "mrr@10", "hit@10", "coverage@10"}
     known = {"light_users", "medium_users", "heavy_users"}
-    assert set(report["slices"]) == {"novel", "cold_items", "warm_items", "new_users"} | known
+    assert set(report["slices"]) == {*NOVEL_SLICES, "cold_items", "warm_items", "new_users"} | known
     assert not report.keys() & {"calibration", "feature_gain", "shap", "notes"}
     assert report["where_we_lose"] == []
     assert report["never_below"] == {"ok": False, "below": [], "checked": []}
@@ -103,6 +106,8 @@ def test_values_and_slices_are_those_computed_by_hand() -> None:
     slices = report["slices"]
     assert {name: block["num_users"] for name, block in slices.items()} == {
         "novel": 2,
+        "novel_cold_items": 1,
+        "novel_warm_items": 1,
         "cold_items": 1,
         "warm_items": 1,
         "new_users": 1,
@@ -113,6 +118,8 @@ def test_values_and_slices_are_those_computed_by_hand() -> None:
     assert slices["novel"]["mrr@10"]["value"] == pytest.approx((1 + 1 / 2) / 2)
     assert slices["cold_items"]["mrr@10"]["value"] == pytest.approx(1 / 2)
     assert slices["warm_items"]["recall@10"]["value"] == pytest.approx(1 / 2)
+    assert slices["novel_cold_items"]["mrr@10"]["value"] == pytest.approx(1 / 2)  # b's z, among xz
+    assert slices["novel_warm_items"]["mrr@10"]["value"] == 1.0  # a's y, which a never had
     assert slices["new_users"]["hit@10"]["value"] == 1.0
 
 
@@ -137,7 +144,10 @@ def test_differences_are_ours_minus_theirs() -> None:
     assert alone["all"]["difference"]["recall@500"]["value"] == pytest.approx(0.25)
     assert alone["warm_items"]["ndcg@10"]["value"] == pytest.approx(1.0)
     assert alone["cold_items"]["recall@500"]["value"] == 0.0  # b wants z, and no text finds it
+    assert alone["novel_warm_items"]["ndcg@10"]["value"] == 1.0  # a had x: y comes first
     assert "difference" not in report["text_alone"]["frozen_text"]["all"]
+    # b wants z, which we have second
+    assert alone["novel_cold_items"]["model"]["value"] == pytest.approx(1 / math.log2(3))
     assert set(report["candidates"]["recall@500"]["by_source"]) == {"own", "text"}
     assert report["candidates"]["recall@500"]["merged"]["value"] == 1.0
 
@@ -167,14 +177,15 @@ def test_where_a_baseline_is_ahead_for_sure_is_named_and_the_cheap_ones_are_watc
     below = report["never_below"]["below"]
     assert {(row["slice"], row["baseline"]) for row in below} == {(n, "personal_frequency") for n in expected}
     assert {row["baseline"] for row in report["never_below"]["checked"]} == {"personal_frequency"}
-    assert evaluate_lists(full_evaluation())["never_below"]["ok"] is True
+    worse = replace(small_evaluation(), baselines={"popular": BaselineLists(lists_of(a="y", b="x"))})
+    assert evaluate_lists(worse)["never_below"]["ok"] is True
 
 
 def test_variants_that_were_trained_again_are_compared_by_slice() -> None:
     blocks = evaluate_lists(full_evaluation())["ablations"]
     retrained = blocks["no_text"]["slices"]
     assert retrained["all"]["ndcg@10"] == blocks["no_text"]["ndcg@10"]
-    assert retrained.keys() == {"all", "novel", "cold_items", "warm_items", "new_users", "light_users"}
+    assert retrained.keys() == {"all", *NOVEL_SLICES, "cold_items", "warm_items", "new_users", "light_users"}
     # the cold z, which the variant lacks and we have second
     assert retrained["cold_items"]["difference"]["value"] == pytest.approx(1 / math.log2(3))
     assert retrained["novel"]["ndcg@10"]["value"] == pytest.approx(1 / 2)
