@@ -1,5 +1,6 @@
 """The tables about items that are fitted on the log, kept together: they are refitted and stored as one."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -17,6 +18,9 @@ from recsys.index import VectorIndex
 from recsys.item_history import ItemHistory, fit_item_history
 from recsys.neighbours import Neighbours
 from recsys.resemblance import Resemblance, fit_resemblance
+
+_AT_ONCE = 2
+"""Tables that are fitted side by side: each has stretches that one core does alone."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +82,7 @@ class ItemTables:
 def fit_item_tables(
     events: pl.LazyFrame, catalogue: Catalogue, words: VectorIndex, config: Config, until_ms: int
 ) -> ItemTables:
-    """Fit every table on the events strictly before ``until_ms``.
+    """Fit every table on the events strictly before ``until_ms``, two at a time.
 
     Args:
         events: Event log with ``effective_time``.
@@ -89,13 +93,19 @@ def fit_item_tables(
     """
     sizes, log = config.candidates, (events, catalogue, config.state, until_ms)
     ease = EaseSettings(sizes.ease_neighbours, sizes.ease_items, sizes.ease_regularisation)
-    history = fit_item_history(*log)
     als = AlsSettings(sizes.als_factors, sizes.als_regularisation, config.seed)
-    return ItemTables(
-        co_occurrence=fit_co_occurrence(*log, sizes.neighbours),
-        following=fit_following(*log, sizes.neighbours),
-        ease=fit_ease(*log, ease),
-        als=fit_als(*log, als),
-        history=history,
-        resemblance=fit_resemblance(words, catalogue, history),
-    )
+    history = fit_item_history(*log)
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        following = pool.submit(fit_following, *log, sizes.neighbours)
+        factors = pool.submit(fit_als, *log, als)
+        resemblance = pool.submit(fit_resemblance, words, catalogue, history)
+        predicting = pool.submit(fit_ease, *log, ease)
+        together = pool.submit(fit_co_occurrence, *log, sizes.neighbours)
+        return ItemTables(
+            co_occurrence=together.result(),
+            following=following.result(),
+            ease=predicting.result(),
+            als=factors.result(),
+            history=history,
+            resemblance=resemblance.result(),
+        )

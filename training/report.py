@@ -107,8 +107,8 @@ def evaluate_lists(evaluation: EvaluationInput, seed: int = 0) -> dict[str, Any]
 
     ``novel`` and the slices named after it compare novel lists with the truth that is new to the user.
     ``cold_items`` and ``warm_items`` keep the lists and restrict the truth to items without and with history;
-    ``new_users`` restricts it to users without. A slice holds ``num_users``, and metrics when that is not 0. A
-    baseline's ``difference`` is ours minus theirs in NDCG@10, paired by user; that of
+    ``new_users`` restricts it to users without. A slice holds ``num_users``, and metrics when that is not 0.
+    A baseline's ``difference`` is ours minus theirs in NDCG@10, paired by user; that of
     ``ablations.tuned_text`` is tuned minus frozen, by metric. The other keys are in the module's description.
 
     Raises:
