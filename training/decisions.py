@@ -129,6 +129,7 @@ def decision_table(
     *,
     placement: str = "home",
     num_users: int | None = None,
+    existing: pl.LazyFrame | None = None,
 ) -> DecisionTable:
     """Gather candidates, features and labels of one label window.
 
@@ -140,6 +141,7 @@ def decision_table(
 
     An item that nobody has touched to the end of the data is left out, unless its ``created_time`` says that
     it could be chosen: a product that came later would teach that what has no history is never taken.
+    ``existing`` is a fuller log to read that from.
 
     Raises:
         LeakageError: A fitted part saw events at or after ``as_of_ms``.
@@ -158,7 +160,7 @@ def decision_table(
         return _empty_table(config)
     log = OfflineLog.of(events, queries, parts.catalogue, config)
     grades_of = grades_by_query(labels.join(queries, on=USER_ID), parts)
-    offers = Offers(events, parts, as_of_ms, placement)
+    offers = Offers(events if existing is None else existing, parts, as_of_ms, placement)
     moments = offline_moments(log, parts, events)
     with progress("gathering candidates", queries.height) as advance:
         described = offers.described(moments, grades_of, moment_matrix, advance)

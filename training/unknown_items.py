@@ -39,7 +39,9 @@ def collect_unknown(events: pl.LazyFrame, parts: Parts, as_of_ms: int, to_ms: in
     ids = [catalogue.item_ids[position] for position in np.flatnonzero(items).tolist()]
     gone = (pl.col(EFFECTIVE_TIME).dt.epoch("ms") < as_of_ms) & pl.col(ITEM_ID).is_in(ids)
     without = replace(parts, tables=parts.tables.without(items, catalogue))
-    table = decision_table(events.filter(~gone), without, as_of_ms, to_ms, num_users=settings.num_unknown)
+    table = decision_table(
+        events.filter(~gone), without, as_of_ms, to_ms, num_users=settings.num_unknown, existing=events
+    )
     had = events.filter(gone).select(USER_ID, ITEM_ID).unique().collect()
     rows = table.orders["new"] & ~_among(table.pairs, table.users, had, catalogue.item_ids)
     return as_decisions(table.matrix[rows], table.pairs.filter(rows), table.users, table.lost)

@@ -27,6 +27,7 @@ HISTORY: list[Event] = [
     ("user-1", NEWEST, "purchase", NOW - HOUR_MS),
 ]
 END = NOW + 7 * DAY_MS
+OLD_FAVOURITE = next(i for i in CATALOGUE.item_ids if ("user-2", i) not in {e[:2] for e in HISTORY})
 
 
 def configured(share: float = 0.1, num_unknown: int = 100) -> Config:
@@ -56,6 +57,11 @@ def test_the_newest_item_has_no_past_and_can_be_taken() -> None:
     for feature in ("item_users", "item_112d", "adoption_112d", "ease", "together"):
         assert of_item(found, feature) == 0, feature
     assert np.isnan(of_item(found, "item_age_days"))
+
+
+def test_what_nobody_takes_any_more_was_there_to_be_taken() -> None:
+    found = collect(taken("user-2", OLD_FAVOURITE))
+    assert found.labels[found.positions == CATALOGUE.position[NEWEST]].tolist() == [0]
 
 
 def test_with_nothing_unknown_it_has_one() -> None:
