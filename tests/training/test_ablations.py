@@ -14,6 +14,8 @@ from training.ablations import VARIANTS, taken_by, variant_config
 from training.evaluation import evaluate
 from training.take_over import kept_encoder
 
+pytestmark = pytest.mark.timeout(300)  # four trainings, in whichever test comes first
+
 
 @pytest.fixture(scope="module")
 def blocks(later: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Mapping[str, Any]]:
