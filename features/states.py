@@ -64,8 +64,10 @@ def states_at(
 def _by_user(events: pl.LazyFrame, directory: Path) -> Iterator[pl.LazyFrame]:
     """The events in parts of which each holds all of its users'."""
     num_parts = -(-events.select(pl.len()).collect().item() // _EVENTS_AT_ONCE)
-    if num_parts <= 1:
-        yield from [events] * num_parts
+    if num_parts == 0:
+        return
+    if num_parts == 1:
+        yield events
         return
     part = (pl.col(USER_ID).hash() % num_parts).alias(_BUCKET)
     read = events.select(USER_ID, ITEM_ID, EVENT_TYPE, EFFECTIVE_TIME, part)

@@ -7,7 +7,6 @@ import numpy as np
 import polars as pl
 from jaxtyping import Bool, Float32, Float64, Int64
 from scipy import sparse
-from threadpoolctl import threadpool_limits
 
 from recsys.catalogue import Catalogue
 from recsys.config import StateConfig
@@ -74,7 +73,9 @@ class ItemFactors:
     def without(self, items: Bool[np.ndarray, " all_items"]) -> "ItemFactors":
         """The factors without those of some items, true per catalogue position; the others keep theirs."""
         keep = ~items[self.items]
-        return replace(self, items=self.items[keep], vectors=self.vectors[keep])
+        gone = self.vectors[~keep].astype(np.float64)
+        inner = self.inner - gone.T @ gone
+        return replace(self, items=self.items[keep], vectors=self.vectors[keep], inner=inner)
 
 
 def fit_als(
@@ -101,6 +102,7 @@ def fit_als(
 
 def _item_factors(matrix: sparse.csr_array, settings: AlsSettings) -> Float32[np.ndarray, "known factors"]:
     from implicit.cpu.als import AlternatingLeastSquares
+    from threadpoolctl import threadpool_limits
 
     if not matrix.nnz:
         return np.zeros((matrix.shape[1], settings.dimension), np.float32)

@@ -46,7 +46,7 @@ class ItemTables:
     def without(self, items: Bool[np.ndarray, " items"], catalogue: Catalogue) -> "ItemTables":
         """The tables as if nobody had touched some items, true per catalogue position.
 
-        What the tables say of the other items is left as it was fitted.
+        What the other items were fitted to be, one by one, is left as it is.
         """
         history = self.history.without(items, catalogue)
         return ItemTables(
@@ -82,7 +82,7 @@ class ItemTables:
 def fit_item_tables(
     events: pl.LazyFrame, catalogue: Catalogue, words: VectorIndex, config: Config, until_ms: int
 ) -> ItemTables:
-    """Fit every table on the events strictly before ``until_ms``, two at a time.
+    """Fit every table on the events strictly before ``until_ms``, most of them two at a time.
 
     Args:
         events: Event log with ``effective_time``.
@@ -95,9 +95,9 @@ def fit_item_tables(
     ease = EaseSettings(sizes.ease_neighbours, sizes.ease_items, sizes.ease_regularisation)
     als = AlsSettings(sizes.als_factors, sizes.als_regularisation, config.seed)
     history = fit_item_history(*log)
+    factors = fit_als(*log, als)  # alone: it has threads of its own and sets those of everybody
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         following = pool.submit(fit_following, *log, sizes.neighbours)
-        factors = pool.submit(fit_als, *log, als)
         resemblance = pool.submit(fit_resemblance, words, catalogue, history)
         predicting = pool.submit(fit_ease, *log, ease)
         together = pool.submit(fit_co_occurrence, *log, sizes.neighbours)
@@ -105,7 +105,7 @@ def fit_item_tables(
             co_occurrence=together.result(),
             following=following.result(),
             ease=predicting.result(),
-            als=factors.result(),
+            als=factors,
             history=history,
             resemblance=resemblance.result(),
         )

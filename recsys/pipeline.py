@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -44,6 +45,20 @@ class FeatureSource(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
+class Gathered:
+    """What lists are ordered from: a user's moment, what the sources offer, and the features of that."""
+
+    moment: Moment
+    candidates: Candidates
+    features: FeatureSource
+
+    @cached_property
+    def matrix(self) -> Float32[np.ndarray, "candidates features"]:
+        """The ranker's input, computed when it is first read."""
+        return self.features.matrix(self.moment, self.candidates.positions)
+
+
+@dataclass(frozen=True, eq=False)
 class Inspection:
     """What stands behind a list: a user's moment, what the sources offer, and what the filters let pass."""
 
@@ -81,14 +96,35 @@ class Pipeline:
         Raises:
             ConfigError: The placement is not configured.
         """
-        placement = self._placement(query)
-        inspected = self.inspect(query)
-        moment, offered, keep = inspected.moment, inspected.candidates, inspected.keep
-        context, missing = self._context(query)
-        from_nothing = placement.from_context and not len(context)
+        return self.order(self.gather(query), query)
+
+    def gather(self, query: Query) -> Gathered:
+        """The first half of ``recommend``, which does not read what the query leaves out or how much it asks.
+
+        Raises:
+            ConfigError: The placement is not configured.
+        """
+        moment, (context, _) = self.moment(query), self._context(query)
+        offered = gather(moment, self._placement(query).sources, self.config.candidates, context)
+        return Gathered(moment, offered, self._features)
+
+    def order(self, gathered: Gathered, query: Query) -> RankedList:
+        """The second half of ``recommend``.
+
+        Args:
+            gathered: What ``gather`` found for a query with the same user, moment, placement and context.
+            query: The question.
+
+        Raises:
+            ConfigError: The placement is not configured.
+        """
+        moment, offered = gathered.moment, gathered.candidates
+        inspected = Inspection(moment, offered, self._passes(offered, moment, query))
+        keep, (context, missing) = inspected.keep, self._context(query)
+        from_nothing = self._placement(query).from_context and not len(context)
         if keep.any() and not from_nothing:
             orders = "new" if "had_before" in inspected.passes else "all"
-            return self._ranked(moment, offered, keep, query, missing, orders=orders, limit=query.limit)
+            return self._ranked(gathered, keep, query, missing, orders=orders, limit=query.limit)
         reason = "unknown_context" if from_nothing else "no_candidates"
         for offer in (popular(moment, self.config.candidates, context), whole_catalogue(moment)):
             offered = merge({"popular": offer})
@@ -103,8 +139,8 @@ class Pipeline:
         Raises:
             ConfigError: The placement is not configured.
         """
-        moment, (context, _) = self.moment(query), self._context(query)
-        offered = gather(moment, self._placement(query).sources, self.config.candidates, context)
+        gathered = self.gather(query)
+        moment, offered = gathered.moment, gathered.candidates
         return Inspection(moment, offered, self._passes(offered, moment, query))
 
     def rank(
@@ -134,8 +170,8 @@ class Pipeline:
             moment = replace(moment, places=_places(positions, places))
         among = distinct if "shown" in self.bundle.rankers else self._among_candidates(moment, distinct)
         everything = Candidates(among, np.zeros(len(among), np.uint16), np.zeros(len(among)))
-        keep = np.isin(among, distinct)
-        return self._ranked(moment, everything, keep, query, missing, orders="shown", limit=len(distinct))
+        gathered, keep = Gathered(moment, everything, self._features), np.isin(among, distinct)
+        return self._ranked(gathered, keep, query, missing, orders="shown", limit=len(distinct))
 
     def items(self, item_ids: Sequence[str]) -> list[dict[str, object]]:
         """Catalogue rows of known items, in the order given."""
@@ -203,8 +239,7 @@ class Pipeline:
 
     def _ranked(
         self,
-        moment: Moment,
-        candidates: Candidates,
+        gathered: Gathered,
         keep: Bool[np.ndarray, " candidates"],
         query: Query,
         missing: tuple[str, ...],
@@ -213,14 +248,14 @@ class Pipeline:
         limit: int,
     ) -> RankedList:
         """Score the whole list, then keep: a filter never changes another item's score."""
-        matrix = self._features.matrix(moment, candidates.positions)
+        candidates, matrix = gathered.candidates, gathered.matrix
         ranker = self.bundle.ranker(orders)
         scores = ranker.scores(matrix) if len(matrix) else np.empty(0)
         order = _best_first(scores, keep, limit)
         explain = query.explain and len(order) > 0
         explanations = self._explain(ranker, matrix[order]) if explain else [None] * len(order)
         items = self._items_of(candidates, scores, order, explanations)
-        reasons = () if len(moment.user.positions) else ("unknown_user",)
+        reasons = () if len(gathered.moment.user.positions) else ("unknown_user",)
         return self._list(items, candidates, missing, ServiceLevel.FULL, *reasons)
 
     def _in_retrieval_order(

@@ -31,7 +31,7 @@ class Resemblance:
     neighbours: Int32[np.ndarray, "texts neighbours"]
     """Catalogue positions of known items."""
     weights: Float32[np.ndarray, "texts neighbours"]
-    """Sum to 1 per text."""
+    """Sum to 1 per text, or to 0 where ``without`` left none."""
     text_of_item: Int32[np.ndarray, " items"]
     """Text per catalogue position."""
     unknown: Int64[np.ndarray, " unknown"]

@@ -38,7 +38,7 @@ def demo(
         bool,
         typer.Option(
             "--full",
-            help="Train with the workspace's settings or the defaults, not with the demo's lighter ones.",
+            help="Train with the workspace's recsys.toml or the defaults, not with the demo's settings.",
         ),
     ] = False,
     serve: Annotated[bool, typer.Option("--serve", help="Leave the server running at the end.")] = False,

@@ -122,7 +122,7 @@ def tiny_config(encoder: Path) -> Config:
         ranker=RankerConfig(
             label_window=timedelta(days=14),
             num_windows=3,
-            num_unknown=10,
+            num_unknown=0,
             num_negatives=40,
             num_trees=40,
             num_leaves=7,

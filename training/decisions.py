@@ -52,8 +52,6 @@ class Decisions:
     """Rows per query."""
     users: list[str]
     """User per query."""
-    lost: int
-    """Positives that no candidate source found: lost recall, never put in."""
     places: Int64[np.ndarray, " rows"] | None = None
     """Place of the item on the list that was shown, -1 where it is not known; None without lists."""
 
@@ -65,7 +63,6 @@ class Decisions:
             np.concatenate((self.positions, other.positions)),
             np.concatenate((self.groups, other.groups)),
             self.users + other.users,
-            self.lost + other.lost,
             np.concatenate(places) if len(places) == 2 else None,
         )
 
@@ -105,7 +102,7 @@ class DecisionTable:
     users: list[str]
     """User by query id."""
     lost: int
-    """Positives that no candidate source found."""
+    """Positives that no candidate source found: lost recall, never put in."""
 
 
 def collect_decisions(events: pl.LazyFrame, parts: Parts, as_of_ms: int, to_ms: int) -> dict[str, Decisions]:
@@ -116,7 +113,7 @@ def collect_decisions(events: pl.LazyFrame, parts: Parts, as_of_ms: int, to_ms: 
     """
     table = decision_table(events, parts, as_of_ms, to_ms)
     return {
-        name: as_decisions(table.matrix[rows], table.pairs.filter(rows), table.users, table.lost)
+        name: as_decisions(table.matrix[rows], table.pairs.filter(rows), table.users)
         for name, rows in table.orders.items()
     }
 
@@ -128,39 +125,52 @@ def decision_table(
     to_ms: int,
     *,
     placement: str = "home",
-    num_users: int | None = None,
-    existing: pl.LazyFrame | None = None,
 ) -> DecisionTable:
     """Gather candidates, features and labels of one label window.
 
-    Every user who did something between ``as_of_ms`` and ``to_ms``, or ``num_users`` of them drawn at random,
-    is one query on the placement, users without any history too. ``all`` holds each query's candidates,
-    ``new`` those that are new to the user: among all candidates the few first-time purchases weigh next to
-    nothing against the repeated ones. All positives among the candidates are kept, and ``num_negatives``
-    others drawn at random.
+    Every user who did something between ``as_of_ms`` and ``to_ms`` is one query on the placement, users
+    without any history too. ``all`` holds each query's candidates, ``new`` those that are new to the user:
+    among all candidates the few first-time purchases weigh next to nothing against the repeated ones. All
+    positives among the candidates are kept, and ``num_negatives`` others drawn at random.
 
     An item that nobody has touched to the end of the data is left out, unless its ``created_time`` says that
     it could be chosen: a product that came later would teach that what has no history is never taken.
-    ``existing`` is a fuller log to read that from.
+
+    Raises:
+        LeakageError: A fitted part saw events at or after ``as_of_ms``.
+    """
+    labels = label_table(events, parts.config, as_of_ms, to_ms)
+    return describe_labels(events, labels, parts, as_of_ms, Offers(events, parts, as_of_ms, placement))
+
+
+def describe_labels(
+    events: pl.LazyFrame, labels: pl.DataFrame, parts: Parts, as_of_ms: int, offers: "Offers"
+) -> DecisionTable:
+    """The decision table of some labels, of which every user is one query.
+
+    Args:
+        events: Event log with ``effective_time``; those before the moment are the users' histories.
+        labels: ``user_id, item_id, label``.
+        parts: The fitted parts that features are read with.
+        as_of_ms: The moment, milliseconds since the epoch.
+        offers: Asks the sources.
 
     Raises:
         LeakageError: A fitted part saw events at or after ``as_of_ms``.
     """
     require_parts_fitted_before(parts, as_of_ms)
     config = parts.config
-    labels = label_table(events, config, as_of_ms, to_ms)
-    users = labels.select(USER_ID).unique().sort(USER_ID)
-    if num_users is not None and users.height > num_users:
-        users = users.sample(num_users, seed=config.seed).sort(USER_ID)
-        labels = labels.join(users, on=USER_ID, how="semi")
-    queries = users.with_row_index(QUERY_ID).select(
-        pl.col(QUERY_ID).cast(pl.Int64), USER_ID, pl.lit(as_of_ms, pl.Int64).alias(AS_OF)
+    queries = (
+        labels.select(USER_ID)
+        .unique()
+        .sort(USER_ID)
+        .with_row_index(QUERY_ID)
+        .select(pl.col(QUERY_ID).cast(pl.Int64), USER_ID, pl.lit(as_of_ms, pl.Int64).alias(AS_OF))
     )
     if queries.is_empty():
-        return _empty_table(config)
+        return empty_table(config)
     log = OfflineLog.of(events, queries, parts.catalogue, config)
     grades_of = grades_by_query(labels.join(queries, on=USER_ID), parts)
-    offers = Offers(events if existing is None else existing, parts, as_of_ms, placement)
     moments = offline_moments(log, parts, events)
     with progress("gathering candidates", queries.height) as advance:
         described = offers.described(moments, grades_of, moment_matrix, advance)
@@ -292,7 +302,7 @@ def _existed(events: pl.LazyFrame, parts: Parts, as_of_ms: int) -> Bool[np.ndarr
 
 
 def as_decisions(
-    matrix: Float32[np.ndarray, "rows features"], pairs: pl.DataFrame, user_ids: list[str], lost: int
+    matrix: Float32[np.ndarray, "rows features"], pairs: pl.DataFrame, user_ids: list[str]
 ) -> Decisions:
     """Ranking groups of a table's rows; ``user_ids`` by query id."""
     query, size = np.unique(pairs[QUERY_ID].to_numpy(), return_counts=True)
@@ -302,11 +312,11 @@ def as_decisions(
         positions=pairs[POSITION].to_numpy(),
         groups=size,
         users=[user_ids[i] for i in query.tolist()],
-        lost=lost,
     )
 
 
-def _empty_table(config: Config) -> DecisionTable:
+def empty_table(config: Config) -> DecisionTable:
+    """A table without queries."""
     return DecisionTable(
         pairs=pl.DataFrame(schema=ROWS).drop(ORDERS),
         matrix=np.empty((0, len(names(config.state))), np.float32),

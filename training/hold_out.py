@@ -24,8 +24,9 @@ class HeldOut:
 def hold_out(workspace: Workspace, root: Path, share: float, start_ms: int) -> HeldOut:
     """Copy catalogue, users and log, without any event before a moment of the items that came last.
 
-    Items come by the first event of each; of those that came before ``start_ms``, the last ``share`` are held
-    out. Their events from then on stay: they are what there is to find.
+    Items come by the first event of each, of whatever type: what was only ever seen has come too. Of those
+    that came before ``start_ms``, the last ``share`` are held out. Their events from then on stay: they are
+    what there is to find.
 
     Args:
         workspace: The shop.

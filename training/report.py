@@ -8,7 +8,8 @@ the lists belongs elsewhere.
 Beside the keys that every report has:
 
 - ``slices.<name>.differences``: ours minus each baseline's NDCG@10 on the slice, paired by user. There are
-  more slices than the four: known users by thirds of their activity, see ``training.slices``.
+  more slices than the four: known users by thirds of their activity, and cold and warm items among what is
+  new to the user, see ``training.slices``.
 - ``where_we_lose``: ``{slice, baseline, difference}`` for each interval wholly below 0; ``slice`` may be
   ``all``.
 - ``never_below``: ``{ok, below, checked}``, whether no slice lies below a baseline that costs nothing; the
@@ -33,8 +34,16 @@ from typing import Any
 import polars as pl
 
 from recsys.errors import DataError, LeakageError
-from recsys.metrics import Interval, coverage_interval, interval, paired_difference, per_user, recall_at
-from recsys.schema import ITEM_ID, USER_ID
+from recsys.metrics import (
+    Interval,
+    coverage_interval,
+    interval,
+    paired_difference,
+    per_user,
+    recall_at,
+    top,
+)
+from recsys.schema import ITEM_ID, RANK, USER_ID
 from training.slices import EVERYTHING, NOVEL, Slice, losses, never_below, slices
 from training.window_lists import RECALL_DEPTH
 
@@ -147,6 +156,22 @@ def evaluate_lists(evaluation: EvaluationInput, seed: int = 0) -> dict[str, Any]
     }
 
 
+@dataclass(frozen=True, eq=False)
+class _TextLists:
+    """What is scored of a text's long lists; cut once, because every slice scores it."""
+
+    first: pl.DataFrame
+    """The first ``K``."""
+    hits: pl.DataFrame
+    """What users wanted among the first ``RECALL_DEPTH``; its ranks say nothing."""
+
+    @classmethod
+    def of(cls, lists: pl.DataFrame, truth: pl.DataFrame) -> "_TextLists":
+        """Cut lists for scoring against parts of a truth."""
+        first = top(lists, RECALL_DEPTH)
+        return cls(first.filter(pl.col(RANK) <= K), first.join(truth, on=[USER_ID, ITEM_ID], how="semi"))
+
+
 @dataclass(frozen=True)
 class _Scorer:
     """Scores lists for the test users of one report."""
@@ -169,12 +194,12 @@ class _Scorer:
         scores = per_user(lists, truth, self.users, K)
         return {"num_users": scores.height, **_as_json(interval(scores, self.seed))}
 
-    def text(self, lists: pl.DataFrame, frozen: pl.DataFrame, truth: pl.DataFrame) -> dict[str, Any]:
+    def text(self, lists: "_TextLists", frozen: "_TextLists", truth: pl.DataFrame) -> dict[str, Any]:
         """NDCG and candidate recall of text alone, and the differences to the untrained encoder."""
         ours, theirs = (
-            per_user(found, truth, self.users, K)
+            per_user(found.first, truth, self.users, K)
             .select(USER_ID, HEADLINE)
-            .join(recall_at(found, truth, RECALL_DEPTH), on=USER_ID)
+            .join(recall_at(found.hits, truth, RECALL_DEPTH), on=USER_ID)
             for found in (lists, frozen)
         )
         difference = _as_json(paired_difference(ours, theirs, self.seed))
@@ -268,16 +293,17 @@ def _ablations(evaluation: EvaluationInput, parts: Sequence[Slice], scorer: _Sco
 
 def _text_alone(evaluation: EvaluationInput, parts: Sequence[Slice], scorer: _Scorer) -> dict[str, Any]:
     """By name and slice: metrics of the text alone, compared with the untrained one and with the model."""
-    new = {
-        name: lists.join(evaluation.history_pairs, on=[USER_ID, ITEM_ID], how="anti")
-        for name, lists in evaluation.texts.items()
-    }
+    everything, new = dict[str, _TextLists](), dict[str, _TextLists]()
+    for name, found_by_text in evaluation.texts.items():
+        never_had = found_by_text.join(evaluation.history_pairs, on=[USER_ID, ITEM_ID], how="anti")
+        everything[name] = _TextLists.of(found_by_text, evaluation.truth)
+        new[name] = _TextLists.of(never_had, evaluation.truth)
     found: dict[str, Any] = {name: {} for name in evaluation.texts}
     for part in parts:
-        texts = new if part.novel else evaluation.texts
+        texts = new if part.novel else everything
         for name, lists in texts.items():
             if not part.truth.is_empty():
-                ahead = scorer.difference(_ours(evaluation, part), lists, part.truth)
+                ahead = scorer.difference(_ours(evaluation, part), lists.first, part.truth)
                 found[name][part.name] = {
                     **scorer.text(lists, texts["frozen_text"], part.truth),
                     "model": ahead["difference"],

@@ -145,6 +145,5 @@ def _decisions(
         positions=np.concatenate([nothing, *(one.items for one in lists)]),
         groups=np.asarray([len(one.items) for one in lists], np.int64),
         users=users,
-        lost=0,
         places=np.concatenate([nothing, *(one.places for one in lists)]),
     )

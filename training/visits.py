@@ -68,11 +68,10 @@ def collect_visits(events: pl.LazyFrame, parts: Parts, from_ms: int, to_ms: int)
     rows = pl.concat([pl.DataFrame(schema=ROWS), *(frame for frame, _ in described)])
     nothing = np.empty((0, len(names(parts.config.state))), np.float32)
     matrix = np.concatenate([nothing, *(block for _, block in described)])
-    lost = labels.height - rows.filter(pl.col(LABEL) > 0).height
     found = {name: rows[name].to_numpy() for name in ORDERS}
     users = queries[USER_ID].to_list()
     return {
-        name: as_decisions(matrix[kept], rows.drop(ORDERS).filter(kept), users, lost)
+        name: as_decisions(matrix[kept], rows.drop(ORDERS).filter(kept), users)
         for name, kept in found.items()
     }
 

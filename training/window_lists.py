@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ from recsys.bundle import Bundle
 from recsys.catalogue import Catalogue
 from recsys.event_log import EventLog
 from recsys.item_state import ItemState
+from recsys.moment import Moment
 from recsys.pipeline import Pipeline
 from recsys.progress import progress
 from recsys.schema import AS_OF, ITEM_ID, QUERY_ID, RANK, USER_ID
@@ -98,8 +100,9 @@ class WindowUsers:
         """
 
         def ask(asked: _Asked) -> tuple[str, RankedList, RankedList]:
-            novel = replace(asked.query, novel=True)
-            return asked.user_id, self._pipeline.recommend(asked.query), self._pipeline.recommend(novel)
+            query, gathered = asked.query, self._pipeline.gather(asked.query)
+            novel = self._pipeline.order(gathered, replace(query, novel=True))
+            return asked.user_id, self._pipeline.order(gathered, query), novel
 
         ranked, novel = dict[str, list[str]](), dict[str, list[str]]()
         for user_id, answer, new in in_threads(ask, self._queries(label)):
@@ -120,12 +123,14 @@ class WindowUsers:
 
         def ask(asked: _Asked) -> _Answers:
             query, explain = asked.query, asked.number % every == 0
+            gathered = self._pipeline.gather(query)
+            order = partial(self._pipeline.order, gathered)
             return _Answers(
                 asked.user_id,
-                self._pipeline.recommend(replace(query, limit=_EVERYTHING)),
-                self._pipeline.recommend(replace(query, novel=True, explain=explain)),
-                self._text_alone(query),
-                self._pipeline.recommend(replace(query, explain=True)) if explain else None,
+                order(replace(query, limit=_EVERYTHING)),
+                order(replace(query, novel=True, explain=explain)),
+                self._text_alone(gathered.moment),
+                order(replace(query, explain=True)) if explain else None,
             )
 
         for user_id, answer, new, words, explained in in_threads(ask, self._queries(label)):
@@ -154,7 +159,7 @@ class WindowUsers:
         """
         text: defaultdict[str, dict[str, list[str]]] = defaultdict(dict)
         for _, user_id, query in self._queries(label):
-            for name, found in self._text_alone(query).items():
+            for name, found in self._text_alone(self._pipeline.moment(query)).items():
                 text[name][user_id] = found
         return {name: lists_frame(found) for name, found in text.items()}
 
@@ -165,18 +170,18 @@ class WindowUsers:
                 yield _Asked(number, user_id, query)
                 advance(1)
 
-    def _text_alone(self, query: Query) -> dict[str, list[str]]:
+    def _text_alone(self, moment: Moment) -> dict[str, list[str]]:
         """The encoder's own candidates, after training and before.
 
         The pretrained encoder has no user tower: its user vector is the mean of the recent items' vectors,
         each weighted by the square root of its count.
         """
-        moment = self._pipeline.moment(query)
         popularity = moment.popularity.engagement[-1]
         if not len(moment.user.recent.positions):
             return {}
-        tuned = moment.parts.index.nearest_items(moment.user_vector, RECALL_DEPTH, popularity)
-        frozen = moment.parts.words.nearest_items(moment.words_vector, RECALL_DEPTH, popularity)
+        depth = RECALL_DEPTH + len(moment.user.positions)  # the own items are left out of some slices
+        tuned = moment.parts.index.nearest_items(moment.user_vector, depth, popularity)
+        frozen = moment.parts.words.nearest_items(moment.words_vector, depth, popularity)
         return {"tuned_text": _ids(self._catalogue, tuned), "frozen_text": _ids(self._catalogue, frozen)}
 
 

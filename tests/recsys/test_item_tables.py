@@ -75,6 +75,9 @@ def test_items_that_nobody_touched_yet_leave_no_trace_in_the_tables() -> None:
             )
     np.testing.assert_array_equal(left.resemblance.unknown, fresh.resemblance.unknown)
     np.testing.assert_array_equal(left.als.items, fresh.als.items)
+    penalty = CONFIG.candidates.als_regularisation * np.eye(left.als.vectors.shape[1])
+    gram = left.als.vectors.T.astype(np.float64) @ left.als.vectors
+    np.testing.assert_allclose(left.als.inner, gram + penalty, rtol=1e-4, atol=1e-4)
     everything, ones = np.arange(len(CATALOGUE)), np.ones(len(CATALOGUE))
     for name in ("co_occurrence", "following", "ease"):
         table, whole = getattr(left, name), getattr(tables, name)

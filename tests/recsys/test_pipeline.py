@@ -1,6 +1,7 @@
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 import pytest
@@ -125,6 +126,13 @@ def test_a_shorter_list_is_the_start_of_the_longer_one() -> None:
     for limit in (0, 1, 3):
         assert PIPELINE.recommend(query(limit=limit)).items == everything.items[:limit]
     assert everything.num_candidates >= len(everything.items) > 3
+
+
+@pytest.mark.parametrize("changed", [{"novel": True}, {"limit": 3}, {"explain": True}])
+def test_what_was_gathered_once_serves_every_way_of_ordering_it(changed: dict[str, Any]) -> None:
+    gathered = PIPELINE.gather(query())
+    asked = replace(query(), **changed)
+    assert PIPELINE.order(gathered, asked) == PIPELINE.recommend(asked)
 
 
 def test_a_filter_never_changes_another_items_score() -> None:

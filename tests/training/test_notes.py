@@ -18,7 +18,6 @@ def decisions(*labels: int) -> Decisions:
         positions=np.arange(size),
         groups=np.asarray([size], np.int64),
         users=["user-0"],
-        lost=0,
     )
 
 

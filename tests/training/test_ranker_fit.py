@@ -38,12 +38,11 @@ def decisions(seed: int, num_queries: int = 80, size: int = 12) -> Decisions:
         positions=np.tile(np.arange(size), num_queries),
         groups=np.full(num_queries, size),
         users=[f"user-{query}" for query in range(num_queries)],
-        lost=0,
     )
 
 
 def without_positives(given: Decisions) -> Decisions:
-    return replace(given, labels=np.zeros_like(given.labels), lost=9)
+    return replace(given, labels=np.zeros_like(given.labels))
 
 
 def test_the_ranker_finds_the_feature_that_labels_follow() -> None:

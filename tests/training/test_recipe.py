@@ -8,9 +8,11 @@ import pytest
 from safetensors.numpy import load_file
 
 from recsys.bundle import load_bundle
+from recsys.catalogue import Catalogue
 from recsys.config import Config, RankerConfig
 from recsys.errors import ConfigError, DataError
 from recsys.event_log import EventLog
+from recsys.ingest import read_items
 from recsys.manifest import RANKERS, read_manifest, verify_files
 from recsys.registry import Registry
 from recsys.schema import DAY_MS, EVENT_TIME, USER_ID
@@ -18,7 +20,8 @@ from recsys.workspace import Workspace
 from tests.conftest import Trained
 from tests.recsys.small_catalogue import events_frame
 from tests.tiny_shop import CUT, GROUP_SIZE, GROUPS, ingest_shop
-from training.recipe import label_window_ms, train
+from training.recipe import TrainingRun, label_window_ms, train
+from training.take_over import take_over
 
 
 def test_the_bundle_verifies_and_serves(trained: Trained) -> None:
@@ -62,6 +65,26 @@ def test_there_is_a_ranker_for_everything_and_one_for_what_is_new(trained: Train
     assert 0 < visits <= windows * everybody
     new_visits = described["new"]["decisions"] - windows * group  # who found their last item in the window
     assert 0 <= new_visits <= visits
+
+
+def test_the_ranker_of_new_items_alone_learns_where_items_are_unknown(trained: Trained) -> None:
+    catalogue = Catalogue(read_items(trained.workspace))
+
+    def groups(num_unknown: int) -> list[dict[str, int]]:
+        ranker = trained.config.ranker.model_copy(update={"num_unknown": num_unknown, "unknown_share": 0.2})
+        config = trained.config.model_copy(update={"ranker": ranker})
+        registry = Registry(trained.workspace.registry)
+        taken = take_over(registry, "ranker", catalogue, config)
+        run = TrainingRun(registry, trained.workspace, catalogue, config, taken=taken)
+        return [
+            {k: len(found.groups) for k, found in window.items()} for window in run.collect(run.fit_encoder())
+        ]
+
+    without, with_unknown = groups(0), groups(10)
+    assert [window["all"] for window in without] == [window["all"] for window in with_unknown]
+    more = [b["new"] - a["new"] for a, b in zip(without, with_unknown, strict=True)]
+    assert sum(more) > 0
+    assert max(more) <= 10
 
 
 def test_what_nobody_took_anew_gets_no_ranker_of_its_own(trained: Trained, tmp_path: Path) -> None:

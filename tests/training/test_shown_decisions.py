@@ -80,7 +80,7 @@ def test_a_list_is_a_group_and_its_choices_are_graded() -> None:
     assert found.labels.tolist() == [0, 2, 4]
     assert found.places is not None
     assert found.places.tolist() == [1, 2, 0]
-    assert (found.groups.tolist(), found.users, found.lost) == ([3], ["ann"], 0)
+    assert (found.groups.tolist(), found.users) == ([3], ["ann"])
 
 
 def test_the_strongest_choice_counts_and_another_list_is_another_decision() -> None:

@@ -15,19 +15,23 @@ from tests.recsys.small_catalogue import (
     shopping,
     small_config,
 )
-from training.decisions import Decisions
+from training.decisions import Decisions, collect_decisions
 from training.unknown_items import collect_unknown, newest
 
 CATALOGUE = greengrocer()
 NEWEST = CATALOGUE.item_ids[-1]
 OLD = [event for event in shopping(CATALOGUE) if event[1] != NEWEST]
+BUYERS = ("user-0", "user-1", "user-3", "user-4")
 HISTORY: list[Event] = [
     *OLD,
-    ("user-0", NEWEST, "purchase", NOW - HOUR_MS),
-    ("user-1", NEWEST, "purchase", NOW - HOUR_MS),
+    *((user_id, item_id, "purchase", NOW - HOUR_MS) for user_id in BUYERS for item_id in (NEWEST, "leek")),
 ]
 END = NOW + 7 * DAY_MS
-OLD_FAVOURITE = next(i for i in CATALOGUE.item_ids if ("user-2", i) not in {e[:2] for e in HISTORY})
+HAD = {event[:2] for event in HISTORY}
+NEW_TO = {
+    user_id: next(item_id for item_id in CATALOGUE.item_ids if (user_id, item_id) not in HAD)
+    for user_id in ("user-0", "user-2")
+}
 
 
 def configured(share: float = 0.1, num_unknown: int = 100) -> Config:
@@ -54,34 +58,32 @@ def test_the_newest_item_has_no_past_and_can_be_taken() -> None:
     found = collect(taken("user-2", NEWEST))
     assert found.users == ["user-2"]
     assert found.labels[found.positions == CATALOGUE.position[NEWEST]] > 0
-    for feature in ("item_users", "item_112d", "adoption_112d", "ease", "together"):
-        assert of_item(found, feature) == 0, feature
+    parts = parts_without_encoder(HISTORY, configured())
+    known = collect_decisions(events_frame([*HISTORY, taken("user-2", NEWEST)]), parts, NOW, END)["new"]
+    for feature in ("item_users", "item_112d", "adoption_112d", "ease", "together", "als"):
+        assert of_item(found, feature) == 0 != of_item(known, feature), feature
     assert np.isnan(of_item(found, "item_age_days"))
 
 
 def test_what_nobody_takes_any_more_was_there_to_be_taken() -> None:
-    found = collect(taken("user-2", OLD_FAVOURITE))
+    found = collect(taken("user-2", NEW_TO["user-2"]))
     assert found.labels[found.positions == CATALOGUE.position[NEWEST]].tolist() == [0]
 
 
-def test_with_nothing_unknown_it_has_one() -> None:
-    assert of_item(collect(taken("user-2", NEWEST), share=0.0), "item_users") == 2
+def test_with_nothing_unknown_nobody_is_met() -> None:
+    assert collect(taken("user-2", NEWEST), share=0.0).users == []
 
 
 def test_nobody_has_had_what_is_unknown() -> None:
-    other = next(item_id for item_id in CATALOGUE.item_ids if ("user-0", item_id) not in had())
-    found = collect(taken("user-0", NEWEST), taken("user-0", other))
+    found = collect(taken("user-0", NEWEST), taken("user-0", NEW_TO["user-0"]))
     assert found.users == ["user-0"]
     assert CATALOGUE.position[NEWEST] not in found.positions
-
-
-def had() -> set[tuple[str, str]]:
-    return {(user, item) for user, item, *_ in HISTORY}
+    assert collect(taken("user-0", NEWEST)).users == []  # nothing is left to learn from
 
 
 def test_at_most_so_many_users_are_met_and_the_same_ones_again() -> None:
-    future = [taken(f"user-{i}", NEWEST) for i in range(2, 8)]
-    assert len(collect(*future).users) == 6
+    future = [taken(f"user-{i}", NEWEST) for i in (2, 5, 6, 7)]
+    assert len(collect(*future).users) == 4
     some = collect(*future, num_unknown=2)
     assert len(some.users) == 2
     assert some.users == collect(*future, num_unknown=2).users
