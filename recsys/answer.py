@@ -33,6 +33,8 @@ class Query:
     """The product page's item, or the cart."""
     exclude_item_ids: frozenset[str] = frozenset()
     """Items that must not come back."""
+    filter: str = ""
+    """What items must be like, see ``recsys.item_filter.compile_filter``; empty for any."""
     limit: int = 20
     """Most items to return."""
     novel: bool = False

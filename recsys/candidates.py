@@ -175,6 +175,17 @@ def merge(offers: dict[str, Offer]) -> Candidates:
     return Candidates(positions, sources, score)
 
 
+def topped_up(candidates: Candidates, others: Offer) -> Candidates:
+    """Candidates with some more items, as if ``popular`` had offered them last; they score 0."""
+    new = others[~np.isin(others, candidates.positions)]
+    positions = np.concatenate((candidates.positions, new))
+    bit = np.uint16(1 << SOURCE_NAMES.index("popular"))
+    sources = np.concatenate((candidates.sources, np.full(len(new), bit)))
+    scores = np.concatenate((candidates.score, np.zeros(len(new))))
+    order = np.argsort(positions, kind="stable")
+    return Candidates(positions[order], sources[order], scores[order])
+
+
 def source_names(bits: int) -> tuple[str, ...]:
     """The names behind a bit set of ``Candidates.sources``."""
     return tuple(name for i, name in enumerate(SOURCE_NAMES) if bits >> i & 1)

@@ -3,20 +3,23 @@
 Items are sorted by id, so a position is stable for a given set of items and ties by position are ties by id.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 import polars as pl
 from jaxtyping import Bool, Float64, Int32, Int64
 from scipy import sparse
 
+from recsys.item_filter import compile_filter
 from recsys.schema import AVAILABLE, BRAND, CATEGORY, ITEM_ID
 from recsys.text import item_texts
 from recsys.traits import shared_words, standard_numbers
 
 PATH_SEPARATOR = " > "
+_NUM_FILTERS = 64
+"""Filters whose matching items are remembered, at a byte per item each."""
 ATTRIBUTE_NAMES = ("category", "parent_category", "brand")
 """Attributes that user-attribute sums are kept for: category path, path without its leaf, brand."""
 
@@ -96,6 +99,24 @@ class Catalogue:
     def available(self) -> Bool[np.ndarray, " items"]:
         """Whether each item can be sold."""
         return self.frame[AVAILABLE].fill_null(value=True).to_numpy().copy()
+
+    def matching(self, item_filter: str) -> Bool[np.ndarray, " items"]:
+        """Whether each item matches a filter; the latest filters are remembered.
+
+        Raises:
+            InvalidRequestError: It cannot be read, see ``recsys.item_filter.compile_filter``.
+        """
+        return self._matching(item_filter)
+
+    @cached_property
+    def _matching(self) -> Callable[[str], Bool[np.ndarray, " items"]]:
+        def matching(item_filter: str) -> Bool[np.ndarray, " items"]:
+            found: Bool[np.ndarray, " items"] = self.frame.select(
+                matching=pl.lit(value=True) & compile_filter(item_filter)
+            )["matching"].to_numpy()
+            return found
+
+        return lru_cache(_NUM_FILTERS)(matching)
 
 
 def _codes(values: pl.Series) -> Int32[np.ndarray, " items"]:

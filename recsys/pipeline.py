@@ -11,7 +11,15 @@ from jaxtyping import Bool, Float32, Float64, Int64
 
 from recsys.answer import Contribution, Explanation, Query, RankedItem, RankedList, ServiceLevel
 from recsys.bundle import Bundle
-from recsys.candidates import Candidates, gather, merge, popular, source_names, whole_catalogue
+from recsys.candidates import (
+    Candidates,
+    gather,
+    merge,
+    popular,
+    source_names,
+    topped_up,
+    whole_catalogue,
+)
 from recsys.config import Config, PlacementConfig
 from recsys.errors import ConfigError
 from recsys.item_state import ItemState
@@ -95,6 +103,7 @@ class Pipeline:
 
         Raises:
             ConfigError: The placement is not configured.
+            InvalidRequestError: The filter cannot be read.
         """
         return self.order(self.gather(query), query)
 
@@ -117,7 +126,9 @@ class Pipeline:
 
         Raises:
             ConfigError: The placement is not configured.
+            InvalidRequestError: The filter cannot be read.
         """
+        gathered = self._topped_up(gathered, query)
         moment, offered = gathered.moment, gathered.candidates
         inspected = Inspection(moment, offered, self._passes(offered, moment, query))
         keep, (context, missing) = inspected.keep, self._context(query)
@@ -201,6 +212,20 @@ class Pipeline:
             self._items.popularity(query.as_of_ms),
         )
 
+    def _topped_up(self, gathered: Gathered, query: Query) -> Gathered:
+        """What was gathered, with more of what the filter asks for where too little of it was.
+
+        The most popular of it are ranked along, so that a filter which leaves next to nothing fills the page.
+        """
+        moment, offered = gathered.moment, gathered.candidates
+        passing = Inspection(moment, offered, self._passes(offered, moment, query)).keep.sum()
+        if not query.filter or passing >= query.limit:
+            return gathered
+        best_first = whole_catalogue(moment)
+        everything = Candidates(best_first, np.zeros(len(best_first), np.uint16), np.zeros(len(best_first)))
+        keep = Inspection(moment, everything, self._passes(everything, moment, query)).keep
+        return replace(gathered, candidates=topped_up(offered, best_first[keep][: query.limit]))
+
     def _among_candidates(
         self, moment: Moment, positions: Int64[np.ndarray, " items"]
     ) -> Int64[np.ndarray, " all_items"]:
@@ -227,12 +252,14 @@ class Pipeline:
     def _passes(
         self, candidates: Candidates, moment: Moment, query: Query
     ) -> dict[str, Bool[np.ndarray, " candidates"]]:
-        """Whether each candidate can be sold, is not excluded and, if that is asked, is new to the user."""
+        """Whether each candidate can be sold, is not excluded and, if asked, matches and is new."""
         excluded = self._parts.catalogue.positions([*query.exclude_item_ids, *query.context_item_ids])
         passes = {
             "unavailable": self._parts.catalogue.available[candidates.positions],
             "excluded": ~np.isin(candidates.positions, excluded),
         }
+        if query.filter:
+            passes["filtered"] = self._parts.catalogue.matching(query.filter)[candidates.positions]
         if self._placement(query).leave_out_bought or query.novel:
             passes["had_before"] = ~np.isin(candidates.positions, moment.user.positions)
         return passes

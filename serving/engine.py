@@ -67,6 +67,7 @@ class Question:
     placement: str
     context_item_ids: tuple[str, ...] = ()
     exclude_item_ids: frozenset[str] = frozenset()
+    filter: str = ""
     limit: int = 20
     explain: bool = False
     with_items: bool = False
@@ -123,6 +124,7 @@ class Engine:
             placement=question.placement,
             context_item_ids=question.context_item_ids,
             exclude_item_ids=question.exclude_item_ids,
+            filter=question.filter,
             limit=question.limit,
             explain=question.explain,
         )

@@ -7,6 +7,7 @@ from google.protobuf.message import DecodeError, Message
 
 from recsys.config import Config
 from recsys.errors import FieldViolation, InvalidRequestError
+from recsys.item_filter import compile_filter
 from recsys.schema import MAX_ID_BYTES
 from recsys.v1.event_service_pb2 import Event, RecordEventsRequest
 from recsys.v1.recommendation_service_pb2 import RankRequest, RecommendRequest
@@ -53,10 +54,12 @@ def recommend_question(request: RecommendRequest, config: Config) -> Question:
     violations += _id_list_violations("exclude_item_ids", request.exclude_item_ids, MAX_EXCLUDED_ITEMS)
     if request.page_size < 0:
         violations.append(FieldViolation("page_size", f"expected 0 or more, got {request.page_size}"))
+    violations += _filter_violations(request.filter)
     _raise(violations)
     return _question(
         request,
         exclude_item_ids=frozenset(request.exclude_item_ids),
+        item_filter=request.filter.strip(),
         limit=min(request.page_size or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE),
     )
 
@@ -87,12 +90,15 @@ def received_events(request: RecordEventsRequest, max_events: int) -> list[Recei
     return [_received(event) for event in request.events]
 
 
-def _question(request: _Request, *, exclude_item_ids: frozenset[str], limit: int) -> Question:
+def _question(
+    request: _Request, *, exclude_item_ids: frozenset[str], limit: int, item_filter: str = ""
+) -> Question:
     return Question(
         subject=subject(request.user_id, request.visitor_id),
         placement=request.placement or DEFAULT_PLACEMENT,
         context_item_ids=tuple(request.context_item_ids),
         exclude_item_ids=exclude_item_ids,
+        filter=item_filter,
         limit=limit,
         explain=request.explain,
         with_items=request.view == View.VIEW_FULL,
@@ -139,6 +145,14 @@ def _violations(request: _Request, config: Config) -> Iterator[FieldViolation]:
     yield from _id_list_violations("context_item_ids", request.context_item_ids, MAX_CONTEXT_ITEMS)
     if request.view not in View.values():
         yield FieldViolation("view", f"expected one of {', '.join(View.keys())}, got {request.view}")
+
+
+def _filter_violations(item_filter: str) -> Iterator[FieldViolation]:
+    try:
+        if item_filter.strip():
+            compile_filter(item_filter.strip())
+    except InvalidRequestError as error:
+        yield from error.violations
 
 
 def _id_list_violations(field: str, ids: Sequence[str], limit: int) -> Iterator[FieldViolation]:

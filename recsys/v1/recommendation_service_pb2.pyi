@@ -33,6 +33,7 @@ class RecommendRequest(_message.Message):
     SESSION_ID_FIELD_NUMBER: _builtins.int
     CONTEXT_ITEM_IDS_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
     EXCLUDE_ITEM_IDS_FIELD_NUMBER: _builtins.int
     VIEW_FIELD_NUMBER: _builtins.int
     EXPLAIN_FIELD_NUMBER: _builtins.int
@@ -49,6 +50,13 @@ class RecommendRequest(_message.Message):
     """Optional. The visit. At most 256 bytes."""
     page_size: _builtins.int
     """Optional. Most results to return: 0 means 20, more than 200 means 200, a negative number is an error."""
+    filter: _builtins.str
+    """Optional. What items must be like, at most 1000 characters: comparisons of the items' columns such as
+    `category:"Shoes" AND price < 50 AND available = true`, a subset of https://google.aip.dev/160. Texts take
+    `= != :` (`:` finds a part, in any case), lists such as `category` and `tags` take `:` and an element, numbers
+    and times `= != < <= > >=`, `attributes.KEY` whichever suits its value, and `column:*` asks for any value.
+    `AND`, `OR` (which binds tighter), `NOT` and parentheses join them.
+    """
     view: _types_pb2.View.ValueType
     """Optional. How much of each item to return; unset means VIEW_BASIC."""
     explain: _builtins.bool
@@ -74,6 +82,7 @@ class RecommendRequest(_message.Message):
         session_id: _builtins.str = ...,
         context_item_ids: _abc.Iterable[_builtins.str] | None = ...,
         page_size: _builtins.int = ...,
+        filter: _builtins.str = ...,
         exclude_item_ids: _abc.Iterable[_builtins.str] | None = ...,
         view: _types_pb2.View.ValueType = ...,
         explain: _builtins.bool = ...,
@@ -81,7 +90,7 @@ class RecommendRequest(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["context_item_ids", b"context_item_ids", "exclude_item_ids", b"exclude_item_ids", "explain", b"explain", "page_size", b"page_size", "placement", b"placement", "session_id", b"session_id", "user_id", b"user_id", "validate_only", b"validate_only", "view", b"view", "visitor_id", b"visitor_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["context_item_ids", b"context_item_ids", "exclude_item_ids", b"exclude_item_ids", "explain", b"explain", "filter", b"filter", "page_size", b"page_size", "placement", b"placement", "session_id", b"session_id", "user_id", b"user_id", "validate_only", b"validate_only", "view", b"view", "visitor_id", b"visitor_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

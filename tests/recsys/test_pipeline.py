@@ -64,7 +64,9 @@ OTHERS = {
 }
 
 
-def pipeline(others: Mapping[str, Ranker] | None = None, features: SmallFeatures = FEATURES) -> Pipeline:
+def pipeline(
+    others: Mapping[str, Ranker] | None = None, features: SmallFeatures = FEATURES, config: Config = CONFIG
+) -> Pipeline:
     """A pipeline whose bundle has the ranker for everything, and others for what they are named after."""
     moment = datetime.fromtimestamp(NOW / 1000, UTC)
     manifest = Manifest(
@@ -75,7 +77,7 @@ def pipeline(others: Mapping[str, Ranker] | None = None, features: SmallFeatures
         parts_fitted_until_ms=PARTS.fitted_until(),
         feature_names=FEATURES.names,
         feature_fingerprint="",
-        config=CONFIG,
+        config=config,
         metrics={},
         libraries={},
         canary_inputs=[],
@@ -140,6 +142,29 @@ def test_a_filter_never_changes_another_items_score() -> None:
     left_out = {everything[0].item_id, everything[2].item_id}
     answer = PIPELINE.recommend(query(exclude_item_ids=frozenset(left_out)))
     assert answer.items == tuple(item for item in everything if item.item_id not in left_out)
+
+
+def test_only_what_matches_the_filter_comes_back_by_the_same_scores() -> None:
+    everything = PIPELINE.recommend(query(limit=3))
+    farm = [item for item in PIPELINE.recommend(query()).items if brand_of(item.item_id) == "Farm"]
+    answer = PIPELINE.recommend(query(filter="brand = Farm", limit=3))
+    assert answer.items == tuple(farm[:3])
+    assert everything.items != answer.items
+
+
+def test_a_filter_that_leaves_few_candidates_still_fills_the_page() -> None:
+    placements = {"home": PlacementConfig(sources=("own",))}
+    own = pipeline(config=CONFIG.model_copy(update={"placements": placements}))
+    asked = query(filter="NOT brand:*", limit=2)
+    assert not {i.item_id for i in own.recommend(query()).items} & {"basket", "radish"} - had()
+    assert set(ids(own.recommend(asked))) == {"basket", "radish"}
+    assert ids(own.recommend(query(filter="brand = nobody"))) == []
+    assert "zucchini" not in ids(own.recommend(query(filter="title:green")))
+
+
+def brand_of(item_id: str) -> object:
+    [row] = PIPELINE.items([item_id])
+    return row["brand"]
 
 
 def test_what_cannot_be_sold_never_comes_back() -> None:

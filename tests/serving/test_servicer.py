@@ -134,6 +134,13 @@ def test_excluded_items_do_not_come_back(client: Client) -> None:
     assert [result.item_id for result in response.results] == ["bread", "cheese", "dates"]
 
 
+def test_the_filter_reaches_the_pipeline_once_it_is_read(client: Client, pipeline: SmallPipeline) -> None:
+    client.recommend(RecommendRequest(user_id="u", filter=" price < 2 "))
+    assert pipeline.queries[-1].filter == "price < 2"
+    client.recommend(RecommendRequest(user_id="u", filter=" "))
+    assert pipeline.queries[-1].filter == ""
+
+
 def test_rank_orders_known_items_and_names_the_others(client: Client) -> None:
     client.record_events([Event(event_type="purchase", user_id="u-rank", item_id="dates")])
     response = client.rank(RankRequest(user_id="u-rank", item_ids=["eggs", "dates", "unicorn", "eggs"]))
@@ -159,6 +166,8 @@ def test_rank_orders_known_items_and_names_the_others(client: Client) -> None:
         (RecommendRequest(user_id="u", context_item_ids=["eggs"] * 101), "context_item_ids"),
         (RecommendRequest(user_id="u", exclude_item_ids=["x" * 257]), "exclude_item_ids[0]"),
         (RecommendRequest(user_id="u", exclude_item_ids=["x"] * 1001), "exclude_item_ids"),
+        (RecommendRequest(user_id="u", filter="price < cheap"), "filter"),
+        (RecommendRequest(user_id="u", filter="price <"), "filter"),
     ],
 )
 def test_recommend_names_the_field_that_breaks_a_rule(
