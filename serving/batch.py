@@ -15,6 +15,7 @@ from recsys.answer import Query, RankedList
 from recsys.columns import REASON, conform
 from recsys.errors import DataError
 from recsys.event_log import EventLog
+from recsys.item_filter import compile_filter
 from recsys.pipeline import Pipeline
 from recsys.progress import progress
 from recsys.schema import (
@@ -166,6 +167,7 @@ def recommend_queries(
     placement: str = "home",
     limit: int = 10,
     novel: bool = False,
+    item_filter: str = "",
     explain: bool = False,
 ) -> Answers:
     """Recommend for every query.
@@ -178,12 +180,16 @@ def recommend_queries(
         placement: A placement of the bundle's configuration.
         limit: Items per query.
         novel: Leave out what the user had before.
+        item_filter: What items must be like, see ``recsys.item_filter.compile_filter``; empty for any.
         explain: Attach contributions and reasons.
 
     Raises:
         BundleError: No bundle has been trained, or it does not verify.
+        InvalidRequestError: The filter cannot be read.
         LeakageError: The bundle was fitted on events later than a query.
     """
+    if item_filter:
+        compile_filter(item_filter)
     replay = _Replay(workspace, queries, at_ms)
     has_context = CONTEXT_ITEM_IDS in queries.columns
     answers: list[RankedList | None] = [None] * queries.height
@@ -198,6 +204,7 @@ def recommend_queries(
                     context_item_ids=tuple(context) if context is not None else (),
                     limit=limit,
                     novel=novel,
+                    filter=item_filter,
                     explain=explain,
                 )
             )

@@ -63,6 +63,9 @@ def recommend(
     context: Annotated[list[str] | None, typer.Option(help="A context item; may be repeated.")] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="Items per user.")] = 10,
     novel: Annotated[bool, typer.Option("--novel", help="Leave out what the user had before.")] = False,
+    item_filter: Annotated[
+        str, typer.Option("--filter", help="What items must be like, such as 'price < 5 AND brand:acme'.")
+    ] = "",
     output: Annotated[Path | None, typer.Option(help="Parquet file to write instead of printing.")] = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     json_output: JsonOption = False,
@@ -80,6 +83,7 @@ def recommend(
         placement=placement,
         limit=k,
         novel=novel,
+        item_filter=item_filter,
         explain=output is None,
     )
     if output is not None:

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from features.states import states_at
 from recsys.answer import Query
-from recsys.errors import DataError, LeakageError
+from recsys.errors import DataError, InvalidRequestError, LeakageError
 from recsys.event_log import EventLog
 from recsys.schema import (
     AS_OF,
@@ -49,6 +49,15 @@ def test_a_query_keeps_its_id_and_its_own_moment(later: Workspace, trained: Trai
     after, before = (frame.filter(pl.col(QUERY_ID) == query_id)[ITEM_ID].to_list() for query_id in (7, 3))
     assert before[0] == trained.shop.withheld[ANN]
     assert trained.shop.withheld[ANN] not in after
+
+
+def test_only_what_the_filter_asks_for_is_recommended(trained: Trained, tmp_path: Path) -> None:
+    queries = single_queries([BOB], [])
+    found = recommend_queries(trained.workspace, queries, item_filter='brand = "coffee house"', limit=3)
+    assert all(item_id.startswith("coffee-") for item_id in found.frame()[ITEM_ID])
+    assert found.frame().height == 3
+    with pytest.raises(InvalidRequestError, match="filter: expected a column"):
+        recommend_queries(Workspace(tmp_path), queries, item_filter="color = red")
 
 
 def test_a_replayed_moment_is_answered_as_a_pipeline_standing_there(later: Workspace) -> None:
