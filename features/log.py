@@ -1,6 +1,7 @@
 """What the offline side reads: queries, and the log as it stood at each of them."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 
 import numpy as np
@@ -157,9 +158,13 @@ def require_fitted_before(part: str, fitted_until_ms: int, as_of_ms: int) -> Non
     """
     if fitted_until_ms > as_of_ms:
         raise LeakageError(
-            f"{part} was fitted on events until {fitted_until_ms}, but a feature row as of {as_of_ms} "
-            "must not know them; fit it earlier or ask for later rows"
+            f"{part} was fitted on events until {_iso(fitted_until_ms)}, and what is asked as of "
+            f"{_iso(as_of_ms)} must not know them; ask for a later time, or fit it earlier"
         )
+
+
+def _iso(time_ms: int) -> str:
+    return f"{datetime.fromtimestamp(time_ms / 1000, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _or_zero(decayed_sum: str) -> pl.Expr:

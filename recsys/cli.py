@@ -120,7 +120,7 @@ def _add_stand_in(app: typer.Typer, command: EntryPoint, error: ImportError) -> 
     """Register a verb that cannot be imported, so that the others work and this one says what it needs."""
     package = command.module.split(".")[0]
     extra = next((name for name in (command.name, package) if name in _EXTRAS), "dev")
-    need = f"needs: pip install 'recsys[{extra}]'"
+    need = f"needs: pip install '.[{extra}]'"
     any_arguments = {"allow_extra_args": True, "ignore_unknown_options": True}
     app.command(command.name, help=need, context_settings=any_arguments)(
         _refusal(f"recsys {command.name} {need} ({error})")

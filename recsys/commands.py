@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich import filesize
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from recsys.options import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption
@@ -136,7 +136,10 @@ def list_models(*, workspace: WorkspaceOption = DEFAULT_WORKSPACE, json_output: 
         typer.echo(f"no model has been trained in this workspace; run: recsys train --workspace {workspace}")
         return
     table = Table(
-        "version", "pointers", "created", "data until", "NDCG@10", "size", title="models", caption=_NDCG
+        Column("version", overflow="fold", min_width=max(len(entry.version) for entry in entries)),
+        *("pointers", "created", "data until", "validation", "size"),
+        title="models",
+        caption=_NDCG,
     )
     for entry in entries:
         table.add_row(Text(entry.version), ", ".join(entry.pointers), *_model_cells(entry))

@@ -92,7 +92,8 @@ class Registry:
         """
         version = self.pointers().stable
         if version is None:
-            raise BundleError("no model has been trained in this workspace; run: recsys train")
+            place = self.root.parent
+            raise BundleError(f"no model has been trained in {place}; run: recsys train --workspace {place}")
         return self.path(version)
 
     def promote(self, version: str) -> None:

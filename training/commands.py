@@ -158,7 +158,7 @@ def tune(
     try:
         from training import tune as tuning
     except ModuleNotFoundError as error:
-        raise ConfigError(f"recsys tune needs: pip install 'recsys[tune]' ({error})") from error
+        raise ConfigError(f"recsys tune needs: pip install '.[tune]' ({error})") from error
 
     if output is not None:
         tuning.require_new(output)

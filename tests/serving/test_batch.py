@@ -60,6 +60,19 @@ def test_only_what_the_filter_asks_for_is_recommended(trained: Trained, tmp_path
         recommend_queries(Workspace(tmp_path), queries, item_filter="color = red")
 
 
+def test_what_is_not_personal_is_said(trained: Trained) -> None:
+    queries = single_queries([ANN, "nobody"], ["gone"])
+    found = recommend_queries(trained.workspace, queries, placement="similar_items", limit=2)
+    told = found.remarks()
+    assert [line.split(":")[0] for line in told] == [f"user {ANN}"] * 2 + ["user nobody"] * 2
+    assert told[0] == f"user {ANN}: not in the catalogue: gone"
+    assert "unknown_context" in told[1]
+    strangers = recommend_queries(trained.workspace, single_queries([ANN, "nobody"], []), limit=2)
+    assert strangers.remarks() == ["user nobody has no history at that time: ranked as anybody new is"]
+    nothing = recommend_queries(trained.workspace, single_queries([ANN], []), item_filter="brand = none")
+    assert nothing.remarks()[-1] == f"user {ANN}: no item is left to show"
+
+
 def test_a_replayed_moment_is_answered_as_a_pipeline_standing_there(later: Workspace) -> None:
     moments_ms = [CUT_MS + days * 86_400_000 for days in (9, 1, 5)]
     times = [datetime.fromtimestamp(ms / 1000, UTC) for ms in moments_ms]

@@ -17,7 +17,7 @@ from recsys.registry import Registry
 from recsys.schema import AS_OF, EFFECTIVE_TIME, EVENT_TYPE, EVENT_TYPE_CODES, ITEM_ID, USER_ID
 from recsys.user_state import UserState
 from recsys.workspace import Workspace
-from serving.loading import load_pipeline, load_states
+from serving.loading import load_pipeline, load_states, warm_up
 from tests.conftest import Trained
 from tests.tiny_shop import CUT_MS
 
@@ -126,3 +126,11 @@ def test_a_bundle_of_other_feature_definitions_is_refused(trained: Trained, tmp_
     path.write_text(json.dumps(manifest | {"feature_fingerprint": "0" * 64}))
     with pytest.raises(FeatureMismatchError):
         load_pipeline(workspace)
+
+
+def test_warming_up_changes_no_answer(trained: Trained) -> None:
+    cold, warm = load_pipeline(trained.workspace), load_pipeline(trained.workspace)
+    warm_up(warm, CUT_MS)
+    for placement in warm.config.placements:
+        asked = Query(CUT_MS, None, placement)
+        assert warm.recommend(asked) == cold.recommend(asked)

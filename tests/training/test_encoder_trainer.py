@@ -30,7 +30,7 @@ def fit(tiny: Path, logs: Path, **settings: object) -> None:
     fit_encoder(CATALOGUE, events, NOW, config.model_copy(update={"encoder": encoder}), logs)
 
 
-@pytest.mark.skipif(find_spec("wandb") is None, reason='needs the extra: pip install "recsys[wandb]"')
+@pytest.mark.skipif(find_spec("wandb") is None, reason='needs the extra: pip install ".[wandb]"')
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:.*reinit.*:UserWarning")
 def test_weights_and_biases_works_without_a_network(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
