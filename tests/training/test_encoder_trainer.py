@@ -50,7 +50,7 @@ def test_a_logger_that_is_not_installed_is_named(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pytorch_lightning.loggers.wandb._WANDB_AVAILABLE", "")
-    with pytest.raises(ConfigError, match=r"recsys\[wandb\]"):
+    with pytest.raises(ConfigError, match=r"\.\[wandb\]"):
         fit(tiny, tmp_path, logger="wandb")
 
 
@@ -58,7 +58,7 @@ def test_adapters_that_are_not_installed_are_named(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "peft", None)
-    with pytest.raises(ConfigError, match=r"recsys\[lora\]"):
+    with pytest.raises(ConfigError, match=r"\.\[lora\]"):
         fit(tiny, tmp_path, strategy="lora")
 
 
