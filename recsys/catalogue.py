@@ -111,9 +111,8 @@ class Catalogue:
     @cached_property
     def _matching(self) -> Callable[[str], Bool[np.ndarray, " items"]]:
         def matching(item_filter: str) -> Bool[np.ndarray, " items"]:
-            found: Bool[np.ndarray, " items"] = self.frame.select(
-                matching=pl.lit(value=True) & compile_filter(item_filter)
-            )["matching"].to_numpy()
+            frame = self.frame.select(matching=compile_filter(item_filter))
+            found: Bool[np.ndarray, " items"] = frame["matching"].to_numpy()
             return found
 
         return lru_cache(_NUM_FILTERS)(matching)

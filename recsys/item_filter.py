@@ -3,6 +3,7 @@
 A filter is compiled to one Polars expression, which a catalogue evaluates on its columns once.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -108,15 +109,7 @@ class _Compiler(Transformer[Token, Any]):
     """From the parse tree to an expression, leaves first."""
 
     def STRING(self, token: Token) -> _Literal:  # noqa: N802 (the terminal's name)
-        inner, escaped = token[1:-1], False
-        characters = []
-        for character in inner:
-            if character == "\\" and not escaped:
-                escaped = True
-                continue
-            characters.append(character)
-            escaped = False
-        return _Literal("".join(characters), "string")
+        return _Literal(re.sub(r"\\(.)", r"\1", token[1:-1], flags=re.DOTALL), "string")
 
     def NUMBER(self, token: Token) -> _Literal:  # noqa: N802
         return _Literal(str(token), "number")

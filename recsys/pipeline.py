@@ -217,9 +217,10 @@ class Pipeline:
 
         The most popular of it are ranked along, so that a filter which leaves next to nothing fills the page.
         """
+        if not query.filter:
+            return gathered
         moment, offered = gathered.moment, gathered.candidates
-        passing = Inspection(moment, offered, self._passes(offered, moment, query)).keep.sum()
-        if not query.filter or passing >= query.limit:
+        if Inspection(moment, offered, self._passes(offered, moment, query)).keep.sum() >= query.limit:
             return gathered
         best_first = whole_catalogue(moment)
         everything = Candidates(best_first, np.zeros(len(best_first), np.uint16), np.zeros(len(best_first)))

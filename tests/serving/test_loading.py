@@ -128,6 +128,16 @@ def test_a_bundle_of_other_feature_definitions_is_refused(trained: Trained, tmp_
         load_pipeline(workspace)
 
 
+def test_warming_up_asks_every_placement_for_explained_answers(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Query] = []
+    monkeypatch.setattr(pipeline, "recommend", asked.append)
+    warm_up(pipeline, CUT_MS)
+    assert [query.placement for query in asked] == list(pipeline.config.placements)
+    assert all(query.explain and query.user is not None and query.context_item_ids for query in asked)
+
+
 def test_warming_up_changes_no_answer(trained: Trained) -> None:
     cold, warm = load_pipeline(trained.workspace), load_pipeline(trained.workspace)
     warm_up(warm, CUT_MS)
