@@ -136,7 +136,7 @@ def list_models(*, workspace: WorkspaceOption = DEFAULT_WORKSPACE, json_output: 
         typer.echo(f"no model has been trained in this workspace; run: recsys train --workspace {workspace}")
         return
     table = Table(
-        Column("version", overflow="fold", min_width=max(len(entry.version) for entry in entries)),
+        Column("version", overflow="fold"),
         *("pointers", "created", "data until", "validation", "size"),
         title="models",
         caption=_NDCG,
