@@ -35,8 +35,8 @@ def features(_: StateConfig) -> tuple[Feature, ...]:
 def online(moment: Moment, positions: Int64[np.ndarray, " items"]) -> Float64[np.ndarray, "items features"]:
     """The family for one moment and many items."""
     tables, middle = moment.parts.tables, moment.parts.config.state.middle
-    adoption = tables.history.adoption[middle].astype(np.float64)
-    scores = (moment.following, moment.ease, moment.als, adoption, moment.popularity.engagement[middle])
-    means = tables.resemblance.of_items(positions, scores)
-    standing = [column for mean in means.T[:3] for column in (mean, standardised(mean))]
-    return np.column_stack((*standing, means[:, 3:]))
+    alike = moment.resemblance(positions)
+    means = np.stack([alike.mean(score.at) for score in (moment.following, moment.ease, moment.als)])
+    standing = np.stack((means, standardised(means)), axis=1).reshape(-1, len(positions))
+    adoption, engagement = tables.history.adoption[middle], moment.popularity.engagement[middle]
+    return np.vstack((standing, alike.mean(adoption.take), alike.mean(engagement.take))).T

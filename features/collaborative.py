@@ -50,8 +50,7 @@ def features(_: StateConfig) -> tuple[Feature, ...]:
 
 def online(moment: Moment, positions: Int64[np.ndarray, " items"]) -> Float64[np.ndarray, "items features"]:
     """The family for one moment and many items."""
-    columns = []
-    for scores in (moment.together, moment.following, moment.ease, moment.ease_recent, moment.als):
-        ours = scores[positions]
-        columns += [ours, standardised(ours), share_above(ours)]
-    return np.column_stack(columns)
+    scores = (moment.together, moment.following, moment.ease, moment.ease_recent, moment.als)
+    ours = np.stack([score.at(positions) for score in scores])
+    by_score = np.stack((ours, standardised(ours), share_above(ours)), axis=1)
+    return by_score.reshape(-1, len(positions)).T

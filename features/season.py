@@ -37,5 +37,6 @@ def online(moment: Moment, positions: Int64[np.ndarray, " items"]) -> Float64[np
         popularity.attribute_rises[name][catalogue.attribute_codes[name][positions]]
         for name in ATTRIBUTE_NAMES
     ]
-    alike = moment.parts.tables.resemblance.of_items(positions, tuple(popularity.recent_and_whole))
-    return np.column_stack((*columns, popularity.rise(*alike.T)))
+    alike = moment.resemblance(positions)
+    recent, whole = (alike.mean(sums.take) for sums in popularity.recent_and_whole)
+    return np.column_stack((*columns, popularity.rise(recent, whole)))

@@ -47,6 +47,6 @@ def online(moment: Moment, positions: Int64[np.ndarray, " items"]) -> Float64[np
     last = np.full(len(positions), np.nan)
     held, at = find(user.positions, positions)
     own[held], last[held] = user.engagement[at[held]], user.last_ms[at[held]]
-    adoption = moment.parts.tables.history.adoption[:, positions].astype(np.float64)
-    sums = (*own.T, *moment.popularity.engagement[:, positions], *adoption, last)
-    return np.column_stack([share_above(sum_) for sum_ in sums])
+    adoption = moment.parts.tables.history.adoption[:, positions]
+    sums = np.vstack((own.T, moment.popularity.engagement[:, positions], adoption, last))
+    return share_above(sums).T

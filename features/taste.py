@@ -34,4 +34,5 @@ def online(moment: Moment, positions: Int64[np.ndarray, " items"]) -> Float64[np
     """The family for one moment and many items."""
     category, parent = (moment.taste(name, positions) for name in ("category", "parent_category"))
     share = moment.parts.adoption_share("category")[positions]
-    return np.column_stack((category, share_above(category), parent, share_above(parent), share))
+    above = share_above(np.stack((category, parent)))
+    return np.column_stack((category, above[0], parent, above[1], share))

@@ -66,21 +66,22 @@ def online(moment: Moment, positions: Int64[np.ndarray, " items"]) -> Float64[np
     words = _or_nan(parts.words.similarities(positions, parts.words.of_items(recent[:_NUM_WORDS])))
     mean = words.mean(1)
     greatest, lately, last = words.max(1), words[:, :_NUM_RECENT].mean(1), words[:, 0]
+    z = standardised(np.stack((interest, mean, greatest, lately, last)))
     return np.column_stack(
         (
             parts.calibration.probability(interest),
-            standardised(interest),
+            z[0],
             share_above(interest),
             near.max(1),
             near[:, 0],
             mean,
-            standardised(mean),
+            z[1],
             greatest,
-            standardised(greatest),
+            z[2],
             lately,
-            standardised(lately),
+            z[3],
             last,
-            standardised(last),
+            z[4],
             interest.max(initial=-1.0) - interest,
         )
     )

@@ -11,6 +11,7 @@ from scipy import sparse
 from recsys.catalogue import Catalogue
 from recsys.config import StateConfig
 from recsys.engagement_matrix import engagement_matrix
+from recsys.item_scores import ItemScores
 
 _ITERATIONS = 12
 _FEWEST_USERS = 3
@@ -62,13 +63,15 @@ class ItemFactors:
         )
         return found
 
-    def scores(
-        self, user_vector: Float64[np.ndarray, " factors"], num_items: int
-    ) -> Float64[np.ndarray, " items"]:
-        """How well every item meets a user, about 0 for a stranger and 1 for an own item; 0 where unknown."""
-        scores = np.zeros(num_items)
-        scores[self.items] = self.vectors @ user_vector.astype(np.float32)
-        return scores
+    def scores(self, user_vector: Float64[np.ndarray, " factors"], num_items: int) -> ItemScores:
+        """Inner products of a user's factors with those of the items that have any.
+
+        Args:
+            user_vector: From ``user_vector``.
+            num_items: Size of the catalogue.
+        """
+        values = (self.vectors @ user_vector.astype(np.float32)).astype(np.float64)
+        return ItemScores(self.items, values, num_items)
 
     def without(self, items: Bool[np.ndarray, " all_items"]) -> "ItemFactors":
         """The factors without those of some items, true per catalogue position; the others keep theirs."""

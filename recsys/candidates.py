@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float64, Int64, UInt16
 
 from recsys.config import CandidateConfig
+from recsys.item_scores import strongest
 from recsys.moment import Moment
 
 Offer = Int64[np.ndarray, "_"]
@@ -27,7 +28,7 @@ class Candidates:
 
 def own(moment: Moment, config: CandidateConfig, _: Offer) -> Offer:
     """Items of the user's history, strongest engagement over the longest half-life first."""
-    items: Offer = moment.user.positions[_strongest(moment.user.engagement[:, -1], config.own)]
+    items: Offer = moment.user.positions[strongest(moment.user.engagement[:, -1], config.own)]
     return items
 
 
@@ -47,41 +48,38 @@ def words(moment: Moment, config: CandidateConfig, _: Offer) -> Offer:
 
 def co_occurrence(moment: Moment, config: CandidateConfig, _: Offer) -> Offer:
     """Items new to the user that go with the recent ones."""
-    return _strongest(_new_to_user(moment, moment.together), config.co_occurrence)
+    return moment.together.strongest(config.co_occurrence, moment.user.positions)
 
 
 def following(moment: Moment, config: CandidateConfig, _: Offer) -> Offer:
     """Items new to the user that people take after the latest ones."""
-    return _strongest(_new_to_user(moment, moment.following), config.following)
+    return moment.following.strongest(config.following, moment.user.positions)
 
 
 def ease(moment: Moment, config: CandidateConfig, _: Offer) -> Offer:
     """Items new to the user that EASE predicts."""
-    return _strongest(_new_to_user(moment, moment.ease), config.ease)
+    return moment.ease.strongest(config.ease, moment.user.positions)
 
 
 def als(moment: Moment, config: CandidateConfig, _: Offer) -> Offer:
     """Items new to the user that the factorisation predicts."""
-    return _strongest(_new_to_user(moment, moment.als), config.als)
+    return moment.als.strongest(config.als, moment.user.positions)
 
 
 def alike(moment: Moment, config: CandidateConfig, _: Offer) -> Offer:
     """Items that next to nobody had, which read like what the neighbours predict."""
-    table = moment.parts.tables.resemblance
-    scores = np.zeros(len(moment.parts.catalogue))
-    scores[table.unknown] = table.of_unknown(_share(moment.ease) + _share(moment.following))
-    return _strongest(_new_to_user(moment, scores), config.alike)
+    scores = moment.parts.tables.resemblance.of_unknown((moment.ease, moment.following))
+    return scores.strongest(config.alike, moment.user.positions)
 
 
 def popular(moment: Moment, config: CandidateConfig, _: Offer) -> Offer:
     """Items most popular over the middle half-life."""
-    return _strongest(moment.popularity.engagement[len(moment.popularity.engagement) // 2], config.popular)
+    return moment.popularity.most_engaging(config.popular)
 
 
 def adopted(moment: Moment, config: CandidateConfig, _: Offer) -> Offer:
     """Items that win most users who never had them, over the middle half-life."""
-    rates = moment.parts.tables.history.adoption
-    return _strongest(rates[len(rates) // 2].astype(np.float64), config.adopted)
+    return moment.parts.most_adopted[: config.adopted]
 
 
 def whole_catalogue(moment: Moment) -> Offer:
@@ -93,20 +91,14 @@ def whole_catalogue(moment: Moment) -> Offer:
 
 def taste(moment: Moment, config: CandidateConfig, _: Offer) -> Offer:
     """Items new to the user that win new users in the categories that the user favours."""
-    scores = np.nan_to_num(moment.taste("category"), nan=0.0)
-    return _strongest(_new_to_user(moment, scores), config.taste)
+    order = moment.parts.adopted_by_category
+    return order.strongest(moment.liked("category"), config.taste, moment.user.positions)
 
 
 def trending(moment: Moment, config: CandidateConfig, _: Offer) -> Offer:
     """Items popular over the middle half-life, weighted by what the user does in their category."""
-    codes = moment.parts.catalogue.attribute_codes["category"]
-    held = codes[moment.user.positions]
-    num_codes = moment.parts.catalogue.num_attribute_values["category"]
-    taste = np.bincount(
-        held[held >= 0], moment.user.engagement[held >= 0, -1].clip(min=0), minlength=num_codes + 1
-    )
-    score = moment.popularity.engagement[len(moment.popularity.engagement) // 2] * np.sqrt(taste[codes])
-    return _strongest(score, config.trending)
+    order = moment.popularity.engaging_by_category
+    return order.strongest(np.sqrt(moment.liked("category")), config.trending)
 
 
 def similar_text(moment: Moment, config: CandidateConfig, context: Offer) -> Offer:
@@ -121,8 +113,7 @@ def similar_text(moment: Moment, config: CandidateConfig, context: Offer) -> Off
 def similar_co_occurrence(moment: Moment, config: CandidateConfig, context: Offer) -> Offer:
     """Items that go with the context items."""
     scores = moment.parts.tables.co_occurrence.scores(context, np.ones(len(context)))
-    scores[context] = 0.0
-    return _strongest(scores, config.similar)
+    return scores.strongest(config.similar, context)
 
 
 SOURCES: dict[str, Callable[[Moment, CandidateConfig, Offer], Offer]] = {
@@ -189,26 +180,3 @@ def topped_up(candidates: Candidates, others: Offer) -> Candidates:
 def source_names(bits: int) -> tuple[str, ...]:
     """The names behind a bit set of ``Candidates.sources``."""
     return tuple(name for i, name in enumerate(SOURCE_NAMES) if bits >> i & 1)
-
-
-def _new_to_user(moment: Moment, scores: Float64[np.ndarray, " items"]) -> Float64[np.ndarray, " items"]:
-    """Scores with those of the user's own items set to 0: the source ``own`` offers them already."""
-    scores = scores.copy()
-    scores[moment.user.positions] = 0.0
-    return scores
-
-
-def _share(scores: Float64[np.ndarray, " items"]) -> Float64[np.ndarray, " items"]:
-    """Scores over the greatest; all 0 if none is above 0."""
-    greatest = float(scores.max(initial=0.0))
-    shares: Float64[np.ndarray, " items"] = scores / (greatest or 1.0)
-    return shares
-
-
-def _strongest(scores: Float64[np.ndarray, " items"], limit: int) -> Offer:
-    """Positions of the largest positive scores, largest first; ties by position."""
-    top = np.flatnonzero(scores > 0)
-    if 0 < limit < len(top):
-        smallest = np.partition(scores[top], -limit)[-limit]
-        top = top[scores[top] >= smallest]
-    return top[np.argsort(-scores[top], kind="stable")][:limit]

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Float64, Int8, Int64
 
 from recsys.catalogue import Catalogue
+from recsys.ranges import rows_of
 
 _SCALE = 127.0
 
@@ -84,9 +85,9 @@ class VectorIndex:
         _, texts = self._index.search(query, num_texts)
         items, starts = self._catalogue.items_by_text
         found = texts[0][texts[0] >= 0]
-        groups = [items[starts[text] : starts[text + 1]] for text in found.tolist()]
-        positions = np.concatenate(groups) if groups else np.empty(0, np.int64)
-        text_rank = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
+        lengths = starts[found + 1] - starts[found]
+        text_rank = np.repeat(np.arange(len(found)), lengths)
+        positions = items[rows_of(starts[found], lengths)]
         order = np.lexsort((positions, -popularity[positions], text_rank))
         position_in_text = np.arange(len(order)) - np.searchsorted(text_rank, text_rank)
         keep = (position_in_text == 0) | (popularity[positions[order]] > 0)

@@ -5,20 +5,22 @@ from functools import cached_property
 
 import numpy as np
 import polars as pl
-import torch
 from jaxtyping import Float32, Float64, Int64
 
 from recsys.calibration import Calibration
 from recsys.catalogue import Catalogue
+from recsys.category_order import CategoryOrder
 from recsys.co_occurrence import STEP_DECAY
 from recsys.config import Config
 from recsys.encoder import UserTower
 from recsys.index import VectorIndex
+from recsys.interest import InterestTower
+from recsys.item_scores import ItemScores, strongest
 from recsys.item_tables import ItemTables
 from recsys.leaning import Leaning, lean
 from recsys.popularity import Popularity
-from recsys.schema import DAY_MS
-from recsys.user_items import Recent, UserItems
+from recsys.resemblance import Alike
+from recsys.user_items import UserItems
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,12 +46,32 @@ class Parts:
             **self.tables.fitted_until(),
         }
 
+    @cached_property
+    def interest(self) -> InterestTower:
+        """The user tower for single users."""
+        return InterestTower.of(self.user_tower)
+
     def adoption_share(self, attribute: str) -> Float64[np.ndarray, " items"]:
         """Each item's share of the first events with its attribute value; NaN without one.
 
         The events count by the middle half-life.
         """
         return self._adoption_shares[attribute]
+
+    @cached_property
+    def most_adopted(self) -> Int64[np.ndarray, " items"]:
+        """Items that win users who never had them, over the middle half-life, most first."""
+        rates = self.tables.history.adoption[self.config.state.middle].astype(np.float64)
+        return strongest(rates, len(rates))
+
+    @cached_property
+    def adopted_by_category(self) -> CategoryOrder:
+        """The items of every category by their share of its first events."""
+        codes, num_codes = (
+            self.catalogue.attribute_codes["category"],
+            self.catalogue.num_attribute_values["category"],
+        )
+        return CategoryOrder.of(codes, num_codes, self.adoption_share("category"))
 
     @cached_property
     def _adoption_shares(self) -> dict[str, Float64[np.ndarray, " items"]]:
@@ -106,7 +128,7 @@ class Moment:
     @cached_property
     def user_vector(self) -> Float32[np.ndarray, " dim"]:
         """The interest vector, from the recent items alone; ages run from the user's latest event."""
-        return interest_vector(self.parts.user_tower, self.parts.index, self.user.recent)
+        return self.parts.interest.vector(self.parts.index, self.user.recent)
 
     @cached_property
     def words_vector(self) -> Float32[np.ndarray, " width"]:
@@ -118,7 +140,7 @@ class Moment:
         return unit
 
     @cached_property
-    def together(self) -> Float64[np.ndarray, " items"]:
+    def together(self) -> ItemScores:
         """How strongly every item goes with the recent ones.
 
         A recent item counts by its decayed engagement of the middle half-life.
@@ -128,28 +150,36 @@ class Moment:
         return self.parts.tables.co_occurrence.scores(recent, np.log1p(weights))
 
     @cached_property
-    def following(self) -> Float64[np.ndarray, " items"]:
+    def following(self) -> ItemScores:
         """How strongly every item follows the recent ones, each step further back counting 0.7 times."""
         recent = self.user.recent
         _, step = np.unique(-recent.last_ms, return_inverse=True)
         return self.parts.tables.following.scores(recent.positions, STEP_DECAY ** step.astype(np.float64))
 
     @cached_property
-    def ease(self) -> Float64[np.ndarray, " items"]:
+    def ease(self) -> ItemScores:
         """EASE scores of every item, from the root of the engagement over the longest half-life."""
         return self._ease(self.user.engagement.shape[1] - 1)
 
     @cached_property
-    def ease_recent(self) -> Float64[np.ndarray, " items"]:
+    def ease_recent(self) -> ItemScores:
         """The same over the middle half-life."""
         return self._ease(self.user.engagement.shape[1] // 2)
 
     @cached_property
-    def als(self) -> Float64[np.ndarray, " items"]:
+    def als(self) -> ItemScores:
         """How well every item meets the user in the factors, by engagement over the longest half-life."""
         history = self.user.positions
         mine = self.parts.tables.als.user_vector(history, self._engagement_of(history, -1))
         return self.parts.tables.als.scores(mine, len(self.parts.catalogue))
+
+    def resemblance(self, positions: Int64[np.ndarray, " items"]) -> Alike:
+        """What some items read like; the latest answer is remembered, for the same array of positions."""
+        remembered: tuple[object, Alike] | None = self.__dict__.get("_alike")
+        if remembered is None or remembered[0] is not positions:
+            remembered = positions, self.parts.tables.resemblance.of_items(positions)
+            self.__dict__["_alike"] = remembered
+        return remembered[1]
 
     def leaning(self, positions: Int64[np.ndarray, " items"]) -> Leaning | None:
         """What the user leans to among some items; None where nothing was ever shown to anybody."""
@@ -158,26 +188,27 @@ class Moment:
             return None
         return lean(self.user.shown, rates, positions, self.parts.catalogue, self.parts.words)
 
-    def taste(
-        self, attribute: str, positions: Int64[np.ndarray, " items"] | None = None
-    ) -> Float64[np.ndarray, " items"]:
+    def taste(self, attribute: str, positions: Int64[np.ndarray, " items"]) -> Float64[np.ndarray, " items"]:
         """The user's engagement with each item's attribute value times the item's adoption share.
 
-        The engagement is over the longest half-life; NaN where the item has no such attribute. Without
-        ``positions`` it is every item's, in catalogue order.
+        The engagement is over the longest half-life; NaN where the item has no such attribute.
         """
         codes = self.parts.catalogue.attribute_codes[attribute]
-        held = codes[self.user.positions]
-        engagement = self.user.engagement[:, -1].clip(min=0)
-        size = self.parts.catalogue.num_attribute_values[attribute] + 1
-        liked = np.bincount(held[held >= 0], engagement[held >= 0], minlength=size)
-        wanted = slice(None) if positions is None else positions
-        found: Float64[np.ndarray, " items"] = (
-            liked[codes[wanted]] * self.parts.adoption_share(attribute)[wanted]
-        )
+        share = self.parts.adoption_share(attribute)
+        found: Float64[np.ndarray, " items"] = self.liked(attribute)[codes[positions]] * share[positions]
         return found
 
-    def _ease(self, half_life: int) -> Float64[np.ndarray, " items"]:
+    def liked(self, attribute: str) -> Float64[np.ndarray, " values_and_one"]:
+        """The user's engagement by the attribute's code, over the longest half-life; the last is 0."""
+        codes = self.parts.catalogue.attribute_codes[attribute][self.user.positions]
+        engagement = self.user.engagement[:, -1].clip(min=0)
+        size = self.parts.catalogue.num_attribute_values[attribute] + 1
+        found: Float64[np.ndarray, " values_and_one"] = np.bincount(
+            codes[codes >= 0], engagement[codes >= 0], minlength=size
+        )
+        return found.astype(np.float64, copy=False)  # of no code at all, the counts would be integers
+
+    def _ease(self, half_life: int) -> ItemScores:
         positions = self.user.positions
         return self.parts.tables.ease.scores(positions, np.sqrt(self._engagement_of(positions, half_life)))
 
@@ -187,20 +218,3 @@ class Moment:
         rows = np.searchsorted(self.user.positions, positions)
         found: Float64[np.ndarray, " items"] = np.maximum(self.user.engagement[rows, half_life], 0.0)
         return found
-
-
-@torch.inference_mode()
-def interest_vector(tower: UserTower, index: VectorIndex, recent: Recent) -> Float32[np.ndarray, " dim"]:
-    """Run the user tower over a recent history."""
-    num = len(recent.positions)
-    vectors = (
-        torch.from_numpy(index.of_items(recent.positions)) if num else torch.zeros(1, index.vectors.shape[1])
-    )
-    age_days = (recent.last_ms.max(initial=0) - recent.last_ms) / DAY_MS
-    pad = max(num, 1)
-    types, ages, counts = np.zeros(pad, np.int64), np.zeros(pad, np.float32), np.ones(pad, np.float32)
-    types[:num], ages[:num], counts[:num] = recent.event_types, age_days, recent.counts
-    mask = torch.full((1, pad), num > 0)
-    batch = (torch.from_numpy(a)[None] for a in (types, ages, counts))
-    vector: Float32[np.ndarray, " dim"] = tower(vectors[None], *batch, mask)[0].numpy()
-    return vector

@@ -1,12 +1,18 @@
 """The strongest neighbours of every item, and what they say about a user's history."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int32, Int64
 from scipy import sparse
 
+from recsys.item_scores import ItemScores
+from recsys.ranges import rows_of
+
 _BLOCK = 2048
+_SCATTERED = 16
+"""Entries are sorted rather than counted per item where there are this many times more items than entries."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,20 +31,37 @@ class Neighbours:
     """Strengths, > 0."""
     fitted_until_ms: int
     """No event at or after this was seen; milliseconds since the epoch."""
-    _matrix: sparse.csr_array = field(init=False, repr=False)
 
-    def __post_init__(self) -> None:
-        shape = (len(self.starts) - 1, len(self.starts) - 1)
-        object.__setattr__(
-            self, "_matrix", sparse.csr_array((self.weights, self.targets, self.starts), shape=shape)
-        )
+    @property
+    def num_items(self) -> int:
+        """Size of the catalogue."""
+        return len(self.starts) - 1
 
     def scores(
         self, positions: Int64[np.ndarray, " history"], weights: Float64[np.ndarray, " history"]
-    ) -> Float64[np.ndarray, " items"]:
-        """Per catalogue position, the weighted sum of what some items say for it."""
-        totals: Float64[np.ndarray, " items"] = self._matrix[positions].T.astype(np.float64) @ weights
-        return totals
+    ) -> ItemScores:
+        """The weighted sum of what some items say for others."""
+        spoken_for, row_of = self._spoken_for
+        starts, lengths = self.starts[positions], self.starts[positions + 1] - self.starts[positions]
+        entries = rows_of(starts, lengths)
+        said = self.weights[entries] * np.repeat(weights, lengths)
+        if len(entries) * _SCATTERED < len(spoken_for):
+            rows, at = np.unique(row_of[entries], return_inverse=True)
+            totals = np.bincount(at, said)
+        else:
+            totals = np.bincount(row_of[entries], said, minlength=len(spoken_for))
+            rows = np.flatnonzero(totals)
+            totals = totals[rows]
+        values = totals.astype(np.float64, copy=False)  # of no entry at all, they would be integers
+        return ItemScores(spoken_for[rows], values, self.num_items)
+
+    @cached_property
+    def _spoken_for(self) -> tuple[Int64[np.ndarray, " spoken_for"], Int64[np.ndarray, " entries"]]:
+        """The items that any item speaks for, and for each entry which of them it is."""
+        spoken = np.zeros(self.num_items, bool)
+        spoken[self.targets] = True
+        row_of_item = np.cumsum(spoken) - 1
+        return np.flatnonzero(spoken), row_of_item[self.targets]
 
     def without(self, items: Bool[np.ndarray, " items"]) -> "Neighbours":
         """The table in which some items, true per catalogue position, neither speak nor are spoken for."""

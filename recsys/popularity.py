@@ -4,10 +4,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, Int64
 
 from recsys.catalogue import ATTRIBUTE_NAMES, Catalogue
+from recsys.category_order import CategoryOrder
 from recsys.click_rates import ClickRates
+from recsys.item_scores import strongest
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +26,26 @@ class Popularity:
     def category_totals(self) -> Float64[np.ndarray, " values_and_one"]:
         """Engagement over the middle half-life by category code; the last is 0, for items without one."""
         return self._by_code("category", self.engagement[len(self.engagement) // 2])
+
+    def most_engaging(self, limit: int) -> Int64[np.ndarray, " items"]:
+        """The items with most engagement over the middle half-life, most first."""
+        found = self._most_engaging.get(limit)
+        if found is None:
+            found = self._most_engaging[limit] = strongest(self.engagement[len(self.engagement) // 2], limit)
+        return found
+
+    @cached_property
+    def _most_engaging(self) -> dict[int, Int64[np.ndarray, " items"]]:
+        return {}
+
+    @cached_property
+    def engaging_by_category(self) -> CategoryOrder:
+        """The items of every category by their engagement over the middle half-life."""
+        return CategoryOrder.of(
+            self.catalogue.attribute_codes["category"],
+            self.catalogue.num_attribute_values["category"],
+            self.engagement[len(self.engagement) // 2],
+        )
 
     @cached_property
     def recent_and_whole(self) -> Float64[np.ndarray, "two items"]:

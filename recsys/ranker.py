@@ -7,13 +7,15 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from recsys.errors import BundleError, FeatureMismatchError
+from recsys.scorer import Scorer, fastest_scorer, lightgbm_scorer
 
 
 class Ranker:
     """A forest over a fixed list of features; its margins order a list."""
 
-    def __init__(self, booster: lightgbm.Booster) -> None:
+    def __init__(self, booster: lightgbm.Booster, scorer: Scorer | None = None) -> None:
         self._booster = booster
+        self._scorer = scorer or lightgbm_scorer(booster)
         self.feature_names: tuple[str, ...] = tuple(booster.feature_name())
 
     @classmethod
@@ -27,26 +29,23 @@ class Ranker:
             FeatureMismatchError: The model was trained on other features, or in another order.
         """
         try:
-            ranker = cls(lightgbm.Booster(model_file=str(path)))
+            booster = lightgbm.Booster(model_file=str(path))
         except lightgbm.basic.LightGBMError as error:
             raise BundleError(f"{path.name} is not a LightGBM model: {error}") from error
-        if ranker.feature_names != feature_names:
-            different = sorted(set(ranker.feature_names) ^ set(feature_names)) or ["the order"]
+        if tuple(booster.feature_name()) != feature_names:
+            different = sorted(set(booster.feature_name()) ^ set(feature_names)) or ["the order"]
             raise FeatureMismatchError(
                 f"the ranker was trained on other features; different: {', '.join(different)}; train again"
             )
-        return ranker
+        return cls(booster, fastest_scorer(path, booster))
 
     def save(self, path: Path) -> None:
         """Write LightGBM's text format."""
         self._booster.save_model(str(path))
 
     def scores(self, matrix: Float32[np.ndarray, "items features"]) -> Float64[np.ndarray, " items"]:
-        """Raw margins; larger ranks higher."""
-        margins: Float64[np.ndarray, " items"] = np.asarray(
-            self._booster.predict(matrix, raw_score=True, num_threads=1)
-        )
-        return margins
+        """Raw margins; larger ranks higher. Features are finite or NaN."""
+        return self._scorer(matrix)
 
     def contributions(
         self, matrix: Float32[np.ndarray, "items features"]

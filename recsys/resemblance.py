@@ -4,7 +4,7 @@ Every text keeps the known items whose pretrained vectors are nearest to its own
 to known items then reaches any item by its words, as an average over these neighbours.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -15,6 +15,7 @@ from scipy import sparse
 from recsys.catalogue import Catalogue
 from recsys.index import VectorIndex
 from recsys.item_history import ItemHistory
+from recsys.item_scores import ItemScores
 
 FEWEST_USERS = 3
 """Users that an item must have had to be known."""
@@ -39,25 +40,27 @@ class Resemblance:
     fitted_until_ms: int
     """No event at or after this was seen; milliseconds since the epoch."""
 
-    def of_items(
-        self, positions: Int64[np.ndarray, " wanted"], scores: Sequence[Float64[np.ndarray, " items"]]
-    ) -> Float64[np.ndarray, "wanted scores"]:
-        """Averages over what each item reads like, itself left out; 0 where that is nothing.
+    def of_items(self, positions: Int64[np.ndarray, " wanted"]) -> "Alike":
+        """The known items that some items read like, themselves left out.
 
         Args:
             positions: Catalogue positions of the wanted items.
-            scores: Scores per catalogue position, to be averaged one by one.
         """
         texts = self.text_of_item[positions]
         near = self.neighbours[texts]
         weights = np.where(near == positions[:, None], 0.0, self.weights[texts].astype(np.float64))
         weights /= np.maximum(weights.sum(1, keepdims=True), np.finfo(np.float64).tiny)
-        return np.stack([(score[near] * weights).sum(1) for score in scores], axis=1)
+        return Alike(near, weights)
 
-    def of_unknown(self, scores: Float64[np.ndarray, " items"]) -> Float64[np.ndarray, " unknown"]:
-        """The average of one score for every item of ``unknown``."""
-        found: Float64[np.ndarray, " unknown"] = self._of_unknown @ scores
-        return found
+    def of_unknown(self, scores: Sequence[ItemScores]) -> ItemScores:
+        """Of every item of ``unknown``, the sum of some scores' averages, each over the score's greatest.
+
+        Args:
+            scores: Scores of the known items.
+        """
+        known, matrix = self._of_unknown
+        shares = [score.at(known) / (score.greatest() or 1.0) for score in scores]
+        return ItemScores(self.unknown, matrix @ np.sum(shares, axis=0), len(self.text_of_item))
 
     def without(self, items: Bool[np.ndarray, " items"], history: ItemHistory) -> "Resemblance":
         """What is left when some items, true per catalogue position, are unknown.
@@ -73,12 +76,36 @@ class Resemblance:
         return replace(self, weights=weights, unknown=_unknown(history, self.text_of_item))
 
     @cached_property
-    def _of_unknown(self) -> sparse.csr_array:
+    def _of_unknown(self) -> tuple[Int64[np.ndarray, " known"], sparse.csr_array]:
+        """The known items that any unknown item reads like, and a row of weights on them per unknown item."""
         texts = self.text_of_item[self.unknown]
-        width = self.neighbours.shape[1]
-        starts = np.arange(len(texts) + 1) * width
-        entries = self.weights[texts].astype(np.float64).ravel(), self.neighbours[texts].ravel(), starts
-        return sparse.csr_array(entries, shape=(len(texts), len(self.text_of_item)))
+        known, columns = np.unique(self.neighbours[texts], return_inverse=True)
+        starts = np.arange(len(texts) + 1) * self.neighbours.shape[1]
+        entries = self.weights[texts].astype(np.float64).ravel(), columns.ravel(), starts
+        return known.astype(np.int64), sparse.csr_array(entries, shape=(len(texts), len(known)))
+
+
+@dataclass(frozen=True, eq=False)
+class Alike:
+    """The known items that each of some items reads like."""
+
+    neighbours: Int32[np.ndarray, "wanted neighbours"]
+    """Catalogue positions."""
+    weights: Float64[np.ndarray, "wanted neighbours"]
+    """Sum to 1, or to 0 where an item reads like nothing known."""
+
+    def mean(
+        self, scores_at: Callable[[Int32[np.ndarray, "wanted neighbours"]], np.ndarray]
+    ) -> Float64[np.ndarray, " wanted"]:
+        """The average of a score over what each item reads like; 0 where that is nothing.
+
+        Args:
+            scores_at: Gives the score by catalogue position, for an array of positions.
+        """
+        found: Float64[np.ndarray, " wanted"] = np.einsum(
+            "ij,ij->i", scores_at(self.neighbours), self.weights, dtype=np.float64
+        )
+        return found
 
 
 def fit_resemblance(words: VectorIndex, catalogue: Catalogue, history: ItemHistory) -> Resemblance:

@@ -30,7 +30,7 @@ def fit(events: list[Event]) -> ItemFactors:
 def score(factors: ItemFactors, history: str, engagement: float = 1.0) -> dict[str, float]:
     positions = CATALOGUE.positions(list(history))
     mine = factors.user_vector(positions, np.full(len(positions), engagement))
-    return dict(zip(ITEMS, factors.scores(mine, len(CATALOGUE)).tolist(), strict=True))
+    return dict(zip(ITEMS, factors.scores(mine, len(CATALOGUE)).dense().tolist(), strict=True))
 
 
 def test_a_user_meets_what_the_own_crowd_has() -> None:

@@ -130,4 +130,4 @@ def test_dislikes_impressions_unknown_items_and_the_future_do_not_count() -> Non
 def test_without_two_items_nothing_speaks_for_anything(events: list[Event]) -> None:
     found = fit(events)
     assert len(found.weights) == 0
-    assert found.scores(np.asarray([0]), np.ones(1)).tolist() == [0] * len(ITEMS)
+    assert found.scores(np.asarray([0]), np.ones(1)).dense().tolist() == [0] * len(ITEMS)

@@ -48,9 +48,9 @@ def test_tables_that_were_saved_and_loaded_are_the_same(tmp_path: Path) -> None:
     weights = np.ones(len(CATALOGUE))
     everything = np.arange(len(CATALOGUE))
     for name in ("co_occurrence", "following", "ease"):
-        scores = getattr(found, name).scores(everything, weights)
+        scores = getattr(found, name).scores(everything, weights).dense()
         assert scores.any()
-        np.testing.assert_array_equal(scores, getattr(tables, name).scores(everything, weights))
+        np.testing.assert_array_equal(scores, getattr(tables, name).scores(everything, weights).dense())
 
 
 def test_the_configuration_says_how_many_neighbours_are_kept() -> None:
@@ -81,11 +81,12 @@ def test_items_that_nobody_touched_yet_leave_no_trace_in_the_tables() -> None:
     everything, ones = np.arange(len(CATALOGUE)), np.ones(len(CATALOGUE))
     for name in ("co_occurrence", "following", "ease"):
         table, whole = getattr(left, name), getattr(tables, name)
-        assert not table.scores(everything, ones)[gone].any()
-        assert not table.scores(np.flatnonzero(gone), np.ones(gone.sum())).any()
+        assert not table.scores(everything, ones).dense()[gone].any()
+        assert not table.scores(np.flatnonzero(gone), np.ones(gone.sum())).dense().any()
         others = np.flatnonzero(~gone)
         np.testing.assert_array_equal(
-            table.scores(others, ones[others])[~gone], whole.scores(others, ones[others])[~gone]
+            table.scores(others, ones[others]).dense()[~gone],
+            whole.scores(others, ones[others]).dense()[~gone],
         )
     weights = left.resemblance.weights
     assert not weights[gone[left.resemblance.neighbours]].any()

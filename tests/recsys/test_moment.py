@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from recsys.moment import Moment, interest_vector
+from recsys.interest import InterestTower
+from recsys.moment import Moment
 from recsys.neighbours import Neighbours
 from recsys.schema import DAY_MS
 from tests.recsys.small_catalogue import NOW, Event, moment_of, parts_without_encoder, shopping, small_config
@@ -43,7 +44,7 @@ def test_nobody_has_the_shared_unit_vector() -> None:
     with torch.no_grad():
         PARTS.user_tower.mix.bias.copy_(bias)
     nobody = moment_of(PARTS, LOG, "nobody")
-    vector = interest_vector(PARTS.user_tower, PARTS.index, nobody.user.recent)
+    vector = InterestTower.of(PARTS.user_tower).vector(PARTS.index, nobody.user.recent)
     with torch.no_grad():
         PARTS.user_tower.mix.bias.zero_()
     np.testing.assert_allclose(vector, bias.numpy(), atol=1e-6)
@@ -75,7 +76,7 @@ def test_recent_items_count_by_their_engagement_of_the_middle_half_life() -> Non
     weight_of = {item: np.log1p(engagement[item]) for item in moment.user.recent.positions.tolist()}
     expected = summed(moment.parts.tables.co_occurrence, weight_of)
     assert expected.any()
-    np.testing.assert_allclose(moment.together, expected, rtol=1e-6)
+    np.testing.assert_allclose(moment.together.dense(), expected, rtol=1e-6)
 
 
 def test_what_follows_counts_by_the_steps_since() -> None:
@@ -89,7 +90,7 @@ def test_what_follows_counts_by_the_steps_since() -> None:
     }
     expected = summed(moment.parts.tables.following, weight_of)
     assert expected.any()
-    np.testing.assert_allclose(moment.following, expected, rtol=1e-6)
+    np.testing.assert_allclose(moment.following.dense(), expected, rtol=1e-6)
 
 
 def test_ease_reads_the_whole_history_by_the_root_of_the_engagement() -> None:
@@ -98,7 +99,7 @@ def test_ease_reads_the_whole_history_by_the_root_of_the_engagement() -> None:
         weight_of = {item: np.sqrt(value) for item, value in engagement_of(moment, half_life).items()}
         expected = summed(moment.parts.tables.ease, weight_of)
         assert expected.any()
-        np.testing.assert_allclose(found, expected, rtol=1e-6)
+        np.testing.assert_allclose(found.dense(), expected, rtol=1e-6)
 
 
 def test_taste_is_the_liking_for_a_category_times_the_share_of_its_first_timers() -> None:
@@ -112,8 +113,8 @@ def test_taste_is_the_liking_for_a_category_times_the_share_of_its_first_timers(
         else np.nan
         for i, code in enumerate(codes.tolist())
     ]
-    np.testing.assert_allclose(moment.taste("category"), expected, rtol=1e-6)
-    assert np.nanmax(moment.taste("category")) > 0
+    np.testing.assert_allclose(moment.taste("category", np.arange(len(catalogue))), expected, rtol=1e-6)
+    assert np.nanmax(moment.taste("category", np.arange(len(catalogue)))) > 0
 
 
 def test_words_are_the_mean_of_the_recent_items_by_the_root_of_their_counts() -> None:
@@ -127,7 +128,7 @@ def test_nobody_has_no_words_and_no_neighbours() -> None:
     nobody = moment_of(PARTS, LOG, "nobody")
     assert not nobody.words_vector.any()
     for scores in (nobody.together, nobody.following, nobody.ease, nobody.ease_recent, nobody.als):
-        assert scores.tolist() == [0] * len(PARTS.catalogue)
+        assert scores.dense().tolist() == [0] * len(PARTS.catalogue)
 
 
 def test_every_fitted_part_says_until_when() -> None:

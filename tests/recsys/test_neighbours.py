@@ -52,17 +52,17 @@ def test_what_is_not_above_zero_says_nothing() -> None:
 
 def test_scores_add_up_over_the_given_items() -> None:
     table = collected((B, [A, C], [0.5, 0.125]), (C, [A], [0.25]))
-    found = table.scores(np.asarray([A, C]), np.asarray([2.0, 4.0]))
+    found = table.scores(np.asarray([A, C]), np.asarray([2.0, 4.0])).dense()
     assert found.dtype == np.float64
     assert found.tolist() == [0, 2 * 0.5 + 4 * 0.125, 2 * 0.25, 0]
-    assert table.scores(np.asarray([D]), np.asarray([9.0])).tolist() == [0, 0, 0, 0]
+    assert table.scores(np.asarray([D]), np.asarray([9.0])).dense().tolist() == [0, 0, 0, 0]
 
 
 def test_no_items_and_an_empty_table_score_nothing() -> None:
     nothing = np.empty(0, np.int64)
-    assert collected((B, [A], [0.5])).scores(nothing, np.empty(0)).tolist() == [0, 0, 0, 0]
+    assert collected((B, [A], [0.5])).scores(nothing, np.empty(0)).dense().tolist() == [0, 0, 0, 0]
     empty = NeighbourTable(4, 3).finish(NOW)
-    assert empty.scores(np.asarray([A, D]), np.ones(2)).tolist() == [0, 0, 0, 0]
+    assert empty.scores(np.asarray([A, D]), np.ones(2)).dense().tolist() == [0, 0, 0, 0]
     assert [str(array.dtype) for array in (empty.weights, empty.targets)] == ["float32", "int32"]
 
 

@@ -4,6 +4,7 @@ import pytest
 from recsys.catalogue import Catalogue
 from recsys.index import VectorIndex, quantise
 from recsys.item_history import ItemHistory
+from recsys.item_scores import ItemScores
 from recsys.resemblance import Resemblance, fit_resemblance
 from recsys.schema import ITEM_ID, TITLE
 from tests.recsys.small_catalogue import items_frame
@@ -35,7 +36,8 @@ def fit(users: list[float]) -> Resemblance:
 def test_an_unknown_item_takes_after_the_nearest_known_one() -> None:
     table = fit([3, 0, 3, 2, 0])
     assert table.unknown.tolist() == [1, 3, 4]
-    up, right, between = table.of_unknown(np.asarray([1.0, 0, 0, 0, 0]))
+    first = ItemScores(np.asarray([0]), np.ones(1), 5)
+    up, right, between = table.of_unknown((first,)).values
     assert up > 0.9
     assert right < 0.1
     assert right < between < up
@@ -47,25 +49,24 @@ def test_neighbours_weigh_by_the_exponential_of_their_cosine() -> None:
     centred = VectorIndex(quantise(WORDS), CATALOGUE).centred(np.arange(5)).astype(float)
     odds = np.exp(8 * (centred[[0, 2]] @ centred[1]))
     expected = odds[0] / odds.sum()
-    scores = [np.asarray([1.0, 0, 0, 0, 0]), np.asarray([0, 0, 2.0, 0, 0])]
-    assert table.of_items(np.asarray([1]), scores)[0].tolist() == pytest.approx(
-        [expected, 2 * (1 - expected)], rel=1e-6
-    )
+    alike = table.of_items(np.asarray([1]))
+    assert alike.mean(np.asarray([1.0, 0, 0, 0, 0]).take)[0] == pytest.approx(expected, rel=1e-6)
+    assert alike.mean(np.asarray([0, 0, 2.0, 0, 0]).take)[0] == pytest.approx(2 * (1 - expected), rel=1e-6)
 
 
 def test_a_known_item_is_no_neighbour_of_its_own() -> None:
     table = fit([3, 3, 3, 3, 3])
     first = np.asarray([1.0, 0, 0, 0, 0])
-    assert table.of_items(np.asarray([0]), [first]).tolist() == [[0.0]]
-    assert table.of_items(np.asarray([1]), [first])[0, 0] > 0.4
+    assert table.of_items(np.asarray([0])).mean(first.take).tolist() == [0.0]
+    assert table.of_items(np.asarray([1])).mean(first.take)[0] > 0.4
     assert not table.unknown.size
 
 
 def test_where_nothing_is_known_every_average_is_zero() -> None:
     table = fit([0, 1, 2, 0, 0])
-    ones = np.ones(5)
-    assert table.of_items(np.arange(5), [ones]).tolist() == [[0.0]] * 5
-    assert table.of_unknown(ones).tolist() == [0.0] * 5
+    assert table.of_items(np.arange(5)).mean(np.ones(5).take).tolist() == [0.0] * 5
+    everything = ItemScores(np.arange(5), np.ones(5), 5)
+    assert table.of_unknown((everything,)).dense().tolist() == [0.0] * 5
 
 
 def test_of_equal_texts_one_unknown_item_stands_for_all() -> None:
