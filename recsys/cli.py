@@ -21,6 +21,7 @@ from recsys.errors import ConfigError, RecsysError
 
 _EXTRAS = ("demo", "serving", "training")
 _INTERRUPTED = 130
+_LOG_FORMATS = ("auto", "console", "json")
 
 
 def main() -> NoReturn:
@@ -41,7 +42,9 @@ def run(argv: Sequence[str], commands: Iterable[EntryPoint]) -> int:
         The exit code.
     """
     try:
-        configure_logging(os.environ.get("RECSYS_LOG_LEVEL", "INFO"))
+        configure_logging(
+            os.environ.get("RECSYS_LOG_LEVEL", "INFO"), os.environ.get("RECSYS_LOG_FORMAT", "auto")
+        )
         build_app(argv, commands)(list(argv), prog_name="recsys")
     except (RecsysError, OSError) as error:
         typer.echo(f"error: {error}", err=True)
@@ -72,20 +75,24 @@ def build_app(argv: Sequence[str], commands: Iterable[EntryPoint]) -> typer.Type
     return app
 
 
-def configure_logging(level: str) -> None:
+def configure_logging(level: str, log_format: str = "auto") -> None:
     """Send log lines to stderr.
 
     Args:
         level: Least severe level that is shown: ``DEBUG``, ``INFO``, ``WARNING``, ``ERROR`` or ``CRITICAL``.
+        log_format: ``console`` for people, ``json`` for programs, or ``auto``: people at a terminal.
 
     Raises:
-        ConfigError: There is no such level.
+        ConfigError: There is no such level or format.
     """
     levels = logging.getLevelNamesMapping()
     if level.upper() not in levels:
         raise ConfigError(
             f"RECSYS_LOG_LEVEL is {level!r}, expected one of DEBUG, INFO, WARNING, ERROR, CRITICAL"
         )
+    if log_format not in _LOG_FORMATS:
+        raise ConfigError(f"RECSYS_LOG_FORMAT is {log_format!r}, expected one of {', '.join(_LOG_FORMATS)}")
+    for_people = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
     for chatty in ("pytorch_lightning", "lightning_fabric"):  # they advertise at INFO
         logging.getLogger(f"{chatty}.utilities.rank_zero").setLevel(logging.WARNING)
     structlog.configure(
@@ -93,11 +100,19 @@ def configure_logging(level: str) -> None:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
+            *(_renderers_for_people() if for_people else _renderers_for_programs()),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(levels[level.upper()]),
         logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
     )
+
+
+def _renderers_for_people() -> Sequence[structlog.typing.Processor]:
+    return (structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),)
+
+
+def _renderers_for_programs() -> Sequence[structlog.typing.Processor]:
+    return (structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=False))
 
 
 def _root() -> None:
