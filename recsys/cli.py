@@ -7,6 +7,7 @@ them all.
 Exit codes: 0 done, 1 failed with one clear line, 2 wrong usage, 130 interrupted.
 """
 
+import json
 import logging
 import os
 import sys
@@ -21,6 +22,7 @@ from recsys.errors import ConfigError, RecsysError
 
 _EXTRAS = ("demo", "serving", "training")
 _INTERRUPTED = 130
+_encode = json.JSONEncoder(ensure_ascii=False, default=repr).encode  # made once: half the time of a line
 _LOG_FORMATS = ("auto", "console", "json")
 
 
@@ -103,7 +105,7 @@ def configure_logging(level: str, log_format: str = "auto") -> None:
             *(_renderers_for_people() if for_people else _renderers_for_programs()),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(levels[level.upper()]),
-        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
+        logger_factory=lambda *_: structlog.WriteLogger(sys.stderr),
     )
 
 
@@ -112,7 +114,11 @@ def _renderers_for_people() -> Sequence[structlog.typing.Processor]:
 
 
 def _renderers_for_programs() -> Sequence[structlog.typing.Processor]:
-    return (structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=False))
+    return (structlog.processors.format_exc_info, structlog.processors.JSONRenderer(_as_json))
+
+
+def _as_json(line: dict[str, object], **_options: object) -> str:
+    return _encode(line)
 
 
 def _root() -> None:
