@@ -1,8 +1,8 @@
 """Sends a server what no client would: ``python -m tests.serving.fuzz --requests 100000``, or ``make fuzz``.
 
 Every request begins as a message whose fields are drawn from what tends to break programs, by the descriptors
-of the protos, so that new fields are fuzzed without being named here. About half are then damaged as bytes. The
-server must answer each with a code that the protos document, and what it calls OK must be a message.
+of the protos, so that new fields are fuzzed without being named here. About half are then damaged as bytes.
+The server must answer each with a code that the protos document, and what it calls OK must be a message.
 """
 
 import argparse
