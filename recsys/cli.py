@@ -110,7 +110,8 @@ def configure_logging(level: str, log_format: str = "auto") -> None:
 
 
 def _renderers_for_people() -> Sequence[structlog.typing.Processor]:
-    return (structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),)
+    plain = structlog.dev.plain_traceback  # the rich one shows local variables, and so who asked for what
+    return (structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain),)
 
 
 def _renderers_for_programs() -> Sequence[structlog.typing.Processor]:

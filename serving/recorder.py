@@ -66,11 +66,12 @@ def _traces(stack: ExitStack) -> Observer:
 
 
 def _metrics(stack: ExitStack, host: str, port: int, parts: Parts, recording: Recording) -> Observer:
-    from prometheus_client import CollectorRegistry
+    from prometheus_client import CollectorRegistry, disable_created_metrics
 
     from serving.metrics import CallMetrics, watch
     from serving.metrics_endpoint import metrics_endpoint
 
+    disable_created_metrics()  # a second series per series, which tells when it began
     registry = CollectorRegistry()
     counted = CallMetrics(registry)
     watch(

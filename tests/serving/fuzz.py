@@ -26,6 +26,7 @@ from google.protobuf.message_factory import GetMessageClass
 from recsys.progress import Advance, progress
 from recsys.v1 import event_service_pb2, recommendation_service_pb2
 from tests.serving.running import PATIENCE_SECONDS, running_server
+from tests.serving.small_shop import ITEM_IDS
 
 DOCUMENTED = frozenset({"OK", "INVALID_ARGUMENT", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"})
 """All that an answer to bad input may be."""
@@ -74,10 +75,35 @@ _WORDS = (
     "a = 1 OR " * 100 + "a = 1",
     "1e999",
 )
-_INTEGERS = (0, 1, -1, 2, 20, 199, 200, 201, 2**31 - 1, -(2**31))
+_INTEGERS = (0, 1, 2, 3, 5, 20, 199, 200, 201, -1, 2**31 - 1, -(2**31))
 _LONG = (0, 1, -1, 1_512_000_000, 2**63 - 1, -(2**63), 253_402_300_799, 253_402_300_800)
-_NUMBERS = (0.0, -0.0, 1.5, -1.0, 1e308, -1e308, 5e-324, float("inf"), float("-inf"), float("nan"))
-_LENGTHS = (0, 1, 1, 2, 3, 3, 8, 100, 101, 1001)
+_NUMBERS = (
+    0.0,
+    1.0,
+    2.0,
+    9.99,
+    -0.0,
+    1.5,
+    -1.0,
+    1e308,
+    -1e308,
+    5e-324,
+    float("inf"),
+    float("-inf"),
+    float("nan"),
+)
+_LENGTHS = (0, 1, 1, 1, 1, 2, 2, 2, 3, 3, 8, 100, 101, 1001)
+_ITEMS = (*ITEM_IDS, *(f"item-{number}" for number in range(9)), "unicorn")
+_GOOD: dict[str, tuple[str, ...]] = {
+    "placement": ("home", "similar_items", ""),
+    "event_type": ("view", "purchase", "impression"),
+    "filter": ("", "price < 5", 'title:"a" OR NOT available = true'),
+    "item_id": _ITEMS,
+    "item_ids": _ITEMS,
+    "context_item_ids": _ITEMS,
+    "exclude_item_ids": _ITEMS,
+}
+"""What a field may well hold; whatever is not named is an id of somebody or something."""
 
 
 def made_message(rng: random.Random, method: MethodDescriptor) -> Message:
@@ -167,7 +193,7 @@ def _set(message: Message, field: FieldDescriptor, values: Sequence[object]) -> 
 
 def _fill_messages(rng: random.Random, message: Message, field: FieldDescriptor, depth: int) -> None:
     inner = getattr(message, field.name)
-    for _ in range(rng.choice(_LENGTHS[:7]) if field.is_repeated else 1):
+    for _ in range(rng.choice(_LENGTHS[:11]) if field.is_repeated else 1):
         target = inner.add() if field.is_repeated else inner
         target.SetInParent()
         _fill(rng, target, depth + 1)
@@ -180,7 +206,7 @@ def _value(rng: random.Random, field: FieldDescriptor, depth: int) -> object:
         FieldDescriptor.CPPTYPE_STRING: lambda: _text(rng, field),
         FieldDescriptor.CPPTYPE_BOOL: lambda: rng.random() < 0.5,
         FieldDescriptor.CPPTYPE_INT32: lambda: rng.choice(_INTEGERS),
-        FieldDescriptor.CPPTYPE_ENUM: lambda: rng.choice((0, 1, 2, 3, 99, -1)),
+        FieldDescriptor.CPPTYPE_ENUM: lambda: rng.choice((0, 0, 1, 1, 2, 2, 3, 99, -1)),
         FieldDescriptor.CPPTYPE_INT64: lambda: rng.choice(_LONG),
         FieldDescriptor.CPPTYPE_DOUBLE: lambda: rng.choice(_NUMBERS),
         FieldDescriptor.CPPTYPE_FLOAT: lambda: rng.choice(_NUMBERS[:4]),
@@ -193,8 +219,8 @@ def _value(rng: random.Random, field: FieldDescriptor, depth: int) -> object:
 def _text(rng: random.Random, field: FieldDescriptor) -> object:
     if field.type == FieldDescriptor.TYPE_BYTES:
         return rng.randbytes(rng.choice((0, 1, 40, 300)))
-    if rng.random() < 0.4:  # most requests would otherwise fail on the first field
-        return {"placement": "home", "event_type": "view", "filter": ""}.get(field.name, "eggs")
+    if rng.random() < 0.85:  # with many bad fields, most requests would fail for the same few reasons
+        return rng.choice(_GOOD.get(field.name, ("1", "u2")))
     return rng.choice(_WORDS)
 
 
