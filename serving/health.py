@@ -48,18 +48,22 @@ def check(
         ConfigError: It does not serve, does not answer, or knows no such service.
     """
     import grpc
-    from grpc_health.v1 import health_pb2, health_pb2_grpc
+    from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
     from serving.client import Connection
 
     connection = Connection(address, tls_ca=tls_ca, tls_cert=tls_cert, tls_key=tls_key)
     with connection.channel() as channel:
-        stub = health_pb2_grpc.HealthStub(channel)
+        ask: grpc.UnaryUnaryMultiCallable[HealthCheckRequest, HealthCheckResponse] = channel.unary_unary(
+            "/grpc.health.v1.Health/Check",
+            HealthCheckRequest.SerializeToString,
+            HealthCheckResponse.FromString,
+        )
         try:
-            answer = stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=timeout_seconds)
+            answer = ask(HealthCheckRequest(service=service), timeout=timeout_seconds)
         except grpc.RpcError as error:
             raise ConfigError(f"{address} does not tell its health: {error.code().name}") from error
-    status = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
+    status = HealthCheckResponse.ServingStatus.Name(answer.status)
     if status != "SERVING":
         raise ConfigError(f"{address} says {status} for {service or 'everything'}")
     return status

@@ -71,7 +71,8 @@ def _metrics(stack: ExitStack, host: str, port: int, parts: Parts, recording: Re
     from serving.metrics import CallMetrics, watch
     from serving.metrics_endpoint import metrics_endpoint
 
-    disable_created_metrics()  # a second series per series, which tells when it began
+    # Else every series has a second one that tells when it began.
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # upstream forgot to say that it returns nothing
     registry = CollectorRegistry()
     counted = CallMetrics(registry)
     watch(

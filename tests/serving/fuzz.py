@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TypeAlias
 
 import grpc
 import structlog
@@ -38,6 +38,8 @@ METHODS: tuple[MethodDescriptor, ...] = tuple(
     for method in service.methods
     if not (method.client_streaming or method.server_streaming)
 )
+
+_Field: TypeAlias = Any  # a FieldDescriptor; the stubs have two of them
 
 _CONCURRENCY = 32
 _WORDS = (
@@ -184,14 +186,14 @@ def _fill(rng: random.Random, message: Message, depth: int) -> None:
             _fill_messages(rng, message, field, depth)
 
 
-def _set(message: Message, field: FieldDescriptor, values: Sequence[object]) -> None:
+def _set(message: Message, field: _Field, values: Sequence[object]) -> None:
     if field.is_repeated:
         getattr(message, field.name).extend(values)
     else:
         setattr(message, field.name, values[0])
 
 
-def _fill_messages(rng: random.Random, message: Message, field: FieldDescriptor, depth: int) -> None:
+def _fill_messages(rng: random.Random, message: Message, field: _Field, depth: int) -> None:
     inner = getattr(message, field.name)
     for _ in range(rng.choice(_LENGTHS[:11]) if field.is_repeated else 1):
         target = inner.add() if field.is_repeated else inner
@@ -199,7 +201,7 @@ def _fill_messages(rng: random.Random, message: Message, field: FieldDescriptor,
         _fill(rng, target, depth + 1)
 
 
-def _value(rng: random.Random, field: FieldDescriptor, depth: int) -> object:
+def _value(rng: random.Random, field: _Field, depth: int) -> object:
     if field.message_type is not None or depth > 4:
         return None
     by_type: dict[int, Callable[[], object]] = {
@@ -216,7 +218,7 @@ def _value(rng: random.Random, field: FieldDescriptor, depth: int) -> object:
     return by_type[field.cpp_type]()
 
 
-def _text(rng: random.Random, field: FieldDescriptor) -> object:
+def _text(rng: random.Random, field: _Field) -> object:
     if field.type == FieldDescriptor.TYPE_BYTES:
         return rng.randbytes(rng.choice((0, 1, 40, 300)))
     if rng.random() < 0.85:  # with many bad fields, most requests would fail for the same few reasons
