@@ -25,6 +25,7 @@ _log = structlog.get_logger(__name__)
 REQUEST_ID = "x-request-id"
 """Metadata key: the caller's id of the request, or ours; it comes back in the initial metadata."""
 
+_HEALTH = "/grpc.health."
 _REQUEST_ID_PATTERN = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 _Request = TypeVar("_Request")
@@ -76,7 +77,10 @@ class _UnaryInterceptor(grpc.aio.ServerInterceptor):
 
 
 class Recording(_UnaryInterceptor):
-    """Opens a record of every call, gives it a request id, and tells the observers when it has ended."""
+    """Opens a record of every call, gives it a request id, and tells the observers when it has ended.
+
+    Health checks come every second from everywhere and are left alone.
+    """
 
     def __init__(self, observers: Sequence[Observer]) -> None:
         super().__init__()
@@ -84,9 +88,13 @@ class Recording(_UnaryInterceptor):
         """Whoever is told, in this order."""
         self.num_running = 0
         """Calls that have begun and not ended."""
+        self.num_unobserved = 0
+        """Calls of which an observer could not take note."""
 
     def wrap(self, behaviour: _Behaviour, method: str) -> _Behaviour:
         """Record one call."""
+        if method.startswith(_HEALTH):
+            return behaviour
 
         async def call(request: object, context: _Context) -> object:
             metadata = cast("Metadata", context.invocation_metadata() or ())
@@ -103,10 +111,16 @@ class Recording(_UnaryInterceptor):
                 self.num_running -= 1
                 record.ended = time.perf_counter()
                 record.status = record.status or _status_name(context)
-                for observe in self.observers:
-                    observe(record)
+                self._tell(record)
 
         return call
+
+    def _tell(self, record: Call) -> None:
+        for observe in self.observers:
+            try:
+                observe(record)
+            except Exception:  # noqa: BLE001  # a full disk under the log must not fail a call
+                self.num_unobserved += 1
 
 
 class ErrorStatus(_UnaryInterceptor):

@@ -122,6 +122,7 @@ def watch(
     *,
     model_version: Callable[[], str],
     num_running: Callable[[], int],
+    num_unobserved: Callable[[], int],
     breaker_is_open: Callable[[], bool],
     num_unreadable_states: Callable[[], int],
     backlog: Callable[[], tuple[int, int] | None],
@@ -132,6 +133,7 @@ def watch(
         registry: Where to.
         model_version: Version of the model that answers.
         num_running: Calls that have begun and not ended.
+        num_unobserved: Calls that could not be logged, counted or traced since the start.
         breaker_is_open: Whether answers go without the state because it failed.
         num_unreadable_states: States that could not be read since the start.
         backlog: Events that have not left the buffer for the log, and those of them that no state has yet;
@@ -143,6 +145,9 @@ def watch(
         model.add_metric((model_version(),), 1)
         yield model
         yield GaugeMetricFamily("recsys_calls_running", "Calls in progress.", value=num_running())
+        unobserved = CounterMetricFamily("recsys_unobserved_calls", "Calls that could not be noted down.")
+        unobserved.add_metric((), num_unobserved())
+        yield unobserved
         is_open = float(breaker_is_open())
         yield GaugeMetricFamily("recsys_state_breaker_open", "1 while no state is read.", value=is_open)
         unreadable = CounterMetricFamily("recsys_unreadable_states", "States that could not be read.")

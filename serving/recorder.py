@@ -79,6 +79,7 @@ def _metrics(stack: ExitStack, host: str, port: int, parts: Parts, recording: Re
         registry,
         model_version=lambda: parts.engine.pipeline.version,
         num_running=lambda: recording.num_running,
+        num_unobserved=lambda: recording.num_unobserved,
         breaker_is_open=lambda: parts.engine.breaker.has_opened,
         num_unreadable_states=lambda: parts.store.num_unreadable,
         backlog=parts.backlog,

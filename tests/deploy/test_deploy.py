@@ -37,6 +37,7 @@ def exported() -> set[str]:
         registry,
         model_version=lambda: "v",
         num_running=lambda: 0,
+        num_unobserved=lambda: 0,
         breaker_is_open=lambda: False,
         num_unreadable_states=lambda: 0,
         backlog=lambda: (0, 0),

@@ -17,6 +17,7 @@ from serving.client import Client
 from serving.metrics import CallMetrics
 from tests.serving.running import PATIENCE_SECONDS, free_port, running_server
 from tests.serving.small_shop import VERSION
+from tests.serving.test_server import health_of
 
 RECOMMEND = "/recsys.v1.RecommendationService/Recommend"
 RANK = "/recsys.v1.RecommendationService/Rank"
@@ -49,6 +50,7 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Samples]:
         for _ in range(3):
             client.recommend(RecommendRequest(user_id="alice"))
         client.recommend(RecommendRequest(user_id="nobody", explain=True))
+        health_of(where, "")
         client.rank(RankRequest(user_id="alice", item_ids=["eggs", "bread"]))
         with pytest.raises(grpc.RpcError):
             client.recommend(RecommendRequest(user_id="alice", placement="attic"))
@@ -81,6 +83,10 @@ def test_answers_are_counted_by_how_good_they_were(samples: Samples) -> None:
 def test_events_are_counted_by_outcome(samples: Samples) -> None:
     assert value(samples, "recsys_events_total", outcome="ACCEPTED") == 1
     assert value(samples, "recsys_events_total", outcome="REJECTED") == 1
+
+
+def test_health_checks_are_not_counted(samples: Samples) -> None:
+    assert "grpc.health" not in str(samples)
 
 
 def test_the_parts_tell_how_they_are(samples: Samples) -> None:
