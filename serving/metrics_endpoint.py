@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry, start_http_server
 
 from recsys.errors import ConfigError
 
-MAX_WORKERS = 64
+MAX_WORKERS = 256
 """How many ports from the configured one on are tried."""
 
 _log = structlog.get_logger(__name__)

@@ -3,7 +3,9 @@
 import asyncio
 import inspect
 import json
+from collections import Counter
 from collections.abc import Iterator
+from typing import Any, cast
 
 import grpc
 import pytest
@@ -63,3 +65,50 @@ def test_reads_are_retried_and_events_are_not() -> None:
     retried = {name["service"] for method in config["methodConfig"] for name in method["name"]}
     assert retried == {"recsys.v1.RecommendationService"}
     assert config["retryThrottling"]["maxTokens"]
+
+
+class Recovering:
+    """A server that is not ready for the first two calls of each method."""
+
+    def __init__(self) -> None:
+        self.num_calls: Counter[str] = Counter()
+
+    async def answer(self, method: str, context: "grpc.aio.ServicerContext[bytes, bytes]") -> bytes:
+        self.num_calls[method] += 1
+        if self.num_calls[method] <= 2:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "not yet")
+        return b""
+
+    def handlers(self, service: str, *methods: str) -> grpc.GenericRpcHandler:
+        def handler(method: str) -> "grpc.RpcMethodHandler[bytes, bytes]":
+            async def call(_request: bytes, context: "grpc.aio.ServicerContext[bytes, bytes]") -> bytes:
+                return await self.answer(method, context)
+
+            return grpc.unary_unary_rpc_method_handler(cast("Any", call))
+
+        return grpc.method_handlers_generic_handler(service, {method: handler(method) for method in methods})
+
+
+def test_a_read_is_repeated_until_a_server_is_ready_and_an_event_is_sent_once() -> None:
+    recovering = Recovering()
+
+    async def converse() -> None:
+        server = grpc.aio.server()
+        server.add_generic_rpc_handlers(
+            (
+                recovering.handlers("recsys.v1.RecommendationService", "Recommend", "Rank"),
+                recovering.handlers("recsys.v1.EventService", "RecordEvents"),
+            )
+        )
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        async with AsyncClient(f"127.0.0.1:{port}", timeout_seconds=PATIENCE_SECONDS) as client:
+            await client.recommend(RecommendRequest(user_id="u"))
+            await client.rank(RankRequest(user_id="u", item_ids=["eggs"]))
+            with pytest.raises(grpc.RpcError) as caught:
+                await client.record_events([Event()])
+            assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+        await server.stop(None)
+
+    asyncio.run(converse())
+    assert recovering.num_calls == {"Recommend": 3, "Rank": 3, "RecordEvents": 1}
