@@ -1,7 +1,7 @@
 """What it costs to note a call down: ``pytest tests/benchmarks/test_observation.py --benchmark-only``."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -49,7 +49,7 @@ def traces() -> Observer:
 
 @pytest.mark.parametrize("make", [AccessLog, lambda: CallMetrics(CollectorRegistry()), traces])
 @pytest.mark.usefixtures("log_to_nowhere")
-def test_an_observer(benchmark: BenchmarkFixture, make: type[Observer]) -> None:
+def test_an_observer(benchmark: BenchmarkFixture, make: Callable[[], Observer]) -> None:
     benchmark(make(), made_call())
 
 

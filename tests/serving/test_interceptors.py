@@ -2,7 +2,7 @@
 
 import asyncio
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import pytest
@@ -93,7 +93,8 @@ def test_an_observer_that_fails_fails_no_call() -> None:
 
     async def converse() -> list[object]:
         server = grpc.aio.server(interceptors=(recording,))
-        handlers = {"Say": grpc.unary_unary_rpc_method_handler(answer)}
+        say_handler: Any = grpc.unary_unary_rpc_method_handler(cast("Any", answer))
+        handlers = {"Say": say_handler}
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("Echo", handlers),))
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
