@@ -4,7 +4,7 @@ BIN := .venv/bin
 export HF_HUB_OFFLINE := 1
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: demo test lint proto clean
+.PHONY: demo test lint fuzz proto clean
 
 demo: .venv/installed
 	$(BIN)/recsys demo
@@ -17,6 +17,9 @@ lint: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
+
+fuzz: .venv/installed
+	$(BIN)/python -m tests.serving.fuzz --requests 100000
 
 proto: .venv/installed
 	$(BIN)/python -m tests.contracts.generate_proto .

@@ -48,7 +48,8 @@ def with_event_ids(events: pl.DataFrame) -> pl.DataFrame:
     if not absent.any():
         return events
     hashes = [hashlib.sha256(key.encode()).hexdigest()[:_HEX_DIGITS] for key in _keys(events.filter(absent))]
-    derived = pl.Series(hashes, dtype=pl.String).gather((absent.cum_sum() - 1).clip(0))
+    places = absent.cast(pl.Int64).cum_sum() - 1  # signed: -1 before the first absent one, and not used there
+    derived = pl.Series(hashes, dtype=pl.String).gather(places.clip(0))
     return events.with_columns(pl.col(EVENT_ID).fill_null(derived))
 
 

@@ -18,6 +18,7 @@ from serving.engine import Engine, RankingPipeline
 from serving.event_buffer import BUFFER_FILE, EventBuffer, SqliteEventBuffer
 from serving.intake import Intake
 from serving.log_sync import LogSync
+from serving.recorder import Parts, recorded
 from serving.server import listening
 from serving.servicer import EventServicer, RecommendationServicer
 from serving.settings import Settings
@@ -80,7 +81,8 @@ async def serving(
             pipeline, buffer, updater, clock, apply_timeout_seconds=settings.apply_timeout_ms / 1000
         )
         servicers = (RecommendationServicer(engine), EventServicer(intake, settings.max_events_per_batch))
-        yield await stack.enter_async_context(listening(settings, servicers))
+        recording = stack.enter_context(recorded(settings, Parts(engine, store, buffer, updater)))
+        yield await stack.enter_async_context(listening(settings, servicers, recording))
 
 
 async def serve_until_stopped(

@@ -13,6 +13,11 @@ class Breaker:
         self._num_failures = 0
         self._retry_at = 0.0
 
+    @property
+    def has_opened(self) -> bool:
+        """Whether it has opened and nothing has succeeded since; asking changes nothing."""
+        return self._num_failures >= _MAX_FAILURES
+
     def is_open(self) -> bool:
         """Whether to go without; a call that is let through while open is the one that tries again."""
         if self._num_failures < _MAX_FAILURES:

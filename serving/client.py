@@ -1,9 +1,16 @@
-"""A thin client: typed calls over one channel, with deadlines and retries."""
+"""Thin clients, one that blocks and one for asyncio: typed calls over one channel, deadlines and retries.
 
-import json
+Retries are those of ``service_config.json``, which any gRPC client can read: reads are repeated when no
+server answered. ``RecordEvents`` is not, because only a caller that sets event ids and times can know that a
+repetition counts once.
+"""
+
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self, TypedDict
 
 import grpc
 
@@ -12,22 +19,66 @@ from recsys.v1 import recommendation_service_pb2 as recommendation_pb
 from recsys.v1.event_service_pb2_grpc import EventServiceStub
 from recsys.v1.recommendation_service_pb2_grpc import RecommendationServiceStub
 
-# Reads are repeated when no server answered. RecordEvents is not: only a caller that sets event ids and times
-# can know that a repetition counts once.
-_SERVICE_CONFIG = {
-    "methodConfig": [
-        {
-            "name": [{"service": "recsys.v1.RecommendationService"}],
-            "retryPolicy": {
-                "maxAttempts": 3,
-                "initialBackoff": "0.05s",
-                "maxBackoff": "0.5s",
-                "backoffMultiplier": 2,
-                "retryableStatusCodes": ["UNAVAILABLE"],
-            },
-        }
-    ]
-}
+if TYPE_CHECKING:  # the asynchronous stubs are types and no objects
+    from recsys.v1.event_service_pb2_grpc import EventServiceAsyncStub
+    from recsys.v1.recommendation_service_pb2_grpc import RecommendationServiceAsyncStub
+
+SERVICE_CONFIG = files("serving").joinpath("service_config.json").read_text(encoding="utf-8")
+"""The published gRPC service config, JSON."""
+
+
+class CallOptions(TypedDict):
+    """Keyword arguments of a call on a stub."""
+
+    timeout: float
+    metadata: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Connection:
+    """How a server is reached; everything that both clients have in common."""
+
+    address: str
+    """``host:port``, or ``dns:///name:port`` to spread calls over all addresses of a name."""
+    timeout_seconds: float = 1.0
+    """Deadline of every call, retries included."""
+    token: str | None = field(default=None, repr=False)
+    """Bearer token; sent in clear text unless there is TLS."""
+    tls_ca: Path | None = None
+    """PEM authorities of the server's certificate; none connects without TLS."""
+    tls_cert: Path | None = None
+    """Own certificate chain, for servers that ask for one."""
+    tls_key: Path | None = None
+    """Key of ``tls_cert``."""
+
+    def channel(self) -> grpc.Channel:
+        """A blocking channel; it connects on the first call."""
+        if self.tls_ca is None:
+            return grpc.insecure_channel(self.address, options=self._options)
+        return grpc.secure_channel(self.address, self._credentials, options=self._options)
+
+    def async_channel(self) -> grpc.aio.Channel:
+        """A channel for the running event loop."""
+        if self.tls_ca is None:
+            return grpc.aio.insecure_channel(self.address, options=self._options)
+        return grpc.aio.secure_channel(self.address, self._credentials, options=self._options)
+
+    @property
+    def call_options(self) -> CallOptions:
+        """What goes along with every call."""
+        metadata = () if self.token is None else (("authorization", f"Bearer {self.token}"),)
+        return CallOptions(timeout=self.timeout_seconds, metadata=metadata)
+
+    @property
+    def _options(self) -> tuple[tuple[str, str], ...]:
+        return (("grpc.service_config", SERVICE_CONFIG),)
+
+    @property
+    def _credentials(self) -> grpc.ChannelCredentials:
+        ca, key, chain = (
+            None if path is None else path.read_bytes() for path in (self.tls_ca, self.tls_key, self.tls_cert)
+        )
+        return grpc.ssl_channel_credentials(ca, key, chain)
 
 
 class Client:
@@ -36,31 +87,31 @@ class Client:
     Every call raises ``grpc.RpcError`` when the server refuses or does not answer in time.
     """
 
-    def __init__(self, address: str, *, timeout_seconds: float = 1.0) -> None:
+    def __init__(self, address: str | Connection, *, timeout_seconds: float = 1.0) -> None:
         """Connect on the first call.
 
         Args:
-            address: ``host:port``.
-            timeout_seconds: Deadline of every call.
+            address: ``host:port``, or a ``Connection`` for TLS, a token and the rest.
+            timeout_seconds: Deadline of every call; a ``Connection`` has its own.
         """
-        options = (("grpc.service_config", json.dumps(_SERVICE_CONFIG)),)
-        self._channel = grpc.insecure_channel(address, options=options)
-        self._timeout_seconds = timeout_seconds
+        connection = _connection(address, timeout_seconds)
+        self._options = connection.call_options
+        self._channel = connection.channel()
         self._recommendations = RecommendationServiceStub(self._channel)
         self._events = EventServiceStub(self._channel)
 
     def recommend(self, request: recommendation_pb.RecommendRequest) -> recommendation_pb.RecommendResponse:
         """Recommend items of the whole catalogue."""
-        return self._recommendations.Recommend(request, timeout=self._timeout_seconds)
+        return self._recommendations.Recommend(request, **self._options)
 
     def rank(self, request: recommendation_pb.RankRequest) -> recommendation_pb.RankResponse:
         """Order the items that the request names."""
-        return self._recommendations.Rank(request, timeout=self._timeout_seconds)
+        return self._recommendations.Rank(request, **self._options)
 
     def record_events(self, events: Sequence[event_pb.Event]) -> list[event_pb.EventResult]:
         """Record events; one result per event, in order."""
         request = event_pb.RecordEventsRequest(events=events)
-        return list(self._events.RecordEvents(request, timeout=self._timeout_seconds).results)
+        return list(self._events.RecordEvents(request, **self._options).results)
 
     def close(self) -> None:
         """Close the channel."""
@@ -76,3 +127,49 @@ class Client:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+class AsyncClient:
+    """What ``Client`` is, for one event loop: an asynchronous context manager whose calls are awaited."""
+
+    def __init__(self, address: str | Connection, *, timeout_seconds: float = 1.0) -> None:
+        """Connect on the first call; within a running event loop, see ``Client``."""
+        connection = _connection(address, timeout_seconds)
+        self._options = connection.call_options
+        self._channel = connection.async_channel()
+        self._recommendations: RecommendationServiceAsyncStub = RecommendationServiceStub(self._channel)
+        self._events: EventServiceAsyncStub = EventServiceStub(self._channel)
+
+    async def recommend(
+        self, request: recommendation_pb.RecommendRequest
+    ) -> recommendation_pb.RecommendResponse:
+        """Recommend items of the whole catalogue."""
+        return await self._recommendations.Recommend(request, **self._options)
+
+    async def rank(self, request: recommendation_pb.RankRequest) -> recommendation_pb.RankResponse:
+        """Order the items that the request names."""
+        return await self._recommendations.Rank(request, **self._options)
+
+    async def record_events(self, events: Sequence[event_pb.Event]) -> list[event_pb.EventResult]:
+        """Record events; one result per event, in order."""
+        request = event_pb.RecordEventsRequest(events=events)
+        return list((await self._events.RecordEvents(request, **self._options)).results)
+
+    async def close(self) -> None:
+        """Close the channel."""
+        await self._channel.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+
+def _connection(address: str | Connection, timeout_seconds: float) -> Connection:
+    return address if isinstance(address, Connection) else Connection(address, timeout_seconds)

@@ -26,6 +26,14 @@ def serve(
     clock: Annotated[
         Literal["wall", "replay"] | None, typer.Option(help="replay goes on from the end of the log.")
     ] = None,
+    *,
+    tls_cert: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="PEM certificate chain; with --tls-key.")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(metavar="FILE", help="PEM key of the certificate.")] = None,
+    tls_client_ca: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="PEM authorities; clients must show a certificate.")
+    ] = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
     """Answer Recommend and Rank and take events in, until SIGTERM or Ctrl-C.
@@ -40,7 +48,15 @@ def serve(
     from serving.loading import load_pipeline, load_states, warm_up
     from serving.settings import load_settings
 
-    settings = load_settings(host=host, port=port, redis_url=redis, clock=clock)
+    settings = load_settings(
+        host=host,
+        port=port,
+        redis_url=redis,
+        clock=clock,
+        tls_cert=tls_cert,
+        tls_key=tls_key,
+        tls_client_ca=tls_client_ca,
+    )
 
     def announce(bound_port: int) -> None:
         typer.echo(f"listening on {settings.host}:{bound_port}")

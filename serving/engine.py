@@ -19,6 +19,7 @@ from recsys.errors import StoreError
 from recsys.schema import ITEM_ID
 from recsys.user_state import UserState
 from serving.breaker import Breaker
+from serving.call import note_answer, stage
 from serving.state_store import StateStore
 
 _log = structlog.get_logger(__name__)
@@ -99,7 +100,7 @@ class Engine:
         self._clock = clock
         self._executor = executor
         self._state_timeout_seconds = state_timeout_seconds
-        self._breaker = Breaker()
+        self.breaker = Breaker()
 
     async def recommend(self, question: Question, seconds_left: float | None) -> Answer:
         """Rank the catalogue for a question.
@@ -117,7 +118,8 @@ class Engine:
     async def _answer(
         self, question: Question, seconds_left: float | None, ranking: Callable[[Query], RankedList]
     ) -> Answer:
-        user, reasons = await self._read_state(question.subject, seconds_left)
+        with stage("state"):
+            user, reasons = await self._read_state(question.subject, seconds_left)
         query = Query(
             as_of_ms=max(self._clock.now_ms(), user.latest_ms + 1 if user else 0),
             user=user,
@@ -129,14 +131,17 @@ class Engine:
             explain=question.explain,
         )
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, self._run, question, query, ranking, reasons)
+        with stage("ranking"):  # the wait for a free thread too
+            answer = await loop.run_in_executor(self._executor, self._run, question, query, ranking, reasons)
+        note_answer(question.placement, answer.ranked)
+        return answer
 
     async def _read_state(
         self, subject: str | None, seconds_left: float | None
     ) -> tuple[UserState | None, tuple[str, ...]]:
         if subject is None:
             return None, ()
-        if self._breaker.is_open():
+        if self.breaker.is_open():
             return None, (STATE_UNAVAILABLE,)
         timeout = self._state_timeout_seconds
         if seconds_left is not None:
@@ -145,10 +150,10 @@ class Engine:
             async with asyncio.timeout(timeout):
                 state = await self._store.get(subject)
         except (StoreError, TimeoutError) as error:
-            if self._breaker.failed():
+            if self.breaker.failed():
                 _log.warning("answers are not personal", reason=str(error) or f"no state within {timeout} s")
             return None, (STATE_UNAVAILABLE,)
-        self._breaker.succeeded()
+        self.breaker.succeeded()
         return state, ()
 
     def _run(

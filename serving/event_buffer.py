@@ -61,6 +61,10 @@ class EventBuffer(Protocol):
         """Latest effective time of the events that have not left for the log, 0 when there is none."""
         ...
 
+    def span(self) -> tuple[int, int]:
+        """First and last sequence number of the events that have not left for the log; (1, 0) for none."""
+        ...
+
     def close(self) -> None:
         """Finish what was handed in and refuse the rest."""
         ...
@@ -88,6 +92,9 @@ SELECT MIN(sequence), MIN(MAX(sequence), MIN(sequence) + ? - 1) FROM events WHER
 _REMEMBER = "INSERT OR IGNORE INTO left_ids SELECT event_id, received_time FROM events WHERE sequence <= ?"
 _FORGET = "DELETE FROM left_ids WHERE received_time < (SELECT MAX(received_time) FROM left_ids) - ?"
 _LATEST = "SELECT COALESCE(MAX(MIN(event_time, received_time)), 0) FROM events"
+_SPAN = """
+SELECT COALESCE((SELECT MIN(sequence) FROM events), 1), COALESCE((SELECT MAX(sequence) FROM events), 0)
+"""
 
 _MAX_GROUP = 256  # batches in one commit
 _MAX_CLAIM = 100_000  # events in one claimed range
@@ -162,6 +169,12 @@ class SqliteEventBuffer:
         """Latest effective time of the events that have not left for the log, 0 when there is none."""
         with self._transaction() as connection:
             return int(connection.execute(_LATEST).fetchone()[0])
+
+    def span(self) -> tuple[int, int]:
+        """First and last sequence number of the events that have not left for the log; (1, 0) for none."""
+        with self._transaction() as connection:
+            first, last = connection.execute(_SPAN).fetchone()
+        return int(first), int(last)
 
     def close(self) -> None:
         """Finish what was handed in and refuse the rest."""

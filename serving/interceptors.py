@@ -1,13 +1,13 @@
-"""What happens around every unary call: a request id, an access log, and errors turned into statuses.
+"""What happens around every unary call: it is admitted, recorded, and its errors are turned into statuses.
 
-Logs hold no ids of users or items and no texts.
+Streaming calls (health watch, reflection) are admitted by the same rules and otherwise left alone.
 """
 
 import re
 import time
 import uuid
 from abc import abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeAlias, TypeVar, cast
 
 import grpc
@@ -15,6 +15,9 @@ import structlog
 from grpc_status import rpc_status
 
 from recsys.errors import InvalidRequestError, RecsysError
+from serving.access import Access
+from serving.call import Call, Metadata, Observer, current_call
+from serving.errors import AccessError
 from serving.status import rich_status
 
 _log = structlog.get_logger(__name__)
@@ -22,29 +25,45 @@ _log = structlog.get_logger(__name__)
 REQUEST_ID = "x-request-id"
 """Metadata key: the caller's id of the request, or ours; it comes back in the initial metadata."""
 
+_HEALTH = "/grpc.health."
 _REQUEST_ID_PATTERN = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 _Request = TypeVar("_Request")
 _Response = TypeVar("_Response")
 _Context: TypeAlias = "grpc.aio.ServicerContext[object, object]"
 _Behaviour: TypeAlias = Callable[[object, _Context], Awaitable[object]]
+_Handler: TypeAlias = "grpc.RpcMethodHandler[_Request, _Response]"
+_Continuation: TypeAlias = (
+    "Callable[[grpc.HandlerCallDetails], Awaitable[_Handler[_Request, _Response] | None]]"
+)
 
 
 class _UnaryInterceptor(grpc.aio.ServerInterceptor):
-    """Wraps the behaviour of unary methods and leaves streaming ones (health watch, reflection) alone."""
+    """Wraps the behaviour of unary methods and leaves streaming ones alone.
+
+    gRPC asks for the handler of every single call; the wrapped ones are kept.
+    """
+
+    def __init__(self) -> None:
+        self._wrapped: dict[str, tuple[object, object]] = {}
 
     async def intercept_service(
         self,
-        continuation: Callable[
-            [grpc.HandlerCallDetails], Awaitable["grpc.RpcMethodHandler[_Request, _Response] | None"]
-        ],
+        continuation: "_Continuation[_Request, _Response]",
         handler_call_details: grpc.HandlerCallDetails,
-    ) -> "grpc.RpcMethodHandler[_Request, _Response] | None":
+    ) -> "_Handler[_Request, _Response] | None":
         """Replace the behaviour of a unary method by ``wrap``'s."""
         handler = await continuation(handler_call_details)
         if handler is None or handler.unary_unary is None:
             return handler
         method = handler_call_details.method
+        known, wrapped = self._wrapped.get(method, (None, None))
+        if known is not handler:
+            wrapped = self._wrap_handler(handler, method)
+            self._wrapped[method] = handler, wrapped
+        return cast("_Handler[_Request, _Response]", wrapped)
+
+    def _wrap_handler(self, handler: "_Handler[_Request, _Response]", method: str) -> object:
         behaviour = cast("_Behaviour", handler.unary_unary)  # the stubs know blocking behaviours only
         return grpc.unary_unary_rpc_method_handler(
             cast("Callable[[_Request, grpc.ServicerContext], _Response]", self.wrap(behaviour, method)),
@@ -57,30 +76,51 @@ class _UnaryInterceptor(grpc.aio.ServerInterceptor):
         """What is called instead of ``behaviour``."""
 
 
-class AccessLog(_UnaryInterceptor):
-    """Gives every call a request id and logs its method, status and duration."""
+class Recording(_UnaryInterceptor):
+    """Opens a record of every call, gives it a request id, and tells the observers when it has ended.
+
+    Health checks come every second from everywhere and are left alone.
+    """
+
+    def __init__(self, observers: Sequence[Observer]) -> None:
+        super().__init__()
+        self.observers = list(observers)
+        """Whoever is told, in this order."""
+        self.num_running = 0
+        """Calls that have begun and not ended."""
+        self.num_unobserved = 0
+        """Calls of which an observer could not take note."""
 
     def wrap(self, behaviour: _Behaviour, method: str) -> _Behaviour:
-        """Log one line per call."""
+        """Record one call."""
+        if method.startswith(_HEALTH):
+            return behaviour
 
         async def call(request: object, context: _Context) -> object:
-            started = time.perf_counter()
-            request_id = _request_id(context)
-            with structlog.contextvars.bound_contextvars(request_id=request_id):
-                await context.send_initial_metadata(((REQUEST_ID, request_id),))
-                finished = False
-                try:
-                    response = await behaviour(request, context)
-                    finished = True
-                    return response
-                finally:
-                    duration_ms = round((time.perf_counter() - started) * 1000, 2)
-                    status = "OK" if finished else _status_name(context)
-                    _log.info(
-                        "call", request_id=request_id, method=method, status=status, duration_ms=duration_ms
-                    )
+            metadata = cast("Metadata", context.invocation_metadata() or ())
+            record = Call(method, metadata, _request_id(metadata))
+            current_call.set(record)  # every call has a task, and so a context, of its own
+            structlog.contextvars.bind_contextvars(request_id=record.request_id)
+            self.num_running += 1
+            try:
+                await context.send_initial_metadata(((REQUEST_ID, record.request_id),))
+                response = await behaviour(request, context)
+                record.status = "OK"
+                return response
+            finally:
+                self.num_running -= 1
+                record.ended = time.perf_counter()
+                record.status = record.status or _status_name(context)
+                self._tell(record)
 
         return call
+
+    def _tell(self, record: Call) -> None:
+        for observe in self.observers:
+            try:
+                observe(record)
+            except Exception:  # noqa: BLE001  # a full disk under the log must not fail a call
+                self.num_unobserved += 1
 
 
 class ErrorStatus(_UnaryInterceptor):
@@ -94,7 +134,7 @@ class ErrorStatus(_UnaryInterceptor):
                 return await behaviour(request, context)
             except grpc.aio.AbortError:
                 raise
-            except InvalidRequestError as error:
+            except (InvalidRequestError, AccessError) as error:
                 problem: Exception = error
             except RecsysError as error:
                 _log.warning("call failed", method=method, error=type(error).__name__, reason=str(error))
@@ -108,8 +148,41 @@ class ErrorStatus(_UnaryInterceptor):
         return call
 
 
-def _request_id(context: _Context) -> str:
-    for key, value in context.invocation_metadata() or ():
+class Admission(grpc.aio.ServerInterceptor):
+    """Lets only those calls through that ``Access`` admits; the others reach no handler."""
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+
+    async def intercept_service(
+        self,
+        continuation: "_Continuation[_Request, _Response]",
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> "_Handler[_Request, _Response] | None":
+        """Replace the handler of a call that is not admitted."""
+        handler = await continuation(handler_call_details)
+        if handler is None:
+            return None
+        metadata = handler_call_details.invocation_metadata or ()
+        try:
+            self._access.admit(handler_call_details.method, metadata)
+        except AccessError as error:
+            return cast("_Handler[_Request, _Response]", _refusing(error))
+        return handler
+
+
+def _refusing(error: AccessError) -> object:
+    async def refuse(_request: object, _context: _Context) -> object:
+        raise error
+
+    # The stubs know blocking behaviours only.
+    return grpc.unary_unary_rpc_method_handler(
+        cast("Callable[[object, grpc.ServicerContext], object]", refuse)
+    )
+
+
+def _request_id(metadata: Metadata) -> str:
+    for key, value in metadata:
         if key == REQUEST_ID and isinstance(value, str) and _REQUEST_ID_PATTERN.fullmatch(value):
             return value
     return uuid.uuid4().hex

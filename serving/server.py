@@ -1,5 +1,6 @@
 """The gRPC server: its limits, its health, and the order in which it stops."""
 
+import asyncio
 import ipaddress
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -10,63 +11,105 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from recsys.errors import ConfigError
-from serving.interceptors import AccessLog, ErrorStatus
+from serving.access import Access
+from serving.interceptors import Admission, ErrorStatus, Recording
 from serving.servicer import Servicer, service_handler
 from serving.settings import Settings
+from serving.tls import Certificates
 
 _log = structlog.get_logger(__name__)
 
+LIVENESS = "liveness"
+"""Health name: the process answers; it stays up while the server drains."""
+READINESS = "readiness"
+"""Health name: the server wants calls, all of them; the same as the empty name."""
+
 
 @asynccontextmanager
-async def listening(settings: Settings, servicers: Sequence[Servicer]) -> AsyncIterator[int]:
+async def listening(
+    settings: Settings, servicers: Sequence[Servicer], recording: Recording
+) -> AsyncIterator[int]:
     """Serve, and yield the port that was bound.
 
-    On leaving, health turns to ``NOT_SERVING``, calls in flight get ``grace_seconds``, new ones are refused.
+    On leaving, health but for ``LIVENESS`` turns to ``NOT_SERVING``; ``drain_seconds`` later new calls are
+    refused, and calls in flight get ``grace_seconds``.
 
     Raises:
-        ConfigError: The address cannot be bound.
+        ConfigError: The address cannot be bound, or a file of tokens or certificates does not load.
     """
     server = grpc.aio.server(
-        interceptors=(AccessLog(), ErrorStatus()),
-        options=(
-            ("grpc.max_receive_message_length", settings.max_message_bytes),
-            ("grpc.so_reuseport", 0),  # a port in use is an error, not a shared one
-        ),
+        interceptors=(recording, ErrorStatus(), *_admission(settings)),
+        options=_options(settings),
         maximum_concurrent_rpcs=settings.max_concurrent_requests,
     )
     server.add_generic_rpc_handlers([service_handler(servicer) for servicer in servicers])
     names = [servicer.descriptor.full_name for servicer in servicers]
-    health_servicer = await _add_health(server, names)
+    health_servicer = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
     if settings.reflection:
         reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
     port = _bind(server, settings)
+    ready = (health.OVERALL_HEALTH, READINESS, *names)
+    await _set_health(health_servicer, (LIVENESS, *ready), serving=True)
     await server.start()
     try:
         yield port
     finally:
-        await health_servicer.enter_graceful_shutdown()
+        await _set_health(health_servicer, ready, serving=False)
+        await asyncio.sleep(settings.drain_seconds)
         await server.stop(settings.grace_seconds)
 
 
-async def _add_health(server: grpc.aio.Server, names: Sequence[str]) -> health.aio.HealthServicer:
-    servicer = health.aio.HealthServicer()
-    for name in (health.OVERALL_HEALTH, *names):
-        await servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
-    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
-    return servicer
+async def _set_health(servicer: health.aio.HealthServicer, names: Sequence[str], *, serving: bool) -> None:
+    states = health_pb2.HealthCheckResponse
+    for name in names:
+        await servicer.set(name, states.SERVING if serving else states.NOT_SERVING)
+
+
+def _admission(settings: Settings) -> tuple[Admission, ...]:
+    if settings.tokens_file is None:
+        return ()
+    return (Admission(Access(settings.tokens_file, settings.tenant)),)
+
+
+def _options(settings: Settings) -> tuple[tuple[str, int], ...]:
+    keepalive_ms = int(settings.keepalive_seconds * 1000)
+    options = (
+        ("grpc.max_receive_message_length", settings.max_message_bytes),
+        ("grpc.so_reuseport", 0),  # a port in use is an error, not a shared one
+        ("grpc.keepalive_time_ms", keepalive_ms),
+        ("grpc.keepalive_timeout_ms", keepalive_ms),
+        ("grpc.keepalive_permit_without_calls", 1),
+    )
+    if settings.max_connection_age_seconds is None:
+        return options
+    return (
+        *options,
+        ("grpc.max_connection_age_ms", int(settings.max_connection_age_seconds * 1000)),
+        ("grpc.max_connection_age_grace_ms", int(settings.grace_seconds * 1000)),
+    )
 
 
 def _bind(server: grpc.aio.Server, settings: Settings) -> int:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    if not _is_loopback(settings.host):
+    certificates = _certificates(settings)
+    if certificates is None and not _is_loopback(settings.host):
         _log.warning("the server is reachable from outside, without encryption", host=settings.host)
     try:
-        return server.add_insecure_port(f"{host}:{settings.port}")
+        if certificates is None:
+            return server.add_insecure_port(f"{host}:{settings.port}")
+        return server.add_secure_port(f"{host}:{settings.port}", certificates.credentials())
     except RuntimeError as error:
         raise ConfigError(
             f"cannot listen on {settings.host}:{settings.port}; see that the address is this machine's and "
             "the port free, or take any free one with --port 0"
         ) from error
+
+
+def _certificates(settings: Settings) -> Certificates | None:
+    if settings.tls_cert is None or settings.tls_key is None:
+        return None
+    return Certificates(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
 
 
 def _is_loopback(host: str) -> bool:

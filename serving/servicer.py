@@ -10,6 +10,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from recsys.v1 import event_service_pb2 as event_pb
 from recsys.v1 import recommendation_service_pb2 as recommendation_pb
+from serving.call import note_outcomes, stage
 from serving.engine import Engine
 from serving.intake import Intake
 from serving.requests import parse, rank_question, received_events, recommend_question
@@ -39,7 +40,9 @@ class RecommendationServicer:
         question = recommend_question(request, self._engine.pipeline.config)
         if request.validate_only:
             return recommendation_pb.RecommendResponse(model_version=self._engine.pipeline.version)
-        return recommend_response(await self._engine.recommend(question, context.time_remaining()))
+        answer = await self._engine.recommend(question, context.time_remaining())
+        with stage("encode"):
+            return recommend_response(answer)
 
     async def Rank(  # noqa: N802  # the method's name on the wire
         self, request: recommendation_pb.RankRequest, context: CallContext
@@ -48,7 +51,9 @@ class RecommendationServicer:
         question, item_ids = rank_question(request, self._engine.pipeline.config)
         if request.validate_only:
             return recommendation_pb.RankResponse(model_version=self._engine.pipeline.version)
-        return rank_response(await self._engine.rank(question, item_ids, context.time_remaining()))
+        answer = await self._engine.rank(question, item_ids, context.time_remaining())
+        with stage("encode"):
+            return rank_response(answer)
 
 
 class EventServicer:
@@ -65,7 +70,9 @@ class EventServicer:
     ) -> event_pb.RecordEventsResponse:
         """Record a batch of events."""
         events = received_events(request, self._max_events)
-        return record_events_response(await self._intake.record(events, context.time_remaining()))
+        outcomes = await self._intake.record(events, context.time_remaining())
+        note_outcomes(outcome.status.value for outcome in outcomes)
+        return record_events_response(outcomes)
 
 
 class Servicer(Protocol):

@@ -4,9 +4,10 @@ What a model or its training depends on is not here but in ``recsys.config``.
 """
 
 from datetime import timedelta
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from recsys.errors import ConfigError
@@ -20,7 +21,7 @@ class Settings(BaseSettings):
     )
 
     host: str = "127.0.0.1"
-    """Address to listen on; everything but loopback is reachable from outside, without encryption."""
+    """Address to listen on; everything but loopback is reachable from outside, unencrypted without TLS."""
     port: int = Field(default=50051, ge=0, le=65535)
     """Port to listen on; 0 takes any free one."""
     redis_url: SecretStr | None = None
@@ -47,8 +48,39 @@ class Settings(BaseSettings):
     """Whether clients may ask the server for its schema."""
     grace_seconds: float = Field(default=5.0, ge=0)
     """Time that calls in flight get when the server stops."""
+    drain_seconds: float = Field(default=0.0, ge=0)
+    """Time between saying that the server stops and refusing calls, for load balancers to look elsewhere."""
+    max_connection_age_seconds: float | None = Field(default=None, gt=0)
+    """Age at which a connection is closed, after its calls, so that clients spread anew; none for never."""
+    keepalive_seconds: float = Field(default=30.0, gt=0)
+    """Time without traffic after which a connection is asked for a sign of life; as much again and it is
+    closed."""
+    tls_cert: Path | None = None
+    """PEM file with the server's certificate chain; read again when it changes."""
+    tls_key: Path | None = None
+    """PEM file with its private key."""
+    tls_client_ca: Path | None = None
+    """PEM file with the authorities whose client certificates are let in; none asks for no certificate."""
+    tokens_file: Path | None = None
+    """TOML file with the callers' tokens, see ``serving.tokens``; none lets everybody in."""
+    metrics_host: str = "127.0.0.1"
+    """Address of the metrics endpoint; whoever reaches it may read."""
+    metrics_port: int | None = Field(default=None, ge=0, le=65535)
+    """Port of the Prometheus endpoint, further workers take the next free ones; none for no endpoint."""
+    access_log_sample: float = Field(default=1.0, ge=0, le=1)
+    """Share of the successful calls that are logged; failed ones always are."""
+    traces: bool = False
+    """Whether to export OpenTelemetry traces; a set ``OTEL_EXPORTER_OTLP_ENDPOINT`` turns them on too."""
     compact_every: timedelta = Field(default=timedelta(hours=1), gt=timedelta(0))
     """Time between two moves of buffered events into the event log."""
+
+    @model_validator(mode="after")
+    def _tls_is_whole(self) -> Self:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("tls_cert and tls_key belong together: expected both or neither")
+        if self.tls_client_ca is not None and self.tls_cert is None:
+            raise ValueError("tls_client_ca needs tls_cert and tls_key")
+        return self
 
 
 def load_settings(**overrides: object) -> Settings:
@@ -61,5 +93,5 @@ def load_settings(**overrides: object) -> Settings:
     try:
         return Settings(**given)
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'TLS'}: {e['msg']}" for e in error.errors())
         raise ConfigError(f"flags or RECSYS_ environment variables are wrong: {problems}") from None

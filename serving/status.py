@@ -4,8 +4,10 @@ from dataclasses import dataclass
 
 import grpc
 from google.protobuf.any_pb2 import Any
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
 from google.rpc.code_pb2 import Code
-from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
 from recsys.errors import (
@@ -19,6 +21,7 @@ from recsys.errors import (
     RecsysError,
     StoreError,
 )
+from serving.errors import AccessError, ForbiddenError, QuotaError, UnauthenticatedError
 
 DOMAIN = "recsys"
 """Domain of the reasons, in ``google.rpc.ErrorInfo``."""
@@ -57,25 +60,42 @@ PUBLIC_ERRORS: dict[type[RecsysError], PublicError] = {
     ),
     DataError: PublicError(grpc.StatusCode.FAILED_PRECONDITION, "DATA_INVALID", "the server's data is wrong"),
     LeakageError: PublicError(grpc.StatusCode.INTERNAL, "LEAKAGE", INTERNAL.text),
+    AccessError: PublicError(grpc.StatusCode.PERMISSION_DENIED, "ACCESS_DENIED", "not allowed"),
+    UnauthenticatedError: PublicError(
+        grpc.StatusCode.UNAUTHENTICATED, "UNAUTHENTICATED", "a valid bearer token is needed"
+    ),
+    ForbiddenError: PublicError(
+        grpc.StatusCode.PERMISSION_DENIED, "FORBIDDEN", "this token has no right to that method here"
+    ),
+    QuotaError: PublicError(grpc.StatusCode.RESOURCE_EXHAUSTED, "QUOTA", "the token's quota is used up"),
 }
 """Error type to what callers are told; a test requires every leaf of ``RecsysError``."""
 
 
 def rich_status(error: Exception) -> Status:
-    """The ``google.rpc.Status`` of an error: code, text, ``ErrorInfo`` and field violations."""
+    """The ``google.rpc.Status`` of an error: code, text, ``ErrorInfo``, field violations, time to retry."""
     public = next((PUBLIC_ERRORS[cls] for cls in type(error).__mro__ if cls in PUBLIC_ERRORS), INTERNAL)
-    info, bad_request = Any(), Any()
-    info.Pack(ErrorInfo(reason=public.reason, domain=DOMAIN))
-    details = [info]
+    details: list[Message] = [ErrorInfo(reason=public.reason, domain=DOMAIN)]
     if isinstance(error, InvalidRequestError):
-        bad_request.Pack(
-            BadRequest(
-                field_violations=[
-                    BadRequest.FieldViolation(field=violation.field, description=violation.description)
-                    for violation in error.violations
-                ]
-            )
-        )
-        details.append(bad_request)
+        details.append(_bad_request(error))
+    if isinstance(error, QuotaError):
+        delay = Duration()
+        delay.FromNanoseconds(int(error.retry_after_seconds * 1e9))
+        details.append(RetryInfo(retry_delay=delay))
     text = str(error) if public.text is None else public.text
-    return Status(code=Code.Value(public.code.name), message=text, details=details)
+    return Status(code=Code.Value(public.code.name), message=text, details=[_packed(d) for d in details])
+
+
+def _bad_request(error: InvalidRequestError) -> BadRequest:
+    return BadRequest(
+        field_violations=[
+            BadRequest.FieldViolation(field=violation.field, description=violation.description)
+            for violation in error.violations
+        ]
+    )
+
+
+def _packed(message: Message) -> Any:
+    packed = Any()
+    packed.Pack(message)
+    return packed

@@ -12,7 +12,7 @@ from serving.status import PUBLIC_ERRORS, rich_status
 
 def leaves(cls: type[RecsysError]) -> Iterator[type[RecsysError]]:
     for child in cls.__subclasses__():
-        if child.__module__ == "recsys.errors":
+        if child.__module__ in {"recsys.errors", "serving.errors"}:
             yield child
             yield from leaves(child)
 

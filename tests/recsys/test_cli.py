@@ -256,3 +256,31 @@ def test_progress_of_work_that_failed_claims_no_end(capsys: pytest.CaptureFixtur
     with pytest.raises(DataError):
         work()
     assert capsys.readouterr().err == ""
+
+
+def test_programs_read_json_lines_and_people_read_words(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(["warn"], VERBS) == 0  # not at a terminal
+    [line] = capsys.readouterr().err.splitlines()
+    assert json.loads(line).items() >= {"event": "told", "n": 1, "level": "info"}.items()
+    monkeypatch.setenv("RECSYS_LOG_FORMAT", "console")
+    assert run(["warn"], VERBS) == 0
+    assert "[info" in capsys.readouterr().err
+    monkeypatch.setenv("RECSYS_LOG_FORMAT", "xml")
+    assert run(["warn"], VERBS) == 1
+    assert "RECSYS_LOG_FORMAT" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_a_traceback_shows_no_local_variables(log_format: str, capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("INFO", log_format)
+    shopper = "alice"
+    try:
+        raise RuntimeError("a defect of the house")
+    except RuntimeError:
+        structlog.get_logger().exception("failed")
+    shown = capsys.readouterr().err
+    assert "a defect of the house" in shown
+    assert "RuntimeError" in shown
+    assert shopper not in shown

@@ -1,6 +1,7 @@
 """Starts a real server in a thread of its own and stops it again."""
 
 import asyncio
+import socket
 import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
@@ -53,3 +54,10 @@ def running_server(
     finally:
         thread.join(PATIENCE_SECONDS)
         assert not thread.is_alive(), "the server did not stop"
+
+
+def free_port() -> int:
+    """A port of the loopback address that nothing listens on."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])

@@ -1,7 +1,10 @@
 """Tests of the server around the services."""
 
 import socket
+import threading
+import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import grpc
@@ -35,14 +38,16 @@ def health_of(address: str, service: str) -> int:
         return call(HealthCheckRequest(service=service), timeout=PATIENCE_SECONDS).status
 
 
-def watch_health(channel: grpc.Channel) -> "grpc._CallIterator[HealthCheckResponse]":
+def watch_health(channel: grpc.Channel, service: str = "") -> "grpc._CallIterator[HealthCheckResponse]":
     call: grpc.UnaryStreamMultiCallable[HealthCheckRequest, HealthCheckResponse] = channel.unary_stream(
         "/grpc.health.v1.Health/Watch", HealthCheckRequest.SerializeToString, HealthCheckResponse.FromString
     )
-    return call(HealthCheckRequest(), timeout=PATIENCE_SECONDS)
+    return call(HealthCheckRequest(service=service), timeout=PATIENCE_SECONDS)
 
 
-@pytest.mark.parametrize("service", ["", "recsys.v1.RecommendationService", "recsys.v1.EventService"])
+@pytest.mark.parametrize(
+    "service", ["", "liveness", "readiness", "recsys.v1.RecommendationService", "recsys.v1.EventService"]
+)
 def test_health_is_told_as_a_whole_and_per_service(address: str, service: str) -> None:
     assert health_of(address, service) == SERVING
 
@@ -122,3 +127,31 @@ def test_watchers_are_told_that_the_server_stops(tmp_path: Path) -> None:
         assert next(iter(watch)).status == SERVING
     with channel:
         assert next(iter(watch)).status == HealthCheckResponse.NOT_SERVING
+
+
+def test_a_draining_server_is_alive_and_answers_but_is_not_ready(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        where = stack.enter_context(running_server(tmp_path, drain_seconds=1.0))
+        channel = grpc.insecure_channel(where)
+        watch = watch_health(channel, "readiness")
+        assert next(iter(watch)).status == SERVING
+        stopping = threading.Thread(target=stack.pop_all().close)
+        stopping.start()
+        assert next(iter(watch)).status == HealthCheckResponse.NOT_SERVING
+        assert health_of(where, "liveness") == SERVING
+        assert health_of(where, "") == HealthCheckResponse.NOT_SERVING
+        with Client(where, timeout_seconds=PATIENCE_SECONDS) as client:
+            assert client.recommend(RecommendRequest(user_id="u")).results
+        stopping.join(PATIENCE_SECONDS)
+        channel.close()
+        assert not stopping.is_alive()
+
+
+def test_old_connections_are_closed_without_failing_a_call(tmp_path: Path) -> None:
+    with (
+        running_server(tmp_path, max_connection_age_seconds=0.2) as where,
+        Client(where, timeout_seconds=PATIENCE_SECONDS) as client,
+    ):
+        until = time.monotonic() + 1
+        while time.monotonic() < until:
+            assert client.recommend(RecommendRequest(user_id="u")).results

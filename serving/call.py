@@ -1,0 +1,81 @@
+"""What is known of one call while it runs: the record that logs, metrics and traces are written from.
+
+It holds no ids of users or items and no texts. The interceptor opens it, the stages of an answer add to it
+through a context variable, and whoever is told when the call has ended reads it. Outside of a call every
+function here does nothing.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import TypeAlias
+
+from recsys.answer import RankedList
+
+Metadata: TypeAlias = "tuple[tuple[str, str | bytes], ...]"
+
+
+@dataclass(slots=True)
+class Call:
+    """One unary call. Times are those of ``time.perf_counter``, in seconds."""
+
+    method: str
+    """Full name, ``/package.Service/Method``."""
+    metadata: Metadata
+    """What the caller sent along; may hold credentials."""
+    request_id: str
+    started: float = field(default_factory=time.perf_counter)
+    ended: float = 0.0
+    status: str = ""
+    """Name of the gRPC status, once the call has ended."""
+    placement: str = ""
+    """A configured placement, once the request was found good; empty for other calls."""
+    answer: RankedList | None = None
+    """The ranked list, once there is one."""
+    outcomes: Counter[str] = field(default_factory=Counter)
+    """Number of events of the request by what became of them."""
+    stages: list[tuple[str, float, float]] = field(default_factory=list)
+    """Name, start and end of each stage that ran, in order of their ends."""
+
+
+Observer: TypeAlias = Callable[[Call], None]
+"""Is told of every call when it has ended; must not raise."""
+
+current_call: ContextVar[Call | None] = ContextVar("current_call", default=None)
+"""The call that the running task serves."""
+
+
+class stage:  # noqa: N801  # used as `with stage("state"):`
+    """Times a part of the current call."""
+
+    __slots__ = ("_name", "_started")
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __enter__(self) -> None:
+        self._started = time.perf_counter()
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        call = current_call.get()
+        if call is not None:
+            call.stages.append((self._name, self._started, time.perf_counter()))
+
+
+def note_answer(placement: str, ranked: RankedList) -> None:
+    """Keep the answer to the current call."""
+    call = current_call.get()
+    if call is not None:
+        call.placement, call.answer = placement, ranked
+
+
+def note_outcomes(outcomes: Iterable[str]) -> None:
+    """Count what became of the current call's events, by the names of ``serving.intake.EventStatus``."""
+    call = current_call.get()
+    if call is not None:
+        call.outcomes.update(outcomes)

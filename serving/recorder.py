@@ -1,0 +1,88 @@
+"""Who is told of calls: the access log always, metrics and traces when they are asked for."""
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from recsys.errors import ConfigError, IntakeError
+from serving.access_log import AccessLog
+from serving.call import Observer
+from serving.engine import Engine
+from serving.event_buffer import EventBuffer
+from serving.interceptors import Recording
+from serving.settings import Settings
+from serving.state_store import StateStore
+from serving.state_updater import StateUpdater
+
+_TRACES_VARIABLE = "OTEL_EXPORTER_OTLP_ENDPOINT"
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What metrics read off a running server."""
+
+    engine: Engine
+    store: StateStore
+    buffer: EventBuffer
+    updater: StateUpdater
+
+    def backlog(self) -> tuple[int, int] | None:
+        """Events that have not left the buffer, and those of them no state has; ``None`` if it fails."""
+        try:
+            first, last = self.buffer.span()
+        except IntakeError:
+            return None
+        return last - first + 1, max(0, last - max(self.updater.applied, first - 1))
+
+
+@contextmanager
+def recorded(settings: Settings, parts: Parts) -> Iterator[Recording]:
+    """The interceptor that records calls, with everybody told who is configured; ends with their endpoints.
+
+    Raises:
+        ConfigError: The metrics port cannot be bound, or traces need a package that is not installed.
+    """
+    with ExitStack() as stack:
+        observers: list[Observer] = [AccessLog(settings.access_log_sample)]
+        if settings.traces or os.environ.get(_TRACES_VARIABLE):
+            observers.append(_traces(stack))
+        recording = Recording(observers)
+        if settings.metrics_port is not None:
+            recording.observers.append(
+                _metrics(stack, settings.metrics_host, settings.metrics_port, parts, recording)
+            )
+        yield recording
+
+
+def _traces(stack: ExitStack) -> Observer:
+    try:
+        from serving.tracing import exported
+    except ImportError as error:
+        raise ConfigError(
+            f"traces need: pip install '.[otel]' ({error}); or unset RECSYS_TRACES and {_TRACES_VARIABLE}"
+        ) from error
+    return stack.enter_context(exported())
+
+
+def _metrics(stack: ExitStack, host: str, port: int, parts: Parts, recording: Recording) -> Observer:
+    from prometheus_client import CollectorRegistry, disable_created_metrics
+
+    from serving.metrics import CallMetrics, watch
+    from serving.metrics_endpoint import metrics_endpoint
+
+    # Else every series has a second one that tells when it began.
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # upstream forgot to say that it returns nothing
+    registry = CollectorRegistry()
+    counted = CallMetrics(registry)
+    watch(
+        registry,
+        model_version=lambda: parts.engine.pipeline.version,
+        num_running=lambda: recording.num_running,
+        num_unobserved=lambda: recording.num_unobserved,
+        breaker_is_open=lambda: parts.engine.breaker.has_opened,
+        num_unreadable_states=lambda: parts.store.num_unreadable,
+        backlog=parts.backlog,
+    )
+    stack.enter_context(metrics_endpoint(host, port, registry))
+    return counted

@@ -1,0 +1,262 @@
+"""Sends a server what no client would: ``python -m tests.serving.fuzz --requests 100000``, or ``make fuzz``.
+
+Every request begins as a message whose fields are drawn from what tends to break programs, by the descriptors
+of the protos, so that new fields are fuzzed without being named here. About half are then damaged as bytes.
+The server must answer each with a code that the protos document, and what it calls OK must be a message.
+"""
+
+import argparse
+import asyncio
+import random
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, TypeAlias
+
+import grpc
+import structlog
+from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor
+from google.protobuf.message import DecodeError, Message
+from google.protobuf.message_factory import GetMessageClass
+
+from recsys.progress import Advance, progress
+from recsys.v1 import event_service_pb2, recommendation_service_pb2
+from tests.serving.running import PATIENCE_SECONDS, running_server
+from tests.serving.small_shop import ITEM_IDS
+
+DOCUMENTED = frozenset({"OK", "INVALID_ARGUMENT", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"})
+"""All that an answer to bad input may be."""
+
+METHODS: tuple[MethodDescriptor, ...] = tuple(
+    method
+    for file in (recommendation_service_pb2.DESCRIPTOR, event_service_pb2.DESCRIPTOR)
+    for service in file.services_by_name.values()
+    for method in service.methods
+    if not (method.client_streaming or method.server_streaming)
+)
+
+_Field: TypeAlias = Any  # a FieldDescriptor; the stubs have two of them
+
+_CONCURRENCY = 32
+_WORDS = (
+    "",
+    " ",
+    "u",
+    "1",
+    "home",
+    "similar_items",
+    "eggs",
+    "bread",
+    "purchase",
+    "view",
+    "impression",
+    "\x00",
+    "\x1f",
+    "\u202e",
+    "é" * 128,
+    "é" * 129,
+    "x" * 256,
+    "x" * 257,
+    "x" * 5000,
+    "'; DROP TABLE events; --",
+    "{}",
+    "%s%n",
+    "price < 5",
+    "price < cheap",
+    "price <",
+    'category:"Shoes" AND (price < 50 OR NOT available = true)',
+    "title:*",
+    "attributes.size = 3",
+    "-" * 300,
+    "(" * 500,
+    "NOT " * 200,
+    "a = 1 OR " * 100 + "a = 1",
+    "1e999",
+)
+_INTEGERS = (0, 1, 2, 3, 5, 20, 199, 200, 201, -1, 2**31 - 1, -(2**31))
+_LONG = (0, 1, -1, 1_512_000_000, 2**63 - 1, -(2**63), 253_402_300_799, 253_402_300_800)
+_NUMBERS = (
+    0.0,
+    1.0,
+    2.0,
+    9.99,
+    -0.0,
+    1.5,
+    -1.0,
+    1e308,
+    -1e308,
+    5e-324,
+    float("inf"),
+    float("-inf"),
+    float("nan"),
+)
+_LENGTHS = (0, 1, 1, 1, 1, 2, 2, 2, 3, 3, 8, 100, 101, 1001)
+_ITEMS = (*ITEM_IDS, *(f"item-{number}" for number in range(9)), "unicorn")
+_GOOD: dict[str, tuple[str, ...]] = {
+    "placement": ("home", "similar_items", ""),
+    "event_type": ("view", "purchase", "impression"),
+    "filter": ("", "price < 5", 'title:"a" OR NOT available = true'),
+    "item_id": _ITEMS,
+    "item_ids": _ITEMS,
+    "context_item_ids": _ITEMS,
+    "exclude_item_ids": _ITEMS,
+}
+"""What a field may well hold; whatever is not named is an id of somebody or something."""
+
+
+def made_message(rng: random.Random, method: MethodDescriptor) -> Message:
+    """A request with random fields."""
+    message: Message = GetMessageClass(method.input_type)()
+    _fill(rng, message, depth=0)
+    return message
+
+
+def damaged(rng: random.Random, raw: bytes) -> bytes:
+    """The same bytes after one to four accidents."""
+    for _ in range(rng.randint(1, 4)):
+        at, until = sorted(rng.choices(range(len(raw) + 1), k=2))
+        some = rng.randbytes(rng.choice((1, 2, 5, 11)))
+        accidents = (
+            raw[:at] + raw[until:],
+            raw[:at] + some + raw[at:],
+            raw[:at] + some + raw[at + len(some) :],
+            raw[:until] + raw[at:],
+            raw[:at],
+        )
+        raw = rng.choice(accidents)
+    return raw
+
+
+async def fuzz(address: str, num_requests: int, seed: int, seconds: float, advance: Advance) -> Counter[str]:
+    """Send requests until they are through or the time is up, and count the codes of the answers."""
+    rng = random.Random(seed)
+    codes: Counter[str] = Counter()
+    pending = iter(_bounded(num_requests, time.monotonic() + seconds))
+    async with grpc.aio.insecure_channel(address) as channel:
+
+        async def worker() -> None:
+            for _ in pending:
+                codes[await _one(rng, channel)] += 1
+                advance(1)
+
+        await asyncio.gather(*(worker() for _ in range(_CONCURRENCY)))
+    return codes
+
+
+async def _one(rng: random.Random, channel: grpc.aio.Channel) -> str:
+    method = rng.choice(METHODS)
+    raw = made_message(rng, method).SerializeToString()
+    if rng.random() < 0.5:
+        raw = damaged(rng, raw)
+    if rng.random() < 0.001:
+        raw += rng.randbytes(2 << 20)
+    timeout = rng.choice((0.0, 0.001)) if rng.random() < 0.005 else PATIENCE_SECONDS
+    call: Any = channel.unary_unary(f"/{method.containing_service.full_name}/{method.name}")
+    try:
+        answer = await call(raw, timeout=timeout)
+        GetMessageClass(method.output_type)().ParseFromString(answer)
+    except grpc.aio.AioRpcError as error:
+        return error.code().name
+    except DecodeError:
+        return "NO_MESSAGE"
+    return "OK"
+
+
+def _bounded(number: int, until: float) -> Iterator[int]:
+    for index in range(number):
+        if time.monotonic() > until:
+            return
+        yield index
+
+
+def _fill(rng: random.Random, message: Message, depth: int) -> None:
+    for field in message.DESCRIPTOR.fields:
+        if rng.random() < 0.4:
+            continue
+        values = [_value(rng, field, depth) for _ in range(rng.choice(_LENGTHS) if field.is_repeated else 1)]
+        if field.message_type is None:
+            _set(message, field, values)
+        elif field.message_type.GetOptions().map_entry or depth > 3:
+            continue
+        else:
+            _fill_messages(rng, message, field, depth)
+
+
+def _set(message: Message, field: _Field, values: Sequence[object]) -> None:
+    if field.is_repeated:
+        getattr(message, field.name).extend(values)
+    else:
+        setattr(message, field.name, values[0])
+
+
+def _fill_messages(rng: random.Random, message: Message, field: _Field, depth: int) -> None:
+    inner = getattr(message, field.name)
+    for _ in range(rng.choice(_LENGTHS[:11]) if field.is_repeated else 1):
+        target = inner.add() if field.is_repeated else inner
+        target.SetInParent()
+        _fill(rng, target, depth + 1)
+
+
+def _value(rng: random.Random, field: _Field, depth: int) -> object:
+    if field.message_type is not None or depth > 4:
+        return None
+    by_type: dict[int, Callable[[], object]] = {
+        FieldDescriptor.CPPTYPE_STRING: lambda: _text(rng, field),
+        FieldDescriptor.CPPTYPE_BOOL: lambda: rng.random() < 0.5,
+        FieldDescriptor.CPPTYPE_INT32: lambda: rng.choice(_INTEGERS),
+        FieldDescriptor.CPPTYPE_ENUM: lambda: rng.choice((0, 0, 1, 1, 2, 2, 3, 99, -1)),
+        FieldDescriptor.CPPTYPE_INT64: lambda: rng.choice(_LONG),
+        FieldDescriptor.CPPTYPE_DOUBLE: lambda: rng.choice(_NUMBERS),
+        FieldDescriptor.CPPTYPE_FLOAT: lambda: rng.choice(_NUMBERS[:4]),
+        FieldDescriptor.CPPTYPE_UINT32: lambda: abs(rng.choice(_INTEGERS)),
+        FieldDescriptor.CPPTYPE_UINT64: lambda: abs(rng.choice(_LONG)),
+    }
+    return by_type[field.cpp_type]()
+
+
+def _text(rng: random.Random, field: _Field) -> object:
+    if field.type == FieldDescriptor.TYPE_BYTES:
+        return rng.randbytes(rng.choice((0, 1, 40, 300)))
+    if rng.random() < 0.85:  # with many bad fields, most requests would fail for the same few reasons
+        return rng.choice(_GOOD.get(field.name, ("1", "u2")))
+    return rng.choice(_WORDS)
+
+
+def main() -> int:
+    """Fuzz a server with a real model, and say which codes came; 1 when one came that is not documented."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--requests", type=int, default=100_000)
+    parser.add_argument("--seconds", type=float, default=900.0)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--address", help="a server that runs; default: a small shop's of our own")
+    given = parser.parse_args()
+    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory()))
+        address = given.address or stack.enter_context(_small_server(folder))
+        advance = stack.enter_context(progress("fuzz", given.requests))
+        codes = asyncio.run(fuzz(address, given.requests, given.seed, given.seconds, advance))
+    sys.stdout.write(f"{codes.total()} requests, seed {given.seed}: {dict(codes.most_common())}\n")
+    return int(not set(codes) <= DOCUMENTED)
+
+
+def _small_server(folder: Path) -> Any:
+    from serving.loading import load_pipeline, warm_up
+    from tests.tiny_encoder import make_tiny_encoder
+    from tests.tiny_shop import ingest_shop, tiny_config, tiny_shop
+    from training.recipe import train
+
+    shop = tiny_shop()
+    workspace = ingest_shop(folder, shop.items, shop.history)
+    train(workspace, config=tiny_config(make_tiny_encoder(folder / "encoder", shop.items["title"].to_list())))
+    pipeline = load_pipeline(workspace)
+    warm_up(pipeline, 1)
+    return running_server(folder, pipeline)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,145 @@
+"""Tests of what is exported about calls, over a real server and its real endpoint."""
+
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+from prometheus_client import CollectorRegistry
+from prometheus_client.parser import text_string_to_metric_families
+
+from recsys.answer import RankedItem, RankedList, ServiceLevel
+from recsys.v1.event_service_pb2 import Event
+from recsys.v1.recommendation_service_pb2 import RankRequest, RecommendRequest
+from serving.call import Call
+from serving.client import Client
+from serving.metrics import CallMetrics
+from tests.serving.running import PATIENCE_SECONDS, free_port, running_server
+from tests.serving.small_shop import VERSION
+from tests.serving.test_server import health_of
+
+RECOMMEND = "/recsys.v1.RecommendationService/Recommend"
+RANK = "/recsys.v1.RecommendationService/Rank"
+RECORD = "/recsys.v1.EventService/RecordEvents"
+
+Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+def scrape(port: int) -> Samples:
+    """Every sample of an endpoint by name and labels."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE_SECONDS) as answer:
+        text = answer.read().decode()
+    families = text_string_to_metric_families(text)
+    return {(s.name, frozenset(s.labels.items())): s.value for family in families for s in family.samples}
+
+
+def value(samples: Samples, name: str, **labels: str) -> float:
+    return samples[name, frozenset(labels.items())]
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Samples]:
+    port = free_port()
+    with (
+        running_server(tmp_path_factory.mktemp("workspace"), metrics_port=port) as where,
+        Client(where, timeout_seconds=PATIENCE_SECONDS) as client,
+    ):
+        client.record_events([Event(event_type="purchase", user_id="alice", item_id="eggs")])
+        client.record_events([Event(event_type="wish", user_id="alice", item_id="eggs")])
+        for _ in range(3):
+            client.recommend(RecommendRequest(user_id="alice"))
+        client.recommend(RecommendRequest(user_id="nobody", explain=True))
+        health_of(where, "")
+        client.rank(RankRequest(user_id="alice", item_ids=["eggs", "bread"]))
+        with pytest.raises(grpc.RpcError):
+            client.recommend(RecommendRequest(user_id="alice", placement="attic"))
+        yield scrape(port)
+
+
+def test_calls_are_counted_by_method_and_status(samples: Samples) -> None:
+    assert value(samples, "recsys_calls_total", method=RECOMMEND, status="OK") == 4
+    assert value(samples, "recsys_calls_total", method=RECOMMEND, status="INVALID_ARGUMENT") == 1
+    assert value(samples, "recsys_calls_total", method=RECORD, status="OK") == 2
+    assert value(samples, "recsys_calls_running") == 0
+
+
+@pytest.mark.parametrize("stage", ["state", "ranking", "encode"])
+def test_every_stage_is_timed(samples: Samples, stage: str) -> None:
+    assert value(samples, "recsys_stage_seconds_count", method=RECOMMEND, stage=stage) == 4
+    whole = value(samples, "recsys_call_seconds_sum", method=RECOMMEND)
+    assert 0 < value(samples, "recsys_stage_seconds_sum", method=RECOMMEND, stage=stage) < whole
+
+
+def test_answers_are_counted_by_how_good_they_were(samples: Samples) -> None:
+    name = "recsys_answers_total"
+    assert value(samples, name, method=RECOMMEND, placement="home", service_level="FULL") == 3
+    assert value(samples, name, method=RECOMMEND, placement="home", service_level="POPULAR") == 1
+    assert value(samples, "recsys_degraded_answers_total", reason="explanation_unavailable") == 1
+    assert value(samples, "recsys_candidates_sum", method=RANK, placement="home") == 2
+    assert value(samples, "recsys_empty_answers_total", method=RANK, placement="home") == 0
+
+
+def test_events_are_counted_by_outcome(samples: Samples) -> None:
+    assert value(samples, "recsys_events_total", outcome="ACCEPTED") == 1
+    assert value(samples, "recsys_events_total", outcome="REJECTED") == 1
+
+
+def test_health_checks_are_not_counted(samples: Samples) -> None:
+    assert "grpc.health" not in str(samples)
+
+
+def test_the_parts_tell_how_they_are(samples: Samples) -> None:
+    assert value(samples, "recsys_model_info", version=VERSION) == 1
+    assert value(samples, "recsys_state_breaker_open") == 0
+    assert value(samples, "recsys_unreadable_states_total") == 0
+    assert value(samples, "recsys_buffered_events") == 1
+    assert value(samples, "recsys_unapplied_events") == 0
+    assert value(samples, "recsys_score_mean", model_version=VERSION, placement="home") == pytest.approx(
+        1, rel=1e-3
+    )
+    assert value(samples, "process_resident_memory_bytes") > 0
+
+
+def test_nothing_that_a_caller_made_up_becomes_a_label(samples: Samples) -> None:
+    assert not any(word in str(samples) for word in ("alice", "eggs", "attic", "wish"))
+
+
+def test_a_further_worker_takes_the_next_port(tmp_path: Path) -> None:
+    port = free_port()
+    with (
+        running_server(tmp_path / "one", metrics_port=port),
+        running_server(tmp_path / "two", metrics_port=port) as where,
+        Client(where, timeout_seconds=PATIENCE_SECONDS) as client,
+    ):
+        client.recommend(RecommendRequest(user_id="u"))
+        # another program may hold the very next port
+        counted = [scrape_or_nothing(number) for number in range(port, port + 8)]
+    assert sum((RECOMMEND in str(found)) for found in counted) == 1
+
+
+def scrape_or_nothing(port: int) -> Samples:
+    try:
+        return scrape(port)
+    except OSError:
+        return {}
+
+
+def test_only_the_last_models_are_followed() -> None:
+    registry = CollectorRegistry()
+    metrics = CallMetrics(registry)
+    for number in range(9):
+        metrics(made_call(f"model-{number}", score=float(number)))
+    followed = {
+        sample.labels["model_version"]
+        for family in registry.collect()
+        for sample in family.samples
+        if sample.name == "recsys_score_mean"
+    }
+    assert followed == {"model-5", "model-6", "model-7", "model-8"}
+
+
+def made_call(version: str, score: float) -> Call:
+    items = (RankedItem("eggs", score),)
+    answer = RankedList(items, ServiceLevel.FULL, version, num_candidates=1)
+    return Call(RECOMMEND, (), "id", status="OK", placement="home", answer=answer)
