@@ -42,7 +42,7 @@ class Query:
     limit: int = 20
     """Most items to return."""
     depth: int = 0
-    """Most items to order, those to return included; what is beyond ``limit`` comes as ``RankedList.rest``."""
+    """Most items to order, those to return included; what follows ``limit`` comes as ``RankedList.rest``."""
     novel: bool = False
     """Leave out what the user touched before, as far back as the state remembers."""
     explain: bool = False

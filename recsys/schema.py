@@ -105,7 +105,7 @@ RECEIVED_TIME: Final = "received_time"
 VISITOR: Final = "visitor"
 MERGE_TIME: Final = "merge_time"
 MERGED_INTO: Final = "merged_into"
-"""In a scan of the log: the user to whom a visitor's event counts from ``merge_time`` on; null for the others."""
+"""In a scan of the log: the user for whom a visitor's event counts from ``merge_time`` on, else null."""
 
 SERVED_TIME: Final = "served_time"
 

@@ -67,6 +67,14 @@ class ListExport:
         else:
             _log.info("served lists exported", num_lists=num_lists)
 
+    async def finish(self) -> None:
+        """Export what is in memory too, before the server stops."""
+        try:
+            await asyncio.to_thread(self._list_log.flush)
+        except RecsysError:
+            return  # closing the log says so
+        await self.step()
+
     async def run(self, every: timedelta) -> None:
         """Export until cancelled."""
         while True:

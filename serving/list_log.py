@@ -60,7 +60,9 @@ class ListLog:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = _connect(path)
         except (sqlite3.Error, OSError) as error:
-            raise IntakeError(f"the list log {path} does not open: {error}; see that it is writable") from error
+            raise IntakeError(
+                f"the list log {path} does not open: {error}; see that it is writable"
+            ) from error
         self._waiting: dict[str, ServedList] = {}
         self._news, self._closed = threading.Event(), threading.Event()
         self._fails = False
@@ -96,7 +98,7 @@ class ListLog:
         return found
 
     def not_exported(self, limit: int) -> tuple[int, int, list[ServedList]]:
-        """The next lists to export: first and last sequence number, and at most ``limit`` lists, oldest first.
+        """The next lists to export, at most ``limit``: first and last sequence number, and the lists in order.
 
         Raises:
             IntakeError: The file cannot be read.

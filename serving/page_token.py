@@ -28,8 +28,7 @@ class PageToken:
     start: int
     """Where the page starts in what was kept of the list, from 0."""
     position: int
-    """Position of its first item, from 0 for the first page's first: lower than it would be without items that
-    had to be passed over."""
+    """Position that its first item gets: how many were shown on the pages before."""
 
     def signed(self, signer: Signer) -> str:
         """What the client gets."""
@@ -55,8 +54,8 @@ class PageToken:
             raise InvalidRequestError(
                 FieldViolation(
                     PAGE,
-                    "expected a token of this request, got one of another; keep all fields but page_size, view "
-                    "and session_id as they were, or leave page_token empty for the first page",
+                    "expected a token of this request, got one of another; keep all fields but page_size, "
+                    "view and session_id as they were, or leave page_token empty for the first page",
                 )
             )
         return cls(list_id.hex(), issued_ms, of_request, start, position)

@@ -66,14 +66,22 @@ class ServedList:
     @classmethod
     def from_row(cls, row: tuple[Any, ...]) -> "ServedList":
         """Read what ``to_row`` wrote."""
+        list_id, served_time, subject, placement, request_id, model_version, level = row[:7]
+        item_ids, scores, propensities, first_position, first_list_id, arms = row[7:]
         return cls(
-            *row[:7],
-            item_ids=tuple(json.loads(row[7])),
-            scores=tuple(array("d", row[8])),
-            propensities=tuple(array("d", row[9])),
-            first_position=row[10],
-            first_list_id=row[11],
-            arms=tuple((experiment, arm) for experiment, arm in json.loads(row[12])),
+            list_id=list_id,
+            served_time=served_time,
+            subject=subject,
+            placement=placement,
+            request_id=request_id,
+            model_version=model_version,
+            service_level=level,
+            item_ids=tuple(json.loads(item_ids)),
+            scores=tuple(array("d", scores)),
+            propensities=tuple(array("d", propensities)),
+            first_position=first_position,
+            first_list_id=first_list_id,
+            arms=tuple((experiment, arm) for experiment, arm in json.loads(arms)),
         )
 
 

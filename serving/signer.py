@@ -1,7 +1,7 @@
 """Signs what clients carry for the server and must not change.
 
-A token is, in base64url: a version byte, the key's id (4 bytes), the payload, and a truncated HMAC-SHA256 (16
-bytes) over the purpose, the tenant and all of these, so that no token passes for one of another kind or tenant.
+A token is, in base64url: a version byte, the key's id (4 bytes), the payload, and a truncated HMAC-SHA256
+(16 bytes) over the purpose, the tenant and all of these; none passes for one of another kind or tenant.
 """
 
 import base64
@@ -65,7 +65,9 @@ class Signer:
         # Decoding skips letters outside the alphabet, and a last letter may carry bits that mean nothing.
         canonical = base64.urlsafe_b64encode(raw).decode().rstrip("=") == token
         if not canonical or len(raw) != 1 + _ID_BYTES + size + _MAC_BYTES:
-            raise _refused(purpose, f"expected a token that the server gave, got {len(token)} characters of none")
+            raise _refused(
+                purpose, f"expected a token that the server gave, got {len(token)} characters of none"
+            )
         return raw[:-_MAC_BYTES], raw[-_MAC_BYTES:]
 
     def _mac(self, key_id: bytes, purpose: str, body: bytes) -> bytes:
