@@ -19,7 +19,7 @@ MAX_EXPANDED = 20_000
 
 _NEW_MS = 2000  # age up to which another process may not have written a list yet
 _LOOK_AGAIN_SECONDS = 0.05
-_LOOKS = 5
+_LOOKS = 6
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def _resolved(claim: _Claim, lists: Mapping[str, ServedList]) -> Attributed:
         return Attributed((event,), problem=_without_list(claim))
     if claim.needs_subject and served.subject is not None:
         event = _for_subject(event, served.subject)
-    if claim.needs_items and len(event.event_id.encode()) <= MAX_ID_BYTES:
+    if claim.needs_items:
         return _expanded(event, served)
     if event.position is None:
         event = replace(event, position=served.position_of(event.item_id))
@@ -143,6 +143,9 @@ def _expanded(event: ReceivedEvent, served: ServedList) -> Attributed:
     """One impression per item, with ids that a repetition of the request derives again."""
     if not served.item_ids:
         return Attributed((event,), problem=f"{ATTRIBUTION}: expected a list with items, got an empty one")
+    if (size := len(event.event_id.encode())) > MAX_ID_BYTES:
+        problem = f"event_id: expected at most {MAX_ID_BYTES} bytes of UTF-8, got {size}"
+        return Attributed((event,), problem=problem)
     event_id = event.event_id or f"impressions-{served.list_id}"
     impressions = [
         replace(event, event_id=_derived(event_id, position), item_id=item_id, position=position)

@@ -27,7 +27,7 @@ from serving.server import listening
 from serving.servicer import EventServicer, RecommendationServicer
 from serving.settings import Settings
 from serving.signer import Signer, signing_keys
-from serving.state_store import StateStore, connect
+from serving.state_store import StateStore, connect, connect_blocking
 from serving.state_updater import StateUpdater
 
 _OLD_DAYS = 30
@@ -68,7 +68,8 @@ async def serving(
         signer = _signer(settings, workspace)
         secret = settings.redis_url
         url = stack.enter_context(embedded_store()) if secret is None else secret.get_secret_value()
-        store = StateStore(connect(url, settings.store_timeout_ms), settings.tenant, pipeline.config.state)
+        client = connect(url, settings.store_timeout_ms)
+        store = StateStore(client, settings.tenant, pipeline.config.state)
         stack.push_async_callback(store.close)
 
         updater = StateUpdater(buffer, store, pipeline.record)
@@ -83,9 +84,10 @@ async def serving(
         export = ListExport(list_log, workspace.served_lists, clock.now_ms, settings.list_retention)
         stack.push_async_callback(export.finish)
         _run(stack, "list-export", export.run(settings.compact_every))
-        pages = PageStore(store.client, settings.tenant, settings.page_ttl)
-        stack.push_async_callback(pages.flush)
-        _run(stack, "page-store", pages.run())
+        writer = connect_blocking(url, settings.store_timeout_ms)
+        stack.callback(writer.close)
+        pages = PageStore(client, writer, settings.tenant, settings.page_ttl)
+        stack.callback(pages.close)
         lists = Lists(list_log, pages, signer, page_depth=settings.page_depth)
 
         executor = ThreadPoolExecutor(settings.ranking_threads, "ranking")

@@ -20,7 +20,7 @@ from serving.served_list import COLUMNS, ServedList
 LIST_FILE = "lists.sqlite"
 """Name of the list log in ``Workspace.state``."""
 
-GROUP_SECONDS = 0.02
+GROUP_SECONDS = 0.05
 """Longest that a list waits for others before it is committed with them."""
 MAX_WAITING = 10_000
 """Most lists in memory while the file cannot be written."""
@@ -98,7 +98,7 @@ class ListLog:
         return found
 
     def not_exported(self, limit: int) -> tuple[int, int, list[ServedList]]:
-        """The next lists to export, at most ``limit``: first and last sequence number, and the lists in order.
+        """The next lists to export, at most ``limit``: first and last sequence number, and the lists.
 
         Raises:
             IntakeError: The file cannot be read.

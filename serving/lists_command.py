@@ -4,7 +4,7 @@ import json
 import re
 from contextlib import closing
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import polars as pl
 import typer
@@ -74,7 +74,7 @@ def list_id_of(workspace: Workspace, token: str) -> str:
         raise ConfigError(f"{error}; a list's id has 32 hexadecimal digits") from error
 
 
-def find_list(workspace: Workspace, list_id: str) -> dict[str, object]:
+def find_list(workspace: Workspace, list_id: str) -> dict[str, Any]:
     """A list, from the log of recent ones or from those that were exported.
 
     Returns:

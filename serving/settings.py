@@ -44,7 +44,7 @@ class Settings(BaseSettings):
     max_events_per_batch: int = Field(default=1000, ge=1)
     """Most events in one ``RecordEvents``."""
     token_keys: SecretStr | None = None
-    """Keys that sign page and attribution tokens, separated by commas, of 16 or more characters: the first signs,
+    """Keys of page and attribution tokens, separated by commas, of 16 or more characters: the first signs,
     all are accepted. None makes one and keeps it in the workspace's state directory."""
     page_depth: int = Field(default=500, ge=0, le=10_000)
     """Most items of a list, over all its pages; 0 gives every list one page. The store keeps some 20 bytes of

@@ -11,6 +11,8 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from itertools import islice
 from typing import TypeVar
 
+import redis
+import redis.retry
 import structlog
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -40,6 +42,20 @@ def connect(url: str, timeout_ms: int) -> Redis:
     try:
         return Redis.from_url(
             url, socket_timeout=seconds, socket_connect_timeout=seconds, retry=Retry(NoBackoff(), 0)
+        )
+    except ValueError as error:
+        raise StoreError(f"the store's URL is wrong: {error}") from None
+
+
+def connect_blocking(url: str, timeout_ms: int) -> redis.Redis:
+    """The same as ``connect``, for threads."""
+    seconds = timeout_ms / 1000
+    try:
+        return redis.Redis.from_url(
+            url,
+            socket_timeout=seconds,
+            socket_connect_timeout=seconds,
+            retry=redis.retry.Retry(NoBackoff(), 0),
         )
     except ValueError as error:
         raise StoreError(f"the store's URL is wrong: {error}") from None
@@ -150,11 +166,6 @@ class StateStore:
     async def close(self) -> None:
         """Close the connections."""
         await self._client.aclose()
-
-    @property
-    def client(self) -> Redis:
-        """The connection, for others that keep something beside the states."""
-        return self._client
 
     @property
     def _marker_key(self) -> str:
