@@ -203,4 +203,4 @@ def test_lists_show_resolves_a_token_while_it_serves_and_after(
     assert show(["junk", *where]) == 1
     lists = pl.read_parquet(tmp_path / "served_lists" / "day=*" / "*.parquet", hive_partitioning=False)
     joined = EventLog(tmp_path / "events").scan().collect().join(lists, on="list_id")
-    assert joined.select("item_id", "position").rows() == [("apples", 0), ("bread", 1)]
+    assert joined.sort("position").select("item_id", "position").rows() == [("apples", 0), ("bread", 1)]
