@@ -21,7 +21,7 @@ from serving.kept_list import KeptList
 
 MAX_WAITING = 500
 """Most lists in memory while the server is away."""
-GROUP_SECONDS = 0.01
+GROUP_SECONDS = 0.02
 """Longest that a list waits for others before it is written with them."""
 
 _RETRY_SECONDS = 0.5
