@@ -18,6 +18,8 @@ from recsys.schema import (
     EVENT_TYPE,
     EVENT_TYPE_CODES,
     ITEM_ID,
+    MERGE_TIME,
+    MERGED_INTO,
     QUERY_ID,
     USER_ID,
 )
@@ -42,6 +44,9 @@ class OfflineLog:
     queries: pl.DataFrame
     catalogue: Catalogue
     config: Config
+    by_owner: pl.DataFrame | None = None
+    """Where visitors logged in: the events by whose state holds them, with ``from_ms`` and ``until_ms``, the
+    moments between which it does. A visitor's event is there twice, before the merge and after it."""
 
     @classmethod
     def of(
@@ -60,14 +65,24 @@ class OfflineLog:
                 pl.col(EVENT_TYPE).replace_strict(EVENT_TYPE_CODES, return_dtype=pl.UInt8),
                 pl.col(EFFECTIVE_TIME).dt.epoch("ms").alias(TIME),
                 pl.col(EVENT_TYPE).replace_strict(weights, return_dtype=pl.Float64).alias(WEIGHT),
+                *merge_columns(events),
             )
             .filter(pl.col(TIME) < last)
             .collect()
         )
-        return cls(translated, queries, catalogue, config)
+        if MERGED_INTO not in translated.columns:
+            return cls(translated, queries, catalogue, config)
+        return cls(
+            translated.drop(MERGED_INTO, MERGE_TIME), queries, catalogue, config, _by_owner(translated)
+        )
 
     def visible(self) -> pl.LazyFrame:
         """Every query with every event of its user that lies strictly before it."""
+        if self.by_owner is not None:
+            held = self.queries.lazy().join(self.by_owner.lazy(), on=USER_ID)
+            now = pl.col(AS_OF)
+            held = held.filter(pl.col(TIME) < now, pl.col("from_ms") < now, now <= pl.col("until_ms"))
+            return held.drop("from_ms", "until_ms")
         return self.queries.lazy().join(self.events.lazy(), on=USER_ID).filter(pl.col(TIME) < pl.col(AS_OF))
 
     def rows(self) -> pl.LazyFrame:
@@ -148,6 +163,21 @@ class OfflineLog:
             [tick_of(as_of, self.config.state) for as_of in self.queries[AS_OF].to_list()], np.int64
         )
         return self.queries.lazy().select(QUERY_ID, tick_ms=pl.Series(ticks))
+
+
+def merge_columns(events: pl.LazyFrame) -> list[str]:
+    """Names of the columns that tell merges, where the log has any; see ``EventLog.scan``."""
+    return [name for name in (MERGED_INTO, MERGE_TIME) if name in events.collect_schema().names()]
+
+
+def _by_owner(events: pl.DataFrame) -> pl.DataFrame:
+    """A visitor's events are the visitor's until the merge, itself included, and then the user's."""
+    merged_ms = pl.col(MERGE_TIME).dt.epoch("ms")
+    own = events.with_columns(from_ms=pl.col(TIME), until_ms=merged_ms.fill_null(pl.Int64.max()))
+    taken = events.filter(pl.col(MERGED_INTO).is_not_null()).with_columns(
+        pl.col(MERGED_INTO).alias(USER_ID), from_ms=merged_ms, until_ms=pl.Int64.max()
+    )
+    return pl.concat([own, taken]).drop(MERGED_INTO, MERGE_TIME)
 
 
 def require_fitted_before(part: str, fitted_until_ms: int, as_of_ms: int) -> None:

@@ -30,12 +30,15 @@ from recsys.schema import (
     EVENT_TYPE,
     EVENT_TYPE_CODES,
     ITEM_ID,
+    MERGE_TIME,
     QUERY_ID,
     USER_ID,
+    VISITOR,
 )
 from recsys.user_items import user_items
 from recsys.user_state import UserState
 
+_MERGE = "merge"  # stands where events have their type
 TOLERANCE = 1e-6
 """Largest difference, relative to values above 1 and absolute below."""
 
@@ -141,20 +144,26 @@ def _replayed(bundle: Bundle, log: EventLog, queries: pl.DataFrame) -> Iterator[
     items = ItemState(catalogue, config.state)
     remembered = config.state.remembered
     wanted = set(queries[USER_ID].to_list())
+    wanted |= set(log.merges().filter(pl.col(USER_ID).is_in(list(wanted)))[VISITOR].to_list())
     stored: dict[str, bytes] = {}
-    events = (
-        log.scan()
-        .sort(EFFECTIVE_TIME, EVENT_ID)
-        .select(USER_ID, ITEM_ID, EVENT_TYPE, pl.col(EFFECTIVE_TIME).dt.epoch("ms"))
-        .collect()
-        .iter_rows()
-    )
+    nobody = UserState(config.state.half_lives_days)
+
+    def state_of(who: str) -> UserState:
+        return UserState.from_bytes(stored[who]) if who in stored else nobody
+
+    events = _timeline(log)
     event = next(events, None)
     for query_id, user_id, as_of_ms in (
         queries.sort(AS_OF, QUERY_ID).select(QUERY_ID, USER_ID, AS_OF).iter_rows()
     ):
         while event is not None and event[3] < as_of_ms:
             who, item_id, name, time_ms = event
+            if name == _MERGE:
+                merged = state_of(who).merged_with(state_of(item_id)).capped(config.state.max_rows_per_user)
+                stored[who] = merged.to_bytes()
+                stored.pop(item_id, None)
+                event = next(events, None)
+                continue
             code = EVENT_TYPE_CODES[name]
             if item_id in catalogue.position:
                 items.record(catalogue.position[item_id], code, time_ms)
@@ -170,13 +179,29 @@ def _replayed(bundle: Bundle, log: EventLog, queries: pl.DataFrame) -> Iterator[
                 )
                 stored[who] = state.to_bytes()
             event = next(events, None)
-        held = stored.get(user_id)
-        state = UserState.from_bytes(held) if held else UserState(config.state.half_lives_days)
-        user = user_items(state, catalogue, config, as_of_ms)
+        user = user_items(state_of(user_id), catalogue, config, as_of_ms)
         yield (
             query_id,
             Moment(bundle.parts, as_of_ms, user, items.popularity(as_of_ms)),
         )
+
+
+def _timeline(log: EventLog) -> Iterator[tuple[str, str, str, int]]:
+    """User, item, event type and time of every event, in order of time; of merges user, visitor and time."""
+    events = log.scan().select(USER_ID, ITEM_ID, EVENT_TYPE, EFFECTIVE_TIME, EVENT_ID)
+    merges = log.merges().select(
+        USER_ID,
+        pl.col(VISITOR).alias(ITEM_ID),
+        pl.lit(_MERGE).alias(EVENT_TYPE),
+        pl.col(MERGE_TIME).alias(EFFECTIVE_TIME),
+        pl.lit(None, pl.String).alias(EVENT_ID),
+    )
+    ordered = pl.concat([events, merges.lazy()]).sort(EFFECTIVE_TIME, pl.col(EVENT_TYPE) == _MERGE, EVENT_ID)
+    return (
+        ordered.select(USER_ID, ITEM_ID, EVENT_TYPE, pl.col(EFFECTIVE_TIME).dt.epoch("ms"))
+        .collect()
+        .iter_rows()
+    )
 
 
 def _compare(

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import polars as pl
 
-from features.log import OfflineLog
+from features.log import OfflineLog, merge_columns
 from features.moments import offline_states
 from recsys.catalogue import Catalogue
 from recsys.config import Config
-from recsys.schema import AS_OF, EFFECTIVE_TIME, EVENT_TYPE, ITEM_ID, QUERY_ID, USER_ID
+from recsys.schema import AS_OF, EFFECTIVE_TIME, EVENT_TYPE, ITEM_ID, MERGED_INTO, QUERY_ID, USER_ID
 from recsys.user_state import UserState
 
 _EVENTS_AT_ONCE = 2_000_000
@@ -34,7 +34,7 @@ def every_state(
     """
     with tempfile.TemporaryDirectory(prefix="recsys-states-") as directory:
         for part in _by_user(events, Path(directory)):
-            users = part.select(USER_ID).unique().sort(USER_ID).collect()
+            users = part.select(_owner(part).alias(USER_ID)).unique().sort(USER_ID).collect()
             queries = users.with_columns(pl.lit(as_of_ms, pl.Int64).alias(AS_OF))
             yield from states_at(part, queries, catalogue, config)
 
@@ -54,7 +54,11 @@ def states_at(
         User id and state in the order of ``queries``; the state is empty for a user without events.
     """
     numbered = queries.with_row_index(QUERY_ID).with_columns(pl.col(QUERY_ID).cast(pl.Int64))
-    of_users = events.join(numbered.lazy().select(USER_ID).unique(), on=USER_ID, how="semi")
+    users = numbered.lazy().select(USER_ID).unique()
+    of_users = events.join(users, on=USER_ID, how="semi")
+    if merge_columns(events):
+        taken = events.join(users, left_on=MERGED_INTO, right_on=USER_ID, how="semi")
+        of_users = pl.concat([of_users, taken.join(users, on=USER_ID, how="anti")])
     states = offline_states(OfflineLog.of(of_users, numbered, catalogue, config))
     nobody = UserState(config.state.half_lives_days)
     for query_id, user_id in numbered.select(QUERY_ID, USER_ID).iter_rows():
@@ -62,15 +66,20 @@ def states_at(
 
 
 def _by_user(events: pl.LazyFrame, directory: Path) -> Iterator[pl.LazyFrame]:
-    """The events in parts of which each holds all of its users'."""
+    """The events in parts of which each holds all of those that its users have in the end."""
     num_parts = -(-events.select(pl.len()).collect().item() // _EVENTS_AT_ONCE)
     if num_parts == 0:
         return
     if num_parts == 1:
         yield events
         return
-    part = (pl.col(USER_ID).hash() % num_parts).alias(_BUCKET)
-    read = events.select(USER_ID, ITEM_ID, EVENT_TYPE, EFFECTIVE_TIME, part)
+    part = (_owner(events).hash() % num_parts).alias(_BUCKET)
+    read = events.select(USER_ID, ITEM_ID, EVENT_TYPE, EFFECTIVE_TIME, *merge_columns(events), part)
     read.sink_parquet(pl.PartitionBy(directory, key=_BUCKET, include_key=False), mkdir=True)
     for path in sorted(directory.iterdir()):
         yield pl.scan_parquet(path)
+
+
+def _owner(events: pl.LazyFrame) -> pl.Expr:
+    """Whose state holds an event in the end."""
+    return pl.coalesce(MERGED_INTO, USER_ID) if merge_columns(events) else pl.col(USER_ID)

@@ -1,7 +1,11 @@
 """What the pipeline is asked and what it answers; transports translate to and from these."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+
+import numpy as np
+from jaxtyping import Float64, UInt16
 
 from recsys.user_state import UserState
 
@@ -37,6 +41,8 @@ class Query:
     """What items must be like, see ``recsys.item_filter.compile_filter``; empty for any."""
     limit: int = 20
     """Most items to return."""
+    depth: int = 0
+    """Most items to order, those to return included; what follows ``limit`` comes as ``RankedList.rest``."""
     novel: bool = False
     """Leave out what the user touched before, as far back as the state remembers."""
     explain: bool = False
@@ -72,6 +78,18 @@ class RankedItem:
     reasons: tuple[str, ...] = ()
     """Top contributions in words."""
     explanation: Explanation | None = None
+    propensity: float = 1.0
+    """Probability with which the policy put the item into its slot, in (0, 1]."""
+
+
+@dataclass(frozen=True, eq=False)
+class Remainder:
+    """What follows the items of an answer, in order and in short, for its later pages."""
+
+    item_ids: Sequence[str]
+    scores: Float64[np.ndarray, " rest"]
+    sources: UInt16[np.ndarray, " rest"]
+    """See ``recsys.candidates.source_names``."""
 
 
 @dataclass(frozen=True)
@@ -86,3 +104,5 @@ class RankedList:
     """Items the caller named that the catalogue does not hold."""
     num_candidates: int = 0
     """How many items were ranked."""
+    rest: Remainder | None = None
+    """What follows, when ``Query.depth`` asks for more than the items and there is more."""

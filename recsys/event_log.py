@@ -3,7 +3,7 @@
 Layout: ``day=YYYY-MM-DD/NAME.parquet`` holds the events of one append that happened on that day (UTC), and
 ``_commits/NAME.json`` lists the files of that append. A file that no commit lists does not exist for a
 reader, so an append becomes visible as a whole, when its commit is renamed into place. What a crash left
-behind is removed by the next append.
+behind is removed by the next append. ``_merges/NAME.parquet`` holds the merges of an append.
 """
 
 import re
@@ -16,7 +16,19 @@ from pydantic import BaseModel, ValidationError
 
 from recsys.errors import DataError
 from recsys.file_lock import exclusive
-from recsys.schema import EFFECTIVE_TIME, EVENT_ID, EVENT_SCHEMA, EVENT_TIME, RECEIVED_TIME, TIMESTAMP
+from recsys.schema import (
+    EFFECTIVE_TIME,
+    EVENT_ID,
+    EVENT_SCHEMA,
+    EVENT_TIME,
+    MERGE_SCHEMA,
+    MERGE_TIME,
+    MERGED_INTO,
+    RECEIVED_TIME,
+    TIMESTAMP,
+    USER_ID,
+    VISITOR,
+)
 from recsys.workspace import atomic_path
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
@@ -30,6 +42,8 @@ class _Commit(BaseModel):
     """File, relative to the log, to its least effective time."""
     end_ms: int | None
     """Greatest effective time, or ``None`` when nothing was appended."""
+    merges: str | None = None
+    """File of the merges, relative to the log, or ``None`` when there are none."""
 
 
 class EventLog:
@@ -48,7 +62,8 @@ class EventLog:
 
         Returns:
             Columns of ``EVENT_SCHEMA`` and ``effective_time``, the earlier of ``event_time`` and
-            ``received_time``.
+            ``received_time``. A log with merges that are visible also has ``merged_into`` and
+            ``merge_time``: to whom a visitor's event counts later, and from when on.
 
         Raises:
             DataError: A commit is damaged or one of its files is gone.
@@ -65,12 +80,30 @@ class EventLog:
         events = (
             pl.scan_parquet(files, hive_partitioning=False) if files else pl.LazyFrame(schema=EVENT_SCHEMA)
         )
-        events = events.with_columns(_EFFECTIVE)
+        events = _with_merges(events.with_columns(_EFFECTIVE), self.merges(until_ms))
         if until_ms is None:
             return events
         return events.filter(pl.col(EFFECTIVE_TIME) < pl.lit(until_ms).cast(TIMESTAMP))
 
-    def append(self, events: pl.DataFrame, name: str) -> None:
+    def merges(self, until_ms: int | None = None) -> pl.DataFrame:
+        """Which visitor was which user from when on: ``MERGE_SCHEMA``, in order of time.
+
+        Args:
+            until_ms: Only merges strictly before this, in milliseconds since the epoch; ``None`` for all.
+
+        Raises:
+            DataError: A commit is damaged or one of its files is gone.
+        """
+        files = [self._path / commit.merges for commit in self._read_commits() if commit.merges is not None]
+        missing = next((file for file in files if not file.is_file()), None)
+        if missing is not None:
+            raise DataError(f"the event log lacks {missing}; restore it from a backup")
+        merges = pl.concat([pl.DataFrame(schema=MERGE_SCHEMA), *map(pl.read_parquet, files)])
+        if until_ms is not None:
+            merges = merges.filter(pl.col(MERGE_TIME) < pl.lit(until_ms).cast(TIMESTAMP))
+        return merges.sort(MERGE_TIME, VISITOR)
+
+    def append(self, events: pl.DataFrame, name: str, *, merges: pl.DataFrame | None = None) -> None:
         """Add events in one step; a name that was appended before adds nothing.
 
         Event ids are not compared with those in the log: that is the caller's part, see ``event_ids``.
@@ -78,6 +111,7 @@ class EventLog:
         Args:
             events: Frame with exactly the columns of ``EVENT_SCHEMA``.
             name: Names this append: letters, digits, ``.``, ``_`` and ``-``, at most 200 characters.
+            merges: Frame with the columns of ``MERGE_SCHEMA``.
 
         Raises:
             ValueError: The name or the columns are not as described.
@@ -92,11 +126,13 @@ class EventLog:
                 return
             self._remove_uncommitted()
             commit = self._write(events, name)
+            if merges is not None and not merges.is_empty():
+                commit = self._write_merges(commit, merges, name)
             with atomic_path(target) as partial:
                 partial.write_text(commit.model_dump_json(), encoding="utf-8")
 
     def end_ms(self) -> int | None:
-        """Greatest effective time in milliseconds since the epoch, or ``None`` for an empty log."""
+        """Greatest time of an event or merge, milliseconds since the epoch; ``None`` for an empty log."""
         return max(
             (commit.end_ms for commit in self._read_commits() if commit.end_ms is not None), default=None
         )
@@ -118,6 +154,13 @@ class EventLog:
             ends.append(end_ms)
         return _Commit(first_ms=first_ms, end_ms=max(ends, default=None))
 
+    def _write_merges(self, commit: _Commit, merges: pl.DataFrame, name: str) -> _Commit:
+        file = f"_merges/{name}.parquet"
+        with atomic_path(self._path / file) as partial:
+            merges.write_parquet(partial)
+        [end_ms] = merges.select(pl.col(MERGE_TIME).max().dt.epoch("ms")).row(0)
+        return commit.model_copy(update={"merges": file, "end_ms": max(end_ms, commit.end_ms or 0)})
+
     def _read_commits(self) -> Iterator[_Commit]:
         for path in sorted(self._commits.glob("*.json")):
             try:
@@ -136,3 +179,24 @@ class EventLog:
                 shutil.rmtree(path)
             else:
                 path.unlink()
+
+
+def _with_merges(events: pl.LazyFrame, merges: pl.DataFrame) -> pl.LazyFrame:
+    """The events with the first merge of their visitor that is not before them; unchanged without merges."""
+    if merges.is_empty():
+        return events
+    by_visitor = merges.select(
+        pl.col(VISITOR).alias(USER_ID),
+        pl.col(USER_ID).alias(MERGED_INTO),
+        MERGE_TIME,
+        after=pl.col(MERGE_TIME).shift(1).over(VISITOR),
+    )
+    later = by_visitor.group_by(USER_ID).agg(
+        pl.lit(None, pl.String).alias(MERGED_INTO),
+        pl.lit(None, TIMESTAMP).alias(MERGE_TIME),
+        after=pl.col(MERGE_TIME).max(),
+    )
+    spans = pl.concat([by_visitor, later])  # every moment lies in one span of its visitor
+    inside = pl.col("after").is_null() | (pl.col(EFFECTIVE_TIME) > pl.col("after"))
+    inside &= pl.col(MERGE_TIME).is_null() | (pl.col(EFFECTIVE_TIME) <= pl.col(MERGE_TIME))
+    return events.join(spans.lazy(), on=USER_ID, how="left").filter(inside).drop("after")

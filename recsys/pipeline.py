@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
 
-from recsys.answer import Contribution, Explanation, Query, RankedItem, RankedList, ServiceLevel
+from recsys.answer import Contribution, Explanation, Query, RankedItem, RankedList, Remainder, ServiceLevel
 from recsys.bundle import Bundle
 from recsys.candidates import (
     Candidates,
@@ -196,6 +196,13 @@ class Pipeline:
         """Whether the catalogue holds an item."""
         return item_id in self._parts.catalogue.position
 
+    def sellable(self, item_ids: Sequence[str]) -> Bool[np.ndarray, " items"]:
+        """Whether each item is in the catalogue and available."""
+        positions = self._parts.catalogue.positions(item_ids)
+        can_be_sold: Bool[np.ndarray, " items"] = positions >= 0
+        can_be_sold[can_be_sold] = self._parts.catalogue.available[positions[can_be_sold]]
+        return can_be_sold
+
     def record(self, item_id: str, event_type: int, time_ms: int) -> None:
         """Count an event for the item's popularity, from the next tick on; unknown items are ignored."""
         position = self._parts.catalogue.position.get(item_id)
@@ -279,12 +286,13 @@ class Pipeline:
         candidates, matrix = gathered.candidates, gathered.matrix
         ranker = self.bundle.ranker(orders)
         scores = ranker.scores(matrix) if len(matrix) else np.empty(0)
-        order = _best_first(scores, keep, limit)
+        order, further = _cut(_best_first(scores, keep, max(limit, query.depth)), limit)
         explain = query.explain and len(order) > 0
         explanations = self._explain(ranker, matrix[order]) if explain else [None] * len(order)
         items = self._items_of(candidates, scores, order, explanations)
         reasons = () if len(gathered.moment.user.positions) else ("unknown_user",)
-        return self._list(items, candidates, missing, ServiceLevel.FULL, *reasons)
+        ranked = self._list(items, candidates, missing, ServiceLevel.FULL, *reasons)
+        return self._with_rest(ranked, candidates, scores, further)
 
     def _in_retrieval_order(
         self,
@@ -294,9 +302,10 @@ class Pipeline:
         missing: tuple[str, ...],
         reason: str,
     ) -> RankedList:
-        order = _best_first(candidates.score, keep, query.limit)
+        order, further = _cut(_best_first(candidates.score, keep, max(query.limit, query.depth)), query.limit)
         items = self._items_of(candidates, candidates.score, order, [None] * len(order))
-        return self._list(items, candidates, missing, ServiceLevel.POPULAR, reason)
+        ranked = self._list(items, candidates, missing, ServiceLevel.POPULAR, reason)
+        return self._with_rest(ranked, candidates, candidates.score, further)
 
     def _items_of(
         self,
@@ -315,6 +324,24 @@ class Pipeline:
             )
             for row, explanation in zip(order.tolist(), explanations, strict=True)
         )
+
+    def _with_rest(
+        self,
+        ranked: RankedList,
+        candidates: Candidates,
+        scores: Float64[np.ndarray, " candidates"],
+        further: Int64[np.ndarray, " rest"],
+    ) -> RankedList:
+        """The list with what follows it; nothing is made per item, most lists have no second page."""
+        if not len(further):
+            return ranked
+        ids = self._parts.catalogue.item_ids
+        rest = Remainder(
+            [ids[position] for position in candidates.positions[further].tolist()],
+            scores[further],
+            candidates.sources[further],
+        )
+        return replace(ranked, rest=rest)
 
     def _list(
         self,
@@ -361,6 +388,13 @@ class Pipeline:
         )
         words = (self._features.words[c.feature].format(value=c.value) for c in raised)
         return tuple(dict.fromkeys(words))[:_NUM_REASONS]
+
+
+def _cut(
+    order: Int64[np.ndarray, " ordered"], limit: int
+) -> tuple[Int64[np.ndarray, " kept"], Int64[np.ndarray, " rest"]]:
+    """The first ``limit`` rows, and those that follow."""
+    return order[:limit], order[limit:]
 
 
 def _places(positions: Int64[np.ndarray, " items"], places: Sequence[int | None]) -> Places:

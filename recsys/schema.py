@@ -40,6 +40,36 @@ position       i32                       yes      0-based position in that list
 text           str                       yes      a comment's words
 received_time  datetime[ms, UTC]         no       default ``event_time``
 ============== ========================= ======== ==================================================
+
+Merges, one per login that says that a visitor is a user from now on:
+
+============== ========================= ======== ==================================================
+column         dtype                     null     meaning
+============== ========================= ======== ==================================================
+visitor        str                       no       the visitor, as in ``user_id`` of its events
+user_id        str                       no       who the visitor turned out to be
+merge_time     datetime[ms, UTC]         no       from when on; visible at t when it is < t
+============== ========================= ======== ==================================================
+
+Served lists (``list_id`` unique), which events name in their ``list_id``:
+
+============== ========================= ======== ==================================================
+column         dtype                     null     meaning
+============== ========================= ======== ==================================================
+list_id        str                       no
+served_time    datetime[ms, UTC]         no
+subject        str                       yes      the user or visitor, as in ``user_id`` of events
+placement      str                       no
+request_id     str                       no
+model_version  str                       no
+service_level  str                       no       FULL, NO_RANKER, NO_PERSONAL or POPULAR
+item_ids       list[str]                 no       in the order shown
+scores         list[f64]                 no       per item
+propensities   list[f64]                 no       per item, in (0, 1]: how likely its slot was to get it
+first_position i32                       no       position of the first item: above 0 on later pages
+first_list_id  str                       yes      the first page's list, on later pages
+arms           list[struct]              no       experiment and arm
+============== ========================= ======== ==================================================
 """
 
 from typing import Final
@@ -71,6 +101,13 @@ LIST_ID: Final = "list_id"
 POSITION: Final = "position"
 TEXT: Final = "text"
 RECEIVED_TIME: Final = "received_time"
+
+VISITOR: Final = "visitor"
+MERGE_TIME: Final = "merge_time"
+MERGED_INTO: Final = "merged_into"
+"""In a scan of the log: the user for whom a visitor's event counts from ``merge_time`` on, else null."""
+
+SERVED_TIME: Final = "served_time"
 
 EFFECTIVE_TIME: Final = "effective_time"
 """The earlier of ``event_time`` and ``received_time``: an event is visible at t when this is < t."""
@@ -123,6 +160,26 @@ EVENT_SCHEMA: Final = pl.Schema(
         POSITION: pl.Int32(),
         TEXT: pl.String(),
         RECEIVED_TIME: TIMESTAMP,
+    }
+)
+
+MERGE_SCHEMA: Final = pl.Schema({VISITOR: pl.String(), USER_ID: pl.String(), MERGE_TIME: TIMESTAMP})
+
+SERVED_LIST_SCHEMA: Final = pl.Schema(
+    {
+        LIST_ID: pl.String(),
+        SERVED_TIME: TIMESTAMP,
+        "subject": pl.String(),
+        "placement": pl.String(),
+        "request_id": pl.String(),
+        "model_version": pl.String(),
+        "service_level": pl.String(),
+        "item_ids": pl.List(pl.String()),
+        "scores": pl.List(pl.Float64()),
+        "propensities": pl.List(pl.Float64()),
+        "first_position": pl.Int32(),
+        "first_list_id": pl.String(),
+        "arms": pl.List(pl.Struct({"experiment": pl.String(), "arm": pl.String()})),
     }
 )
 

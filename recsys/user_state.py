@@ -109,6 +109,45 @@ class UserState:
         if self.num_rows > max_rows:
             self.__dict__.update(self.capped(max_rows).__dict__)
 
+    def merged_with(self, other: "UserState") -> "UserState":
+        """One state of the events of both, with the rows of both and this one's ``applied_sequence``.
+
+        Sums are linear, so rows of one item and event type add up once they are decayed to the later one's
+        time; it is the state that applying all events in order of time would give, but for the cap on rows.
+
+        Raises:
+            ValueError: The half-lives differ.
+        """
+        if self.half_lives_days != other.half_lives_days:
+            raise ValueError("states of different half-lives cannot be merged")
+        ids, types = [*self.item_ids, *other.item_ids], np.append(self.event_types, other.event_types)
+        rows: dict[tuple[str, int], int] = {}
+        row = np.fromiter(
+            (rows.setdefault(key, len(rows)) for key in zip(ids, types.tolist(), strict=True)),
+            np.int64,
+            len(ids),
+        )
+        times = np.append(self.last_ms, other.last_ms)
+        last, first = np.full(len(rows), np.iinfo(np.int64).min), np.full(len(rows), np.iinfo(np.int64).max)
+        np.maximum.at(last, row, times)
+        np.minimum.at(first, row, np.append(self.first_ms, other.first_ms))
+        gaps = (last[row] - times)[:, None] / (np.asarray(self.half_lives_days) * DAY_MS)
+        sums = np.zeros((len(rows), len(self.half_lives_days)))
+        np.add.at(sums, row, np.vstack((self.sums, other.sums)) * np.exp2(-gaps))
+        counts = np.zeros(len(rows), np.int32)
+        np.add.at(counts, row, np.append(self.counts, other.counts))
+        return type(self)(
+            half_lives_days=self.half_lives_days,
+            item_ids=[item_id for item_id, _ in rows],
+            event_types=np.asarray([event_type for _, event_type in rows], np.uint8),
+            sums=sums,
+            first_ms=first,
+            last_ms=last,
+            counts=counts,
+            basket_ms=np.union1d(self.basket_ms, other.basket_ms),
+            applied_sequence=self.applied_sequence,
+        )
+
     def capped(self, max_rows: int) -> "UserState":
         """The state with at most ``max_rows`` rows: those whose last event is newest, ties by item id.
 

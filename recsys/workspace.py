@@ -45,6 +45,11 @@ class Workspace:
         return self.root / "state"
 
     @property
+    def served_lists(self) -> Path:
+        """Lists that were served, Parquet in hive partitions ``day=YYYY-MM-DD``."""
+        return self.root / "served_lists"
+
+    @property
     def reports(self) -> Path:
         """Evaluation reports and training logs."""
         return self.root / "reports"

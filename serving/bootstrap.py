@@ -13,16 +13,22 @@ from recsys.event_log import EventLog
 from recsys.schema import DAY_MS
 from recsys.user_state import UserState
 from recsys.workspace import Workspace
+from serving.attribution import Attribution
 from serving.embedded_store import embedded_store
 from serving.engine import Engine, RankingPipeline
 from serving.event_buffer import BUFFER_FILE, EventBuffer, SqliteEventBuffer
 from serving.intake import Intake
+from serving.list_export import ListExport
+from serving.list_log import LIST_FILE, ListLog
+from serving.lists import Lists
 from serving.log_sync import LogSync
+from serving.page_store import PageStore
 from serving.recorder import Parts, recorded
 from serving.server import listening
 from serving.servicer import EventServicer, RecommendationServicer
 from serving.settings import Settings
-from serving.state_store import StateStore, connect
+from serving.signer import Signer, signing_keys
+from serving.state_store import StateStore, connect, connect_blocking
 from serving.state_updater import StateUpdater
 
 _OLD_DAYS = 30
@@ -53,16 +59,18 @@ async def serving(
         StoreError: The store does not start or does not answer.
         IntakeError: The event buffer cannot be opened.
         DataError: The event log is damaged.
-        ConfigError: The address cannot be bound.
+        ConfigError: The address cannot be bound, or the tokens' keys are wrong.
     """
     async with AsyncExitStack() as stack:
         event_log = EventLog(workspace.events)
         buffer = SqliteEventBuffer(workspace.state / BUFFER_FILE)
         stack.callback(buffer.close)
         clock = _clock(settings, event_log, buffer)
+        signer = _signer(settings, workspace)
         secret = settings.redis_url
         url = stack.enter_context(embedded_store()) if secret is None else secret.get_secret_value()
-        store = StateStore(connect(url, settings.store_timeout_ms), settings.tenant, pipeline.config.state)
+        client = connect(url, settings.store_timeout_ms)
+        store = StateStore(client, settings.tenant, pipeline.config.state)
         stack.push_async_callback(store.close)
 
         updater = StateUpdater(buffer, store, pipeline.record)
@@ -72,13 +80,29 @@ async def serving(
         _run(stack, "state-updater", updater.run())
         _run(stack, "compaction", sync.run(settings.compact_every))
 
+        list_log = ListLog(workspace.state / LIST_FILE)
+        stack.callback(list_log.close)
+        export = ListExport(list_log, workspace.served_lists, clock.now_ms, settings.list_retention)
+        stack.push_async_callback(export.finish)
+        _run(stack, "list-export", export.run(settings.compact_every))
+        writer = connect_blocking(url, settings.store_timeout_ms)
+        stack.callback(writer.close)
+        pages = PageStore(client, writer, settings.tenant, settings.page_ttl)
+        stack.callback(pages.close)
+        lists = Lists(list_log, pages, signer, page_depth=settings.page_depth)
+
         executor = ThreadPoolExecutor(settings.ranking_threads, "ranking")
         stack.callback(executor.shutdown, cancel_futures=True)
         engine = Engine(
-            pipeline, store, clock, executor, state_timeout_seconds=settings.state_timeout_ms / 1000
+            pipeline, store, lists, clock, executor, state_timeout_seconds=settings.state_timeout_ms / 1000
         )
         intake = Intake(
-            pipeline, buffer, updater, clock, apply_timeout_seconds=settings.apply_timeout_ms / 1000
+            pipeline,
+            buffer,
+            updater,
+            Attribution(list_log, signer),
+            clock,
+            apply_timeout_seconds=settings.apply_timeout_ms / 1000,
         )
         servicers = (RecommendationServicer(engine), EventServicer(intake, settings.max_events_per_batch))
         recording = stack.enter_context(recorded(settings, Parts(engine, store, buffer, updater)))
@@ -108,6 +132,12 @@ async def serve_until_stopped(
             loop.add_signal_handler(number, stopped.set)
         announce(port)
         await stopped.wait()
+
+
+def _signer(settings: Settings, workspace: Workspace) -> Signer:
+    keys = settings.token_keys
+    configured = None if keys is None else keys.get_secret_value()
+    return Signer(signing_keys(configured, workspace.state), settings.tenant)
 
 
 def _clock(settings: Settings, event_log: EventLog, buffer: EventBuffer) -> Clock:

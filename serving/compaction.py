@@ -8,12 +8,12 @@ import polars as pl
 from recsys.event_log import EventLog
 from recsys.schema import EVENT_ID
 from recsys.workspace import Workspace
-from serving.event import event_frame
+from serving.event import event_frame, merge_frame
 from serving.event_buffer import BUFFER_FILE, EventBuffer, SqliteEventBuffer
 
 
 def compact(buffer: EventBuffer, event_log: EventLog, *, through: int) -> int:
-    """Move the events up to a sequence number into the log.
+    """Move the events and merges up to a sequence number into the log.
 
     The range is fixed in the buffer before it is written, and the log takes the same name once, so a crash
     between the two steps neither loses an event nor doubles one. Events whose id the log holds already,
@@ -25,7 +25,7 @@ def compact(buffer: EventBuffer, event_log: EventLog, *, through: int) -> int:
         through: Highest sequence number to move; whoever reads the buffer must have read up to it.
 
     Returns:
-        How many events left the buffer.
+        How many events and merges left the buffer.
 
     Raises:
         IntakeError: The buffer failed.
@@ -34,15 +34,15 @@ def compact(buffer: EventBuffer, event_log: EventLog, *, through: int) -> int:
     num_moved = 0
     while (claimed := buffer.claim(through)) is not None:
         first, last = claimed
-        claimed_events = [
-            buffered.event
-            for buffered in buffer.since(first - 1, last - first + 1)
-            if buffered.sequence <= last
+        claimed_records = [
+            buffered for buffered in buffer.since(first - 1, last - first + 1) if buffered.sequence <= last
         ]
-        events = _without_known(event_frame(claimed_events), event_log)
-        event_log.append(events, f"buffer-{buffer.buffer_id}-{first}-{last}")
+        events = event_frame(record.event for record in claimed_records if record.merge is None)
+        merges = merge_frame(record.merge for record in claimed_records if record.merge is not None)
+        name = f"buffer-{buffer.buffer_id}-{first}-{last}"
+        event_log.append(_without_known(events, event_log), name, merges=merges)
         buffer.release(last)
-        num_moved += len(claimed_events)
+        num_moved += len(claimed_records)
     return num_moved
 
 
@@ -53,7 +53,7 @@ def settle(workspace: Workspace) -> int:
     server may be running on the workspace.
 
     Returns:
-        How many events left the buffer.
+        How many events and merges left the buffer.
 
     Raises:
         IntakeError: The buffer failed.

@@ -10,7 +10,9 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+import numpy as np
 import structlog
+from jaxtyping import Bool
 
 from recsys.answer import Query, RankedList, ServiceLevel
 from recsys.clock import Clock
@@ -20,6 +22,8 @@ from recsys.schema import ITEM_ID
 from recsys.user_state import UserState
 from serving.breaker import Breaker
 from serving.call import note_answer, stage
+from serving.lists import Issued, Lists, Occasion
+from serving.page_token import PageToken
 from serving.state_store import StateStore
 
 _log = structlog.get_logger(__name__)
@@ -54,6 +58,10 @@ class RankingPipeline(Protocol):
         """Whether the catalogue holds an item."""
         ...
 
+    def sellable(self, item_ids: Sequence[str]) -> Bool[np.ndarray, " items"]:
+        """Whether each item is in the catalogue and available."""
+        ...
+
     def record(self, item_id: str, event_type: int, time_ms: int) -> None:
         """Count an event in the item's aggregates, from the next tick on; unknown items are ignored."""
         ...
@@ -73,14 +81,20 @@ class Question:
     explain: bool = False
     with_items: bool = False
     """Whether the answer carries catalogue rows."""
+    identity: bytes = b""
+    """Hash of the request, see ``serving.page_token.request_identity``; empty when it has no pages."""
+    page: PageToken | None = None
+    """The later page that is asked for; ``None`` for the first."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A ranked list, and the catalogue rows of its items by id when they were asked for."""
+    """A ranked list, its tokens, and the catalogue rows of its items by id when they were asked for."""
 
     ranked: RankedList
     items: dict[str, dict[str, object]]
+    attribution_token: str = ""
+    next_page_token: str = ""
 
 
 class Engine:
@@ -90,12 +104,14 @@ class Engine:
         self,
         pipeline: RankingPipeline,
         store: StateStore,
+        lists: Lists,
         clock: Clock,
         executor: Executor,
         *,
         state_timeout_seconds: float,
     ) -> None:
         self.pipeline = pipeline
+        self.lists = lists
         self._store = store
         self._clock = clock
         self._executor = executor
@@ -103,12 +119,18 @@ class Engine:
         self.breaker = Breaker()
 
     async def recommend(self, question: Question, seconds_left: float | None) -> Answer:
-        """Rank the catalogue for a question.
+        """Rank the catalogue for a question, or turn to a later page of what was ranked for it.
 
         Args:
             question: What is asked.
             seconds_left: Until the caller gives up; ``None`` when it never does.
+
+        Raises:
+            InvalidRequestError: The list of a later page has expired.
+            StoreError: The list of a later page cannot be read.
         """
+        if question.page is not None:
+            return await self._later_page(question, question.page)
         return await self._answer(question, seconds_left, self.pipeline.recommend)
 
     async def rank(self, question: Question, item_ids: Sequence[str], seconds_left: float | None) -> Answer:
@@ -128,13 +150,29 @@ class Engine:
             exclude_item_ids=question.exclude_item_ids,
             filter=question.filter,
             limit=question.limit,
+            depth=self.lists.page_depth if question.identity else 0,
             explain=question.explain,
         )
         loop = asyncio.get_running_loop()
         with stage("ranking"):  # the wait for a free thread too
             answer = await loop.run_in_executor(self._executor, self._run, question, query, ranking, reasons)
         note_answer(question.placement, answer.ranked)
-        return answer
+        return _with_list(answer, self.lists.issue(answer.ranked, self._occasion(question)))
+
+    async def _later_page(self, question: Question, place: PageToken) -> Answer:
+        occasion = self._occasion(question)
+        kept = await self.lists.find(place, occasion.now_ms)
+        sellable = self.pipeline.sellable(kept.item_ids[place.start :])
+        issued = self.lists.page(kept, place, occasion, sellable, question.limit)
+        ids = [item.item_id for item in issued.ranked.items]
+        loop = asyncio.get_running_loop()
+        rows = await loop.run_in_executor(self._executor, self._rows, question, ids)
+        reasons = (*issued.ranked.degraded_reasons, *((EXPLANATION_UNAVAILABLE,) if question.explain else ()))
+        ranked = replace(issued.ranked, degraded_reasons=tuple(dict.fromkeys(reasons)))
+        return _with_list(Answer(ranked, rows), replace(issued, ranked=ranked))
+
+    def _occasion(self, question: Question) -> Occasion:
+        return Occasion(question.subject, question.placement, question.identity, self._clock.now_ms())
 
     async def _read_state(
         self, subject: str | None, seconds_left: float | None
@@ -167,5 +205,13 @@ class Engine:
         if question.explain and ranked.service_level is not ServiceLevel.FULL:
             reasons += (EXPLANATION_UNAVAILABLE,)
         reasons = tuple(dict.fromkeys(ranked.degraded_reasons + reasons))
-        rows = self.pipeline.items([item.item_id for item in ranked.items]) if question.with_items else []
-        return Answer(replace(ranked, degraded_reasons=reasons), {str(row[ITEM_ID]): row for row in rows})
+        rows = self._rows(question, [item.item_id for item in ranked.items])
+        return Answer(replace(ranked, degraded_reasons=reasons), rows)
+
+    def _rows(self, question: Question, item_ids: Sequence[str]) -> dict[str, dict[str, object]]:
+        rows = self.pipeline.items(item_ids) if question.with_items else []
+        return {str(row[ITEM_ID]): row for row in rows}
+
+
+def _with_list(answer: Answer, issued: Issued) -> Answer:
+    return Answer(issued.ranked, answer.items, issued.attribution_token, issued.next_page_token)

@@ -5,10 +5,12 @@ from dataclasses import asdict, dataclass
 
 import polars as pl
 
-from recsys.schema import EVENT_SCHEMA, EVENT_TYPE_CODES
+from recsys.schema import EVENT_SCHEMA, EVENT_TYPE_CODES, MERGE_SCHEMA
 
 VISITOR_PREFIX = "\x1fvisitor:"
 """Marks a visitor's id where users' ids stand; the wire refuses user ids that begin with U+001F."""
+MERGE = "merge"
+"""Stands where events have their type, in the buffer only."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +47,43 @@ class Event:
 
 
 @dataclass(frozen=True)
+class Merge:
+    """A login: from its time on a visitor is a user, see ``recsys.schema.MERGE_SCHEMA``."""
+
+    visitor: str
+    """``VISITOR_PREFIX`` and the visitor's id."""
+    user_id: str
+    merge_time: int
+    """Milliseconds since the epoch, UTC."""
+
+
+@dataclass(frozen=True)
 class BufferedEvent:
-    """An event that is durable."""
+    """An event that is durable; or a merge, in its place among the events."""
 
     sequence: int
     """Position in the buffer, ascending from 1 and never used twice."""
     event: Event
+    """The event; of a merge, an event of the type ``MERGE`` whose item is the visitor."""
+    counts_for: str | None = None
+    """Whose state it changes, where that is not ``event.user_id``: a visitor's event that came in after the
+    login although it happened before."""
+
+    @property
+    def owner(self) -> str:
+        """Whose state the event changes."""
+        return self.counts_for or self.event.user_id
+
+    @property
+    def merge(self) -> Merge | None:
+        """The login, where the record is no event but a merge."""
+        event = self.event
+        return Merge(event.item_id, event.user_id, event.event_time) if event.event_type == MERGE else None
+
+
+def merge_frame(merges: Iterable[Merge]) -> pl.DataFrame:
+    """The merges as a frame of ``MERGE_SCHEMA``."""
+    return pl.DataFrame([asdict(merge) for merge in merges], schema=MERGE_SCHEMA, orient="row")
 
 
 def event_frame(events: Iterable[Event]) -> pl.DataFrame:

@@ -2,6 +2,9 @@
 
 ``SqliteEventBuffer`` serves one machine; a broker can stand behind the same protocol. Sequence numbers ascend
 in the order of commits and are never used twice, so a reader that has seen number n has seen all below it.
+
+The buffer also knows who each visitor turned out to be: what a visitor does after the login is stored as the
+user's. Merges are kept for good, also when they have left for the log.
 """
 
 import queue
@@ -11,13 +14,14 @@ import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import astuple, fields
+from dataclasses import astuple, fields, replace
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from recsys.errors import IntakeError
 from recsys.schema import DAY_MS
-from serving.event import BufferedEvent, Event
+from serving.event import MERGE, VISITOR_PREFIX, BufferedEvent, Event, Merge
+from serving.visitor_link import VisitorLink
 
 BUFFER_FILE = "events.sqlite"
 """Name of the embedded buffer in ``Workspace.state``."""
@@ -34,16 +38,16 @@ class EventBuffer(Protocol):
         """Tells this buffer's sequence numbers from another's."""
         ...
 
-    def append(self, events: Sequence[Event]) -> "Future[list[int | None]]":
-        """Store events with ids; the future ends when they are on disk.
+    def append(self, records: Sequence[Event | Merge]) -> "Future[list[int | None]]":
+        """Store events with ids, and merges; the future ends when they are on disk.
 
-        Its result has one entry per event: the sequence number, or ``None`` when the id was seen before. It
-        raises ``IntakeError`` when nothing of the batch was stored.
+        Its result has one entry per record: the sequence number, or ``None`` when the id was seen before, or
+        the visitor is known to be that user. It raises ``IntakeError`` when nothing of the batch was stored.
         """
         ...
 
     def since(self, sequence: int, limit: int) -> list[BufferedEvent]:
-        """At most ``limit`` events above ``sequence`` that have not left for the log, ascending."""
+        """At most ``limit`` records above ``sequence`` that have not left for the log, ascending."""
         ...
 
     def claim(self, through: int) -> tuple[int, int] | None:
@@ -65,6 +69,14 @@ class EventBuffer(Protocol):
         """First and last sequence number of the events that have not left for the log; (1, 0) for none."""
         ...
 
+    def links(self) -> list[tuple[str, VisitorLink]]:
+        """Visitors whose merge has left for the log, each with the latest one."""
+        ...
+
+    def learn(self, merges: Sequence[Merge]) -> None:
+        """Know merges that the log holds, of another buffer or before this one."""
+        ...
+
     def close(self) -> None:
         """Finish what was handed in and refuse the rest."""
         ...
@@ -73,24 +85,37 @@ class EventBuffer(Protocol):
 _COLUMNS = tuple(field.name for field in fields(Event))
 _SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS events (
-    sequence INTEGER PRIMARY KEY AUTOINCREMENT, {", ".join(_COLUMNS)}, UNIQUE (event_id)
+    sequence INTEGER PRIMARY KEY AUTOINCREMENT, {", ".join(_COLUMNS)}, counts_for, UNIQUE (event_id)
 );
 CREATE TABLE IF NOT EXISTS left_ids (event_id PRIMARY KEY, received_time) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS left_ids_time ON left_ids (received_time);
 CREATE TABLE IF NOT EXISTS claim (first, last);
 CREATE TABLE IF NOT EXISTS identity (buffer_id);
+CREATE TABLE IF NOT EXISTS merges (
+    visitor, merge_time, user_id, sequence, PRIMARY KEY (visitor, merge_time)
+) WITHOUT ROWID;
 """
+_STORED = (*_COLUMNS, "counts_for")
 _INSERT = f"""
-INSERT INTO events ({", ".join(_COLUMNS)}) SELECT {", ".join("?" * len(_COLUMNS))}
+INSERT INTO events ({", ".join(_STORED)}) SELECT {", ".join("?" * len(_STORED))}
 WHERE NOT EXISTS (SELECT 1 FROM left_ids WHERE event_id = ?)
 ON CONFLICT (event_id) DO NOTHING RETURNING sequence
 """
-_SINCE = f"SELECT sequence, {', '.join(_COLUMNS)} FROM events WHERE sequence > ? ORDER BY sequence LIMIT ?"
+_SINCE = f"SELECT sequence, {', '.join(_STORED)} FROM events WHERE sequence > ? ORDER BY sequence LIMIT ?"
 _RANGE = """
 SELECT MIN(sequence), MIN(MAX(sequence), MIN(sequence) + ? - 1) FROM events WHERE sequence <= ?
 """
 _REMEMBER = "INSERT OR IGNORE INTO left_ids SELECT event_id, received_time FROM events WHERE sequence <= ?"
 _FORGET = "DELETE FROM left_ids WHERE received_time < (SELECT MAX(received_time) FROM left_ids) - ?"
+_MERGE_OF = "SELECT user_id FROM merges WHERE visitor = ? AND merge_time >= ? ORDER BY merge_time LIMIT 1"
+_LATEST_MERGE = "SELECT user_id, merge_time FROM merges WHERE visitor = ? ORDER BY merge_time DESC LIMIT 1"
+_LATELY = (
+    "SELECT MAX(received_time) FROM (SELECT received_time FROM events ORDER BY sequence DESC LIMIT 1000)"
+)
+_LINKS = """
+SELECT visitor, user_id, sequence, MAX(merge_time) FROM merges
+WHERE sequence NOT IN (SELECT sequence FROM events WHERE event_type = ?) GROUP BY visitor
+"""
 _LATEST = "SELECT COALESCE(MAX(MIN(event_time, received_time)), 0) FROM events"
 _SPAN = """
 SELECT COALESCE((SELECT MIN(sequence) FROM events), 1), COALESCE((SELECT MAX(sequence) FROM events), 0)
@@ -100,7 +125,7 @@ _MAX_GROUP = 256  # batches in one commit
 _MAX_CLAIM = 100_000  # events in one claimed range
 _BUSY_SECONDS = 5.0
 
-_Batch: TypeAlias = tuple[Sequence[Event], Future[list[int | None]]]
+_Batch: TypeAlias = tuple[Sequence[Event | Merge], Future[list[int | None]]]
 
 
 class SqliteEventBuffer:
@@ -130,21 +155,21 @@ class SqliteEventBuffer:
         """Tells this buffer's sequence numbers from another's."""
         return self._buffer_id
 
-    def append(self, events: Sequence[Event]) -> Future[list[int | None]]:
-        """Store events with ids; the future ends when they are on disk, see ``EventBuffer.append``."""
+    def append(self, records: Sequence[Event | Merge]) -> Future[list[int | None]]:
+        """Store records; the future ends when they are on disk, see ``EventBuffer.append``."""
         future: Future[list[int | None]] = Future()
         future.set_running_or_notify_cancel()  # a caller that gives up cannot take its events back
         if self._closed:
             future.set_exception(IntakeError("the event buffer is closed; the server is stopping"))
         else:
-            self._queue.put((events, future))
+            self._queue.put((records, future))
         return future
 
     def since(self, sequence: int, limit: int) -> list[BufferedEvent]:
-        """At most ``limit`` events above ``sequence`` that have not left for the log, ascending."""
+        """At most ``limit`` records above ``sequence`` that have not left for the log, ascending."""
         with self._transaction() as connection:
             rows = connection.execute(_SINCE, (sequence, limit)).fetchall()
-        return [BufferedEvent(row[0], Event(*row[1:])) for row in rows]
+        return [BufferedEvent(row[0], Event(*row[1:-1]), row[-1]) for row in rows]
 
     def claim(self, through: int) -> tuple[int, int] | None:
         """Fix the range that leaves for the log next, see ``EventBuffer.claim``."""
@@ -176,6 +201,18 @@ class SqliteEventBuffer:
             first, last = connection.execute(_SPAN).fetchone()
         return int(first), int(last)
 
+    def links(self) -> list[tuple[str, VisitorLink]]:
+        """Visitors whose merge has left for the log, each with the latest one."""
+        with self._transaction() as connection:
+            rows = connection.execute(_LINKS, (MERGE,)).fetchall()
+        return [(visitor, VisitorLink(user_id, sequence)) for visitor, user_id, sequence, _ in rows]
+
+    def learn(self, merges: Sequence[Merge]) -> None:
+        """Know merges that the log holds, of another buffer or before this one."""
+        rows = [(merge.visitor, merge.merge_time, merge.user_id, 0) for merge in merges]
+        with self._transaction() as connection:
+            connection.executemany("INSERT OR IGNORE INTO merges VALUES (?, ?, ?, ?)", rows)
+
     def close(self) -> None:
         """Finish what was handed in and refuse the rest."""
         if self._closed:
@@ -195,7 +232,7 @@ class SqliteEventBuffer:
             open_ = None not in group
             batches = [batch for batch in group if batch is not None]
             try:
-                results = self._commit([events for events, _ in batches])
+                results = self._commit([records for records, _ in batches])
             except IntakeError as error:
                 for _, future in batches:
                     future.set_exception(error)
@@ -203,13 +240,13 @@ class SqliteEventBuffer:
                 for (_, future), result in zip(batches, results, strict=True):
                     future.set_result(result)
 
-    def _commit(self, batches: Iterable[Sequence[Event]]) -> list[list[int | None]]:
+    def _commit(self, batches: Iterable[Sequence[Event | Merge]]) -> list[list[int | None]]:
         if self._failed:
             raise IntakeError(
                 "an earlier write failed, so the event buffer is closed; mend the disk and restart"
             )
         with self._transaction() as connection:
-            return [[_insert(connection, event) for event in events] for events in batches]
+            return [[_store(connection, record) for record in records] for records in batches]
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -227,6 +264,8 @@ def _connect(path: Path) -> sqlite3.Connection:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.executescript(_SCHEMA)
+    if "counts_for" not in {row[1] for row in connection.execute("PRAGMA table_info (events)")}:
+        connection.execute("ALTER TABLE events ADD COLUMN counts_for")  # a file of an earlier version
     return connection
 
 
@@ -240,6 +279,35 @@ def _identify(connection: sqlite3.Connection) -> str:
     return str(known[0])
 
 
-def _insert(connection: sqlite3.Connection, event: Event) -> int | None:
-    row = connection.execute(_INSERT, (*astuple(event), event.event_id)).fetchone()
+def _store(connection: sqlite3.Connection, record: Event | Merge) -> int | None:
+    if isinstance(record, Merge):
+        return _store_merge(connection, record)
+    if not record.user_id.startswith(VISITOR_PREFIX):
+        return _insert(connection, record, None)
+    [owner] = connection.execute(_MERGE_OF, (record.user_id, record.effective_ms)).fetchone() or (None,)
+    if owner is not None:  # it happened before the login, so the log says it of the visitor
+        return _insert(connection, record, owner)
+    [user_id, _] = connection.execute(_LATEST_MERGE, (record.user_id,)).fetchone() or (record.user_id, 0)
+    return _insert(connection, replace(record, user_id=user_id), None)
+
+
+def _store_merge(connection: sqlite3.Connection, merge: Merge) -> int | None:
+    """Store a merge, unless the visitor is that user already.
+
+    Its time is not before that of any event which came in earlier, whichever process received it.
+    """
+    user_id, merged_ms = connection.execute(_LATEST_MERGE, (merge.visitor,)).fetchone() or (None, -1)
+    if user_id == merge.user_id:
+        return None
+    [lately] = connection.execute(_LATELY).fetchone()
+    time_ms = max(merge.merge_time, merged_ms + 1, lately or 0)
+    record = Event(f"merge-{uuid.uuid4().hex}", MERGE, merge.user_id, merge.visitor, time_ms, time_ms)
+    sequence = _insert(connection, record, None)
+    row = (merge.visitor, time_ms, merge.user_id, sequence)
+    connection.execute("INSERT INTO merges VALUES (?, ?, ?, ?)", row)
+    return sequence
+
+
+def _insert(connection: sqlite3.Connection, event: Event, counts_for: str | None) -> int | None:
+    row = connection.execute(_INSERT, (*astuple(event), counts_for, event.event_id)).fetchone()
     return None if row is None else int(row[0])

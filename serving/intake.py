@@ -5,6 +5,8 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
+from itertools import islice
+from typing import Protocol
 
 from recsys.clock import Clock
 from recsys.event_ids import with_event_ids
@@ -17,7 +19,7 @@ from recsys.schema import (
     MAX_TEXT_CHARS,
 )
 from serving.engine import RankingPipeline
-from serving.event import VISITOR_PREFIX, Event, event_frame, subject
+from serving.event import VISITOR_PREFIX, Event, Merge, event_frame, subject
 from serving.event_buffer import EventBuffer
 from serving.state_updater import StateUpdater
 
@@ -31,6 +33,9 @@ class EventStatus(Enum):
     """Its id was accepted before."""
     REJECTED = "REJECTED"
     """It breaks a rule and was not kept."""
+
+
+_BEST_FIRST = (EventStatus.ACCEPTED, EventStatus.DUPLICATE, EventStatus.REJECTED)
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,31 @@ class ReceivedEvent:
     list_id: str
     position: int | None
     text: str
+    attribution_token: str = ""
+
+
+@dataclass(frozen=True)
+class Attributed:
+    """What an event of a batch stands for."""
+
+    events: tuple[ReceivedEvent, ...]
+    """Itself, or one impression per item of its list."""
+    event_id: str | None = None
+    """The id that stands for all of them."""
+    problem: str = ""
+    """Why it is refused, empty when it is not."""
+
+
+class Resolver(Protocol):
+    """Fills in what attribution tokens say; ``serving.attribution.Attribution``."""
+
+    async def resolve(self, received: Sequence[ReceivedEvent], now_ms: int) -> list[Attributed]:
+        """What each event of a batch stands for.
+
+        Raises:
+            IntakeError: That cannot be told now.
+        """
+        ...
 
 
 class Intake:
@@ -69,6 +99,7 @@ class Intake:
         pipeline: RankingPipeline,
         buffer: EventBuffer,
         updater: StateUpdater,
+        attribution: Resolver,
         clock: Clock,
         *,
         apply_timeout_seconds: float,
@@ -76,6 +107,7 @@ class Intake:
         self._pipeline = pipeline
         self._buffer = buffer
         self._updater = updater
+        self._attribution = attribution
         self._clock = clock
         self._apply_timeout_seconds = apply_timeout_seconds
 
@@ -92,25 +124,34 @@ class Intake:
             One outcome per event, in order.
 
         Raises:
-            IntakeError: Nothing could be made durable, and no event of the batch counts.
+            IntakeError: Nothing could be made durable, or no list could be read, and no event of the batch
+                counts.
         """
         now_ms = self._clock.now_ms()
-        problems = [self._problem(event, now_ms) for event in received]
+        attributed = await self._attribution.resolve(received, now_ms)
+        events = [event for one in attributed for event in one.events]
+        problems = [one.problem or self._problem(event, now_ms) for one in attributed for event in one.events]
         good = await _identify(
-            [_accept(event, now_ms) for event, problem in zip(received, problems, strict=True) if not problem]
+            [_accept(event, now_ms) for event, problem in zip(events, problems, strict=True) if not problem]
         )
-        sequences = await asyncio.wrap_future(self._buffer.append(good)) if good else []
-        outcomes = iter(
-            EventOutcome(event.event_id or "", EventStatus.DUPLICATE if new is None else EventStatus.ACCEPTED)
-            for event, new in zip(good, sequences, strict=True)
-        )
+        merges = {
+            (event.visitor_id, event.user_id): None
+            for event, problem in zip(events, problems, strict=True)
+            if not problem and event.visitor_id and event.user_id
+        }
+        sequences = await self._store([*(_merge(*who, now_ms) for who in merges), *good])
         await self._make_visible(sequences, seconds_left)
-        return [
+        stored = zip(good, sequences[len(merges) :], strict=True)
+        outcomes = (
             EventOutcome(event.event_id[:MAX_ID_BYTES], EventStatus.REJECTED, problem)
             if problem
-            else next(outcomes)
-            for event, problem in zip(received, problems, strict=True)
-        ]
+            else _outcome(*next(stored))
+            for event, problem in zip(events, problems, strict=True)
+        )
+        return [_together(one, list(islice(outcomes, len(one.events)))) for one in attributed]
+
+    async def _store(self, records: Sequence[Event | Merge]) -> list[int | None]:
+        return await asyncio.wrap_future(self._buffer.append(records)) if records else []
 
     async def _make_visible(self, sequences: Sequence[int | None], seconds_left: float | None) -> None:
         new = [sequence for sequence in sequences if sequence is not None]
@@ -126,6 +167,21 @@ class Intake:
         if not problem and not self._pipeline.knows_item(event.item_id):
             return "item_id: expected an item of the catalogue, got an unknown one"
         return problem
+
+
+def _outcome(event: Event, sequence: int | None) -> EventOutcome:
+    status = EventStatus.DUPLICATE if sequence is None else EventStatus.ACCEPTED
+    return EventOutcome(event.event_id or "", status)
+
+
+def _together(attributed: Attributed, outcomes: Sequence[EventOutcome]) -> EventOutcome:
+    """The outcome of an event: the best of those of the impressions it stands for."""
+    best = min(outcomes, key=lambda outcome: _BEST_FIRST.index(outcome.status))
+    return best if attributed.event_id is None else replace(best, event_id=attributed.event_id)
+
+
+def _merge(visitor_id: str, user_id: str, now_ms: int) -> Merge:
+    return Merge(VISITOR_PREFIX + visitor_id, user_id, now_ms)
 
 
 def _accept(event: ReceivedEvent, now_ms: int) -> Event:

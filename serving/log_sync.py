@@ -13,11 +13,14 @@ import structlog
 
 from recsys.errors import RecsysError
 from recsys.event_log import EventLog
+from recsys.schema import MERGE_TIME
 from recsys.user_state import UserState
 from serving.compaction import compact
+from serving.event import Merge
 from serving.event_buffer import EventBuffer
 from serving.state_store import StateStore
 from serving.state_updater import StateUpdater
+from serving.visitor_link import VisitorLink
 
 _log = structlog.get_logger(__name__)
 
@@ -45,8 +48,9 @@ class LogSync:
             DataError: The log is damaged.
         """
         self._marker = await asyncio.to_thread(self._describe)
+        links = await asyncio.to_thread(self._links)
         if not await self._store.is_loaded(self._marker):
-            num_users = await self._store.load(states, self._marker)
+            num_users = await self._store.load(states, self._marker, links)
             _log.info("user states loaded", num_users=num_users)
         await self._updater.catch_up()
 
@@ -71,6 +75,11 @@ class LogSync:
         while True:
             await asyncio.sleep(every.total_seconds())
             await self.compact()
+
+    def _links(self) -> list[tuple[str, VisitorLink]]:
+        merges = self._event_log.merges().with_columns(pl.col(MERGE_TIME).dt.epoch("ms"))
+        self._buffer.learn([Merge(**row) for row in merges.iter_rows(named=True)])
+        return self._buffer.links()
 
     def _describe(self) -> str:
         num_events = self._event_log.scan().select(pl.len()).collect().item()

@@ -1,7 +1,7 @@
 """From messages to the domain: decodes requests and checks every rule that ``proto/recsys/v1`` states."""
 
 from collections.abc import Iterator, Sequence
-from typing import TypeAlias, TypeVar
+from typing import Literal, TypeAlias, TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
@@ -15,6 +15,8 @@ from recsys.v1.types_pb2 import View
 from serving.engine import Question
 from serving.event import VISITOR_PREFIX, subject
 from serving.intake import ReceivedEvent
+from serving.page_token import PageToken, request_identity
+from serving.signer import Signer
 
 DEFAULT_PLACEMENT = "home"
 DEFAULT_PAGE_SIZE = 20
@@ -23,6 +25,9 @@ MAX_CONTEXT_ITEMS = 100
 MAX_EXCLUDED_ITEMS = 1000
 MAX_RANKED_ITEMS = 1000
 
+_CHANGES_BETWEEN_PAGES: tuple[
+    Literal["page_size", "page_token", "view", "explain", "session_id", "validate_only"], ...
+] = ("page_size", "page_token", "view", "explain", "session_id", "validate_only")
 _MAX_VIOLATIONS = 8  # of one answer: they travel in its trailers, which clients limit to 8 KiB
 
 _Request: TypeAlias = RecommendRequest | RankRequest
@@ -44,8 +49,8 @@ def parse(message_type: type[_M], raw: bytes) -> _M:
     return message
 
 
-def recommend_question(request: RecommendRequest, config: Config) -> Question:
-    """What a ``RecommendRequest`` asks.
+def recommend_question(request: RecommendRequest, config: Config, signer: Signer) -> Question:
+    """What a ``RecommendRequest`` asks; ``signer`` knows the page tokens.
 
     Raises:
         InvalidRequestError: It breaks a rule; all broken rules are named, up to a limit.
@@ -55,12 +60,19 @@ def recommend_question(request: RecommendRequest, config: Config) -> Question:
     if request.page_size < 0:
         violations.append(FieldViolation("page_size", f"expected 0 or more, got {request.page_size}"))
     violations += _filter_violations(request.filter)
+    identity, page = _identity(request), None
+    try:
+        page = PageToken.read(signer, request.page_token, identity) if request.page_token else None
+    except InvalidRequestError as error:
+        violations += error.violations
     _raise(violations)
     return _question(
         request,
         exclude_item_ids=frozenset(request.exclude_item_ids),
         item_filter=request.filter.strip(),
         limit=min(request.page_size or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE),
+        identity=identity,
+        page=page,
     )
 
 
@@ -91,7 +103,13 @@ def received_events(request: RecordEventsRequest, max_events: int) -> list[Recei
 
 
 def _question(
-    request: _Request, *, exclude_item_ids: frozenset[str], limit: int, item_filter: str = ""
+    request: _Request,
+    *,
+    exclude_item_ids: frozenset[str],
+    limit: int,
+    item_filter: str = "",
+    identity: bytes = b"",
+    page: PageToken | None = None,
 ) -> Question:
     return Question(
         subject=subject(request.user_id, request.visitor_id),
@@ -102,7 +120,21 @@ def _question(
         limit=limit,
         explain=request.explain,
         with_items=request.view == View.VIEW_FULL,
+        identity=identity,
+        page=page,
     )
+
+
+def _identity(request: RecommendRequest) -> bytes:
+    """Hash of what makes the list: every field but those that may change from page to page."""
+    same = RecommendRequest()
+    same.CopyFrom(request)
+    for field in _CHANGES_BETWEEN_PAGES:
+        same.ClearField(field)
+    same.placement = request.placement or DEFAULT_PLACEMENT
+    if same.user_id:
+        same.ClearField("visitor_id")  # it is not read then
+    return request_identity(same.SerializeToString(deterministic=True))
 
 
 def _received(event: Event) -> ReceivedEvent:
@@ -120,6 +152,7 @@ def _received(event: Event) -> ReceivedEvent:
         list_id=event.list_id,
         position=event.position if event.HasField("position") else None,
         text=event.text,
+        attribution_token=event.attribution_token,
     )
 
 

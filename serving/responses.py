@@ -33,6 +33,8 @@ def recommend_response(answer: Answer) -> recommendation_pb.RecommendResponse:
     ranked = answer.ranked
     return recommendation_pb.RecommendResponse(
         results=_results(answer),
+        next_page_token=answer.next_page_token,
+        attribution_token=answer.attribution_token,
         model_version=ranked.model_version,
         service_level=types_pb.ServiceLevel.Value(f"SERVICE_LEVEL_{ranked.service_level.value}"),
         degraded_reasons=ranked.degraded_reasons,
@@ -45,6 +47,7 @@ def rank_response(answer: Answer) -> recommendation_pb.RankResponse:
     ranked = answer.ranked
     return recommendation_pb.RankResponse(
         results=_results(answer),
+        attribution_token=answer.attribution_token,
         model_version=ranked.model_version,
         service_level=types_pb.ServiceLevel.Value(f"SERVICE_LEVEL_{ranked.service_level.value}"),
         degraded_reasons=ranked.degraded_reasons,

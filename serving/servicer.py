@@ -37,7 +37,7 @@ class RecommendationServicer:
         self, request: recommendation_pb.RecommendRequest, context: CallContext
     ) -> recommendation_pb.RecommendResponse:
         """Recommend items of the whole catalogue."""
-        question = recommend_question(request, self._engine.pipeline.config)
+        question = recommend_question(request, self._engine.pipeline.config, self._engine.lists.signer)
         if request.validate_only:
             return recommendation_pb.RecommendResponse(model_version=self._engine.pipeline.version)
         answer = await self._engine.recommend(question, context.time_remaining())

@@ -44,6 +44,16 @@ class Settings(BaseSettings):
     """Largest request in bytes."""
     max_events_per_batch: int = Field(default=1000, ge=1)
     """Most events in one ``RecordEvents``."""
+    token_keys: SecretStr | None = None
+    """Keys of page and attribution tokens, separated by commas, of 16 or more characters: the first signs,
+    all are accepted. None makes one and keeps it in the workspace's state directory."""
+    page_depth: int = Field(default=500, ge=0, le=10_000)
+    """Most items of a list, over all its pages; 0 gives every list one page. The store keeps some 20 bytes of
+    each."""
+    page_ttl: timedelta = Field(default=timedelta(minutes=15), ge=timedelta(seconds=1))
+    """How long the later pages of a list can be asked for."""
+    list_retention: timedelta = Field(default=timedelta(days=14), gt=timedelta(0))
+    """How long an attribution token can tell the items of its list. Lists stay in ``served_lists`` longer."""
     reflection: bool = False
     """Whether clients may ask the server for its schema."""
     grace_seconds: float = Field(default=5.0, ge=0)

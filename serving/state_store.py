@@ -7,10 +7,12 @@ user lie on one node. Every key expires ``max_age_days`` and one day after its l
 import asyncio
 import hashlib
 import math
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from itertools import islice
 from typing import TypeVar
 
+import redis
+import redis.retry
 import structlog
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -21,6 +23,7 @@ from recsys.config import StateConfig
 from recsys.errors import StoreError
 from recsys.user_state import UserState
 from serving.event import BufferedEvent
+from serving.visitor_link import VisitorLink
 
 _log = structlog.get_logger(__name__)
 _T = TypeVar("_T")
@@ -44,6 +47,20 @@ def connect(url: str, timeout_ms: int) -> Redis:
         raise StoreError(f"the store's URL is wrong: {error}") from None
 
 
+def connect_blocking(url: str, timeout_ms: int) -> redis.Redis:
+    """The same as ``connect``, for threads."""
+    seconds = timeout_ms / 1000
+    try:
+        return redis.Redis.from_url(
+            url,
+            socket_timeout=seconds,
+            socket_connect_timeout=seconds,
+            retry=redis.retry.Retry(NoBackoff(), 0),
+        )
+    except ValueError as error:
+        raise StoreError(f"the store's URL is wrong: {error}") from None
+
+
 class StateStore:
     """Reads and updates user states. What cannot be read is treated as absent and counted."""
 
@@ -56,12 +73,15 @@ class StateStore:
         """States that were damaged or of another version or configuration, since the start."""
 
     async def get(self, user_id: str) -> UserState | None:
-        """The user's state, or ``None`` for somebody unknown.
+        """The user's state, or ``None`` for somebody unknown; a visitor who logged in has the user's.
 
         Raises:
             StoreError: The store did not answer.
         """
-        return self._decode(await _guard(self._client.get(self._key(user_id))))
+        raw = await _guard(self._client.get(self._key(user_id)))
+        if (link := _link(raw)) is not None:
+            raw = await _guard(self._client.get(self._key(link.user_id)))
+        return self._decode(raw)
 
     async def apply(self, user_id: str, events: Sequence[BufferedEvent]) -> None:
         """Bring a state up to date with one user's events, ascending by sequence number.
@@ -76,15 +96,32 @@ class StateStore:
         remembered = [e for e in events if e.event.event_type in kept]
         if not remembered:
             return
-        for _ in range(_MAX_ATTEMPTS):
-            try:
-                await _guard(self._try_apply(self._key(user_id), remembered))
-            except WatchError:
-                continue
-            return
-        raise StoreError(f"a state changed under {_MAX_ATTEMPTS} attempts to update it; it is retried later")
+        await self._retried(lambda: self._try_apply(self._key(user_id), remembered))
 
-    async def load(self, states: Iterable[tuple[str, UserState]], marker: str) -> int:
+    async def merge(self, visitor: str, link: VisitorLink) -> None:
+        """Add a visitor's state to a user's, and leave a link in its place.
+
+        Both are in one transaction each, since they may lie on different nodes: the user's state remembers
+        that it holds the merge, so whatever happens between them, repeating it counts nothing twice.
+
+        Args:
+            visitor: The marked visitor's id, see ``serving.event.subject``.
+            link: The user, and the merge's sequence number; every event below it must have been applied.
+
+        Raises:
+            StoreError: The store did not answer, or other writers kept winning.
+        """
+        raw = await _guard(self._client.get(self._key(visitor)))
+        if _link(raw) is None and (state := self._decode(raw)) is not None:
+            await self._retried(lambda: self._try_add(self._key(link.user_id), state, link.sequence))
+        await self._retried(lambda: self._try_link(self._key(visitor), link))
+
+    async def load(
+        self,
+        states: Iterable[tuple[str, UserState]],
+        marker: str,
+        links: Sequence[tuple[str, VisitorLink]] = (),
+    ) -> int:
         """Replace all states of the tenant and mark where they came from.
 
         No other process may write meanwhile.
@@ -92,6 +129,7 @@ class StateStore:
         Args:
             states: User ids and their states.
             marker: What ``is_loaded`` will recognise.
+            links: Visitors whose states are in a user's.
 
         Returns:
             How many states were written.
@@ -104,6 +142,8 @@ class StateStore:
         while chunk := await asyncio.to_thread(list, islice(iterator, _CHUNK)):
             await _guard(self._write(chunk))
             num_loaded += len(chunk)
+        for start in range(0, len(links), _CHUNK):
+            await _guard(self._write(links[start : start + _CHUNK]))
         await self.mark(marker)
         return num_loaded
 
@@ -152,10 +192,44 @@ class StateStore:
             return None
         return state
 
-    async def _try_apply(self, key: str, events: Sequence[BufferedEvent]) -> None:
+    async def _retried(self, attempt: Callable[[], Awaitable[None]]) -> None:
+        for _ in range(_MAX_ATTEMPTS):
+            try:
+                await _guard(attempt())
+            except WatchError:
+                continue
+            return
+        raise StoreError(f"a state changed under {_MAX_ATTEMPTS} attempts to update it; it is retried later")
+
+    async def _try_add(self, key: str, other: UserState, sequence: int) -> None:
         async with self._client.pipeline(transaction=True) as pipe:
             await pipe.watch(key)
             state = self._decode(await pipe.get(key)) or UserState(self._config.half_lives_days)
+            if state.applied_sequence >= sequence:
+                return
+            merged = state.merged_with(other).capped(self._config.max_rows_per_user)
+            merged.applied_sequence = sequence
+            pipe.multi()  # type: ignore[no-untyped-call]  # redis-py leaves it unannotated
+            pipe.set(key, merged.to_bytes(), ex=self._ttl_seconds)
+            await pipe.execute()
+
+    async def _try_link(self, key: str, link: VisitorLink) -> None:
+        async with self._client.pipeline(transaction=True) as pipe:
+            await pipe.watch(key)
+            known = _link(await pipe.get(key))
+            if known is not None and known.sequence >= link.sequence:
+                return
+            pipe.multi()  # type: ignore[no-untyped-call]  # redis-py leaves it unannotated
+            pipe.set(key, link.to_bytes(), ex=self._ttl_seconds)
+            await pipe.execute()
+
+    async def _try_apply(self, key: str, events: Sequence[BufferedEvent]) -> None:
+        async with self._client.pipeline(transaction=True) as pipe:
+            await pipe.watch(key)
+            raw = await pipe.get(key)
+            if _link(raw) is not None:  # the merge, which lies above these events, was applied already
+                return
+            state = self._decode(raw) or UserState(self._config.half_lives_days)
             news = [buffered for buffered in events if buffered.sequence > state.applied_sequence]
             if not news:
                 return
@@ -173,7 +247,7 @@ class StateStore:
             pipe.set(key, state.to_bytes(), ex=self._ttl_seconds)
             await pipe.execute()
 
-    async def _write(self, states: Sequence[tuple[str, UserState]]) -> None:
+    async def _write(self, states: Sequence[tuple[str, UserState | VisitorLink]]) -> None:
         async with self._client.pipeline(transaction=False) as pipe:
             for user_id, state in states:
                 pipe.set(self._key(user_id), state.to_bytes(), ex=self._ttl_seconds)
@@ -184,6 +258,10 @@ class StateStore:
         for start in range(0, len(keys), _CHUNK):
             await self._client.unlink(*keys[start : start + _CHUNK])
         await self._client.delete(self._marker_key)
+
+
+def _link(raw: bytes | str | None) -> VisitorLink | None:
+    return VisitorLink.from_bytes(raw) if isinstance(raw, bytes) else None
 
 
 async def _guard(operation: Awaitable[_T]) -> _T:

@@ -18,6 +18,7 @@ from recsys.errors import IntakeError, StoreError
 from serving.event import BufferedEvent
 from serving.event_buffer import EventBuffer
 from serving.state_store import StateStore
+from serving.visitor_link import VisitorLink
 
 _log = structlog.get_logger(__name__)
 
@@ -89,17 +90,29 @@ class StateUpdater:
         await self._report(events[-1].sequence if events else self.applied, is_behind=False)
         return bool(events)
 
-    def _record_new(self, events: Sequence[BufferedEvent]) -> None:
-        for buffered in events:
-            if buffered.sequence > self._recorded:
+    def _record_new(self, records: Sequence[BufferedEvent]) -> None:
+        for buffered in records:
+            if buffered.sequence > self._recorded and buffered.merge is None:
                 event = buffered.event
                 self._record(event.item_id, event.type_code, event.effective_ms)
                 self._recorded = buffered.sequence
 
-    async def _apply(self, events: Sequence[BufferedEvent]) -> None:
+    async def _apply(self, records: Sequence[BufferedEvent]) -> None:
+        """Apply everything up to a merge before the merge, and nothing that follows it."""
+        events: list[BufferedEvent] = []
+        for buffered in records:
+            if (merge := buffered.merge) is None:
+                events.append(buffered)
+                continue
+            await self._apply_events(events)
+            events = []
+            await self._store.merge(merge.visitor, VisitorLink(merge.user_id, buffered.sequence))
+        await self._apply_events(events)
+
+    async def _apply_events(self, events: Sequence[BufferedEvent]) -> None:
         by_user: dict[str, list[BufferedEvent]] = defaultdict(list)
         for buffered in events:
-            by_user[buffered.event.user_id].append(buffered)
+            by_user[buffered.owner].append(buffered)
         users = iter(by_user.items())
         while group := list(islice(users, _USERS_AT_ONCE)):
             await asyncio.gather(*(self._store.apply(user_id, own) for user_id, own in group))

@@ -25,23 +25,23 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1drecsys/v1/event_service.proto\x12\trecsys.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xac\x02\n\x05\x45vent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x12\n\nevent_type\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\x0f\n\x07item_id\x18\x04 \x01(\t\x12.\n\nevent_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nsession_id\x18\x06 \x01(\t\x12\x15\n\x08quantity\x18\x07 \x01(\x01H\x00\x88\x01\x01\x12\x12\n\x05price\x18\x08 \x01(\x01H\x01\x88\x01\x01\x12\x0f\n\x07list_id\x18\t \x01(\t\x12\x15\n\x08position\x18\n \x01(\x05H\x02\x88\x01\x01\x12\x0c\n\x04text\x18\x0b \x01(\t\x12\x12\n\nvisitor_id\x18\x0c \x01(\tB\x0b\n\t_quantityB\x08\n\x06_priceB\x0b\n\t_position\"7\n\x13RecordEventsRequest\x12 \n\x06\x65vents\x18\x01 \x03(\x0b\x32\x10.recsys.v1.Event\"?\n\x14RecordEventsResponse\x12\'\n\x07results\x18\x01 \x03(\x0b\x32\x16.recsys.v1.EventResult\"W\n\x0b\x45ventResult\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12&\n\x06status\x18\x02 \x01(\x0e\x32\x16.recsys.v1.EventStatus\x12\x0e\n\x06reason\x18\x03 \x01(\t*}\n\x0b\x45ventStatus\x12\x1c\n\x18\x45VENT_STATUS_UNSPECIFIED\x10\x00\x12\x19\n\x15\x45VENT_STATUS_ACCEPTED\x10\x01\x12\x1a\n\x16\x45VENT_STATUS_DUPLICATE\x10\x02\x12\x19\n\x15\x45VENT_STATUS_REJECTED\x10\x03\x32_\n\x0c\x45ventService\x12O\n\x0cRecordEvents\x12\x1e.recsys.v1.RecordEventsRequest\x1a\x1f.recsys.v1.RecordEventsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1drecsys/v1/event_service.proto\x12\trecsys.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc7\x02\n\x05\x45vent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x12\n\nevent_type\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\x0f\n\x07item_id\x18\x04 \x01(\t\x12.\n\nevent_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nsession_id\x18\x06 \x01(\t\x12\x15\n\x08quantity\x18\x07 \x01(\x01H\x00\x88\x01\x01\x12\x12\n\x05price\x18\x08 \x01(\x01H\x01\x88\x01\x01\x12\x0f\n\x07list_id\x18\t \x01(\t\x12\x15\n\x08position\x18\n \x01(\x05H\x02\x88\x01\x01\x12\x0c\n\x04text\x18\x0b \x01(\t\x12\x12\n\nvisitor_id\x18\x0c \x01(\t\x12\x19\n\x11\x61ttribution_token\x18\r \x01(\tB\x0b\n\t_quantityB\x08\n\x06_priceB\x0b\n\t_position\"7\n\x13RecordEventsRequest\x12 \n\x06\x65vents\x18\x01 \x03(\x0b\x32\x10.recsys.v1.Event\"?\n\x14RecordEventsResponse\x12\'\n\x07results\x18\x01 \x03(\x0b\x32\x16.recsys.v1.EventResult\"W\n\x0b\x45ventResult\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12&\n\x06status\x18\x02 \x01(\x0e\x32\x16.recsys.v1.EventStatus\x12\x0e\n\x06reason\x18\x03 \x01(\t*}\n\x0b\x45ventStatus\x12\x1c\n\x18\x45VENT_STATUS_UNSPECIFIED\x10\x00\x12\x19\n\x15\x45VENT_STATUS_ACCEPTED\x10\x01\x12\x1a\n\x16\x45VENT_STATUS_DUPLICATE\x10\x02\x12\x19\n\x15\x45VENT_STATUS_REJECTED\x10\x03\x32_\n\x0c\x45ventService\x12O\n\x0cRecordEvents\x12\x1e.recsys.v1.RecordEventsRequest\x1a\x1f.recsys.v1.RecordEventsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'recsys.v1.event_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_EVENTSTATUS']._serialized_start=591
-  _globals['_EVENTSTATUS']._serialized_end=716
+  _globals['_EVENTSTATUS']._serialized_start=618
+  _globals['_EVENTSTATUS']._serialized_end=743
   _globals['_EVENT']._serialized_start=78
-  _globals['_EVENT']._serialized_end=378
-  _globals['_RECORDEVENTSREQUEST']._serialized_start=380
-  _globals['_RECORDEVENTSREQUEST']._serialized_end=435
-  _globals['_RECORDEVENTSRESPONSE']._serialized_start=437
-  _globals['_RECORDEVENTSRESPONSE']._serialized_end=500
-  _globals['_EVENTRESULT']._serialized_start=502
-  _globals['_EVENTRESULT']._serialized_end=589
-  _globals['_EVENTSERVICE']._serialized_start=718
-  _globals['_EVENTSERVICE']._serialized_end=813
+  _globals['_EVENT']._serialized_end=405
+  _globals['_RECORDEVENTSREQUEST']._serialized_start=407
+  _globals['_RECORDEVENTSREQUEST']._serialized_end=462
+  _globals['_RECORDEVENTSRESPONSE']._serialized_start=464
+  _globals['_RECORDEVENTSRESPONSE']._serialized_end=527
+  _globals['_EVENTRESULT']._serialized_start=529
+  _globals['_EVENTRESULT']._serialized_end=616
+  _globals['_EVENTSERVICE']._serialized_start=745
+  _globals['_EVENTSERVICE']._serialized_end=840
 # @@protoc_insertion_point(module_scope)

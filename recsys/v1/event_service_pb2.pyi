@@ -66,6 +66,7 @@ class Event(_message.Message):
     POSITION_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
     VISITOR_ID_FIELD_NUMBER: _builtins.int
+    ATTRIBUTION_TOKEN_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
     """Optional. Idempotency key of 1 to 256 bytes; empty means a hash of the event, which tells a repetition only
     when `event_time` is set too.
@@ -73,9 +74,11 @@ class Event(_message.Message):
     event_type: _builtins.str
     """Required. One of impression, view, click, add_to_cart, purchase, like, dislike, comment, share."""
     user_id: _builtins.str
-    """Required unless `visitor_id` is set. At most 256 bytes, and not beginning with U+001F."""
+    """Required unless `visitor_id` or `attribution_token` is set. At most 256 bytes, and not beginning with U+001F."""
     item_id: _builtins.str
-    """Required. An item of the catalogue. 1 to 256 bytes."""
+    """Required, except for an impression with an `attribution_token`, which without an item stands for every item of the
+    list. An item of the catalogue. 1 to 256 bytes.
+    """
     session_id: _builtins.str
     """Optional. The visit. At most 256 bytes."""
     quantity: _builtins.float
@@ -83,13 +86,22 @@ class Event(_message.Message):
     price: _builtins.float
     """Optional. Price of one, in the item's currency, finite and not negative."""
     list_id: _builtins.str
-    """Optional. The ranked list it belongs to. At most 256 bytes."""
+    """Optional. The ranked list it belongs to; filled in from `attribution_token`. At most 256 bytes."""
     position: _builtins.int
-    """Optional. 0-based position in that list, not negative."""
+    """Optional. 0-based position in that list, not negative; with an `attribution_token` the list tells it."""
     text: _builtins.str
     """Optional. A comment's words. At most 20000 characters."""
     visitor_id: _builtins.str
-    """Optional. Somebody not logged in; read when `user_id` is empty. At most 256 bytes."""
+    """Optional. Somebody not logged in. Together with `user_id` it says that this visitor is this user from now on: what
+    the visitor did counts for the user, and what the visitor does later, until an event names another user. At most
+    256 bytes.
+    """
+    attribution_token: _builtins.str
+    """Optional. The token of the answer that showed the item. It fills in `list_id` and `position`, and whom the list was
+    for when neither `user_id` nor `visitor_id` is set. An impression without `item_id` stands for every item of the
+    list and counts once per list, or once per `event_id` when that is set. REJECTED when it was tampered with, or
+    when the list is needed and no longer known. At most 100 characters.
+    """
     @_builtins.property
     def event_time(self) -> _timestamp_pb2.Timestamp:
         """Optional. When it happened, to the millisecond, from 1970 on and at most 5 minutes ahead of the server's clock;
@@ -111,10 +123,11 @@ class Event(_message.Message):
         position: _builtins.int | None = ...,
         text: _builtins.str = ...,
         visitor_id: _builtins.str = ...,
+        attribution_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_position", b"_position", "_price", b"_price", "_quantity", b"_quantity", "event_time", b"event_time", "position", b"position", "price", b"price", "quantity", b"quantity"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_position", b"_position", "_price", b"_price", "_quantity", b"_quantity", "event_id", b"event_id", "event_time", b"event_time", "event_type", b"event_type", "item_id", b"item_id", "list_id", b"list_id", "position", b"position", "price", b"price", "quantity", b"quantity", "session_id", b"session_id", "text", b"text", "user_id", b"user_id", "visitor_id", b"visitor_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_position", b"_position", "_price", b"_price", "_quantity", b"_quantity", "attribution_token", b"attribution_token", "event_id", b"event_id", "event_time", b"event_time", "event_type", b"event_type", "item_id", b"item_id", "list_id", b"list_id", "position", b"position", "price", b"price", "quantity", b"quantity", "session_id", b"session_id", "text", b"text", "user_id", b"user_id", "visitor_id", b"visitor_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__position: _TypeAlias = _typing.Literal["position"]  # noqa: Y015
     _WhichOneofArgType__position: _TypeAlias = _typing.Literal["_position", b"_position"]  # noqa: Y015

@@ -33,6 +33,7 @@ class RecommendRequest(_message.Message):
     SESSION_ID_FIELD_NUMBER: _builtins.int
     CONTEXT_ITEM_IDS_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     FILTER_FIELD_NUMBER: _builtins.int
     EXCLUDE_ITEM_IDS_FIELD_NUMBER: _builtins.int
     VIEW_FIELD_NUMBER: _builtins.int
@@ -50,6 +51,12 @@ class RecommendRequest(_message.Message):
     """Optional. The visit. At most 256 bytes."""
     page_size: _builtins.int
     """Optional. Most results to return: 0 means 20, more than 200 means 200, a negative number is an error."""
+    page_token: _builtins.str
+    """Optional. The page to return: a `next_page_token` of an answer to this same request, in which only `page_size`,
+    `view`, `explain`, `session_id` and `validate_only` may have changed; empty means the first page. It holds for 15
+    minutes, unless the server is configured otherwise. INVALID_ARGUMENT when it was tampered with, belongs to another
+    request or has expired; UNAVAILABLE when the list cannot be read now.
+    """
     filter: _builtins.str
     """Optional. What items must be like, at most 1000 characters: comparisons of the items' columns such as
     `category:"Shoes" AND price < 50 AND available = true`, a subset of https://google.aip.dev/160. Texts take
@@ -60,7 +67,9 @@ class RecommendRequest(_message.Message):
     view: _types_pb2.View.ValueType
     """Optional. How much of each item to return; unset means VIEW_BASIC."""
     explain: _builtins.bool
-    """Optional. Whether to attach reasons and explanations; default false."""
+    """Optional. Whether to attach reasons and explanations; default false. They come with the first page only: later
+    pages are not ranked again, and say `explanation_unavailable`.
+    """
     validate_only: _builtins.bool
     """Optional. Whether only to check the request; the answer then has no results. Default false."""
     @_builtins.property
@@ -82,6 +91,7 @@ class RecommendRequest(_message.Message):
         session_id: _builtins.str = ...,
         context_item_ids: _abc.Iterable[_builtins.str] | None = ...,
         page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
         filter: _builtins.str = ...,
         exclude_item_ids: _abc.Iterable[_builtins.str] | None = ...,
         view: _types_pb2.View.ValueType = ...,
@@ -90,7 +100,7 @@ class RecommendRequest(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["context_item_ids", b"context_item_ids", "exclude_item_ids", b"exclude_item_ids", "explain", b"explain", "filter", b"filter", "page_size", b"page_size", "placement", b"placement", "session_id", b"session_id", "user_id", b"user_id", "validate_only", b"validate_only", "view", b"view", "visitor_id", b"visitor_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["context_item_ids", b"context_item_ids", "exclude_item_ids", b"exclude_item_ids", "explain", b"explain", "filter", b"filter", "page_size", b"page_size", "page_token", b"page_token", "placement", b"placement", "session_id", b"session_id", "user_id", b"user_id", "validate_only", b"validate_only", "view", b"view", "visitor_id", b"visitor_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -103,12 +113,22 @@ class RecommendResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     RESULTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    ATTRIBUTION_TOKEN_FIELD_NUMBER: _builtins.int
     MODEL_VERSION_FIELD_NUMBER: _builtins.int
     SERVICE_LEVEL_FIELD_NUMBER: _builtins.int
     DEGRADED_REASONS_FIELD_NUMBER: _builtins.int
     MISSING_ITEM_IDS_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Asks for the page after this one; empty when there is none. The pages of one list neither repeat nor leave out an
+    item, whatever happens meanwhile; only items that can no longer be sold are passed over.
+    """
+    attribution_token: _builtins.str
+    """Names this page's list in events, see `Event.attribution_token`; opaque, 60 characters of the URL-safe alphabet.
+    Positions go on from page to page.
+    """
     model_version: _builtins.str
-    """The version of the model that answered."""
+    """The version of the model that ranked the list."""
     service_level: _types_pb2.ServiceLevel.ValueType
     """How much of the pipeline the answer went through."""
     @_builtins.property
@@ -127,6 +147,8 @@ class RecommendResponse(_message.Message):
         self,
         *,
         results: _abc.Iterable[_types_pb2.Result] | None = ...,
+        next_page_token: _builtins.str = ...,
+        attribution_token: _builtins.str = ...,
         model_version: _builtins.str = ...,
         service_level: _types_pb2.ServiceLevel.ValueType = ...,
         degraded_reasons: _abc.Iterable[_builtins.str] | None = ...,
@@ -134,7 +156,7 @@ class RecommendResponse(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["degraded_reasons", b"degraded_reasons", "missing_item_ids", b"missing_item_ids", "model_version", b"model_version", "results", b"results", "service_level", b"service_level"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribution_token", b"attribution_token", "degraded_reasons", b"degraded_reasons", "missing_item_ids", b"missing_item_ids", "model_version", b"model_version", "next_page_token", b"next_page_token", "results", b"results", "service_level", b"service_level"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -207,10 +229,13 @@ class RankResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     RESULTS_FIELD_NUMBER: _builtins.int
+    ATTRIBUTION_TOKEN_FIELD_NUMBER: _builtins.int
     MODEL_VERSION_FIELD_NUMBER: _builtins.int
     SERVICE_LEVEL_FIELD_NUMBER: _builtins.int
     DEGRADED_REASONS_FIELD_NUMBER: _builtins.int
     MISSING_ITEM_IDS_FIELD_NUMBER: _builtins.int
+    attribution_token: _builtins.str
+    """Names this list in events, see `Event.attribution_token`; opaque, 60 characters of the URL-safe alphabet."""
     model_version: _builtins.str
     """The version of the model that answered."""
     service_level: _types_pb2.ServiceLevel.ValueType
@@ -231,6 +256,7 @@ class RankResponse(_message.Message):
         self,
         *,
         results: _abc.Iterable[_types_pb2.Result] | None = ...,
+        attribution_token: _builtins.str = ...,
         model_version: _builtins.str = ...,
         service_level: _types_pb2.ServiceLevel.ValueType = ...,
         degraded_reasons: _abc.Iterable[_builtins.str] | None = ...,
@@ -238,7 +264,7 @@ class RankResponse(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["degraded_reasons", b"degraded_reasons", "missing_item_ids", b"missing_item_ids", "model_version", b"model_version", "results", b"results", "service_level", b"service_level"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribution_token", b"attribution_token", "degraded_reasons", b"degraded_reasons", "missing_item_ids", b"missing_item_ids", "model_version", b"model_version", "results", b"results", "service_level", b"service_level"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

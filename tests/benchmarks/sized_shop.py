@@ -2,8 +2,8 @@
 
 Items beyond the real ones, and items whose text is another's too, get a vector between that of their text
 and that of a text which reads like it, by a weight drawn between 0.05 and 0.5: so the neighbourhoods of real
-vectors are kept, and no two items share a vector. The ranker is a forest of a stated size, fitted on real features of
-real shoppers to follow the workspace's own ranker.
+vectors are kept, and no two items share a vector. The ranker is a forest of a stated size, fitted on features
+of the log's shoppers to follow the workspace's own ranker.
 """
 
 import os

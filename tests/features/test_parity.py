@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+import polars as pl
 import pytest
 import structlog
 from hypothesis import given, settings
@@ -20,7 +21,7 @@ from recsys.cli import run
 from recsys.config import Config, StateConfig
 from recsys.event_log import EventLog
 from recsys.registry import Registry
-from recsys.schema import DAY_MS, USER_ID
+from recsys.schema import DAY_MS, EVENT_SCHEMA, MERGE_SCHEMA, USER_ID
 from recsys.workspace import Workspace
 from tests.conftest import Trained
 from tests.features.small_log import CONFIG, ITEM_IDS, hand_made_parts, offline_rows, online_rows
@@ -78,6 +79,23 @@ def test_a_whole_bundle_agrees_with_its_log(trained: Trained, bundle: Bundle) ->
         "name": "user_item_2d",
         "max_error": report.max_error["user_item_2d"],
     }
+
+
+def test_a_log_in_which_visitors_log_in_agrees_too(trained: Trained, bundle: Bundle, tmp_path: Path) -> None:
+    events = EventLog(trained.workspace.events).scan().select(EVENT_SCHEMA.names()).collect()
+    users = events[USER_ID].unique().sort().to_list()
+    middle = events.select(pl.col("event_time").quantile(0.7, "lower")).item()
+    merges = pl.DataFrame(
+        [(visitor, user, middle) for visitor, user in zip(users[::2], users[1::2], strict=False)],
+        schema=MERGE_SCHEMA,
+        orient="row",
+    )
+    log = EventLog(tmp_path / "events")
+    log.append(events, "everything", merges=merges)
+    assert set(log.scan().collect()["merged_into"].drop_nulls()) == set(users[1::2])
+    report = verify_parity(bundle, log, num_users=12)
+    assert report.ok
+    assert report.order_mismatches == 0
 
 
 def test_every_feature_of_the_default_state_is_compared() -> None:

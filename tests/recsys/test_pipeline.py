@@ -8,6 +8,7 @@ import pytest
 
 from recsys.answer import Query, RankedList, ServiceLevel
 from recsys.bundle import Bundle
+from recsys.candidates import source_names
 from recsys.config import Config, PlacementConfig
 from recsys.errors import ConfigError
 from recsys.item_state import ItemState
@@ -360,3 +361,23 @@ def test_where_no_source_has_anything_the_page_is_what_is_popular(limit: int) ->
 def test_ranking_reports_context_items_that_are_unknown() -> None:
     answer = PIPELINE.rank(query(context_item_ids=("gone",)), ["leek"])
     assert answer.missing_item_ids == ("gone",)
+
+
+@pytest.mark.parametrize("placement", ["home", "similar_items"])
+def test_what_follows_an_answer_is_the_rest_of_the_longer_one(placement: str) -> None:
+    asked = query(placement=placement)  # similar items of nothing are the popular ones
+    whole = PIPELINE.recommend(replace(asked, limit=100))
+    page = PIPELINE.recommend(replace(asked, limit=2, depth=5))
+    assert page.rest is not None
+    assert (whole.rest, ids(page)) == (None, ids(whole)[:2])
+    assert list(page.rest.item_ids) == ids(whole)[2:5]
+    assert page.rest.scores.tolist() == [item.score for item in whole.items[2:5]]
+    assert [source_names(bits) for bits in page.rest.sources.tolist()] == [
+        i.sources for i in whole.items[2:5]
+    ]
+    assert PIPELINE.recommend(replace(asked, limit=100, depth=5)).rest is None
+
+
+def test_what_can_be_sold_is_known_and_available() -> None:
+    assert PIPELINE.sellable([]).tolist() == []
+    assert PIPELINE.sellable(["leek", "no such item"]).tolist() == [True, False]

@@ -136,3 +136,26 @@ def test_recent_rows_are_distinct_items_newest_first_and_ties_go_by_item() -> No
 def test_of_two_event_types_at_one_time_the_first_code_stands_for_the_item() -> None:
     items, last_ms = np.asarray([4, 4], np.int64), np.asarray([NOW, NOW], np.int64)
     assert recent_rows(items, np.asarray([PURCHASE, VIEW], np.uint8), last_ms, 1).tolist() == [1]
+
+
+@given(mine=EVENTS, theirs=EVENTS)
+def test_merged_states_are_the_state_of_all_events(mine: list[Event], theirs: list[Event]) -> None:
+    one, other = state_of(mine), state_of(theirs)
+    one.applied_sequence, other.applied_sequence = 7, 9
+    merged, expected = one.merged_with(other), state_of(sorted([*mine, *theirs], key=lambda event: event[2]))
+    assert merged.applied_sequence == 7
+    assert merged.basket_ms.tolist() == expected.basket_ms.tolist()
+    ours, theirs_ = rows_of(merged), rows_of(expected)
+    assert ours.keys() == theirs_.keys()
+    for key, sums in theirs_.items():
+        np.testing.assert_allclose(ours[key], sums, rtol=1e-9, atol=1e-9)
+    by_key = {key: row for row, key in enumerate(zip(merged.item_ids, merged.event_types, strict=True))}
+    rows = [by_key[key] for key in zip(expected.item_ids, expected.event_types, strict=True)]
+    for name in ("first_ms", "last_ms", "counts"):
+        assert getattr(merged, name)[rows].tolist() == getattr(expected, name).tolist()
+    assert UserState.from_bytes(merged.to_bytes()).counts.tolist() == merged.counts.tolist()
+
+
+def test_states_of_other_half_lives_are_not_merged() -> None:
+    with pytest.raises(ValueError, match="half-lives"):
+        UserState((1.0,)).merged_with(UserState((2.0,)))

@@ -1,10 +1,13 @@
 """A shop of five items and a pipeline whose answers can be told by heart."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from recsys.answer import Contribution, Explanation, Query, RankedItem, RankedList, ServiceLevel
+import numpy as np
+from jaxtyping import Bool
+
+from recsys.answer import Contribution, Explanation, Query, RankedItem, RankedList, Remainder, ServiceLevel
 from recsys.config import Config, PlacementConfig
 from serving.event import Event
 
@@ -30,6 +33,7 @@ class SmallPipeline:
     queries: list[Query] = field(default_factory=list)
     recorded: list[tuple[str, int, int]] = field(default_factory=list)
     failure: Exception | None = None
+    sold_out: set[str] = field(default_factory=set)
 
     def recommend(self, query: Query) -> RankedList:
         ids = [item_id for item_id in ITEM_IDS if item_id not in query.exclude_item_ids]
@@ -61,6 +65,9 @@ class SmallPipeline:
     def knows_item(self, item_id: str) -> bool:
         return item_id in ITEM_IDS
 
+    def sellable(self, item_ids: Sequence[str]) -> Bool[np.ndarray, " items"]:
+        return np.asarray([i in ITEM_IDS and i not in self.sold_out for i in item_ids], bool)
+
     def record(self, item_id: str, event_type: int, time_ms: int) -> None:
         self.recorded.append((item_id, event_type, time_ms))
 
@@ -75,7 +82,8 @@ class SmallPipeline:
             for item_id, sums in zip(query.user.item_ids, query.user.decayed(query.as_of_ms), strict=True):
                 if item_id in scores:
                     scores[item_id] += float(sums[-1])
-        ordered = sorted(item_ids, key=lambda item_id: (-scores[item_id], item_id))[:limit]
+        everything = sorted(item_ids, key=lambda item_id: (-scores[item_id], item_id))
+        ordered, further = everything[:limit], everything[limit : query.depth]
         full = query.user is not None
         missing = [i for i in (*named, *query.context_item_ids) if i not in ITEM_IDS]
         return RankedList(
@@ -93,6 +101,7 @@ class SmallPipeline:
             model_version=self.version,
             missing_item_ids=tuple(missing),
             num_candidates=len(item_ids),
+            rest=_rest(further, scores) if further else None,
         )
 
 
@@ -106,6 +115,11 @@ def make_event(
 ) -> Event:
     """One event, received when it happened."""
     return Event(event_id, event_type, user_id, item_id, time_ms, time_ms)
+
+
+def _rest(item_ids: list[str], scores: Mapping[str, float]) -> Remainder:
+    in_order = np.asarray([scores[item_id] for item_id in item_ids])
+    return Remainder(item_ids, in_order, np.ones(len(item_ids), np.uint16))
 
 
 def _explanation(score: float) -> Explanation:

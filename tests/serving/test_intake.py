@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from recsys.schema import EVENT_ID, MAX_FUTURE_MS
 from serving.embedded_store import embedded_store
 from serving.event import Event, event_frame
 from serving.event_buffer import SqliteEventBuffer
-from serving.intake import EventOutcome, EventStatus, Intake, ReceivedEvent
+from serving.intake import Attributed, EventOutcome, EventStatus, Intake, ReceivedEvent
 from serving.state_store import StateStore, connect
 from serving.state_updater import StateUpdater
 from tests.serving.small_shop import NOON, SmallPipeline
@@ -43,6 +44,14 @@ class StoppedClock:
         return NOON
 
 
+class Nothing:
+    """Resolves no tokens."""
+
+    async def resolve(self, received: Sequence[ReceivedEvent], now_ms: int) -> list[Attributed]:
+        assert now_ms == NOON
+        return [Attributed((event,)) for event in received]
+
+
 def record(path: Path, *received: ReceivedEvent) -> tuple[list[EventOutcome], list[Event]]:
     """Outcomes of a batch, and what is in the buffer after it; the store is away."""
 
@@ -51,7 +60,9 @@ def record(path: Path, *received: ReceivedEvent) -> tuple[list[EventOutcome], li
             pass
         store = StateStore(connect(gone, 1000), "t", StateConfig())
         updater = StateUpdater(buffer, store, lambda *_: None)
-        intake = Intake(SmallPipeline(), buffer, updater, StoppedClock(), apply_timeout_seconds=0.0)
+        intake = Intake(
+            SmallPipeline(), buffer, updater, Nothing(), StoppedClock(), apply_timeout_seconds=0.0
+        )
         try:
             return await intake.record(received, None)
         finally:
@@ -135,7 +146,9 @@ def test_when_nothing_can_be_written_the_batch_fails(tmp_path: Path) -> None:
     async def scenario() -> None:
         store = StateStore(connect("redis://127.0.0.1:1", 10), "t", StateConfig())
         updater = StateUpdater(buffer, store, lambda *_: None)
-        intake = Intake(SmallPipeline(), buffer, updater, StoppedClock(), apply_timeout_seconds=0.0)
+        intake = Intake(
+            SmallPipeline(), buffer, updater, Nothing(), StoppedClock(), apply_timeout_seconds=0.0
+        )
         with pytest.raises(IntakeError):
             await intake.record([GOOD], None)
         await store.close()

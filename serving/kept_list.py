@@ -1,0 +1,111 @@
+"""What follows the first page of a list, as it is kept for the later ones: small, and without the model."""
+
+import json
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64, UInt16
+
+from recsys.answer import RankedItem, RankedList, ServiceLevel
+from recsys.candidates import source_names
+from recsys.errors import StoreError
+
+_VERSION = 1  # also of the meaning of the bits of ``sources``
+_HEADER = struct.Struct("<BxHHI")  # version, description bytes, items, id bytes
+
+
+@dataclass(frozen=True, eq=False)
+class KeptList:
+    """Items in order, and what the first page said of all of them."""
+
+    item_ids: Sequence[str]
+    scores: Float64[np.ndarray, " items"]
+    sources: UInt16[np.ndarray, " items"]
+    model_version: str
+    service_level: ServiceLevel
+    degraded_reasons: tuple[str, ...] = ()
+    missing_item_ids: tuple[str, ...] = ()
+    arms: tuple[tuple[str, str], ...] = ()
+
+    def to_bytes(self) -> bytes:
+        """Some 20 bytes per item; the inverse of ``from_bytes``."""
+        described = [
+            self.model_version,
+            self.service_level.value,
+            self.degraded_reasons,
+            self.missing_item_ids,
+            self.arms,
+        ]
+        description, ids = json.dumps(described).encode(), "".join(self.item_ids).encode()
+        lengths = np.fromiter(map(len, self.item_ids), "<u2", len(self.item_ids))
+        return b"".join(
+            (
+                _HEADER.pack(_VERSION, len(description), len(self.item_ids), len(ids)),
+                description,
+                lengths.tobytes(),
+                ids,
+                self.scores.astype("<f8", copy=False).tobytes(),
+                self.sources.astype("<u2", copy=False).tobytes(),
+            )
+        )
+
+    @classmethod
+    def from_bytes(cls, raw: bytes) -> "KeptList":
+        """Read what ``to_bytes`` wrote.
+
+        Raises:
+            StoreError: The bytes are cut short or of another version.
+        """
+        try:
+            version, description_bytes, num_items, id_bytes = _HEADER.unpack_from(raw)
+        except struct.error as error:
+            raise StoreError(f"a kept list of {len(raw)} bytes is shorter than its header") from error
+        at = _HEADER.size + description_bytes
+        if version != _VERSION or len(raw) != at + num_items * 12 + id_bytes:
+            raise StoreError(f"a kept list has version {version} or is cut short")
+        version_, level, reasons, missing, arms = json.loads(raw[_HEADER.size : at])
+        lengths = np.frombuffer(raw, "<u2", num_items, at)
+        at += 2 * num_items
+        ends = np.cumsum(lengths, dtype=np.int64).tolist()
+        text = raw[at : at + id_bytes].decode()
+        at += id_bytes
+        return cls(
+            item_ids=[text[start:end] for start, end in zip([0, *ends][:-1], ends, strict=True)],
+            scores=np.frombuffer(raw, "<f8", num_items, at),
+            sources=np.frombuffer(raw, "<u2", num_items, at + 8 * num_items),
+            model_version=version_,
+            service_level=ServiceLevel(level),
+            degraded_reasons=tuple(reasons),
+            missing_item_ids=tuple(missing),
+            arms=tuple((experiment, arm) for experiment, arm in arms),
+        )
+
+    def ranked(self, rows: Sequence[int]) -> RankedList:
+        """Some of the items as an answer, in the order of ``rows``."""
+        return RankedList(
+            items=tuple(
+                RankedItem(self.item_ids[row], float(self.scores[row]), source_names(int(self.sources[row])))
+                for row in rows
+            ),
+            service_level=self.service_level,
+            model_version=self.model_version,
+            degraded_reasons=self.degraded_reasons,
+            missing_item_ids=self.missing_item_ids,
+        )
+
+
+def kept_list(ranked: RankedList) -> KeptList | None:
+    """What is to be kept of a first page's list; ``None`` when nothing follows it."""
+    if ranked.rest is None:
+        return None
+    return KeptList(
+        ranked.rest.item_ids,
+        ranked.rest.scores,
+        ranked.rest.sources,
+        ranked.model_version,
+        ranked.service_level,
+        ranked.degraded_reasons,
+        ranked.missing_item_ids,
+    )

@@ -1,0 +1,190 @@
+"""What was served, kept so that the events that come back can say which list they belong to.
+
+Answers never wait for it: a list is handed over in memory, and one thread commits what has gathered. Several
+server processes share the file. When it cannot be written, lists wait in memory; when too many wait, new ones
+are lost, counted and said once.
+"""
+
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+
+import structlog
+
+from recsys.errors import IntakeError
+from serving.served_list import COLUMNS, ServedList
+
+LIST_FILE = "lists.sqlite"
+"""Name of the list log in ``Workspace.state``."""
+
+GROUP_SECONDS = 0.05
+"""Longest that a list waits for others before it is committed with them."""
+MAX_WAITING = 10_000
+"""Most lists in memory while the file cannot be written."""
+
+_log = structlog.get_logger(__name__)
+
+_SCHEMA = f"""
+CREATE TABLE IF NOT EXISTS lists (
+    sequence INTEGER PRIMARY KEY AUTOINCREMENT, {", ".join(COLUMNS)}, UNIQUE (list_id)
+);
+CREATE INDEX IF NOT EXISTS lists_time ON lists (served_time);
+CREATE TABLE IF NOT EXISTS exported (last);
+"""
+_INSERT = f"INSERT OR IGNORE INTO lists ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
+_SELECT = f"SELECT {', '.join(COLUMNS)} FROM lists"
+_LAST_EXPORTED = "SELECT COALESCE(MAX(last), 0) FROM exported"
+_AFTER = f"SELECT sequence, {', '.join(COLUMNS)} FROM lists WHERE sequence > ? ORDER BY sequence LIMIT ?"
+_PRUNE = f"DELETE FROM lists WHERE served_time < ? AND sequence <= ({_LAST_EXPORTED})"
+
+_MAX_GROUP = 1000  # lists in one commit
+_MAX_NAMES = 500  # ids in one SELECT
+_RETRY_SECONDS = 0.5
+_BUSY_SECONDS = 5.0
+
+
+class ListLog:
+    """Lists in a SQLite file in WAL mode; any thread may call any method."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the log.
+
+        Raises:
+            IntakeError: The file cannot be opened.
+        """
+        self._lock = threading.Lock()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._connection = _connect(path)
+        except (sqlite3.Error, OSError) as error:
+            raise IntakeError(
+                f"the list log {path} does not open: {error}; see that it is writable"
+            ) from error
+        self._waiting: dict[str, ServedList] = {}
+        self._news, self._closed = threading.Event(), threading.Event()
+        self._fails = False
+        self.num_lost = 0
+        """Lists that are in no log, since the start."""
+        self._writer = threading.Thread(target=self._write, name="list-log", daemon=True)
+        self._writer.start()
+
+    def add(self, served: ServedList) -> None:
+        """Hand a list over; it never waits and never fails."""
+        if len(self._waiting) >= MAX_WAITING:
+            if not self.num_lost:
+                _log.warning("served lists are lost; see that the disk has space", waiting=MAX_WAITING)
+            self.num_lost += 1
+            return
+        self._waiting[served.list_id] = served
+        self._news.set()
+
+    def find(self, list_ids: Iterable[str]) -> dict[str, ServedList]:
+        """Those of the lists that are known, by id.
+
+        Raises:
+            IntakeError: The file cannot be read.
+        """
+        wanted = set(list_ids)
+        found = {list_id: served for list_id in wanted if (served := self._waiting.get(list_id))}
+        missing = iter(sorted(wanted - found.keys()))
+        while some := list(islice(missing, _MAX_NAMES)):
+            marks = ", ".join("?" * len(some))
+            with self._transaction() as connection:
+                rows = connection.execute(f"{_SELECT} WHERE list_id IN ({marks})", some).fetchall()
+            found |= {row[0]: ServedList.from_row(row) for row in rows}
+        return found
+
+    def not_exported(self, limit: int) -> tuple[int, int, list[ServedList]]:
+        """The next lists to export, at most ``limit``: first and last sequence number, and the lists.
+
+        Raises:
+            IntakeError: The file cannot be read.
+        """
+        with self._transaction() as connection:
+            after = connection.execute(_LAST_EXPORTED).fetchone()[0]
+            rows = connection.execute(_AFTER, (after, limit)).fetchall()
+        last = rows[-1][0] if rows else after
+        return after + 1, last, [ServedList.from_row(row[1:]) for row in rows]
+
+    def mark_exported(self, last: int) -> None:
+        """Remember that lists up to a sequence number were exported.
+
+        Raises:
+            IntakeError: The file cannot be written.
+        """
+        with self._transaction(writes=True) as connection:
+            connection.execute("DELETE FROM exported")
+            connection.execute("INSERT INTO exported VALUES (?)", (last,))
+
+    def forget(self, before_ms: int) -> int:
+        """Remove exported lists that were served before a time; how many.
+
+        Raises:
+            IntakeError: The file cannot be written.
+        """
+        with self._transaction(writes=True) as connection:
+            return connection.execute(_PRUNE, (before_ms,)).rowcount
+
+    def flush(self) -> None:
+        """Commit what waits now.
+
+        Raises:
+            IntakeError: The file cannot be written.
+        """
+        while group := list(islice(self._waiting.copy().values(), _MAX_GROUP)):
+            self._commit(group)
+
+    def close(self) -> None:
+        """Commit what waits and stop; what cannot be written is lost."""
+        if self._closed.is_set():
+            return
+        self._closed.set()
+        self._news.set()
+        self._writer.join()
+        try:
+            self.flush()
+        except IntakeError as error:
+            self.num_lost += len(self._waiting)
+            _log.warning("served lists are lost", reason=str(error), num_lists=len(self._waiting))
+        self._connection.close()
+
+    def _write(self) -> None:
+        """Commit lists in groups until ``close``; the writer thread's whole life."""
+        while not self._closed.is_set():
+            self._news.wait()
+            self._closed.wait(_RETRY_SECONDS if self._fails else GROUP_SECONDS)
+            self._news.clear()
+            try:
+                self.flush()
+                self._fails = False
+            except IntakeError as error:
+                if not self._fails:
+                    _log.warning("served lists wait in memory", reason=str(error))
+                self._fails = True
+                self._news.set()
+
+    def _commit(self, group: Sequence[ServedList]) -> None:
+        with self._transaction(writes=True) as connection:
+            connection.executemany(_INSERT, [served.to_row() for served in group])
+        for served in group:
+            self._waiting.pop(served.list_id, None)
+
+    @contextmanager
+    def _transaction(self, *, writes: bool = False) -> Iterator[sqlite3.Connection]:
+        try:
+            with self._lock, self._connection as connection:
+                connection.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
+                yield connection
+        except sqlite3.Error as error:
+            raise IntakeError(f"the list log failed: {error}; see that the disk has space") from error
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, check_same_thread=False, isolation_level=None)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.executescript(_SCHEMA)
+    return connection

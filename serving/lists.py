@@ -1,0 +1,129 @@
+"""Gives every answer its list: an id, a token, a record, and its later pages."""
+
+import secrets
+from dataclasses import dataclass, replace
+
+import numpy as np
+import structlog
+from jaxtyping import Bool
+
+from recsys.answer import RankedList
+from recsys.errors import FieldViolation, InvalidRequestError
+from serving.attribution_token import AttributionToken
+from serving.kept_list import KeptList, kept_list
+from serving.list_log import ListLog
+from serving.page_store import PageStore
+from serving.page_token import PAGE, PageToken
+from serving.served_list import ServedList
+from serving.signer import Signer
+
+PAGES_UNAVAILABLE = "pages_unavailable"
+"""Degraded reason: more items follow, and they cannot be kept for a next page now."""
+
+_NEW_MS = 2000  # age up to which a list may not be written yet
+
+
+@dataclass(frozen=True)
+class Occasion:
+    """What a list was made for."""
+
+    subject: str | None
+    placement: str
+    identity: bytes
+    """Hash of the request, see ``serving.page_token.request_identity``; empty when it has no pages."""
+    now_ms: int
+    """Milliseconds since the epoch."""
+
+
+@dataclass(frozen=True)
+class Issued:
+    """A list with the tokens that its answer carries."""
+
+    ranked: RankedList
+    attribution_token: str
+    next_page_token: str = ""
+
+
+class Lists:
+    """Issues lists and finds their later pages; nothing here can fail an answer but a wrong page token."""
+
+    def __init__(self, list_log: ListLog, pages: PageStore, signer: Signer, *, page_depth: int) -> None:
+        self._list_log = list_log
+        self._pages = pages
+        self.signer = signer
+        self.page_depth = page_depth
+        """Most items of a list, over all its pages."""
+
+    def issue(self, ranked: RankedList, occasion: Occasion) -> Issued:
+        """Record the first page of a list and keep what follows it."""
+        list_id = secrets.token_hex(16)
+        kept, next_page = kept_list(ranked), ""
+        if kept is not None and self._pages.keep(list_id, kept):
+            place = PageToken(list_id, occasion.now_ms, occasion.identity, 0, len(ranked.items))
+            next_page = place.signed(self.signer)
+        elif kept is not None:
+            ranked = replace(ranked, degraded_reasons=(*ranked.degraded_reasons, PAGES_UNAVAILABLE))
+        self._list_log.add(_served(list_id, ranked, occasion))
+        return Issued(ranked, self._token(list_id, occasion), next_page)
+
+    async def find(self, place: PageToken, now_ms: int) -> KeptList:
+        """What was kept of a list.
+
+        Raises:
+            InvalidRequestError: It has expired.
+            StoreError: The store is away.
+        """
+        kept = await self._pages.get(place.list_id, is_new=now_ms - place.issued_ms < _NEW_MS)
+        if kept is None:
+            problem = (
+                "expected a token of a list that is still kept, got an expired one; ask for the first page"
+            )
+            raise InvalidRequestError(FieldViolation(PAGE, problem))
+        return kept
+
+    def page(
+        self,
+        kept: KeptList,
+        place: PageToken,
+        occasion: Occasion,
+        sellable: Bool[np.ndarray, " items"],
+        limit: int,
+    ) -> Issued:
+        """Record a later page.
+
+        Args:
+            kept: The list.
+            place: Where the page starts in it.
+            occasion: What it is for.
+            sellable: Whether each item of the list, from ``place.start`` on, can be sold.
+            limit: Most items of the page.
+        """
+        rows = (place.start + np.flatnonzero(sellable)).tolist()
+        shown, further = rows[:limit], rows[limit:]
+        ranked, list_id, next_page = kept.ranked(shown), secrets.token_hex(16), ""
+        if further:
+            on = replace(place, issued_ms=occasion.now_ms, start=further[0], position=place.position + limit)
+            next_page = on.signed(self.signer)
+        served = _served(list_id, ranked, occasion)
+        self._list_log.add(
+            replace(served, first_position=place.position, first_list_id=place.list_id, arms=tuple(kept.arms))
+        )
+        return Issued(ranked, self._token(list_id, occasion), next_page)
+
+    def _token(self, list_id: str, occasion: Occasion) -> str:
+        return AttributionToken(list_id, occasion.now_ms).signed(self.signer)
+
+
+def _served(list_id: str, ranked: RankedList, occasion: Occasion) -> ServedList:
+    return ServedList(
+        list_id=list_id,
+        served_time=occasion.now_ms,
+        subject=occasion.subject,
+        placement=occasion.placement,
+        request_id=str(structlog.contextvars.get_contextvars().get("request_id", "")),
+        model_version=ranked.model_version,
+        service_level=ranked.service_level.value,
+        item_ids=tuple([item.item_id for item in ranked.items]),
+        scores=tuple([item.score for item in ranked.items]),
+        propensities=tuple([item.propensity for item in ranked.items]),
+    )
