@@ -5,9 +5,9 @@ fails the request.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import structlog
@@ -16,6 +16,7 @@ from recsys.answer import Query, RankedList, ServiceLevel
 from recsys.clock import Clock
 from recsys.config import Config
 from recsys.errors import StoreError
+from recsys.rules import Rule
 from recsys.schema import ITEM_ID
 from recsys.user_state import UserState
 from serving.breaker import Breaker
@@ -45,6 +46,10 @@ class RankingPipeline(Protocol):
         """Order all known items of a list; the others are in ``missing_item_ids``."""
         ...
 
+    def use_rules(self, rules: Sequence[Rule]) -> None:
+        """Apply these business rules instead of those so far."""
+        ...
+
     def items(self, item_ids: Sequence[str]) -> list[dict[str, object]]:
         """Catalogue rows, with the names of ``recsys.schema.ITEM_SCHEMA``, of those ids that are known."""
         ...
@@ -70,6 +75,8 @@ class Question:
     filter: str = ""
     limit: int = 20
     explain: bool = False
+    query: str = ""
+    attributes: Mapping[str, str] = field(default_factory=dict)
     with_items: bool = False
     """Whether the answer carries catalogue rows."""
 
@@ -127,6 +134,9 @@ class Engine:
             filter=question.filter,
             limit=question.limit,
             explain=question.explain,
+            query=question.query,
+            attributes=question.attributes,
+            subject=question.subject or "",
         )
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._executor, self._run, question, query, ranking, reasons)

@@ -33,7 +33,7 @@ LOG = shopping(CATALOGUE)
 CONFIG = small_config().model_copy(
     update={
         "placements": Config().placements
-        | {"fresh": PlacementConfig(sources=("own", "popular"), leave_out_bought=True)}
+        | {"fresh": PlacementConfig(sources=("own", "popular"), bought="leave_out_touched")}
     }
 )
 PARTS = parts_without_encoder(LOG, CONFIG)
@@ -276,7 +276,7 @@ def test_the_cart_does_not_come_back_at_home() -> None:
 
 
 def test_a_placement_that_is_not_configured_is_refused_with_those_that_are() -> None:
-    with pytest.raises(ConfigError, match=r"no placement 'checkout'.*fresh, home, similar_items"):
+    with pytest.raises(ConfigError, match=r"no placement 'checkout'.*cart, fresh, home"):
         PIPELINE.recommend(query(placement="checkout"))
 
 

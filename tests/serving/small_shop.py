@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from recsys.answer import Contribution, Explanation, Query, RankedItem, RankedList, ServiceLevel
 from recsys.config import Config, PlacementConfig
+from recsys.rules import Rule
 from serving.event import Event
 
 ITEM_IDS = ("apples", "bread", "cheese", "dates", "eggs")
@@ -23,17 +24,21 @@ class SmallPipeline:
         default_factory=lambda: Config(
             placements={
                 "home": PlacementConfig(sources=("own",)),
-                "similar_items": PlacementConfig(sources=("similar_text",), from_context=True),
+                "similar_items": PlacementConfig(sources=("similar_text",), starts_from="context"),
             }
         )
     )
     queries: list[Query] = field(default_factory=list)
     recorded: list[tuple[str, int, int]] = field(default_factory=list)
     failure: Exception | None = None
+    rules: tuple[Rule, ...] = ()
 
     def recommend(self, query: Query) -> RankedList:
         ids = [item_id for item_id in ITEM_IDS if item_id not in query.exclude_item_ids]
         return self._ranked(query, ids, query.limit)
+
+    def use_rules(self, rules: Sequence[Rule]) -> None:
+        self.rules = tuple(rules)
 
     def rank(self, query: Query, item_ids: Sequence[str]) -> RankedList:
         return self._ranked(query, [i for i in item_ids if i in ITEM_IDS], len(item_ids), tuple(item_ids))
