@@ -250,8 +250,8 @@ SourceName = Literal[
 StartsFrom = Literal["user", "context", "query", "nothing"]
 """What a request has to bring: somebody, context items or somebody, a query, or nothing at all."""
 Order = Literal["ranker", "retrieval", "relevance"]
-"""Who orders a list: the ranker; the sources alone, best or newest first; or the sources first, and among
-items that fit about as well the ranker, see ``recsys.pipeline``."""
+"""Who orders a list: the ranker; the sources alone, best or newest first; or the sources with the ranker,
+see ``recsys.pipeline``. Where there is a query, what fits it best comes first, and then the order says."""
 BoughtPolicy = Literal["keep", "leave_out_purchased", "leave_out_touched", "only_purchased", "only_touched"]
 """What becomes of items that the user had before: *purchased*, or *touched* by any event that has a weight,
 within ``state.max_age_days``."""
@@ -347,7 +347,7 @@ _PLACEMENTS = {
     "buy_it_again": PlacementConfig(sources=("own",), bought="only_purchased"),
     "recently_viewed": PlacementConfig(sources=("recent",), order="retrieval", bought="only_touched"),
     "trending": PlacementConfig(sources=("rising",), starts_from="nothing", order="retrieval"),
-    "search": PlacementConfig(sources=("query_words", "query_text"), starts_from="query", order="relevance"),
+    "search": PlacementConfig(sources=("query_words", "query_text", "own"), starts_from="query"),
 }
 
 

@@ -38,6 +38,7 @@ from recsys.user_state import UserState
 _log = structlog.get_logger(__name__)
 _NUM_REASONS = 3
 _FUSION_RANK, _RANKER_SHARE = 10, 0.5
+_RELEVANCE_STEPS = 5  # of 1.0, see Sought.relevance: one step outweighs any rank
 
 
 @runtime_checkable
@@ -161,8 +162,15 @@ class Pipeline:
                 return self._in_retrieval_order(gathered, keep, query, missing, level)
             orders = "new" if HAD_BEFORE in passes else "all"
             return self._ranked(gathered, keep, query, missing, orders=orders, limit=query.limit)
+        if placement.bought.startswith("only"):
+            return self._in_retrieval_order(
+                gathered, keep, query, missing, ServiceLevel.POPULAR, "no_candidates"
+            )
+        moment = replace(moment, sought=None)  # what is popular need not be relevant
         for offer in (popular(moment, self.config.candidates, context), whole_catalogue(moment)):
-            gathered = self._with_pins(replace(gathered, candidates=merge({"popular": offer})), query)
+            gathered = self._with_pins(
+                replace(gathered, moment=moment, candidates=merge({"popular": offer})), query
+            )
             offered = gathered.candidates
             keep = Inspection(moment, offered, self._passes(offered, moment, query)).keep
             keep &= offered.sources > 0
@@ -320,6 +328,8 @@ class Pipeline:
             passes["excluded_by_rule"] = ~by_rule[candidates.positions]
         if hard_only:
             return passes
+        if moment.sought is not None and self._placement(query).starts_from == "query":
+            passes["irrelevant"] = moment.sought.relevance(candidates.positions) > 0
         policy = "leave_out_touched" if query.novel else self._placement(query).bought
         return passes | allowed(policy, candidates.positions, moment, query.user)
 
@@ -367,17 +377,19 @@ class Pipeline:
     ) -> Float64[np.ndarray, " candidates"]:
         """What a list is ordered by: the ranker's scores, or these together with what was asked for.
 
-        In a placement in order of relevance this is the retrieval score. Anywhere else a query asks for
-        something, and its offers alone are what is relevant.
+        A query's relevance comes first wherever there is a query, then the ranker; without one, a placement
+        in order of relevance fuses its sources' order with the ranker's.
         """
+        candidates, sought = gathered.candidates, gathered.moment.sought
+        if sought is not None:
+            relevance = sought.relevance(candidates.positions)
+            value: Float64[np.ndarray, " candidates"] = _RELEVANCE_STEPS * len(scores) * relevance - _ranks(
+                scores
+            )
+            return value
         if self._placement(query).order == "relevance":
-            return _fused(gathered.candidates.score, scores)
-        if gathered.moment.sought is None:
-            return scores
-        asked = gather(gathered.moment, QUERY_SOURCES, self.config.candidates, np.empty(0, np.int64))
-        relevance = np.zeros(len(scores))
-        relevance[np.searchsorted(gathered.candidates.positions, asked.positions)] = asked.score
-        return _fused(relevance, scores)
+            return _fused(candidates.score, scores)
+        return scores
 
     def _arranged(
         self,
@@ -488,18 +500,16 @@ def _best_first(
 
 
 def _fused(
-    relevance: Float64[np.ndarray, " candidates"], scores: Float64[np.ndarray, " candidates"]
+    retrieval: Float64[np.ndarray, " candidates"], scores: Float64[np.ndarray, " candidates"]
 ) -> Float64[np.ndarray, " candidates"]:
-    """Relevance first: ``1 / (10 + r) + 0.5 / (10 + s)`` of the ranks from 1 by relevance and by score.
+    """What the sources say, then the ranker: ``1 / (10 + r) + 0.5 / (10 + s)`` of the ranks r and s from 1.
 
-    What is not relevant at all has the second part only. So the most relevant item yields to one that the
-    ranker has first from among the twelve most relevant, and to none further down.
+    So the sources' first item may yield to the ranker's first from among their first twelve, not to others.
 
     Source: reciprocal rank fusion, see ``recsys.candidates.merge``, with weights and a smaller constant.
     """
-    by_relevance, by_score = (_ranks(values) for values in (relevance, scores))
-    asked = np.where(relevance > 0, 1 / (_FUSION_RANK + by_relevance), 0.0)
-    fused: Float64[np.ndarray, " candidates"] = asked + _RANKER_SHARE / (_FUSION_RANK + by_score)
+    by_sources, by_score = (_FUSION_RANK + _ranks(values) for values in (retrieval, scores))
+    fused: Float64[np.ndarray, " candidates"] = 1 / by_sources + _RANKER_SHARE / by_score
     return fused
 
 

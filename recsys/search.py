@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float32, Float64, Int64
 
 from recsys.catalogue import Catalogue
 from recsys.index import VectorIndex
+from recsys.word_index import Matches
 
 LEAST_SIMILARITY = 0.45
 """Items whose texts are less alike to the query are not offered: nonsense is nearest to something too. Of the
@@ -26,25 +27,46 @@ class Sought:
     """The pretrained encoder's vectors of the items' texts."""
 
     @cached_property
-    def _matches(self) -> tuple[Float64[np.ndarray, " texts"], Int64[np.ndarray, " texts"], int]:
+    def _matches(self) -> Matches:
         return self.catalogue.word_index.matches(self.text)
+
+    @property
+    def _having_words(self) -> Bool[np.ndarray, " texts"]:
+        """Texts that have more than half of the words that occur in the catalogue at all."""
+        enough: Bool[np.ndarray, " texts"] = 2 * self._matches.num_found > max(self._matches.num_known, 1)
+        return enough
+
+    def relevance(self, positions: Int64[np.ndarray, " items"]) -> Float64[np.ndarray, " items"]:
+        """How well items fit: the cosine, and half the share of the query's words, rounded down to fifths.
+
+        Items that differ by less are equally relevant: the ranker knows better which of them to show first.
+        0 for those that neither read alike enough nor have enough of the words.
+
+        Args:
+            positions: Catalogue positions.
+        """
+        texts = self.catalogue.text_of_item[positions]
+        cosine = np.zeros(len(positions))
+        if self.vector is not None:
+            cosine = self.words.similarities(positions, self.vector[None])[:, 0]
+        share = self._matches.num_found[texts] / max(self._matches.num_words, 1)
+        relevant = self._having_words[texts] | (cosine >= LEAST_SIMILARITY)
+        fifths = np.floor(5 * (cosine + share / 2)).clip(min=1)
+        found: Float64[np.ndarray, " items"] = np.where(relevant, fifths / 5, 0.0)
+        return found
 
     def with_words(
         self, popularity: Float64[np.ndarray, " items"], limit: int
     ) -> Int64[np.ndarray, " found"]:
-        """Items that have the query's words: those with most of them, then the best texts, then the popular.
-
-        Of the words that occur in the catalogue at all, an item has more than half.
-
+        """Items that have more than half of the words: those with most, then the best texts first.
 
         Args:
             popularity: Per catalogue position.
             limit: Most items to return.
         """
-        scores, found, num_words = self._matches
-        texts = np.flatnonzero(2 * found > max(num_words, 1))
-        texts = texts[np.lexsort((texts, -scores[texts], -found[texts]))][:limit]
-        return self.catalogue.items_of_texts(texts, popularity)[:limit]
+        matches, texts = self._matches, np.flatnonzero(self._having_words)
+        order = np.lexsort((texts, -matches.scores[texts], -matches.num_found[texts]))
+        return self.catalogue.items_of_texts(texts[order][:limit], popularity)[:limit]
 
     def nearest(self, popularity: Float64[np.ndarray, " items"], limit: int) -> Int64[np.ndarray, " found"]:
         """Items whose texts are nearest to the query and alike enough, nearest first; see ``with_words``."""

@@ -3,6 +3,7 @@
 import re
 from bisect import bisect_left
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float64, Int64
@@ -21,6 +22,20 @@ def words_of(text: str) -> list[str]:
     ['sony', 'wh', '1000xm4', 'black']
     """
     return _WORD.findall(text.lower())
+
+
+@dataclass(frozen=True, eq=False)
+class Matches:
+    """How well texts have the words of a query."""
+
+    scores: Float64[np.ndarray, " texts"]
+    """0 or more, larger is better."""
+    num_found: Int64[np.ndarray, " texts"]
+    """How many of the query's words each text has."""
+    num_known: int
+    """How many of the query's words any text has."""
+    num_words: int
+    """How many distinct words the query has."""
 
 
 class WordIndex:
@@ -43,28 +58,25 @@ class WordIndex:
         saturation = _K1 * (1 - _B + _B * length_share[counts.indices])
         self._weights = (counts.data * (_K1 + 1) / (counts.data + saturation)).astype(np.float32)
 
-    def matches(self, query: str) -> tuple[Float64[np.ndarray, " texts"], Int64[np.ndarray, " texts"], int]:
+    def matches(self, query: str) -> Matches:
         """How well every text has the words of a query.
 
         A word counts where it stands, or half where it begins another one, if it has 3 letters. Its weight
         falls with the share of the texts that have it:
         ``idf * tf (k1 + 1) / (tf + k1 (1 - b + b |d| / mean |d|))``, k1 1.2, b 0.5.
 
-        Returns:
-            A score of 0 or more per text; how many of the query's words each text has; and how many of them
-            any text has.
-
         Source: Robertson and Zaragoza, "The Probabilistic Relevance Framework: BM25 and Beyond", 2009, eq.
             3.15. Deviations: an idf that is never negative, prefixes, and a word of a query counts once.
         """
         scores, found = np.zeros(self._num_texts), np.zeros(self._num_texts, np.int64)
         num_known = 0
-        for word in dict.fromkeys(words_of(query)):
+        words = list(dict.fromkeys(words_of(query)))
+        for word in words:
             of_word = self._of_word(word)
             scores += of_word
             found += of_word > 0
             num_known += bool(of_word.any())
-        return scores, found, num_known
+        return Matches(scores, found, num_known, len(words))
 
     def _of_word(self, word: str) -> Float64[np.ndarray, " texts"]:
         first = bisect_left(self._vocabulary, word)

@@ -18,6 +18,7 @@ from serving.engine import Engine, RankingPipeline
 from serving.event_buffer import BUFFER_FILE, EventBuffer, SqliteEventBuffer
 from serving.intake import Intake
 from serving.log_sync import LogSync
+from serving.rule_watch import RuleWatch
 from serving.server import listening
 from serving.servicer import EventServicer, RecommendationServicer
 from serving.settings import Settings
@@ -70,6 +71,7 @@ async def serving(
         stack.push_async_callback(sync.compact)
         _run(stack, "state-updater", updater.run())
         _run(stack, "compaction", sync.run(settings.compact_every))
+        _run(stack, "rules", RuleWatch(workspace.rules, pipeline.use_rules).run())
 
         executor = ThreadPoolExecutor(settings.ranking_threads, "ranking")
         stack.callback(executor.shutdown, cancel_futures=True)

@@ -171,7 +171,7 @@ def test_no_offers_merge_to_nothing(offers: dict[str, np.ndarray]) -> None:
 
 
 def test_every_source_fits_the_bits_and_has_its_own() -> None:
-    assert len(SOURCE_NAMES) <= 16
+    assert len(SOURCE_NAMES) <= 32
     assert [source_names(1 << i) for i in range(len(SOURCE_NAMES))] == [(name,) for name in SOURCE_NAMES]
     assert source_names(0) == ()
 
