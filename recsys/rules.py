@@ -27,7 +27,6 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
-    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -53,13 +52,15 @@ class _Rule(BaseModel):
     attributes: dict[str, tuple[str, ...]] = {}
     """Requests it is for: each named attribute has one of the values; empty for all."""
 
-    @field_validator("start", "end", mode="before")
+    @field_validator("start", mode="before")
     @classmethod
-    def _moment(cls, given: object, info: ValidationInfo) -> object:
-        if isinstance(given, date) and not isinstance(given, datetime):
-            midnight = datetime.combine(given, time(), UTC)
-            return midnight + timedelta(days=info.field_name == "end")
-        return given.replace(tzinfo=UTC) if isinstance(given, datetime) and given.tzinfo is None else given
+    def _from_midnight(cls, given: object) -> object:
+        return _moment(given, timedelta(0))
+
+    @field_validator("end", mode="before")
+    @classmethod
+    def _to_midnight(cls, given: object) -> object:
+        return _moment(given, timedelta(days=1))
 
     @field_validator("attributes", mode="before")
     @classmethod
@@ -84,11 +85,20 @@ class _Rule(BaseModel):
         """
         if self.placements and placement not in self.placements:
             return False
-        if self.start is not None and as_of_ms < self.start.timestamp() * 1000:
-            return False
-        if self.end is not None and as_of_ms >= self.end.timestamp() * 1000:
-            return False
-        return all(attributes.get(name) in values for name, values in self.attributes.items())
+        meant = all(attributes.get(name) in values for name, values in self.attributes.items())
+        return meant and self.runs(as_of_ms)
+
+    def runs(self, as_of_ms: int) -> bool:
+        """Whether a moment, in milliseconds since the epoch, lies between its start and its end."""
+        started = self.start is None or as_of_ms >= self.start.timestamp() * 1000
+        return started and (self.end is None or as_of_ms < self.end.timestamp() * 1000)
+
+
+def _moment(given: object, of_day: timedelta) -> object:
+    """A time with its zone; a date is the moment that long after it begins."""
+    if isinstance(given, datetime):
+        return given if given.tzinfo else given.replace(tzinfo=UTC)
+    return datetime.combine(given, time(), UTC) + of_day if isinstance(given, date) else given
 
 
 class _OfItems(_Rule):

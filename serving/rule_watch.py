@@ -19,14 +19,14 @@ class RuleWatch:
     """Looks at a file about once a second; one that cannot be read leaves the rules as they are."""
 
     def __init__(self, path: Path, use_rules: Callable[[Sequence[Rule]], None]) -> None:
-        """Remember which file the rules in use were read from.
+        """Say what to look at.
 
         Args:
             path: The rules file; it may be absent.
             use_rules: Called in a thread with the rules of a file that changed.
         """
         self._path, self._use_rules = path, use_rules
-        self._seen: _Stamp | str = "never looked"
+        self._seen: _Stamp = None
 
     async def run(self, every_seconds: float = _EVERY_SECONDS) -> None:
         """Look until cancelled."""

@@ -198,7 +198,7 @@ def test_rank_names_the_field_that_breaks_a_rule(client: Client, request_: RankR
 def test_an_unknown_placement_is_told_the_known_ones(client: Client) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         client.recommend(RecommendRequest(user_id="u", placement="attic"))
-    assert "home, similar_items" in violated(caught.value)["placement"]
+    assert "home, recently_viewed, search, similar_items" in violated(caught.value)["placement"]
 
 
 def test_many_violations_still_arrive(client: Client) -> None:
