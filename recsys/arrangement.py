@@ -25,7 +25,8 @@ DIVERSITY, REPEAT, EXPLORATION = "diversity", "shown_before", "exploration"
 """Steps of ``RankedItem.rule_steps`` that no rule of the shop stands behind."""
 _DIVERSIFIED = 200
 
-_Rows = Int64[np.ndarray, " listed"]
+_Rows = Int64[np.ndarray, "_"]
+"""Candidate rows; a step may add some."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +44,7 @@ class Arrangement:
 
     positions: Int64[np.ndarray, " candidates"]
     """Catalogue positions of the candidates."""
-    rows: Int64[np.ndarray, " listed"]
+    rows: _Rows
     """Candidate rows in the list's order."""
     propensity: dict[int, float] = field(default_factory=dict)
     """By row, where it is not 1."""
@@ -108,7 +109,7 @@ class Arrangement:
         self.put(EXPLORATION, found.rows, np.isin(np.arange(len(self.positions)), found.drawn))
 
     def put(
-        self, name: str, rows: Int64[np.ndarray, " listed"], touched: Bool[np.ndarray, " candidates"] | None
+        self, name: str, rows: _Rows, touched: Bool[np.ndarray, " candidates"] | None
     ) -> None:
         """Take a new order, and note which step made it."""
         self._steps.append(_Step(name, self.rows, rows, touched))

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from recsys.answer import Contribution, Explanation, Query, RankedItem, RankedList, ServiceLevel
+from recsys.answer import Contribution, Explanation, Query, RankedItem, RankedList, RuleStep, ServiceLevel
 from recsys.config import Config, PlacementConfig
 from recsys.rules import Rule
 from serving.event import Event
 
 ITEM_IDS = ("apples", "bread", "cheese", "dates", "eggs")
 VERSION = "small-1"
+_STEPS = (RuleStep("pin", None, 2), RuleStep("boost", 0, 1))
 NOON = 1_512_000_000_000
 """A time in milliseconds, some day in November 2017."""
 
@@ -91,6 +92,7 @@ class SmallPipeline:
                     sources=("own",),
                     reasons=("bought before",) if query.explain and full else (),
                     explanation=_explanation(scores[item_id]) if query.explain and full else None,
+                    rule_steps=_STEPS if query.query == "moved" else (),
                 )
                 for item_id in ordered
             ),
