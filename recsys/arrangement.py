@@ -23,7 +23,7 @@ from recsys.rules import Boost, Bury, Cap
 
 DIVERSITY, REPEAT, EXPLORATION = "diversity", "shown_before", "exploration"
 """Steps of ``RankedItem.rule_steps`` that no rule of the shop stands behind."""
-_DIVERSIFIED = 200
+_PLACES, _POOL = 50, 200
 
 _Rows = Int64[np.ndarray, "_"]
 """Candidate rows; a step may add some."""
@@ -68,7 +68,9 @@ class Arrangement:
                 self.move(rule.name, meant.items[self.positions], factor)
 
     def diversify(self, level: float, vectors: Float32[np.ndarray, "top dim"]) -> None:
-        """Reorder the first rows, see ``recsys.diversity``; relevance falls evenly from 1 down the list.
+        """Fill the first places anew, see ``recsys.diversity``; relevance falls evenly from 1 downwards.
+
+        The first 50 places get items of the first 200; what is left of these follows in the order it had.
 
         Args:
             level: From 0 to 1.
@@ -76,13 +78,14 @@ class Arrangement:
         """
         top = self.top
         relevance = 1 - np.arange(len(top)) / max(len(top), 1)
-        chosen = diversified(relevance, vectors, level, len(top))
-        self.put(DIVERSITY, np.concatenate((top[chosen], self.rows[len(top) :])), None)
+        chosen = diversified(relevance, vectors, level, _PLACES)
+        others = np.delete(self.rows, chosen)
+        self.put(DIVERSITY, np.concatenate((top[chosen], others)), None)
 
     @property
     def top(self) -> _Rows:
-        """The rows that ``diversify`` reorders."""
-        return self.rows[:_DIVERSIFIED]
+        """The rows that ``diversify`` chooses from."""
+        return self.rows[:_POOL]
 
     def cap(self, rules: Sequence[Meant], catalogue: Catalogue) -> None:
         """Give each of the first places to the best row that exceeds no cap there, or else to the best."""
@@ -108,9 +111,7 @@ class Arrangement:
         self.propensity.update(found.propensity)
         self.put(EXPLORATION, found.rows, np.isin(np.arange(len(self.positions)), found.drawn))
 
-    def put(
-        self, name: str, rows: _Rows, touched: Bool[np.ndarray, " candidates"] | None
-    ) -> None:
+    def put(self, name: str, rows: _Rows, touched: Bool[np.ndarray, " candidates"] | None) -> None:
         """Take a new order, and note which step made it."""
         self._steps.append(_Step(name, self.rows, rows, touched))
         self.rows = rows

@@ -30,13 +30,12 @@ def diversified(
     Source: Carbonell and Goldstein, "The use of MMR, diversity-based reranking", SIGIR 1998, with
         lambda = 1 - d.
     """
-    alike = vectors @ vectors.T
-    likeness = np.zeros(len(relevance))
+    likeness = np.full(len(relevance), -np.inf)  # of each item to the chosen one that is most like it
     value = (1 - level) * relevance
     chosen = np.empty(min(limit, len(relevance)), np.int64)
     for step in range(len(chosen)):
-        best = int(np.argmax(value - level * likeness))
+        best = int((value - level * likeness if step else value).argmax())
         chosen[step] = best
         value[best] = -np.inf
-        likeness = alike[best].astype(np.float64) if step == 0 else np.maximum(likeness, alike[best])
+        np.maximum(likeness, vectors @ vectors[best], out=likeness)
     return chosen

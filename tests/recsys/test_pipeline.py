@@ -477,8 +477,8 @@ def test_boosts_move_items_and_say_from_where_to_where() -> None:
 
 def test_rules_apply_in_their_time_and_to_their_requests_only() -> None:
     later = datetime.fromtimestamp(NOW / 1000 + 1, UTC)
-    rules = (farm(Exclude, start=later), farm(Exclude, placements=["cart"], name="2"))
-    rules += (farm(Exclude, attributes={"country": "NL"}, name="3"),)
+    rules = [farm(Exclude, start=later), farm(Exclude, placements=["cart"], name="2")]
+    rules.append(farm(Exclude, attributes={"country": "NL"}, name="3"))
     assert ruled(*rules).recommend(query()) == PIPELINE.recommend(query())
     abroad = ruled(*rules).recommend(query(attributes={"country": "NL"}))
     assert "Farm" not in {brand_of(item_id) for item_id in ids(abroad)}
@@ -532,8 +532,6 @@ def test_an_item_that_was_shown_in_vain_moves_down() -> None:
     first = ids(PIPELINE.recommend(query()))[0]
     events = [event for event in LOG if event[0] == "user-0"]
     shown: list[Event] = [("user-0", first, "impression", NOW - 30 + i) for i in range(3)]
-    asked = query(user=state_of([*events, *shown], CONFIG))
-    without = PIPELINE.recommend(asked)
     old = [event for event in events if event[3] < NOW - 7 * DAY_MS]  # what was bought of late is engagement
     asked = query(user=state_of([*old, *shown], CONFIG))
     without = ids(PIPELINE.recommend(asked))

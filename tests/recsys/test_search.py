@@ -15,7 +15,8 @@ def axis(item_id: str, share: float = 1.0) -> np.ndarray:
     """A query that reads to some degree like one item's text."""
     near = share * AXES[CATALOGUE.text_of_item[CATALOGUE.position[item_id]]]
     near[-1] = np.sqrt(1 - share**2)
-    return near.astype(np.float32)
+    vector: np.ndarray = near.astype(np.float32)
+    return vector
 
 
 def sought(text: str, vector: np.ndarray | None = None) -> Sought:

@@ -1,5 +1,6 @@
 import asyncio
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,6 +9,8 @@ from structlog.testing import capture_logs
 
 from recsys.rules import Rule
 from serving.rule_watch import RuleWatch
+from tests.serving.running import PATIENCE_SECONDS, running_server
+from tests.serving.small_shop import SmallPipeline
 
 PIN = '[[rules]]\nname = "{name}"\naction = "pin"\nitem_id = "leek"\nposition = 0\n'
 
@@ -72,3 +75,13 @@ def test_it_looks_until_it_is_cancelled(tmp_path: Path) -> None:
 
     asyncio.run(change())
     assert taken == [["a"]]
+
+
+def test_a_running_server_takes_new_rules_over(tmp_path: Path) -> None:
+    pipeline = SmallPipeline()
+    with running_server(tmp_path, pipeline):
+        write(tmp_path / "rules.toml", PIN.format(name="a"), 1)
+        late = time.monotonic() + PATIENCE_SECONDS
+        while not pipeline.rules and time.monotonic() < late:
+            time.sleep(0.01)
+    assert [rule.name for rule in pipeline.rules] == ["a"]
