@@ -1,11 +1,11 @@
 """What the pipeline is asked and what it answers; transports translate to and from these."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import Enum
 
 import numpy as np
-from jaxtyping import Float64, UInt16
+from jaxtyping import Float64, UInt32
 
 from recsys.user_state import UserState
 
@@ -47,6 +47,12 @@ class Query:
     """Leave out what the user touched before, as far back as the state remembers."""
     explain: bool = False
     """Attach contributions and reasons."""
+    query: str = ""
+    """What the list is to be about, in the shopper's words; empty for nothing in particular."""
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    """What is known of the request, such as ``country`` and ``device``; rules look at it."""
+    subject: str = ""
+    """Who asks; with ``as_of_ms`` the seed of random draws, so that they repeat."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,18 @@ class Explanation:
 
 
 @dataclass(frozen=True)
+class RuleStep:
+    """One step after scoring that moved an item."""
+
+    rule: str
+    """The rule's name, or ``shown_before``, ``diversity`` or ``exploration``."""
+    from_position: int | None
+    """Place before the step, 0 the first; ``None`` where the item was not in the list."""
+    to_position: int
+    """Place right after it. Steps that move other items past this one are those items'."""
+
+
+@dataclass(frozen=True)
 class RankedItem:
     """One item of an answer."""
 
@@ -78,8 +96,10 @@ class RankedItem:
     reasons: tuple[str, ...] = ()
     """Top contributions in words."""
     explanation: Explanation | None = None
+    rule_steps: tuple[RuleStep, ...] = ()
+    """What moved it after scoring, in order."""
     propensity: float = 1.0
-    """Probability with which the policy put the item into its slot, in (0, 1]."""
+    """Probability that it stands where it does given the places above; below 1 where new items are drawn."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +108,7 @@ class Remainder:
 
     item_ids: Sequence[str]
     scores: Float64[np.ndarray, " rest"]
-    sources: UInt16[np.ndarray, " rest"]
+    sources: UInt32[np.ndarray, " rest"]
     """See ``recsys.candidates.source_names``."""
 
 

@@ -41,6 +41,7 @@ from recsys.manifest import (
     write_manifest,
 )
 from recsys.moment import Parts
+from recsys.query_encoder import QueryEncoder
 from recsys.ranker import Ranker
 from recsys.workspace import atomic_path
 
@@ -56,6 +57,8 @@ class Bundle:
     parts: Parts
     rankers: dict[str, Ranker]
     """By what they order, see ``recsys.manifest.RANKERS``."""
+    queries: QueryEncoder | None = None
+    """Reads what shoppers type; without one, only their exact words are found."""
 
     def ranker(self, orders: str) -> Ranker:
         """The ranker for what is to be ordered; the one for everything where there is no special one."""
@@ -115,7 +118,7 @@ def write_bundle(  # noqa: PLR0917 (one argument per part, each of its own type)
 
 
 def load_bundle(directory: Path, fingerprint: str | None = None) -> Bundle:
-    """Verify a bundle and load what answering needs; the text encoder itself stays on disk.
+    """Verify a bundle and load what answering needs; the text encoder stays on disk until it is asked.
 
     Args:
         directory: The bundle.
@@ -150,7 +153,7 @@ def load_bundle(directory: Path, fingerprint: str | None = None) -> Bundle:
                 f"bundle {manifest.version}: its canary rows score differently here "
                 f"(ranker {name!r}, by {difference.max():g}); train again"
             )
-    return Bundle(manifest, parts, rankers)
+    return Bundle(manifest, parts, rankers, QueryEncoder(directory / "encoder", manifest.config.encoder))
 
 
 def _load_parts(directory: Path, manifest: Manifest) -> Parts:

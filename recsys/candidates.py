@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float64, Int64, UInt16
+from jaxtyping import Float64, Int64, UInt32
 
-from recsys.config import CandidateConfig
+from recsys.config import CandidateConfig, SourceName
 from recsys.item_scores import strongest
 from recsys.moment import Moment
 
@@ -20,7 +20,7 @@ class Candidates:
 
     positions: Int64[np.ndarray, " candidates"]
     """Catalogue positions, ascending."""
-    sources: UInt16[np.ndarray, " candidates"]
+    sources: UInt32[np.ndarray, " candidates"]
     """Bit ``i`` is set where the source ``SOURCE_NAMES[i]`` offered the item."""
     score: Float64[np.ndarray, " candidates"]
     """Retrieval score: reciprocal ranks summed over the sources, see ``merge``."""
@@ -116,6 +116,44 @@ def similar_co_occurrence(moment: Moment, config: CandidateConfig, context: Offe
     return scores.strongest(config.similar, context)
 
 
+def similar_following(moment: Moment, config: CandidateConfig, context: Offer) -> Offer:
+    """Items that people take after the context items."""
+    scores = moment.parts.tables.following.scores(context, np.ones(len(context)))
+    return scores.strongest(config.similar, context)
+
+
+def rising(moment: Moment, config: CandidateConfig, _: Offer) -> Offer:
+    """Items taken more of late than the longest half-life lets expect, the least likely by chance first.
+
+    A steady item's decayed sum grows with its half-life, so that ``expected = S_long * h_short / h_long``;
+    the score is ``(S_short - expected) / sqrt(expected + 1)``, a rate's surplus in standard deviations.
+    Short is the second half-life, a week by default: the shortest would follow the days of the week.
+    """
+    engagement, half_lives = moment.popularity.engagement, moment.parts.config.state.half_lives_days
+    short = min(1, len(half_lives) - 1)
+    expected = np.maximum(engagement[-1], 0.0) * half_lives[short] / half_lives[-1]
+    return strongest((engagement[short] - expected) / np.sqrt(expected + 1.0), config.rising)
+
+
+def recent(moment: Moment, config: CandidateConfig, _: Offer) -> Offer:
+    """The user's latest distinct items, newest first."""
+    return moment.user.recent.positions[: config.recent]
+
+
+def query_words(moment: Moment, config: CandidateConfig, _: Offer) -> Offer:
+    """Items that have the query's words, the rarest words and most of them first."""
+    if moment.sought is None:
+        return np.empty(0, np.int64)
+    return moment.sought.with_words(moment.popularity.engagement[-1], config.query)
+
+
+def query_text(moment: Moment, config: CandidateConfig, _: Offer) -> Offer:
+    """Items whose text means what the query does."""
+    if moment.sought is None:
+        return np.empty(0, np.int64)
+    return moment.sought.nearest(moment.popularity.engagement[-1], config.query)
+
+
 SOURCES: dict[str, Callable[[Moment, CandidateConfig, Offer], Offer]] = {
     "own": own,
     "text": text,
@@ -131,8 +169,15 @@ SOURCES: dict[str, Callable[[Moment, CandidateConfig, Offer], Offer]] = {
     "adopted": adopted,
     "similar_text": similar_text,
     "similar_co_occurrence": similar_co_occurrence,
+    "similar_following": similar_following,
+    "rising": rising,
+    "recent": recent,
+    "query_words": query_words,
+    "query_text": query_text,
 }
 SOURCE_NAMES = tuple(SOURCES)
+QUERY_SOURCES: tuple[SourceName, ...] = ("query_words", "query_text")
+"""Sources that offer nothing without a query."""
 
 
 def gather(moment: Moment, names: tuple[str, ...], config: CandidateConfig, context: Offer) -> Candidates:
@@ -155,22 +200,22 @@ def merge(offers: dict[str, Offer]) -> Candidates:
     """
     everything = np.concatenate([*offers.values(), np.empty(0, np.int64)]).astype(np.int64)
     positions, inverse = np.unique(everything, return_inverse=True)
-    sources = np.zeros(len(positions), np.uint16)
+    sources = np.zeros(len(positions), np.uint32)
     score = np.zeros(len(positions))
     start = 0
     for name, offer in offers.items():
         rows = inverse[start : start + len(offer)]
-        sources[rows] |= np.uint16(1 << SOURCE_NAMES.index(name))
+        sources[rows] |= np.uint32(1 << SOURCE_NAMES.index(name))
         score[rows] += 1 / (61 + np.arange(len(offer)))
         start += len(offer)
     return Candidates(positions, sources, score)
 
 
-def topped_up(candidates: Candidates, others: Offer) -> Candidates:
-    """Candidates with some more items, as if ``popular`` had offered them last; they score 0."""
+def topped_up(candidates: Candidates, others: Offer, *, source: str | None = "popular") -> Candidates:
+    """Candidates with some more items, as if a source, or none, had offered them last; they score 0."""
     new = others[~np.isin(others, candidates.positions)]
     positions = np.concatenate((candidates.positions, new))
-    bit = np.uint16(1 << SOURCE_NAMES.index("popular"))
+    bit = np.uint32(0 if source is None else 1 << SOURCE_NAMES.index(source))
     sources = np.concatenate((candidates.sources, np.full(len(new), bit)))
     scores = np.concatenate((candidates.score, np.zeros(len(new))))
     order = np.argsort(positions, kind="stable")

@@ -16,6 +16,7 @@ from recsys.item_filter import compile_filter
 from recsys.schema import AVAILABLE, BRAND, CATEGORY, ITEM_ID
 from recsys.text import item_texts
 from recsys.traits import shared_words, standard_numbers
+from recsys.word_index import WordIndex
 
 PATH_SEPARATOR = " > "
 _NUM_FILTERS = 64
@@ -70,6 +71,32 @@ class Catalogue:
         order = np.argsort(self.text_of_item, kind="stable")
         starts = np.searchsorted(self.text_of_item[order], np.arange(len(self.texts) + 1))
         return order, starts
+
+    @cached_property
+    def word_index(self) -> WordIndex:
+        """Which of ``texts`` have which words."""
+        return WordIndex(self.texts)
+
+    def items_of_texts(
+        self, texts: Int64[np.ndarray, " texts"], popularity: Float64[np.ndarray, " items"]
+    ) -> Int64[np.ndarray, " found"]:
+        """Items of some texts, in the texts' order, most popular first within each.
+
+        Of the items that nobody wants, a text offers one at most, so that they do not crowd out the next.
+
+        Args:
+            texts: Positions in ``texts``.
+            popularity: Per catalogue position.
+        """
+        items, starts = self.items_by_text
+        sizes = starts[texts + 1] - starts[texts]
+        firsts = np.repeat(np.cumsum(sizes) - sizes, sizes)
+        place_in_text = np.arange(int(sizes.sum())) - firsts
+        positions = items[np.repeat(starts[texts], sizes) + place_in_text]
+        order = np.lexsort((positions, -popularity[positions], np.repeat(np.arange(len(texts)), sizes)))
+        keep = (place_in_text == 0) | (popularity[positions[order]] > 0)
+        found: Int64[np.ndarray, " found"] = positions[order][keep]
+        return found
 
     @cached_property
     def attribute_codes(self) -> dict[str, Int32[np.ndarray, " items"]]:

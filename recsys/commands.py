@@ -172,6 +172,30 @@ def import_model(
     typer.echo("it is now stable" if made.promoted else "it does not serve; --promote lets it")
 
 
+# ---- recsys rules ------------------------------------------------------------
+
+rules = typer.Typer(help="The business rules of a workspace, rules.toml.", no_args_is_help=True)
+
+
+@rules.command("check")
+def check_the_rules(
+    *, workspace: WorkspaceOption = DEFAULT_WORKSPACE, json_output: JsonOption = False
+) -> None:
+    """Say whether the rules can be read, and which items each of them means today."""
+    from recsys.rule_check import check_rules
+
+    checks = check_rules(Workspace(workspace))
+    if json_output:
+        typer.echo(json.dumps({"rules": [asdict(check) for check in checks]}))
+        return
+    table = Table("rule", "action", "today", "items", "such as", "remarks")
+    for check in checks:
+        today = "runs" if check.runs else "does not run"
+        cells = (check.name, check.action, today, f"{check.num_items:,}", "; ".join(check.titles))
+        table.add_row(*(Text(cell) for cell in (*cells, "; ".join(check.remarks))))
+    Console().print(table)
+
+
 def _model_row(entry: "Entry") -> dict[str, object]:
     """What ``--json`` says of one model; ``damage`` is null and everything else known when it is sound."""
     described = ("created_time", "fitted_until", "metrics", "parent_version")

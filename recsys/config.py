@@ -11,7 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from recsys.errors import ConfigError
 
@@ -160,6 +160,12 @@ class CandidateConfig(_Config):
     """Items popular now in the categories that the user favours."""
     similar: int = Field(default=60, ge=1)
     """Items per source for a placement that starts from context items."""
+    rising: int = Field(default=100, ge=0)
+    """Items taken more of late than over the longest half-life."""
+    recent: int = Field(default=50, ge=0)
+    """Items of the user's latest events, newest first; at most ``encoder.history_length``."""
+    query: int = Field(default=100, ge=0)
+    """Items per source that fit a query's words."""
     neighbours: int = Field(default=50, ge=1)
     """Co-occurring and following items kept per item."""
     ease_neighbours: int = Field(default=100, ge=1)
@@ -232,8 +238,54 @@ SourceName = Literal[
     "trending",
     "similar_text",
     "similar_co_occurrence",
+    "similar_following",
+    "rising",
+    "recent",
+    "query_words",
+    "query_text",
 ]
 """Candidate sources; ``recsys.candidates.SOURCES`` holds the functions."""
+
+
+StartsFrom = Literal["user", "context", "query", "nothing"]
+"""What a request has to bring: somebody, context items or somebody, a query, or nothing at all."""
+Order = Literal["ranker", "retrieval", "relevance"]
+"""Who orders a list: the ranker; the sources alone, best or newest first; or the sources with the ranker,
+see ``recsys.pipeline``. Where there is a query, what fits it best comes first, and then the order says."""
+BoughtPolicy = Literal["keep", "leave_out_purchased", "leave_out_touched", "only_purchased", "only_touched"]
+"""What becomes of items that the user had before: *purchased*, or *touched* by any event that has a weight,
+within ``state.max_age_days``."""
+
+
+class RepeatConfig(_Config):
+    """When an item that was shown again and again moves down."""
+
+    times: int = Field(default=3, ge=1)
+    """Times shown within the window, without any engagement, from which an item moves down."""
+    window: timedelta = timedelta(days=7)
+    """How far back impressions and engagements count."""
+    factor: float = Field(default=3.0, gt=1)
+    """The item moves to this multiple of its place, as a rule that buries it does."""
+
+
+class ExplorationConfig(_Config):
+    """How new items come into a list, so that something is learned of them."""
+
+    share: float = Field(gt=0, le=1)
+    """Probability that one of the slots gets a new item, each for itself."""
+    slots: tuple[int, ...] = Field(default=(4, 9, 14, 19), min_length=1)
+    """The positions that may get one, 0 the first; ascending."""
+    max_events: float = Field(default=10.0, ge=0)
+    """An item is new while its engagement over the longest half-life is at most this."""
+    pool: int = Field(default=50, ge=1)
+    """The draw is uniform among this many new candidates, those that are ranked best."""
+
+    @field_validator("slots")
+    @classmethod
+    def _ascending(cls, given: tuple[int, ...]) -> tuple[int, ...]:
+        if given[0] < 0 or any(a >= b for a, b in pairwise(given)):
+            raise ValueError(f"expected positions from 0 on, ascending, got {list(given)}")
+        return given
 
 
 class PlacementConfig(_Config):
@@ -241,10 +293,31 @@ class PlacementConfig(_Config):
 
     sources: tuple[SourceName, ...] = Field(min_length=1)
     """Candidate sources by name."""
-    from_context: bool = False
-    """Whether the list starts from context items, so that no user is needed."""
-    leave_out_bought: bool = False
-    """Whether items that the user touched within ``state.max_age_days`` are left out."""
+    starts_from: StartsFrom = "user"
+    """What a request has to bring."""
+    order: Order = "ranker"
+    """Who orders the list."""
+    bought: BoughtPolicy = "keep"
+    """What becomes of items that the user had before."""
+    diversity: float = Field(default=0.0, ge=0, le=1)
+    """How much unlike each other the items are to be, see ``recsys.diversity``; 0 leaves the order alone."""
+    repeats: RepeatConfig | None = None
+    """When items that were shown in vain move down; ``None`` for never."""
+    exploration: ExplorationConfig | None = None
+    """How new items come into the list; ``None`` for by their score alone."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _former_names(cls, given: object) -> object:
+        """Bundles that were trained before have ``from_context`` and ``leave_out_bought`` instead."""
+        if not isinstance(given, dict):
+            return given
+        given = dict(given)
+        if given.pop("from_context", False):
+            given.setdefault("starts_from", "context")
+        if given.pop("leave_out_bought", False):
+            given.setdefault("bought", "leave_out_touched")
+        return given
 
 
 _PLACEMENTS = {
@@ -264,7 +337,17 @@ _PLACEMENTS = {
             "adopted",
         )
     ),
-    "similar_items": PlacementConfig(sources=("similar_text",), from_context=True),
+    "similar_items": PlacementConfig(sources=("similar_text",), starts_from="context"),
+    "bought_together": PlacementConfig(
+        sources=("similar_co_occurrence",), starts_from="context", order="relevance"
+    ),
+    "cart": PlacementConfig(
+        sources=("similar_co_occurrence", "similar_following"), starts_from="context", order="relevance"
+    ),
+    "buy_it_again": PlacementConfig(sources=("own",), bought="only_purchased"),
+    "recently_viewed": PlacementConfig(sources=("recent",), order="retrieval", bought="only_touched"),
+    "trending": PlacementConfig(sources=("rising",), starts_from="nothing", order="retrieval"),
+    "search": PlacementConfig(sources=("query_words", "query_text", "own"), starts_from="query"),
 }
 
 

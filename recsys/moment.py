@@ -20,6 +20,7 @@ from recsys.item_tables import ItemTables
 from recsys.leaning import Leaning, lean
 from recsys.popularity import Popularity
 from recsys.resemblance import Alike
+from recsys.search import Sought
 from recsys.user_items import UserItems
 
 
@@ -124,6 +125,8 @@ class Moment:
     """What everybody did with the items until the last completed tick."""
     places: Places | None = None
     """Where the caller would show the items, if it says so."""
+    sought: Sought | None = None
+    """What the query asks for, if there is one."""
 
     @cached_property
     def user_vector(self) -> Float32[np.ndarray, " dim"]:

@@ -7,11 +7,15 @@ from functools import cached_property
 from typing import Protocol, runtime_checkable
 
 import numpy as np
+import structlog
 from jaxtyping import Bool, Float32, Float64, Int64
 
 from recsys.answer import Contribution, Explanation, Query, RankedItem, RankedList, Remainder, ServiceLevel
+from recsys.arrangement import Arrangement, arrange, rearranges
+from recsys.bought import HAD_BEFORE, allowed
 from recsys.bundle import Bundle
 from recsys.candidates import (
+    QUERY_SOURCES,
     Candidates,
     gather,
     merge,
@@ -21,14 +25,20 @@ from recsys.candidates import (
     whole_catalogue,
 )
 from recsys.config import Config, PlacementConfig
-from recsys.errors import ConfigError
+from recsys.errors import ConfigError, RecsysError
 from recsys.item_state import ItemState
 from recsys.moment import Moment, Places
 from recsys.ranker import Ranker
+from recsys.rule_book import ActiveRules, RuleBook
+from recsys.rules import Rule
+from recsys.search import Sought
 from recsys.user_items import user_items
 from recsys.user_state import UserState
 
+_log = structlog.get_logger(__name__)
 _NUM_REASONS = 3
+_FUSION_RANK, _RANKER_SHARE = 10, 0.5
+_RELEVANCE_STEPS = 5  # of 1.0, see Sought.relevance: one step outweighs any rank
 
 
 @runtime_checkable
@@ -85,7 +95,9 @@ class Inspection:
 class Pipeline:
     """Answers queries from one bundle and the state that its caller provides; several threads may use it."""
 
-    def __init__(self, bundle: Bundle, item_state: ItemState, features: FeatureSource) -> None:
+    def __init__(
+        self, bundle: Bundle, item_state: ItemState, features: FeatureSource, rules: Sequence[Rule] = ()
+    ) -> None:
         self.bundle = bundle
         self.version = bundle.manifest.version
         self.config: Config = bundle.manifest.config
@@ -93,7 +105,12 @@ class Pipeline:
         self._items = item_state
         self._features = features
         self._nobody = UserState(self.config.state.half_lives_days)
+        self._rules = RuleBook(rules, bundle.parts.catalogue)
         item_state.popularity(0)  # reads the catalogue's numbers once, where anything was ever shown
+
+    def use_rules(self, rules: Sequence[Rule]) -> None:
+        """Apply these rules instead, from the next request on; first find out which items they mean."""
+        self._rules = RuleBook(rules, self._parts.catalogue)
 
     def recommend(self, query: Query) -> RankedList:
         """The best items for a user at a moment.
@@ -114,35 +131,54 @@ class Pipeline:
             ConfigError: The placement is not configured.
         """
         moment, (context, _) = self.moment(query), self._context(query)
-        offered = gather(moment, self._placement(query).sources, self.config.candidates, context)
+        sources = self._placement(query).sources
+        if query.query:
+            sources += tuple(name for name in QUERY_SOURCES if name not in sources)
+        offered = gather(moment, sources, self.config.candidates, context)
         return Gathered(moment, offered, self._features)
 
     def order(self, gathered: Gathered, query: Query) -> RankedList:
         """The second half of ``recommend``.
 
         Args:
-            gathered: What ``gather`` found for a query with the same user, moment, placement and context.
+            gathered: What ``gather`` found for a query with the same user, moment, placement, context and
+                words.
             query: The question.
 
         Raises:
             ConfigError: The placement is not configured.
             InvalidRequestError: The filter cannot be read.
         """
-        gathered = self._topped_up(gathered, query)
+        placement, (context, missing) = self._placement(query), self._context(query)
+        gathered = self._with_pins(self._topped_up(gathered, query), query)
         moment, offered = gathered.moment, gathered.candidates
-        inspected = Inspection(moment, offered, self._passes(offered, moment, query))
-        keep, (context, missing) = inspected.keep, self._context(query)
-        from_nothing = self._placement(query).from_context and not len(context)
+        passes = self._passes(offered, moment, query)
+        keep = Inspection(moment, offered, passes).keep & (offered.sources > 0)
+        from_nothing = placement.starts_from == "context" and not len(context)
         if keep.any() and not from_nothing:
-            orders = "new" if "had_before" in inspected.passes else "all"
+            if placement.order == "retrieval" and not query.query:
+                personal = placement.starts_from == "user"
+                level = ServiceLevel.NO_RANKER if personal else ServiceLevel.NO_PERSONAL
+                return self._in_retrieval_order(gathered, keep, query, missing, level)
+            orders = "new" if HAD_BEFORE in passes else "all"
             return self._ranked(gathered, keep, query, missing, orders=orders, limit=query.limit)
-        reason = "unknown_context" if from_nothing else "no_candidates"
+        if placement.bought.startswith("only"):
+            return self._in_retrieval_order(
+                gathered, keep, query, missing, ServiceLevel.POPULAR, "no_candidates"
+            )
+        moment = replace(moment, sought=None)  # what is popular need not be relevant
         for offer in (popular(moment, self.config.candidates, context), whole_catalogue(moment)):
-            offered = merge({"popular": offer})
+            gathered = self._with_pins(
+                replace(gathered, moment=moment, candidates=merge({"popular": offer})), query
+            )
+            offered = gathered.candidates
             keep = Inspection(moment, offered, self._passes(offered, moment, query)).keep
+            keep &= offered.sources > 0
             if keep.sum() >= query.limit:
                 break
-        return self._in_retrieval_order(offered, keep, query, missing, reason)
+        nothing = "no_matches" if placement.starts_from == "query" else "no_candidates"
+        reason = "unknown_context" if from_nothing else nothing
+        return self._in_retrieval_order(gathered, keep, query, missing, ServiceLevel.POPULAR, reason)
 
     def inspect(self, query: Query) -> Inspection:
         """What ``recommend`` orders, before it is ordered.
@@ -180,7 +216,7 @@ class Pipeline:
         if places is not None:
             moment = replace(moment, places=_places(positions, places))
         among = distinct if "shown" in self.bundle.rankers else self._among_candidates(moment, distinct)
-        everything = Candidates(among, np.zeros(len(among), np.uint16), np.zeros(len(among)))
+        everything = Candidates(among, np.zeros(len(among), np.uint32), np.zeros(len(among)))
         gathered, keep = Gathered(moment, everything, self._features), np.isin(among, distinct)
         return self._ranked(gathered, keep, query, missing, orders="shown", limit=len(distinct))
 
@@ -217,22 +253,45 @@ class Pipeline:
             query.as_of_ms,
             user,
             self._items.popularity(query.as_of_ms),
+            sought=self._sought(query),
         )
+
+    def _sought(self, query: Query) -> Sought | None:
+        if not query.query:
+            return None
+        vector = None
+        try:
+            if self.bundle.queries is not None:
+                vector = self.bundle.queries.vector(query.query)
+        except RecsysError as error:
+            _log.warning("a query is read by its exact words only", reason=str(error))
+        return Sought(query.query, vector, self._parts.catalogue, self._parts.words)
+
+    def _active(self, query: Query) -> ActiveRules:
+        return self._rules.active(query.placement, query.attributes, query.as_of_ms)
 
     def _topped_up(self, gathered: Gathered, query: Query) -> Gathered:
         """What was gathered, with more of what the filter asks for where too little of it was.
 
         The most popular of it are ranked along, so that a filter which leaves next to nothing fills the page.
         """
-        if not query.filter:
+        if not query.filter or self._placement(query).starts_from == "query":
             return gathered
         moment, offered = gathered.moment, gathered.candidates
         if Inspection(moment, offered, self._passes(offered, moment, query)).keep.sum() >= query.limit:
             return gathered
         best_first = whole_catalogue(moment)
-        everything = Candidates(best_first, np.zeros(len(best_first), np.uint16), np.zeros(len(best_first)))
+        everything = Candidates(best_first, np.zeros(len(best_first), np.uint32), np.zeros(len(best_first)))
         keep = Inspection(moment, everything, self._passes(everything, moment, query)).keep
         return replace(gathered, candidates=topped_up(offered, best_first[keep][: query.limit]))
+
+    def _with_pins(self, gathered: Gathered, query: Query) -> Gathered:
+        """What was gathered, and pinned items among it, so that they get a score; no source offers them."""
+        pins = self._active(query).pins
+        if not pins:
+            return gathered
+        pinned = np.unique([pin.position for pin in pins])
+        return replace(gathered, candidates=topped_up(gathered.candidates, pinned, source=None))
 
     def _among_candidates(
         self, moment: Moment, positions: Int64[np.ndarray, " items"]
@@ -258,9 +317,12 @@ class Pipeline:
         return placement
 
     def _passes(
-        self, candidates: Candidates, moment: Moment, query: Query
+        self, candidates: Candidates, moment: Moment, query: Query, *, hard_only: bool = False
     ) -> dict[str, Bool[np.ndarray, " candidates"]]:
-        """Whether each candidate can be sold, is not excluded and, if asked, matches and is new."""
+        """Whether each candidate can be sold, is not excluded and, if asked, matches and suits the placement.
+
+        What the user had before is left aside with ``hard_only``: pins are put where they are all the same.
+        """
         excluded = self._parts.catalogue.positions([*query.exclude_item_ids, *query.context_item_ids])
         passes = {
             "unavailable": self._parts.catalogue.available[candidates.positions],
@@ -268,9 +330,15 @@ class Pipeline:
         }
         if query.filter:
             passes["filtered"] = self._parts.catalogue.matching(query.filter)[candidates.positions]
-        if self._placement(query).leave_out_bought or query.novel:
-            passes["had_before"] = ~np.isin(candidates.positions, moment.user.positions)
-        return passes
+        by_rule = self._active(query).excluded
+        if by_rule is not None:
+            passes["excluded_by_rule"] = ~by_rule[candidates.positions]
+        if hard_only:
+            return passes
+        if moment.sought is not None and self._placement(query).starts_from == "query":
+            passes["irrelevant"] = moment.sought.relevance(candidates.positions) > 0
+        policy = "leave_out_touched" if query.novel else self._placement(query).bought
+        return passes | allowed(policy, candidates.positions, moment, query.user)
 
     def _ranked(
         self,
@@ -286,34 +354,83 @@ class Pipeline:
         candidates, matrix = gathered.candidates, gathered.matrix
         ranker = self.bundle.ranker(orders)
         scores = ranker.scores(matrix) if len(matrix) else np.empty(0)
-        order, further = _cut(_best_first(scores, keep, max(limit, query.depth)), limit)
+        ordered = scores if orders == "shown" else self._ordering(gathered, scores, query)
+        arranged = self._arranged(gathered, ordered, keep, query, as_it_is=orders == "shown")
+        further = arranged.cut(limit)
+        order = arranged.rows
         explain = query.explain and len(order) > 0
         explanations = self._explain(ranker, matrix[order]) if explain else [None] * len(order)
-        items = self._items_of(candidates, scores, order, explanations)
-        reasons = () if len(gathered.moment.user.positions) else ("unknown_user",)
+        items = self._items_of(candidates, scores, arranged, explanations)
+        reasons = [] if len(gathered.moment.user.positions) else ["unknown_user"]
+        if gathered.moment.sought is not None and gathered.moment.sought.vector is None:
+            reasons.append("query_by_words_only")
         ranked = self._list(items, candidates, missing, ServiceLevel.FULL, *reasons)
-        return self._with_rest(ranked, candidates, scores, further)
+        return self._with_rest(ranked, candidates, scores, further[: max(query.depth - limit, 0)])
 
     def _in_retrieval_order(
         self,
-        candidates: Candidates,
+        gathered: Gathered,
         keep: Bool[np.ndarray, " candidates"],
         query: Query,
         missing: tuple[str, ...],
-        reason: str,
+        level: ServiceLevel,
+        *reasons: str,
     ) -> RankedList:
-        order, further = _cut(_best_first(candidates.score, keep, max(query.limit, query.depth)), query.limit)
-        items = self._items_of(candidates, candidates.score, order, [None] * len(order))
-        ranked = self._list(items, candidates, missing, ServiceLevel.POPULAR, reason)
-        return self._with_rest(ranked, candidates, candidates.score, further)
+        candidates = gathered.candidates
+        arranged = self._arranged(gathered, candidates.score, keep, query)
+        further = arranged.cut(query.limit)
+        items = self._items_of(candidates, candidates.score, arranged, [None] * len(arranged.rows))
+        ranked = self._list(items, candidates, missing, level, *reasons)
+        rest = further[: max(query.depth - query.limit, 0)]
+        return self._with_rest(ranked, candidates, candidates.score, rest)
+
+    def _ordering(
+        self, gathered: Gathered, scores: Float64[np.ndarray, " candidates"], query: Query
+    ) -> Float64[np.ndarray, " candidates"]:
+        """What a list is ordered by: the ranker's scores, or these together with what was asked for.
+
+        A query's relevance comes first wherever there is a query, then the ranker; without one, a placement
+        in order of relevance fuses its sources' order with the ranker's.
+        """
+        candidates, sought = gathered.candidates, gathered.moment.sought
+        if sought is not None:
+            relevance = sought.relevance(candidates.positions)
+            value: Float64[np.ndarray, " candidates"] = _RELEVANCE_STEPS * len(scores) * relevance - _ranks(
+                scores
+            )
+            return value
+        if self._placement(query).order == "relevance":
+            return _fused(candidates.score, scores)
+        return scores
+
+    def _arranged(
+        self,
+        gathered: Gathered,
+        scores: Float64[np.ndarray, " candidates"],
+        keep: Bool[np.ndarray, " candidates"],
+        query: Query,
+        *,
+        as_it_is: bool = False,
+    ) -> Arrangement:
+        """The list by score, and then by everything that reorders a list after it was scored."""
+        candidates, moment = gathered.candidates, gathered.moment
+        placement, active = self._placement(query), self._active(query)
+        if as_it_is or not rearranges(placement, active):
+            return Arrangement(candidates.positions, _best_first(scores, keep))
+        hard = Inspection(moment, candidates, self._passes(candidates, moment, query, hard_only=True)).keep
+        listed = Arrangement(candidates.positions, _best_first(scores, keep))
+        arrange(listed, moment, query, placement, active=active, may_pin=hard)
+        return listed
 
     def _items_of(
         self,
         candidates: Candidates,
         scores: Float64[np.ndarray, " candidates"],
-        order: Int64[np.ndarray, " kept"],
+        arranged: Arrangement,
         explanations: Sequence[Explanation | None],
     ) -> tuple[RankedItem, ...]:
+        rows, propensity = arranged.rows.tolist(), arranged.propensity
+        steps = arranged.steps()
         return tuple(
             RankedItem(
                 item_id=self._parts.catalogue.item_ids[candidates.positions[row]],
@@ -321,8 +438,10 @@ class Pipeline:
                 sources=source_names(int(candidates.sources[row])),
                 reasons=self._reasons(explanation) if explanation else (),
                 explanation=explanation,
+                rule_steps=steps.get(row, ()),
+                propensity=propensity.get(row, 1.0),
             )
-            for row, explanation in zip(order.tolist(), explanations, strict=True)
+            for row, explanation in zip(rows, explanations, strict=True)
         )
 
     def _with_rest(
@@ -390,13 +509,6 @@ class Pipeline:
         return tuple(dict.fromkeys(words))[:_NUM_REASONS]
 
 
-def _cut(
-    order: Int64[np.ndarray, " ordered"], limit: int
-) -> tuple[Int64[np.ndarray, " kept"], Int64[np.ndarray, " rest"]]:
-    """The first ``limit`` rows, and those that follow."""
-    return order[:limit], order[limit:]
-
-
 def _places(positions: Int64[np.ndarray, " items"], places: Sequence[int | None]) -> Places:
     """The first place of every known item."""
     given = np.asarray([np.nan if place is None else place for place in places], np.float64)
@@ -407,9 +519,30 @@ def _places(positions: Int64[np.ndarray, " items"], places: Sequence[int | None]
 
 
 def _best_first(
-    scores: Float64[np.ndarray, " candidates"], keep: Bool[np.ndarray, " candidates"], limit: int
+    scores: Float64[np.ndarray, " candidates"], keep: Bool[np.ndarray, " candidates"]
 ) -> Int64[np.ndarray, " kept"]:
     """Rows to keep by descending score; ties by catalogue position, which is by item id."""
     order: Int64[np.ndarray, " candidates"] = np.argsort(-scores, kind="stable")
-    kept: Int64[np.ndarray, " kept"] = order[keep[order]][:limit]
+    kept: Int64[np.ndarray, " kept"] = order[keep[order]]
     return kept
+
+
+def _fused(
+    retrieval: Float64[np.ndarray, " candidates"], scores: Float64[np.ndarray, " candidates"]
+) -> Float64[np.ndarray, " candidates"]:
+    """What the sources say, then the ranker: ``1 / (10 + r) + 0.5 / (10 + s)`` of the ranks r and s from 1.
+
+    So the sources' first item may yield to the ranker's first from among their first twelve, not to others.
+
+    Source: reciprocal rank fusion, see ``recsys.candidates.merge``, with weights and a smaller constant.
+    """
+    by_sources, by_score = (_FUSION_RANK + _ranks(values) for values in (retrieval, scores))
+    fused: Float64[np.ndarray, " candidates"] = 1 / by_sources + _RANKER_SHARE / by_score
+    return fused
+
+
+def _ranks(values: Float64[np.ndarray, " candidates"]) -> Float64[np.ndarray, " candidates"]:
+    """Ranks from 1, the largest first; ties by row."""
+    ranks = np.empty(len(values))
+    ranks[np.argsort(-values, kind="stable")] = np.arange(1.0, len(values) + 1)
+    return ranks

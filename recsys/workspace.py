@@ -59,6 +59,11 @@ class Workspace:
         """The run configuration, ``recsys.toml``; it may be absent."""
         return self.root / "recsys.toml"
 
+    @property
+    def rules(self) -> Path:
+        """The business rules, ``rules.toml``; it may be absent."""
+        return self.root / "rules.toml"
+
 
 @contextmanager
 def atomic_path(target: Path) -> Iterator[Path]:

@@ -1,8 +1,8 @@
 """Recommending and ranking for whole files, with the pipeline that the server runs."""
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from features.log import require_fitted_before
 from features.states import states_at
 from recsys.answer import Query, RankedList, ServiceLevel
 from recsys.columns import REASON, conform
-from recsys.errors import DataError
+from recsys.errors import ConfigError, DataError
 from recsys.event_log import EventLog
 from recsys.item_filter import compile_filter
 from recsys.pipeline import Pipeline
@@ -110,12 +110,12 @@ class Answers:
         """What a reader of the lists should know, in sentences, one for each kind of thing."""
         remarks = []
         for query, ranked in zip(self.queries.to_dicts(), self.lists, strict=True):
-            who = f"user {query[USER_ID]}"
-            if "unknown_user" in ranked.degraded_reasons:
+            who = f"user {query[USER_ID]}" if query[USER_ID] else "nobody in particular"
+            if query[USER_ID] and "unknown_user" in ranked.degraded_reasons:
                 remarks.append(f"{who} has no history at that time: ranked as anybody new is")
             if ranked.missing_item_ids:
                 remarks.append(f"{who}: not in the catalogue: {', '.join(ranked.missing_item_ids)}")
-            if ranked.service_level is not ServiceLevel.FULL:
+            if ranked.service_level is ServiceLevel.POPULAR:
                 remarks.append(f"{who}: nothing personal was found ({', '.join(ranked.degraded_reasons)})")
             if not ranked.items:
                 remarks.append(f"{who}: no item is left to show")
@@ -135,6 +135,8 @@ class Answers:
                     SCORE: item.score,
                     SOURCES: list(item.sources),
                     "reasons": list(item.reasons),
+                    "rule_steps": [asdict(step) for step in item.rule_steps],
+                    "propensity": item.propensity,
                     "explanation": item.explanation
                     and {
                         "base_value": item.explanation.base_value,
@@ -183,22 +185,28 @@ def recommend_queries(
     limit: int = 10,
     novel: bool = False,
     item_filter: str = "",
+    words: str = "",
+    attributes: Mapping[str, str] | None = None,
     explain: bool = False,
 ) -> Answers:
     """Recommend for every query.
 
     Args:
         workspace: The workspace.
-        queries: ``user_id[, query_id, event_time, context_item_ids]``; ``event_time`` is the row's own as-of.
+        queries: ``user_id[, query_id, event_time, context_item_ids]``; ``event_time`` is the row's own
+            as-of, and an empty ``user_id`` is nobody.
         at_ms: As-of of the rows without their own, milliseconds since the epoch; the end of the log when
             absent.
         placement: A placement of the bundle's configuration.
         limit: Items per query.
         novel: Leave out what the user had before.
         item_filter: What items must be like, see ``recsys.item_filter.compile_filter``; empty for any.
+        words: What the lists are to be about; empty for nothing in particular.
+        attributes: What is known of the requests, for rules.
         explain: Attach contributions and reasons.
 
     Raises:
+        ConfigError: The placement is not configured, or needs a user or words that are not there.
         BundleError: No bundle has been trained, or it does not verify.
         InvalidRequestError: The filter cannot be read.
         LeakageError: The bundle was fitted on events later than a query.
@@ -206,6 +214,7 @@ def recommend_queries(
     if item_filter:
         compile_filter(item_filter)
     replay = _Replay(workspace, queries, at_ms)
+    _require_start(replay.pipeline, placement, queries, words)
     has_context = CONTEXT_ITEM_IDS in queries.columns
     answers: list[RankedList | None] = [None] * queries.height
     with progress("recommending", queries.height) as advance:
@@ -214,17 +223,43 @@ def recommend_queries(
             answers[row] = replay.pipeline.recommend(
                 Query(
                     as_of_ms=as_of_ms,
-                    user=state,
+                    user=state if queries[USER_ID][row] else None,
                     placement=placement,
                     context_item_ids=tuple(context) if context is not None else (),
                     limit=limit,
                     novel=novel,
                     filter=item_filter,
+                    query=words,
+                    attributes=attributes or {},
+                    subject=str(queries[USER_ID][row]),
                     explain=explain,
                 )
             )
             advance(1)
     return Answers(queries, [answer for answer in answers if answer is not None], replay.pipeline)
+
+
+def _require_start(pipeline: Pipeline, placement: str, queries: pl.DataFrame, words: str) -> None:
+    """Check that the queries bring what the placement starts from."""
+    configured = pipeline.config.placements.get(placement)
+    if configured is None:
+        return  # the pipeline says so, with the known ones
+    nobody = bool((queries[USER_ID].cast(pl.String) == "").any())
+    if nobody and configured.starts_from == "user":
+        raise ConfigError(
+            "say who to recommend to: --user ID (which may be repeated) or --users FILE; "
+            f"{placement} needs it"
+        )
+    if nobody and configured.starts_from == "context" and not any(map(len, _contexts(queries))):
+        raise ConfigError(f"say what {placement} starts from: --context ITEM, or --user ID")
+    if configured.starts_from == "query" and not words.strip():
+        raise ConfigError(f"say what to look for: --query WORDS; {placement} needs it")
+
+
+def _contexts(queries: pl.DataFrame) -> list[list[str]]:
+    if CONTEXT_ITEM_IDS not in queries.columns:
+        return []
+    return [list(ids) for ids in queries[CONTEXT_ITEM_IDS].drop_nulls().to_list()]
 
 
 def rank_lists(workspace: Workspace, lists: pl.DataFrame, *, at_ms: int | None = None) -> pl.DataFrame:

@@ -24,6 +24,7 @@ from serving.lists import Lists
 from serving.log_sync import LogSync
 from serving.page_store import PageStore
 from serving.recorder import Parts, recorded
+from serving.rule_watch import RuleWatch
 from serving.server import listening
 from serving.servicer import EventServicer, RecommendationServicer
 from serving.settings import Settings
@@ -79,6 +80,7 @@ async def serving(
         stack.push_async_callback(sync.compact)
         _run(stack, "state-updater", updater.run())
         _run(stack, "compaction", sync.run(settings.compact_every))
+        _run(stack, "rules", RuleWatch(workspace.rules, pipeline.use_rules).run())
 
         list_log = ListLog(workspace.state / LIST_FILE)
         stack.callback(list_log.close)

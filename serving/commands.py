@@ -78,6 +78,10 @@ def recommend(
     at: AtOption = None,
     *,
     placement: Annotated[str, typer.Option(help="Which list to make.")] = "home",
+    query: Annotated[str, typer.Option(help="What it is to be about, such as 'gluten free bread'.")] = "",
+    attribute: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="For rules, as country=NL; may be repeated.")
+    ] = None,
     context: Annotated[list[str] | None, typer.Option(help="A context item; may be repeated.")] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="Items per user.")] = 10,
     novel: Annotated[bool, typer.Option("--novel", help="Leave out what the user had before.")] = False,
@@ -91,9 +95,9 @@ def recommend(
     """Recommend items to users, with the pipeline that the server runs."""
     from serving.batch import read_queries, recommend_queries, single_queries
 
-    if (user is None) == (users is None):
-        raise ConfigError("say who to recommend to: --user ID (which may be repeated) or --users FILE")
-    queries = read_queries(users) if users is not None else single_queries(user or [], context or [])
+    if user is not None and users is not None:
+        raise ConfigError("say who to recommend to either with --user ID or with --users FILE")
+    queries = read_queries(users) if users is not None else single_queries(user or [""], context or [])
     found = recommend_queries(
         Workspace(workspace),
         queries,
@@ -102,6 +106,8 @@ def recommend(
         limit=k,
         novel=novel,
         item_filter=item_filter,
+        words=query,
+        attributes=_attributes(attribute or []),
         explain=output is None,
     )
     if output is not None:
@@ -136,3 +142,11 @@ def rank(
         typer.echo(json.dumps({"lists": num_lists, "items": scored.height, "output": str(output)}))
     else:
         typer.echo(f"{scored.height:,} items of {num_lists:,} lists: {output}")
+
+
+def _attributes(pairs: list[str]) -> dict[str, str]:
+    split = [pair.partition("=") for pair in pairs]
+    for pair, (key, equals, _) in zip(pairs, split, strict=True):
+        if not key or not equals:
+            raise ConfigError(f"--attribute takes KEY=VALUE, such as country=NL, got {pair!r}")
+    return {key: value for key, _, value in split}

@@ -5,9 +5,9 @@ fails the request.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -18,6 +18,7 @@ from recsys.answer import Query, RankedList, ServiceLevel
 from recsys.clock import Clock
 from recsys.config import Config
 from recsys.errors import StoreError
+from recsys.rules import Rule
 from recsys.schema import ITEM_ID
 from recsys.user_state import UserState
 from serving.breaker import Breaker
@@ -50,6 +51,10 @@ class RankingPipeline(Protocol):
         """Order all known items of a list; the others are in ``missing_item_ids``."""
         ...
 
+    def use_rules(self, rules: Sequence[Rule]) -> None:
+        """Apply these business rules instead of those so far."""
+        ...
+
     def items(self, item_ids: Sequence[str]) -> list[dict[str, object]]:
         """Catalogue rows, with the names of ``recsys.schema.ITEM_SCHEMA``, of those ids that are known."""
         ...
@@ -79,6 +84,8 @@ class Question:
     filter: str = ""
     limit: int = 20
     explain: bool = False
+    query: str = ""
+    attributes: Mapping[str, str] = field(default_factory=dict)
     with_items: bool = False
     """Whether the answer carries catalogue rows."""
     identity: bytes = b""
@@ -152,6 +159,9 @@ class Engine:
             limit=question.limit,
             depth=self.lists.page_depth if question.identity else 0,
             explain=question.explain,
+            query=question.query,
+            attributes=question.attributes,
+            subject=question.subject or "",
         )
         loop = asyncio.get_running_loop()
         with stage("ranking"):  # the wait for a free thread too

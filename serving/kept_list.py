@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float64, UInt16
+from jaxtyping import Float64, UInt32
 
 from recsys.answer import RankedItem, RankedList, ServiceLevel
 from recsys.candidates import source_names
@@ -22,7 +22,7 @@ class KeptList:
 
     item_ids: Sequence[str]
     scores: Float64[np.ndarray, " items"]
-    sources: UInt16[np.ndarray, " items"]
+    sources: UInt32[np.ndarray, " items"]
     model_version: str
     service_level: ServiceLevel
     degraded_reasons: tuple[str, ...] = ()
@@ -47,7 +47,7 @@ class KeptList:
                 lengths.tobytes(),
                 ids,
                 self.scores.astype("<f8", copy=False).tobytes(),
-                self.sources.astype("<u2", copy=False).tobytes(),
+                self.sources.astype("<u4", copy=False).tobytes(),
             )
         )
 
@@ -63,7 +63,7 @@ class KeptList:
         except struct.error as error:
             raise StoreError(f"a kept list of {len(raw)} bytes is shorter than its header") from error
         at = _HEADER.size + description_bytes
-        if version != _VERSION or len(raw) != at + num_items * 12 + id_bytes:
+        if version != _VERSION or len(raw) != at + num_items * 14 + id_bytes:
             raise StoreError(f"a kept list has version {version} or is cut short")
         version_, level, reasons, missing, arms = json.loads(raw[_HEADER.size : at])
         lengths = np.frombuffer(raw, "<u2", num_items, at)
@@ -74,7 +74,7 @@ class KeptList:
         return cls(
             item_ids=[text[start:end] for start, end in zip([0, *ends][:-1], ends, strict=True)],
             scores=np.frombuffer(raw, "<f8", num_items, at),
-            sources=np.frombuffer(raw, "<u2", num_items, at + 8 * num_items),
+            sources=np.frombuffer(raw, "<u4", num_items, at + 8 * num_items),
             model_version=version_,
             service_level=ServiceLevel(level),
             degraded_reasons=tuple(reasons),

@@ -11,6 +11,7 @@ from recsys.item_state import ItemState
 from recsys.manifest import read_manifest
 from recsys.pipeline import Pipeline
 from recsys.registry import Registry
+from recsys.rules import load_rules
 from recsys.schema import EVENT_TYPE_CODES
 from recsys.user_state import UserState
 from recsys.workspace import Workspace
@@ -26,6 +27,7 @@ def load_pipeline(workspace: Workspace, *, at_ms: int | None = None, version: st
 
     Raises:
         BundleError: There is no such bundle, or it does not verify.
+        ConfigError: The rules cannot be read.
     """
     registry = Registry(workspace.registry)
     directory = registry.path(version) if version is not None else registry.stable()
@@ -34,7 +36,7 @@ def load_pipeline(workspace: Workspace, *, at_ms: int | None = None, version: st
     log = EventLog(workspace.events)
     moment = at_ms if at_ms is not None else (log.end_ms() or 0) + 1
     items = ItemState.from_events(bundle.parts.catalogue, config.state, log.scan(), moment)
-    return Pipeline(bundle, items, OnlineFeatures(config.state))
+    return Pipeline(bundle, items, OnlineFeatures(config.state), load_rules(workspace.rules))
 
 
 def warm_up(pipeline: Pipeline, at_ms: int) -> None:
@@ -49,8 +51,13 @@ def warm_up(pipeline: Pipeline, at_ms: int) -> None:
     for item_id in some:
         purchase = EVENT_TYPE_CODES["purchase"]
         shopper.apply(item_id, purchase, at_ms - 1, is_purchase=True, max_rows=rules.max_rows_per_user)
-    for placement in pipeline.config.placements:
-        pipeline.recommend(Query(at_ms, shopper, placement, context_item_ids=tuple(some), explain=True))
+    if pipeline.bundle.queries is not None:
+        pipeline.bundle.queries.load_aside()
+    for name, placement in pipeline.config.placements.items():
+        words = catalogue.texts[0] if some and placement.starts_from == "query" else ""
+        pipeline.recommend(
+            Query(at_ms, shopper, name, context_item_ids=tuple(some), query=words, explain=True)
+        )
     if some:
         pipeline.rank(Query(at_ms, shopper, explain=True), some)
 

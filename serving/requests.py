@@ -1,6 +1,6 @@
 """From messages to the domain: decodes requests and checks every rule that ``proto/recsys/v1`` states."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, TypeAlias, TypeVar
 
 from google.protobuf.message import DecodeError, Message
@@ -24,6 +24,9 @@ MAX_PAGE_SIZE = 200
 MAX_CONTEXT_ITEMS = 100
 MAX_EXCLUDED_ITEMS = 1000
 MAX_RANKED_ITEMS = 1000
+MAX_QUERY_CHARS = 500
+MAX_ATTRIBUTES = 32
+MAX_KEY_BYTES = 64
 
 _CHANGES_BETWEEN_PAGES: tuple[
     Literal["page_size", "page_token", "view", "explain", "session_id", "validate_only"], ...
@@ -65,6 +68,8 @@ def recommend_question(request: RecommendRequest, config: Config, signer: Signer
         page = PageToken.read(signer, request.page_token, identity) if request.page_token else None
     except InvalidRequestError as error:
         violations += error.violations
+    violations += _query_violations(request, config)
+    violations += _attribute_violations(request.attributes)
     _raise(violations)
     return _question(
         request,
@@ -73,6 +78,8 @@ def recommend_question(request: RecommendRequest, config: Config, signer: Signer
         limit=min(request.page_size or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE),
         identity=identity,
         page=page,
+        query=request.query.strip(),
+        attributes=dict(request.attributes),
     )
 
 
@@ -110,6 +117,8 @@ def _question(
     item_filter: str = "",
     identity: bytes = b"",
     page: PageToken | None = None,
+    query: str = "",
+    attributes: Mapping[str, str] | None = None,
 ) -> Question:
     return Question(
         subject=subject(request.user_id, request.visitor_id),
@@ -119,6 +128,8 @@ def _question(
         filter=item_filter,
         limit=limit,
         explain=request.explain,
+        query=query,
+        attributes=attributes or {},
         with_items=request.view == View.VIEW_FULL,
         identity=identity,
         page=page,
@@ -167,8 +178,11 @@ def _violations(request: _Request, config: Config) -> Iterator[FieldViolation]:
     if placement is None:
         known = ", ".join(sorted(config.placements))
         yield FieldViolation("placement", f"expected one of {known}; got {request.placement[:40]!r}")
-    starts_from_items = placement is not None and placement.from_context and bool(request.context_item_ids)
-    if not (request.user_id or request.visitor_id or starts_from_items):
+    starts_from = placement.starts_from if placement is not None else "nothing"
+    by_itself = starts_from in {"query", "nothing"} or (
+        starts_from == "context" and bool(request.context_item_ids)
+    )
+    if not (request.user_id or request.visitor_id or by_itself):
         yield FieldViolation("user_id", "expected a user_id or a visitor_id for this placement, got neither")
     if request.user_id.startswith(VISITOR_PREFIX[0]):
         problem = "expected an id that does not begin with U+001F, which marks visitors"
@@ -178,6 +192,30 @@ def _violations(request: _Request, config: Config) -> Iterator[FieldViolation]:
     yield from _id_list_violations("context_item_ids", request.context_item_ids, MAX_CONTEXT_ITEMS)
     if request.view not in View.values():
         yield FieldViolation("view", f"expected one of {', '.join(View.keys())}, got {request.view}")
+
+
+def _query_violations(request: RecommendRequest, config: Config) -> Iterator[FieldViolation]:
+    placement = config.placements.get(request.placement or DEFAULT_PLACEMENT)
+    if placement is not None and placement.starts_from == "query" and not request.query.strip():
+        yield FieldViolation(
+            "query", f"expected what to look for, as {request.placement} needs it, got nothing"
+        )
+    if len(request.query) > MAX_QUERY_CHARS:
+        problem = f"expected at most {MAX_QUERY_CHARS} characters, got {len(request.query):,}"
+        yield FieldViolation("query", problem)
+
+
+def _attribute_violations(attributes: Mapping[str, str]) -> Iterator[FieldViolation]:
+    if len(attributes) > MAX_ATTRIBUTES:
+        yield FieldViolation(
+            "attributes", f"expected at most {MAX_ATTRIBUTES} entries, got {len(attributes)}"
+        )
+        return
+    for key, value in attributes.items():
+        size = len(key.encode())
+        if not 1 <= size <= MAX_KEY_BYTES:
+            yield FieldViolation("attributes", f"expected keys of 1 to {MAX_KEY_BYTES} bytes, got {size}")
+        yield from _size_violations(f"attributes[{key[:40]}]", value)
 
 
 def _filter_violations(item_filter: str) -> Iterator[FieldViolation]:

@@ -99,6 +99,10 @@ def _result(item: RankedItem, row: Mapping[str, Any] | None) -> types_pb.Result:
         item=None if row is None else item_message(row),
         reasons=item.reasons,
         explanation=None if item.explanation is None else _explanation(item.explanation),
+        rule_steps=[
+            types_pb.RuleStep(rule=step.rule, from_position=step.from_position, to_position=step.to_position)
+            for step in item.rule_steps
+        ],
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from jaxtyping import Bool, Float32, Float64, Int64, UInt16
+from jaxtyping import Bool, Float32, Float64, Int64, UInt32
 
 from features.log import POSITION, OfflineLog
 from features.moments import offline_moments
@@ -32,7 +32,7 @@ ORDERS = ("all", "new")
 ROWS = {
     QUERY_ID: pl.Int64(),
     POSITION: pl.Int64(),
-    SOURCE_BITS: pl.UInt16(),
+    SOURCE_BITS: pl.UInt32(),
     LABEL: pl.Int64(),
     **dict.fromkeys(ORDERS, pl.Boolean()),
 }
@@ -193,7 +193,7 @@ class Offered:
 
     positions: Int64[np.ndarray, " candidates"]
     """Catalogue positions."""
-    sources: UInt16[np.ndarray, " candidates"]
+    sources: UInt32[np.ndarray, " candidates"]
     """Bit sets, see ``recsys.candidates.Candidates``."""
     labels: Int64[np.ndarray, " candidates"]
     orders: dict[str, Bool[np.ndarray, " candidates"]]

@@ -99,7 +99,7 @@ def export_features(
 
 
 def _require_placement(config: Config, placement: str) -> None:
-    known = [name for name, place in config.placements.items() if not place.from_context]
+    known = [name for name, place in config.placements.items() if place.starts_from == "user"]
     if placement not in known:
         raise ConfigError(
             f"there is no placement {placement!r} that starts from a user; there are: {', '.join(known)}"

@@ -25,21 +25,25 @@ _sym_db = _symbol_database.Default()
 from recsys.v1 import types_pb2 as recsys_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&recsys/v1/recommendation_service.proto\x12\trecsys.v1\x1a\x15recsys/v1/types.proto\"\x90\x02\n\x10RecommendRequest\x12\x11\n\tplacement\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x12\n\nvisitor_id\x18\x03 \x01(\t\x12\x12\n\nsession_id\x18\x04 \x01(\t\x12\x18\n\x10\x63ontext_item_ids\x18\x05 \x03(\t\x12\x11\n\tpage_size\x18\x08 \x01(\x05\x12\x12\n\npage_token\x18\t \x01(\t\x12\x0e\n\x06\x66ilter\x18\n \x01(\t\x12\x18\n\x10\x65xclude_item_ids\x18\x0b \x03(\t\x12\x1d\n\x04view\x18\x0c \x01(\x0e\x32\x0f.recsys.v1.View\x12\x0f\n\x07\x65xplain\x18\r \x01(\x08\x12\x15\n\rvalidate_only\x18\x0f \x01(\x08\"\xe6\x01\n\x11RecommendResponse\x12\"\n\x07results\x18\x01 \x03(\x0b\x32\x11.recsys.v1.Result\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x19\n\x11\x61ttribution_token\x18\x03 \x01(\t\x12\x15\n\rmodel_version\x18\x04 \x01(\t\x12.\n\rservice_level\x18\x05 \x01(\x0e\x32\x17.recsys.v1.ServiceLevel\x12\x18\n\x10\x64\x65graded_reasons\x18\x06 \x03(\t\x12\x18\n\x10missing_item_ids\x18\x08 \x03(\t\"\xcc\x01\n\x0bRankRequest\x12\x11\n\tplacement\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x12\n\nvisitor_id\x18\x03 \x01(\t\x12\x12\n\nsession_id\x18\x04 \x01(\t\x12\x18\n\x10\x63ontext_item_ids\x18\x05 \x03(\t\x12\x10\n\x08item_ids\x18\x08 \x03(\t\x12\x1d\n\x04view\x18\x0c \x01(\x0e\x32\x0f.recsys.v1.View\x12\x0f\n\x07\x65xplain\x18\r \x01(\x08\x12\x15\n\rvalidate_only\x18\x0f \x01(\x08\"\xc8\x01\n\x0cRankResponse\x12\"\n\x07results\x18\x01 \x03(\x0b\x32\x11.recsys.v1.Result\x12\x19\n\x11\x61ttribution_token\x18\x03 \x01(\t\x12\x15\n\rmodel_version\x18\x04 \x01(\t\x12.\n\rservice_level\x18\x05 \x01(\x0e\x32\x17.recsys.v1.ServiceLevel\x12\x18\n\x10\x64\x65graded_reasons\x18\x06 \x03(\t\x12\x18\n\x10missing_item_ids\x18\x08 \x03(\t2\x98\x01\n\x15RecommendationService\x12\x46\n\tRecommend\x12\x1b.recsys.v1.RecommendRequest\x1a\x1c.recsys.v1.RecommendResponse\x12\x37\n\x04Rank\x12\x16.recsys.v1.RankRequest\x1a\x17.recsys.v1.RankResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&recsys/v1/recommendation_service.proto\x12\trecsys.v1\x1a\x15recsys/v1/types.proto\"\x93\x03\n\x10RecommendRequest\x12\x11\n\tplacement\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x12\n\nvisitor_id\x18\x03 \x01(\t\x12\x12\n\nsession_id\x18\x04 \x01(\t\x12\x18\n\x10\x63ontext_item_ids\x18\x05 \x03(\t\x12\r\n\x05query\x18\x06 \x01(\t\x12?\n\nattributes\x18\x07 \x03(\x0b\x32+.recsys.v1.RecommendRequest.AttributesEntry\x12\x11\n\tpage_size\x18\x08 \x01(\x05\x12\x12\n\npage_token\x18\t \x01(\t\x12\x0e\n\x06\x66ilter\x18\n \x01(\t\x12\x18\n\x10\x65xclude_item_ids\x18\x0b \x03(\t\x12\x1d\n\x04view\x18\x0c \x01(\x0e\x32\x0f.recsys.v1.View\x12\x0f\n\x07\x65xplain\x18\r \x01(\x08\x12\x15\n\rvalidate_only\x18\x0f \x01(\x08\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xe6\x01\n\x11RecommendResponse\x12\"\n\x07results\x18\x01 \x03(\x0b\x32\x11.recsys.v1.Result\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x19\n\x11\x61ttribution_token\x18\x03 \x01(\t\x12\x15\n\rmodel_version\x18\x04 \x01(\t\x12.\n\rservice_level\x18\x05 \x01(\x0e\x32\x17.recsys.v1.ServiceLevel\x12\x18\n\x10\x64\x65graded_reasons\x18\x06 \x03(\t\x12\x18\n\x10missing_item_ids\x18\x08 \x03(\t\"\xcc\x01\n\x0bRankRequest\x12\x11\n\tplacement\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x12\n\nvisitor_id\x18\x03 \x01(\t\x12\x12\n\nsession_id\x18\x04 \x01(\t\x12\x18\n\x10\x63ontext_item_ids\x18\x05 \x03(\t\x12\x10\n\x08item_ids\x18\x08 \x03(\t\x12\x1d\n\x04view\x18\x0c \x01(\x0e\x32\x0f.recsys.v1.View\x12\x0f\n\x07\x65xplain\x18\r \x01(\x08\x12\x15\n\rvalidate_only\x18\x0f \x01(\x08\"\xc8\x01\n\x0cRankResponse\x12\"\n\x07results\x18\x01 \x03(\x0b\x32\x11.recsys.v1.Result\x12\x19\n\x11\x61ttribution_token\x18\x03 \x01(\t\x12\x15\n\rmodel_version\x18\x04 \x01(\t\x12.\n\rservice_level\x18\x05 \x01(\x0e\x32\x17.recsys.v1.ServiceLevel\x12\x18\n\x10\x64\x65graded_reasons\x18\x06 \x03(\t\x12\x18\n\x10missing_item_ids\x18\x08 \x03(\t2\x98\x01\n\x15RecommendationService\x12\x46\n\tRecommend\x12\x1b.recsys.v1.RecommendRequest\x1a\x1c.recsys.v1.RecommendResponse\x12\x37\n\x04Rank\x12\x16.recsys.v1.RankRequest\x1a\x17.recsys.v1.RankResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'recsys.v1.recommendation_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_RECOMMENDREQUEST_ATTRIBUTESENTRY']._loaded_options = None
+  _globals['_RECOMMENDREQUEST_ATTRIBUTESENTRY']._serialized_options = b'8\001'
   _globals['_RECOMMENDREQUEST']._serialized_start=77
-  _globals['_RECOMMENDREQUEST']._serialized_end=349
-  _globals['_RECOMMENDRESPONSE']._serialized_start=352
-  _globals['_RECOMMENDRESPONSE']._serialized_end=582
-  _globals['_RANKREQUEST']._serialized_start=585
-  _globals['_RANKREQUEST']._serialized_end=789
-  _globals['_RANKRESPONSE']._serialized_start=792
-  _globals['_RANKRESPONSE']._serialized_end=992
-  _globals['_RECOMMENDATIONSERVICE']._serialized_start=995
-  _globals['_RECOMMENDATIONSERVICE']._serialized_end=1147
+  _globals['_RECOMMENDREQUEST']._serialized_end=480
+  _globals['_RECOMMENDREQUEST_ATTRIBUTESENTRY']._serialized_start=431
+  _globals['_RECOMMENDREQUEST_ATTRIBUTESENTRY']._serialized_end=480
+  _globals['_RECOMMENDRESPONSE']._serialized_start=483
+  _globals['_RECOMMENDRESPONSE']._serialized_end=713
+  _globals['_RANKREQUEST']._serialized_start=716
+  _globals['_RANKREQUEST']._serialized_end=920
+  _globals['_RANKRESPONSE']._serialized_start=923
+  _globals['_RANKRESPONSE']._serialized_end=1123
+  _globals['_RECOMMENDATIONSERVICE']._serialized_start=1126
+  _globals['_RECOMMENDATIONSERVICE']._serialized_end=1278
 # @@protoc_insertion_point(module_scope)

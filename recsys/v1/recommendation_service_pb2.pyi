@@ -27,11 +27,33 @@ class RecommendRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class AttributesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     PLACEMENT_FIELD_NUMBER: _builtins.int
     USER_ID_FIELD_NUMBER: _builtins.int
     VISITOR_ID_FIELD_NUMBER: _builtins.int
     SESSION_ID_FIELD_NUMBER: _builtins.int
     CONTEXT_ITEM_IDS_FIELD_NUMBER: _builtins.int
+    QUERY_FIELD_NUMBER: _builtins.int
+    ATTRIBUTES_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     FILTER_FIELD_NUMBER: _builtins.int
@@ -42,13 +64,18 @@ class RecommendRequest(_message.Message):
     placement: _builtins.str
     """Optional. The position on the page, a placement of the server's configuration; empty means `home`."""
     user_id: _builtins.str
-    """Required unless `visitor_id` is set or the placement starts from context items that are given. Somebody
-    unknown is no error and gets popular items. At most 256 bytes, and not beginning with U+001F.
+    """Required unless `visitor_id` is set, the placement starts from context items that are given, or it starts from
+    the query or from nothing. Somebody unknown is no error and gets popular items. At most 256 bytes, and not
+    beginning with U+001F.
     """
     visitor_id: _builtins.str
     """Optional. Somebody not logged in; read when `user_id` is empty. At most 256 bytes."""
     session_id: _builtins.str
     """Optional. The visit. At most 256 bytes."""
+    query: _builtins.str
+    """Required for a placement that starts from a query, such as `search`; optional for the others, whose list it
+    then steers. What the shopper looks for, in words; at most 500 characters.
+    """
     page_size: _builtins.int
     """Optional. Most results to return: 0 means 20, more than 200 means 200, a negative number is an error."""
     page_token: _builtins.str
@@ -79,6 +106,12 @@ class RecommendRequest(_message.Message):
         """
 
     @_builtins.property
+    def attributes(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Optional. What is known of the request, such as `country` and `device`, for rules to look at; at most 32
+        entries, with keys of 1 to 64 bytes and values of at most 256 bytes.
+        """
+
+    @_builtins.property
     def exclude_item_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Optional. Items that must not come back; at most 1000 ids of 1 to 256 bytes. Unknown ones are ignored."""
 
@@ -90,6 +123,8 @@ class RecommendRequest(_message.Message):
         visitor_id: _builtins.str = ...,
         session_id: _builtins.str = ...,
         context_item_ids: _abc.Iterable[_builtins.str] | None = ...,
+        query: _builtins.str = ...,
+        attributes: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         filter: _builtins.str = ...,
@@ -100,7 +135,7 @@ class RecommendRequest(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["context_item_ids", b"context_item_ids", "exclude_item_ids", b"exclude_item_ids", "explain", b"explain", "filter", b"filter", "page_size", b"page_size", "page_token", b"page_token", "placement", b"placement", "session_id", b"session_id", "user_id", b"user_id", "validate_only", b"validate_only", "view", b"view", "visitor_id", b"visitor_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "context_item_ids", b"context_item_ids", "exclude_item_ids", b"exclude_item_ids", "explain", b"explain", "filter", b"filter", "page_size", b"page_size", "page_token", b"page_token", "placement", b"placement", "query", b"query", "session_id", b"session_id", "user_id", b"user_id", "validate_only", b"validate_only", "view", b"view", "visitor_id", b"visitor_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

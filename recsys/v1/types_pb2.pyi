@@ -233,6 +233,38 @@ class Explanation(_message.Message):
 Global___Explanation: _TypeAlias = Explanation  # noqa: Y015
 
 @_typing.final
+class RuleStep(_message.Message):
+    """One step after scoring that moved an item. Positions count from 0, the first place."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULE_FIELD_NUMBER: _builtins.int
+    FROM_POSITION_FIELD_NUMBER: _builtins.int
+    TO_POSITION_FIELD_NUMBER: _builtins.int
+    rule: _builtins.str
+    """Required. The name of the shop's rule, or `shown_before`, `diversity` or `exploration`."""
+    from_position: _builtins.int
+    """Optional. The item's place before the step; absent when it was not in the list."""
+    to_position: _builtins.int
+    """Required. The item's place right after the step; later steps may move others past it."""
+    def __init__(
+        self,
+        *,
+        rule: _builtins.str = ...,
+        from_position: _builtins.int | None = ...,
+        to_position: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_from_position", b"_from_position", "from_position", b"from_position"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_from_position", b"_from_position", "from_position", b"from_position", "rule", b"rule", "to_position", b"to_position"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__from_position: _TypeAlias = _typing.Literal["from_position"]  # noqa: Y015
+    _WhichOneofArgType__from_position: _TypeAlias = _typing.Literal["_from_position", b"_from_position"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__from_position) -> _WhichOneofReturnType__from_position | None: ...
+
+Global___RuleStep: _TypeAlias = RuleStep  # noqa: Y015
+
+@_typing.final
 class Result(_message.Message):
     """One item of an answer."""
 
@@ -244,11 +276,12 @@ class Result(_message.Message):
     ITEM_FIELD_NUMBER: _builtins.int
     REASONS_FIELD_NUMBER: _builtins.int
     EXPLANATION_FIELD_NUMBER: _builtins.int
+    RULE_STEPS_FIELD_NUMBER: _builtins.int
     item_id: _builtins.str
     """Required. The item's id."""
     score: _builtins.float
     """Required. The ranker's raw margin; below SERVICE_LEVEL_FULL, the retrieval score. Comparable within one
-    answer only.
+    answer only; the order may follow more than it.
     """
     @_builtins.property
     def sources(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -266,6 +299,10 @@ class Result(_message.Message):
     def explanation(self) -> Global___Explanation:
         """Optional. The whole explanation, only with `explain` and at SERVICE_LEVEL_FULL."""
 
+    @_builtins.property
+    def rule_steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___RuleStep]:
+        """Optional. What moved the item after it was scored, in order; empty when nothing did."""
+
     def __init__(
         self,
         *,
@@ -275,10 +312,11 @@ class Result(_message.Message):
         item: Global___Item | None = ...,
         reasons: _abc.Iterable[_builtins.str] | None = ...,
         explanation: Global___Explanation | None = ...,
+        rule_steps: _abc.Iterable[Global___RuleStep] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["explanation", b"explanation", "item", b"item"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["explanation", b"explanation", "item", b"item", "item_id", b"item_id", "reasons", b"reasons", "score", b"score", "sources", b"sources"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["explanation", b"explanation", "item", b"item", "item_id", b"item_id", "reasons", b"reasons", "rule_steps", b"rule_steps", "score", b"score", "sources", b"sources"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

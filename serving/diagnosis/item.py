@@ -54,8 +54,8 @@ def diagnose_item(
     pipeline = standing.pipeline
     moment = pipeline.inspect(Query(standing.as_of_ms, None, placement)).moment
     configured = pipeline.config.placements[placement]
-    if configured.from_context:
-        raise ConfigError(f"placement {placement!r} starts from items; choose one that starts from a user")
+    if configured.starts_from in {"context", "query"}:
+        raise ConfigError(f"placement {placement!r} starts from items or words; choose one that does without")
     found = ItemDiagnosis(
         item_id=item_id,
         as_of=standing.as_of,

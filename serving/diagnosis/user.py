@@ -124,7 +124,7 @@ def places(pipeline: Pipeline, ranked: RankedList) -> tuple[Place, ...]:
 
 def _source_counts(inspection: Inspection, names: tuple[str, ...]) -> tuple[SourceCount, ...]:
     def counted(name: str) -> SourceCount:
-        offered = (inspection.candidates.sources >> np.uint16(SOURCE_NAMES.index(name)) & 1).astype(bool)
+        offered = (inspection.candidates.sources >> np.uint32(SOURCE_NAMES.index(name)) & 1).astype(bool)
         return SourceCount(name, int(offered.sum()), int((offered & inspection.keep).sum()))
 
     return tuple(counted(name) for name in names)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from recsys.config import CandidateConfig
 from recsys.item_state import ItemState
 from recsys.moment import Moment
 from recsys.pipeline import Pipeline
+from recsys.search import Sought
 from tests.recsys.small_catalogue import (
     NOW,
     Event,
@@ -34,7 +35,14 @@ LOG = shopping(CATALOGUE)
 USERS = sorted({user_id for user_id, *_ in LOG})[:6]
 CONTEXT = ("carrot", "cherry")
 UNKNOWN: list[Event] = [("user-0", f"gone-{i}", "purchase", NOW - 1 - i) for i in range(50)]
-LIMIT_OF_SOURCE = {"similar_text": "similar", "similar_co_occurrence": "similar"}
+WORDS = "red apple"
+LIMIT_OF_SOURCE = {
+    "similar_text": "similar",
+    "similar_co_occurrence": "similar",
+    "similar_following": "similar",
+    "query_words": "query",
+    "query_text": "query",
+}
 PLACEMENTS = ("home", "similar_items")
 
 every_source = pytest.mark.parametrize("name", sorted(SOURCES))
@@ -55,7 +63,10 @@ class Shop:
         return Pipeline(bundle, items, OnlineFeatures(config.state))
 
     def moment(self, user_id: str, more: tuple[Event, ...] = ()) -> Moment:
-        return moment_of(self.bundle.parts, [*LOG, *more], user_id)
+        plain = moment_of(self.bundle.parts, [*LOG, *more], user_id)
+        assert self.bundle.queries is not None
+        vector = self.bundle.queries.vector(WORDS)
+        return replace(plain, sought=Sought(WORDS, vector, CATALOGUE, self.bundle.parts.words))
 
     def query(self, user_id: str, more: tuple[Event, ...] = (), **options: object) -> Query:
         events = [event for event in (*LOG, *more) if event[0] == user_id]

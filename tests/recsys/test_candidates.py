@@ -1,7 +1,15 @@
 import numpy as np
 import pytest
 
-from recsys.candidates import SOURCE_NAMES, SOURCES, Candidates, gather, merge, source_names
+from recsys.candidates import (
+    QUERY_SOURCES,
+    SOURCE_NAMES,
+    SOURCES,
+    Candidates,
+    gather,
+    merge,
+    source_names,
+)
 from recsys.config import CandidateConfig
 from recsys.moment import Moment
 from recsys.schema import DAY_MS
@@ -171,7 +179,7 @@ def test_no_offers_merge_to_nothing(offers: dict[str, np.ndarray]) -> None:
 
 
 def test_every_source_fits_the_bits_and_has_its_own() -> None:
-    assert len(SOURCE_NAMES) <= 16
+    assert len(SOURCE_NAMES) <= 32
     assert [source_names(1 << i) for i in range(len(SOURCE_NAMES))] == [(name,) for name in SOURCE_NAMES]
     assert source_names(0) == ()
 
@@ -188,3 +196,29 @@ def test_gathering_asks_the_named_sources() -> None:
         "banana": ("own", "trending"),
         "cherry": ("own", "trending"),
     }
+
+
+def test_rising_items_are_taken_more_of_late_than_before() -> None:
+    steady = [(f"s{day}", "carrot", "purchase", NOW - day * DAY_MS - 1) for day in range(0, 400, 4)]
+    fresh = [(f"f{i}", "leek", "purchase", NOW - (i + 1) * DAY_MS) for i in range(5)]
+    former = [(f"o{i}", "kale", "purchase", NOW - (90 + i) * DAY_MS) for i in range(20)]
+    log = sorted([*steady, *fresh, *former], key=lambda event: event[3])
+    when = moment_of(moment().parts, log, "nobody")
+    found = [CATALOGUE.item_ids[i] for i in SOURCES["rising"](when, CONFIG.candidates, NO_CONTEXT)]
+    assert found[0] == "leek"
+    assert "kale" not in found
+    engagement = when.popularity.engagement[:, CATALOGUE.position["leek"]]
+    half_lives = CONFIG.state.half_lives_days
+    expected = engagement[-1] * half_lives[1] / half_lives[-1]
+    assert engagement[1] > expected  # so its surplus is above 0
+
+
+def test_recent_items_come_newest_first_and_once() -> None:
+    seen = moment(("leek", "view", 3), ("kale", "purchase", 2), ("leek", "click", 1))
+    assert offered("recent", seen) == ["leek", "kale"]
+    assert offered("recent", seen, config=CandidateConfig(recent=1)) == ["leek"]
+    assert set(offered("recent", moment())) == {"banana", "cherry"}
+
+
+def test_without_a_query_the_query_sources_offer_nothing() -> None:
+    assert [offered(name, moment(("leek", "view", 1))) for name in QUERY_SOURCES] == [[], []]

@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from recsys.candidates import SOURCES
-from recsys.config import Config, SourceName, load_config
+from recsys.config import Config, ExplorationConfig, PlacementConfig, RepeatConfig, SourceName, load_config
 from recsys.errors import ConfigError
 
 
@@ -60,7 +60,7 @@ def test_a_configuration_cannot_be_changed() -> None:
 def test_a_placement_of_a_file_comes_beside_the_defaults(tmp_path: Path) -> None:
     path = tmp_path / "recsys.toml"
     path.write_text('[placements.again]\nsources = ["own"]\n')
-    assert set(load_config(path).placements) == {"home", "similar_items", "again"}
+    assert set(load_config(path).placements) == {*Config().placements, "again"}
 
 
 @pytest.mark.parametrize(
@@ -81,3 +81,17 @@ def test_settings_that_make_no_sense_are_refused_by_name(tmp_path: Path, text: s
 
 def test_every_source_that_can_be_configured_exists() -> None:
     assert set(get_args(SourceName)) == set(SOURCES)
+
+
+def test_placements_of_bundles_trained_before_say_the_same_in_new_words() -> None:
+    former = {"sources": ["similar_text"], "from_context": True, "leave_out_bought": True}
+    placement = PlacementConfig.model_validate(former)
+    assert (placement.starts_from, placement.bought) == ("context", "leave_out_touched")
+    neither = former | {"from_context": False, "leave_out_bought": False}
+    assert PlacementConfig.model_validate(neither) == PlacementConfig(sources=("similar_text",))
+
+
+def test_a_stored_placement_is_read_back_as_it_was() -> None:
+    exploration = ExplorationConfig(share=0.1)
+    placement = PlacementConfig(sources=("own",), repeats=RepeatConfig(), exploration=exploration)
+    assert PlacementConfig.model_validate_json(placement.model_dump_json()) == placement

@@ -6,16 +6,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from recsys.answer import Query, RankedList, ServiceLevel
+from recsys.answer import Query, RankedList, RuleStep, ServiceLevel
 from recsys.bundle import Bundle
 from recsys.candidates import source_names
-from recsys.config import Config, PlacementConfig
+from recsys.config import Config, ExplorationConfig, PlacementConfig, RepeatConfig
 from recsys.errors import ConfigError
 from recsys.item_state import ItemState
 from recsys.manifest import Manifest
 from recsys.moment import Moment
 from recsys.pipeline import Pipeline
 from recsys.ranker import Ranker
+from recsys.rules import Boost, Exclude, Pin, Rule
 from recsys.schema import DAY_MS, EVENT_TYPE_CODES
 from tests.recsys.small_catalogue import (
     NOW,
@@ -34,7 +35,7 @@ LOG = shopping(CATALOGUE)
 CONFIG = small_config().model_copy(
     update={
         "placements": Config().placements
-        | {"fresh": PlacementConfig(sources=("own", "popular"), leave_out_bought=True)}
+        | {"fresh": PlacementConfig(sources=("own", "popular"), bought="leave_out_touched")}
     }
 )
 PARTS = parts_without_encoder(LOG, CONFIG)
@@ -277,7 +278,7 @@ def test_the_cart_does_not_come_back_at_home() -> None:
 
 
 def test_a_placement_that_is_not_configured_is_refused_with_those_that_are() -> None:
-    with pytest.raises(ConfigError, match=r"no placement 'checkout'.*fresh, home, similar_items"):
+    with pytest.raises(ConfigError, match=r"no placement 'checkout'.*cart, fresh, home"):
         PIPELINE.recommend(query(placement="checkout"))
 
 
@@ -381,3 +382,202 @@ def test_what_follows_an_answer_is_the_rest_of_the_longer_one(placement: str) ->
 def test_what_can_be_sold_is_known_and_available() -> None:
     assert PIPELINE.sellable([]).tolist() == []
     assert PIPELINE.sellable(["leek", "no such item"]).tolist() == [True, False]
+
+
+def with_home(**changes: Any) -> Pipeline:
+    """A pipeline whose home page is configured otherwise."""
+    home = CONFIG.placements["home"].model_copy(update=changes)
+    return pipeline(config=CONFIG.model_copy(update={"placements": CONFIG.placements | {"home": home}}))
+
+
+def ruled(*rules: Rule) -> Pipeline:
+    mine = pipeline()
+    mine.use_rules(rules)
+    return mine
+
+
+def farm(action: type[Boost | Exclude], **more: Any) -> Rule:
+    given = {"name": "farm", "action": action.__name__.lower(), "filter": "brand = Farm"} | more
+    return action.model_validate(given)
+
+
+def pin(item_id: str, position: int, **more: Any) -> Pin:
+    return Pin.model_validate(
+        {"name": "pin", "action": "pin", "item_id": item_id, "position": position} | more
+    )
+
+
+def test_without_rules_nothing_says_that_it_was_moved() -> None:
+    answer = PIPELINE.recommend(query())
+    assert {item.rule_steps for item in answer.items} == {()}
+    assert {item.propensity for item in answer.items} == {1.0}
+    assert ruled().recommend(query()) == answer
+
+
+@pytest.mark.parametrize("placement", sorted(Config().placements))
+def test_every_placement_answers_somebody_and_nobody(placement: str) -> None:
+    asked = query(placement=placement, context_item_ids=("carrot",), query="red apple", limit=4)
+    mine, nobodys = PIPELINE.recommend(asked), PIPELINE.recommend(replace(asked, user=None))
+    assert mine.items
+    assert len(set(ids(mine))) == len(mine.items)
+    assert bool(nobodys.items) == (placement not in {"buy_it_again", "recently_viewed"})
+    assert PIPELINE.recommend(replace(asked, limit=2)).items == mine.items[:2]
+
+
+def test_recently_viewed_are_the_latest_items_in_the_order_they_were_seen() -> None:
+    events: list[Event] = [("u", "leek", "view", NOW - 3), ("u", "kale", "click", NOW - 2)]
+    seen = state_of([*events, ("u", "leek", "view", NOW - 1)], CONFIG)
+    answer = PIPELINE.recommend(query(user=seen, placement="recently_viewed"))
+    assert ids(answer) == ["leek", "kale"]
+    assert (answer.service_level, answer.degraded_reasons) == (ServiceLevel.NO_RANKER, ())
+
+
+def test_trending_is_the_same_for_everybody_and_in_retrieval_order() -> None:
+    mine, nobodys = (
+        PIPELINE.recommend(query(user=who, placement="trending")) for who in (query().user, None)
+    )
+    assert mine == nobodys
+    assert mine.service_level is ServiceLevel.NO_PERSONAL
+    scores = [item.score for item in mine.items]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_bought_policies_look_at_purchases_or_at_everything() -> None:
+    events: list[Event] = [("u", "leek", "purchase", NOW - 2), ("u", "kale", "view", NOW - 1)]
+    asked = query(user=state_of(events, CONFIG))
+    expected = {
+        "keep": {"leek", "kale"},
+        "leave_out_purchased": {"kale"},
+        "leave_out_touched": set(),
+        "only_purchased": {"leek"},
+        "only_touched": {"leek", "kale"},
+    }
+    for policy, theirs in expected.items():
+        found = set(ids(with_home(bought=policy).recommend(asked)))
+        assert found & {"leek", "kale"} == theirs
+        assert bool(found - {"leek", "kale"}) == (not policy.startswith("only"))
+
+
+def test_nobody_buys_anything_again() -> None:
+    answer = PIPELINE.recommend(query(user=None, placement="buy_it_again"))
+    assert (answer.items, answer.degraded_reasons) == ((), ("no_candidates",))
+
+
+def test_a_search_finds_the_words_and_by_score_what_fits_equally_well() -> None:
+    answer = PIPELINE.recommend(query(placement="search", query="red apple"))
+    assert set(ids(answer)) == {"apple-1", "apple-2"}
+    assert "query_by_words_only" in answer.degraded_reasons  # there is no encoder
+    scores = [item.score for item in answer.items]
+    assert scores == sorted(scores, reverse=True)
+    assert "query_words" in answer.items[0].sources
+
+
+def test_a_search_for_nonsense_shows_what_is_popular_and_says_so() -> None:
+    answer = PIPELINE.recommend(query(placement="search", query="xqzzt", limit=3))
+    assert len(answer.items) == 3
+    assert (answer.service_level, answer.degraded_reasons) == (ServiceLevel.POPULAR, ("no_matches",))
+
+
+def test_a_query_steers_other_lists_and_leaves_the_rest_as_it_was() -> None:
+    everything, steered = PIPELINE.recommend(query()), PIPELINE.recommend(query(query="green leek"))
+    assert ids(steered)[0] == "leek"
+    rest = [item_id for item_id in ids(steered) if item_id != "leek"]
+    assert rest == [item_id for item_id in ids(everything) if item_id != "leek"]
+
+
+def test_boosts_move_items_and_say_from_where_to_where() -> None:
+    before, after = ids(PIPELINE.recommend(query())), ruled(farm(Boost, factor=3)).recommend(query())
+    moved = {item.item_id: item.rule_steps for item in after.items if item.rule_steps}
+    assert moved
+    for item_id, (step,) in moved.items():
+        assert brand_of(item_id) == "Farm"
+        assert step == RuleStep("farm", before.index(item_id), ids(after).index(item_id))
+        assert step.to_position < before.index(item_id)
+    assert sorted(before) == sorted(ids(after))
+
+
+def test_rules_apply_in_their_time_and_to_their_requests_only() -> None:
+    later = datetime.fromtimestamp(NOW / 1000 + 1, UTC)
+    rules = [farm(Exclude, start=later), farm(Exclude, placements=["cart"], name="2")]
+    rules.append(farm(Exclude, attributes={"country": "NL"}, name="3"))
+    assert ruled(*rules).recommend(query()) == PIPELINE.recommend(query())
+    abroad = ruled(*rules).recommend(query(attributes={"country": "NL"}))
+    assert "Farm" not in {brand_of(item_id) for item_id in ids(abroad)}
+
+
+def test_excluded_items_come_back_nowhere_not_even_where_nothing_else_is_found() -> None:
+    mine = ruled(farm(Exclude))
+    for asked in (
+        query(),
+        query(user=None),
+        query(placement="search", query="xqzzt"),
+        query(filter="title:red"),
+    ):
+        assert "Farm" not in {brand_of(item_id) for item_id in ids(mine.recommend(asked))}
+    assert "apple-1" in ids(mine.rank(query(), ["apple-1"]))  # the caller's own list stays the caller's
+
+
+def test_a_pinned_item_stands_on_its_place_with_its_own_score() -> None:
+    asked = query(placement="similar_items", context_item_ids=("carrot",), limit=3)
+    answer = ruled(pin("basket", 1)).recommend(asked)
+    assert ids(answer)[1] == "basket"
+    assert answer.items[1].rule_steps[-1].to_position == 1
+    expected = RANKER.scores(FEATURES.matrix(PIPELINE.moment(asked), CATALOGUE.positions(["basket"])))
+    assert answer.items[1].score == expected[0]
+    others = [item_id for item_id in ids(answer) if item_id != "basket"]
+    assert others == [i for i in ids(PIPELINE.recommend(asked)) if i != "basket"][:2]
+
+
+@pytest.mark.parametrize(
+    ("pinned", "asked"),
+    [
+        ("zucchini", {}),
+        ("leek", {"exclude_item_ids": frozenset({"leek"})}),
+        ("leek", {"context_item_ids": ("leek",)}),
+        ("leek", {"filter": "brand = Farm"}),
+        ("gone", {}),
+    ],
+)
+def test_what_may_not_be_shown_is_not_pinned_either(pinned: str, asked: dict[str, Any]) -> None:
+    assert pinned not in ids(ruled(pin(pinned, 0)).recommend(query(**asked)))
+
+
+def test_a_pin_is_there_where_nothing_was_found_and_for_who_had_it() -> None:
+    nothing = query(placement="search", query="xqzzt", limit=3)
+    assert ids(ruled(pin("basket", 0)).recommend(nothing))[0] == "basket"
+    mine = sorted(had())[0]
+    assert ids(ruled(pin(mine, 0)).recommend(query(placement="fresh")))[0] == mine
+
+
+def test_an_item_that_was_shown_in_vain_moves_down() -> None:
+    first = ids(PIPELINE.recommend(query()))[0]
+    events = [event for event in LOG if event[0] == "user-0"]
+    shown: list[Event] = [("user-0", first, "impression", NOW - 30 + i) for i in range(3)]
+    old = [event for event in events if event[3] < NOW - 7 * DAY_MS]  # what was bought of late is engagement
+    asked = query(user=state_of([*old, *shown], CONFIG))
+    without = ids(PIPELINE.recommend(asked))
+    answer = with_home(repeats=RepeatConfig(times=3, factor=3)).recommend(asked)
+    before, after = without.index(first), ids(answer).index(first)
+    assert after == min(3 * (before + 1) - 1, len(without) - 1)
+    assert answer.items[after].rule_steps == (RuleStep("shown_before", before, after),)
+
+
+def test_diversity_reorders_and_0_leaves_alone() -> None:
+    assert with_home(diversity=0.0).recommend(query()) == PIPELINE.recommend(query())
+    answer = with_home(diversity=0.9).recommend(query())
+    assert ids(answer) != ids(PIPELINE.recommend(query()))
+    assert sorted(ids(answer)) == sorted(ids(PIPELINE.recommend(query())))
+    assert ids(answer)[0] == ids(PIPELINE.recommend(query()))[0]
+
+
+def test_exploration_repeats_for_one_moment_and_differs_between_shoppers() -> None:
+    exploration = ExplorationConfig(share=0.5, slots=(0, 2), max_events=1e9)
+    mine = with_home(exploration=exploration)
+    lists = {tuple(ids(mine.recommend(query(subject=str(i))))) for i in range(20)}
+    assert len(lists) > 3
+    answer = mine.recommend(query(subject="1"))
+    assert answer == mine.recommend(query(subject="1"))
+    drawn = {item.item_id for item in answer.items if item.rule_steps}
+    for place, item in enumerate(answer.items):
+        assert (item.propensity < 1) == (place in exploration.slots)
+        assert item.propensity == 0.5 or item.item_id in drawn or place not in exploration.slots

@@ -7,12 +7,23 @@ from datetime import UTC, datetime
 import numpy as np
 from jaxtyping import Bool
 
-from recsys.answer import Contribution, Explanation, Query, RankedItem, RankedList, Remainder, ServiceLevel
+from recsys.answer import (
+    Contribution,
+    Explanation,
+    Query,
+    RankedItem,
+    RankedList,
+    Remainder,
+    RuleStep,
+    ServiceLevel,
+)
 from recsys.config import Config, PlacementConfig
+from recsys.rules import Rule
 from serving.event import Event
 
 ITEM_IDS = ("apples", "bread", "cheese", "dates", "eggs")
 VERSION = "small-1"
+_STEPS = (RuleStep("pin", None, 2), RuleStep("boost", 0, 1))
 NOON = 1_512_000_000_000
 """A time in milliseconds, some day in November 2017."""
 
@@ -26,7 +37,7 @@ class SmallPipeline:
         default_factory=lambda: Config(
             placements={
                 "home": PlacementConfig(sources=("own",)),
-                "similar_items": PlacementConfig(sources=("similar_text",), from_context=True),
+                "similar_items": PlacementConfig(sources=("similar_text",), starts_from="context"),
             }
         )
     )
@@ -34,10 +45,14 @@ class SmallPipeline:
     recorded: list[tuple[str, int, int]] = field(default_factory=list)
     failure: Exception | None = None
     sold_out: set[str] = field(default_factory=set)
+    rules: tuple[Rule, ...] = ()
 
     def recommend(self, query: Query) -> RankedList:
         ids = [item_id for item_id in ITEM_IDS if item_id not in query.exclude_item_ids]
         return self._ranked(query, ids, query.limit)
+
+    def use_rules(self, rules: Sequence[Rule]) -> None:
+        self.rules = tuple(rules)
 
     def rank(self, query: Query, item_ids: Sequence[str]) -> RankedList:
         return self._ranked(query, [i for i in item_ids if i in ITEM_IDS], len(item_ids), tuple(item_ids))
@@ -94,6 +109,7 @@ class SmallPipeline:
                     sources=("own",),
                     reasons=("bought before",) if query.explain and full else (),
                     explanation=_explanation(scores[item_id]) if query.explain and full else None,
+                    rule_steps=_STEPS if query.query == "moved" else (),
                 )
                 for item_id in ordered
             ),
@@ -119,7 +135,7 @@ def make_event(
 
 def _rest(item_ids: list[str], scores: Mapping[str, float]) -> Remainder:
     in_order = np.asarray([scores[item_id] for item_id in item_ids])
-    return Remainder(item_ids, in_order, np.ones(len(item_ids), np.uint16))
+    return Remainder(item_ids, in_order, np.ones(len(item_ids), np.uint32))
 
 
 def _explanation(score: float) -> Explanation:

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from features.states import states_at
 from recsys.answer import Query
-from recsys.errors import DataError, InvalidRequestError, LeakageError
+from recsys.errors import ConfigError, DataError, InvalidRequestError, LeakageError
 from recsys.event_log import EventLog
 from recsys.schema import (
     AS_OF,
@@ -117,6 +117,50 @@ def test_context_items_start_a_list_without_a_user(trained: Trained) -> None:
     assert answer.missing_item_ids == ("unicorn",)
     assert NEW_ITEM not in {item.item_id for item in answer.items}
     assert len(answer.items) == 3
+
+
+def test_a_search_needs_nobody_and_reads_what_is_meant(trained: Trained) -> None:
+    found = recommend_queries(
+        trained.workspace, single_queries([""], []), placement="search", words="coffee", limit=3
+    )
+    [ranked] = found.lists
+    assert ranked.items
+    assert "query_by_words_only" not in ranked.degraded_reasons  # the bundle has an encoder
+    assert found.remarks() == []
+
+
+@pytest.mark.parametrize(
+    ("user_id", "placement", "told"),
+    [
+        ("", "home", "--user"),
+        ("", "cart", "--context"),
+        ("", "search", "--query"),
+        (ANN, "search", "--query"),
+    ],
+)
+def test_what_a_placement_starts_from_must_be_said(
+    trained: Trained, user_id: str, placement: str, told: str
+) -> None:
+    with pytest.raises(ConfigError, match=told):
+        recommend_queries(trained.workspace, single_queries([user_id], []), placement=placement)
+
+
+def test_rules_of_the_workspace_apply_and_the_document_says_so(trained: Trained, tmp_path: Path) -> None:
+    shop = Workspace(tmp_path)
+    for name in ("items", "events", "registry"):
+        (tmp_path / name).symlink_to(getattr(trained.workspace, name), target_is_directory=True)
+    item_id = trained.shop.regular[BOB][0]
+    shop.rules.write_text(
+        f'[[rules]]\nname = "first"\naction = "pin"\nitem_id = "{item_id}"\nposition = 0\n'
+        'attributes = { country = "NL" }\n',
+        encoding="utf-8",
+    )
+    asked = single_queries([ANN], [])
+    [answer] = json.loads(recommend_queries(shop, asked, attributes={"country": "NL"}).to_json())["answers"]
+    top = answer["results"][0]
+    assert (top[ITEM_ID], top["propensity"]) == (item_id, 1.0)
+    assert [(step["rule"], step["to_position"]) for step in top["rule_steps"]] == [("first", 0)]
+    assert recommend_queries(shop, asked).lists[0].items[0].item_id != item_id
 
 
 def test_the_json_document_tells_reasons_and_exact_contributions(trained: Trained) -> None:

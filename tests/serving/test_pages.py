@@ -231,7 +231,7 @@ def test_a_kept_list_comes_back_as_it_was() -> None:
     kept = KeptList(
         ["a", "ünï\x00", "c" * 256],
         np.asarray([0.1, -3.0, 1e300]),
-        np.asarray([1, 3, 65535], np.uint16),
+        np.asarray([1, 3, 65535], np.uint32),
         "m",
         Level.FULL,
         ("r",),

@@ -110,6 +110,50 @@ def test_page_size_is_coerced(client: Client, pipeline: SmallPipeline, asked: in
     assert pipeline.queries[-1].limit == expected
 
 
+def test_a_query_and_attributes_reach_the_pipeline(client: Client, pipeline: SmallPipeline) -> None:
+    attributes = {"country": "NL", "device": ""}
+    client.recommend(RecommendRequest(user_id="u", query=" rye bread ", attributes=attributes))
+    asked = pipeline.queries[-1]
+    assert (asked.query, asked.attributes, asked.subject) == ("rye bread", attributes, "u")
+
+
+def test_a_result_says_what_moved_it(client: Client) -> None:
+    [result] = client.recommend(RecommendRequest(user_id="u", page_size=1, query="moved")).results
+    [new, moved] = result.rule_steps
+    assert (new.rule, new.HasField("from_position"), new.to_position) == ("pin", False, 2)
+    assert (moved.rule, moved.HasField("from_position"), moved.from_position) == ("boost", True, 0)
+    assert not client.recommend(RecommendRequest(user_id="u", page_size=1)).results[0].rule_steps
+
+
+def test_placements_that_start_from_something_else_need_nobody(client: Client) -> None:
+    assert client.recommend(RecommendRequest(placement="trending")).results
+    assert client.recommend(RecommendRequest(placement="search", query="bread")).results
+    assert client.rank(RankRequest(placement="search", item_ids=["eggs"])).results
+    for request in (RecommendRequest(placement="cart"), RecommendRequest(placement="buy_it_again")):
+        with pytest.raises(grpc.RpcError) as caught:
+            client.recommend(request)
+        assert list(violated(caught.value)) == ["user_id"]
+
+
+@pytest.mark.parametrize(
+    ("request_", "fields"),
+    [
+        (RecommendRequest(user_id="u", placement="search", query="  "), ["query"]),
+        (RecommendRequest(user_id="u", query="x" * 501), ["query"]),
+        (RecommendRequest(user_id="u", attributes={str(i): "" for i in range(33)}), ["attributes"]),
+        (RecommendRequest(user_id="u", attributes={"k" * 65: "v"}), ["attributes"]),
+        (RecommendRequest(user_id="u", attributes={"": "v"}), ["attributes"]),
+        (RecommendRequest(user_id="u", attributes={"country": "é" * 129}), ["attributes[country]"]),
+    ],
+)
+def test_a_query_or_attributes_beyond_their_limits_are_refused(
+    client: Client, request_: RecommendRequest, fields: list[str]
+) -> None:
+    with pytest.raises(grpc.RpcError) as caught:
+        client.recommend(request_)
+    assert list(violated(caught.value)) == fields
+
+
 def test_validate_only_answers_nothing(client: Client, pipeline: SmallPipeline) -> None:
     before = len(pipeline.queries)
     response = client.recommend(RecommendRequest(user_id="u", validate_only=True))
@@ -198,7 +242,7 @@ def test_rank_names_the_field_that_breaks_a_rule(client: Client, request_: RankR
 def test_an_unknown_placement_is_told_the_known_ones(client: Client) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         client.recommend(RecommendRequest(user_id="u", placement="attic"))
-    assert "home, similar_items" in violated(caught.value)["placement"]
+    assert "home, recently_viewed, search, similar_items" in violated(caught.value)["placement"]
 
 
 def test_many_violations_still_arrive(client: Client) -> None:

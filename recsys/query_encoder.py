@@ -1,0 +1,82 @@
+"""Reads what shoppers type with a bundle's own text encoder; it is loaded when it is first needed."""
+
+from collections import OrderedDict
+from pathlib import Path
+from threading import Lock, Thread
+
+import numpy as np
+import structlog
+import torch
+from jaxtyping import Float32
+
+from recsys.config import EncoderConfig
+from recsys.encoder import TextEncoder, encode_texts
+from recsys.errors import RecsysError
+
+_NUM_REMEMBERED = 4096
+_log = structlog.get_logger(__name__)
+
+
+class QueryEncoder:
+    """One encoder that all threads share: one text at a time, on one thread; the latest are remembered."""
+
+    def __init__(self, directory: Path, config: EncoderConfig) -> None:
+        """Say where the encoder lies.
+
+        Args:
+            directory: A bundle's ``encoder``.
+            config: The settings that it was trained with.
+        """
+        self._directory, self._config = directory, config
+        self._encoder: TextEncoder | None = None
+        self._loader: Thread | None = None
+        self._lock = Lock()
+        self._remembered: OrderedDict[str, Float32[np.ndarray, " width"]] = OrderedDict()
+
+    def load_aside(self) -> None:
+        """Load in a thread of its own; until that is done, ``vector`` answers ``None`` at once."""
+        self._loader = Thread(target=self._load_aloud, name="query-encoder")
+        self._loader.start()
+
+    def vector(self, text: str) -> Float32[np.ndarray, " width"] | None:
+        """Unit base vector of a text, to be compared with the pretrained encoder's vectors of the items.
+
+        A bundle's encoder differs from the pretrained one in what tuning changed, which is little, and base
+        vectors tell nonsense from words where the item tower does not: see docs/placements.md.
+
+        Raises:
+            ConfigError: The encoder cannot be read.
+        """
+        if self._loader is not None and self._loader.is_alive():
+            return None
+        words = " ".join(text.lower().split())
+        with self._lock:
+            found = self._remembered.pop(words, None)
+            if found is None:
+                found = self._encode(words)
+                if len(self._remembered) >= _NUM_REMEMBERED:
+                    self._remembered.popitem(last=False)
+            self._remembered[words] = found
+        return found
+
+    def _encode(self, words: str) -> Float32[np.ndarray, " width"]:
+        encoder = self._loaded()
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            found: Float32[np.ndarray, " width"] = encode_texts(encoder, [words])[0].numpy()
+        finally:
+            torch.set_num_threads(threads)
+        return found
+
+    def _loaded(self) -> TextEncoder:
+        if self._encoder is None:
+            self._encoder = TextEncoder(self._directory, 0, self._config.max_tokens)
+        return self._encoder
+
+    def _load_aloud(self) -> None:
+        try:
+            with self._lock:
+                self._encode("a first text costs more than the next")
+        except RecsysError as error:
+            _log.warning("queries are read by their exact words only", reason=str(error))
