@@ -58,6 +58,23 @@ class RankingPipeline(Protocol):
         ...
 
 
+class PipelineChoice(Protocol):
+    """Says which pipeline answers whom; ``serving.models.Models``."""
+
+    @property
+    def stable(self) -> RankingPipeline:
+        """The pipeline that answers nobody in particular."""
+        ...
+
+    def choose(self, subject: str | None) -> RankingPipeline:
+        """The pipeline that answers somebody, see ``serving.event.subject``."""
+        ...
+
+
+Observer = Callable[[RankingPipeline, Query, RankedList], None]
+"""Is shown every recommendation, with the pipeline that made it; returns at once."""
+
+
 @dataclass(frozen=True)
 class Question:
     """What a caller asks, before the user's state and the time are known."""
@@ -83,39 +100,57 @@ class Answer:
 
 
 class Engine:
-    """Answers questions with one pipeline and one store."""
+    """Answers questions, each with one pipeline, from one store."""
 
     def __init__(
         self,
-        pipeline: RankingPipeline,
+        models: PipelineChoice,
         store: StateStore,
         clock: Clock,
         executor: Executor,
         *,
         state_timeout_seconds: float,
+        observe: Observer | None = None,
     ) -> None:
-        self.pipeline = pipeline
+        self.models = models
+        self._observe = observe
         self._store = store
         self._clock = clock
         self._executor = executor
         self._state_timeout_seconds = state_timeout_seconds
         self._breaker = Breaker()
 
-    async def recommend(self, question: Question, seconds_left: float | None) -> Answer:
+    async def recommend(
+        self, question: Question, seconds_left: float | None, pipeline: RankingPipeline
+    ) -> Answer:
         """Rank the catalogue for a question.
 
         Args:
             question: What is asked.
             seconds_left: Until the caller gives up; ``None`` when it never does.
+            pipeline: Who answers, as ``models`` chose when the request came.
         """
-        return await self._answer(question, seconds_left, self.pipeline.recommend)
+        return await self._answer(question, seconds_left, pipeline, pipeline.recommend, self._observe)
 
-    async def rank(self, question: Question, item_ids: Sequence[str], seconds_left: float | None) -> Answer:
+    async def rank(
+        self,
+        question: Question,
+        item_ids: Sequence[str],
+        seconds_left: float | None,
+        pipeline: RankingPipeline,
+    ) -> Answer:
         """Order the caller's own list; see ``recommend``."""
-        return await self._answer(question, seconds_left, lambda query: self.pipeline.rank(query, item_ids))
+        return await self._answer(
+            question, seconds_left, pipeline, lambda query: pipeline.rank(query, item_ids)
+        )
 
-    async def _answer(
-        self, question: Question, seconds_left: float | None, ranking: Callable[[Query], RankedList]
+    async def _answer(  # one argument per part, each of its own type
+        self,
+        question: Question,
+        seconds_left: float | None,
+        pipeline: RankingPipeline,
+        ranking: Callable[[Query], RankedList],
+        observe: Observer | None = None,
     ) -> Answer:
         user, reasons = await self._read_state(question.subject, seconds_left)
         query = Query(
@@ -129,7 +164,10 @@ class Engine:
             explain=question.explain,
         )
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, self._run, question, query, ranking, reasons)
+        answer = await loop.run_in_executor(self._executor, _run, question, query, pipeline, ranking, reasons)
+        if observe is not None:
+            observe(pipeline, query, answer.ranked)
+        return answer
 
     async def _read_state(
         self, subject: str | None, seconds_left: float | None
@@ -151,16 +189,17 @@ class Engine:
         self._breaker.succeeded()
         return state, ()
 
-    def _run(
-        self,
-        question: Question,
-        query: Query,
-        ranking: Callable[[Query], RankedList],
-        reasons: tuple[str, ...],
-    ) -> Answer:
-        ranked = ranking(query)
-        if question.explain and ranked.service_level is not ServiceLevel.FULL:
-            reasons += (EXPLANATION_UNAVAILABLE,)
-        reasons = tuple(dict.fromkeys(ranked.degraded_reasons + reasons))
-        rows = self.pipeline.items([item.item_id for item in ranked.items]) if question.with_items else []
-        return Answer(replace(ranked, degraded_reasons=reasons), {str(row[ITEM_ID]): row for row in rows})
+
+def _run(
+    question: Question,
+    query: Query,
+    pipeline: RankingPipeline,
+    ranking: Callable[[Query], RankedList],
+    reasons: tuple[str, ...],
+) -> Answer:
+    ranked = ranking(query)
+    if question.explain and ranked.service_level is not ServiceLevel.FULL:
+        reasons += (EXPLANATION_UNAVAILABLE,)
+    reasons = tuple(dict.fromkeys(ranked.degraded_reasons + reasons))
+    rows = pipeline.items([item.item_id for item in ranked.items]) if question.with_items else []
+    return Answer(replace(ranked, degraded_reasons=reasons), {str(row[ITEM_ID]): row for row in rows})

@@ -14,6 +14,11 @@ from recsys.registry import Registry
 from recsys.schema import EVENT_TYPE_CODES
 from recsys.user_state import UserState
 from recsys.workspace import Workspace
+from serving.compaction import not_in_log
+from serving.event_buffer import EventBuffer
+from serving.models import Model
+
+_BUFFERED_AT_ONCE = 10_000
 
 
 def load_pipeline(workspace: Workspace, *, at_ms: int | None = None, version: str | None = None) -> Pipeline:
@@ -53,6 +58,31 @@ def warm_up(pipeline: Pipeline, at_ms: int) -> None:
         pipeline.recommend(Query(at_ms, shopper, placement, context_item_ids=tuple(some), explain=True))
     if some:
         pipeline.rank(Query(at_ms, shopper, explain=True), some)
+
+
+def load_model(workspace: Workspace, buffer: EventBuffer, now_ms: int, version: str | None = None) -> Model:
+    """Load a bundle, warmed up, with every event counted: those of the log, and those not there yet.
+
+    The caller holds the lock of ``serving.compaction`` shared, until the model counts along with others.
+
+    Args:
+        workspace: The workspace.
+        buffer: Its event buffer.
+        now_ms: The moment to warm up for, milliseconds since the epoch.
+        version: The bundle; the registry's ``stable`` when absent.
+
+    Raises:
+        BundleError: There is no such bundle, or it does not verify.
+        DataError: The event log is damaged.
+        IntakeError: The buffer failed.
+    """
+    pipeline = load_pipeline(workspace, version=version)
+    warm_up(pipeline, now_ms)
+    model, event_log = Model(pipeline), EventLog(workspace.events)
+    while events := buffer.since(model.counted, _BUFFERED_AT_ONCE):
+        model.count(not_in_log(events, event_log))
+        model.counted = events[-1].sequence
+    return model
 
 
 def load_states(workspace: Workspace, pipeline: Pipeline) -> Iterator[tuple[str, UserState]]:

@@ -30,7 +30,8 @@ async def listening(settings: Settings, servicers: Sequence[Servicer]) -> AsyncI
         interceptors=(AccessLog(), ErrorStatus()),
         options=(
             ("grpc.max_receive_message_length", settings.max_message_bytes),
-            ("grpc.so_reuseport", 0),  # a port in use is an error, not a shared one
+            # a port in use is an error, not a shared one; of several workers the supervisor sees to that
+            ("grpc.so_reuseport", int(settings.workers > 1)),
         ),
         maximum_concurrent_rpcs=settings.max_concurrent_requests,
     )
