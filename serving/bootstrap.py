@@ -88,9 +88,8 @@ async def serving(
         clock = _clock(settings, event_log, buffer, seat.board)
         secret = settings.redis_url
         url = stack.enter_context(embedded_store()) if secret is None else secret.get_secret_value()
-        store = StateStore(
-            connect(url, settings.store_timeout_ms), settings.tenant, models.stable.config.state
-        )
+        rules = models.stable.config.state
+        store = StateStore(connect(url, settings.store_timeout_ms), settings.tenant, rules)
         stack.push_async_callback(store.close)
 
         updater = StateUpdater(buffer, store, models, seat.board, seat.worker)
@@ -141,6 +140,7 @@ async def serve_until_stopped(
     model: RankingPipeline | Model,
     states: Iterable[tuple[str, UserState]],
     announce: Callable[[int], None],
+    *,
     seat: Seat | None = None,
 ) -> None:
     """Run a server until SIGTERM or SIGINT; see ``serving``.

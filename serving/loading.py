@@ -85,8 +85,12 @@ def load_model(workspace: Workspace, buffer: EventBuffer, now_ms: int, version: 
     return model
 
 
+def log_end_ms(workspace: Workspace) -> int:
+    """The moment after the last event of the log, milliseconds since the epoch."""
+    return (EventLog(workspace.events).end_ms() or 0) + 1
+
+
 def load_states(workspace: Workspace, pipeline: Pipeline) -> Iterator[tuple[str, UserState]]:
     """The state of every user of the log at its end, for an online store; in no particular order."""
     log = EventLog(workspace.events)
-    end_ms = (log.end_ms() or 0) + 1
-    return every_state(log.scan(), end_ms, pipeline.bundle.parts.catalogue, pipeline.config)
+    return every_state(log.scan(), log_end_ms(workspace), pipeline.bundle.parts.catalogue, pipeline.config)

@@ -1,8 +1,9 @@
 """Follows the registry's pointers: loads what they name in the background, and then swaps.
 
-The pointer file is looked at a few times a second. A version that is not in memory is verified, loaded and warmed
-up beside the models that serve, then brought up to date with the events that it missed, under the lock that keeps
-them from leaving the buffer meanwhile. A version that does not verify changes nothing but ``failures``.
+The pointer file is looked at a few times a second. A version that is not in memory is verified, loaded and
+warmed up beside the models that serve, then brought up to date with the events that it missed, under the lock
+that keeps them from leaving the buffer meanwhile. A version that does not verify changes nothing but
+``failures``.
 """
 
 import asyncio

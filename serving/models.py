@@ -1,7 +1,7 @@
 """The models in memory: which one serves, which one a share of the users get, and which one scores along.
 
-One object answers each request: ``Models.choose`` is asked once, at its start. A swap replaces one reference, so
-requests that are under way end with the model that they began with. Every model here counts events, the
+One object answers each request: ``Models.choose`` is asked once, at its start. A swap replaces one reference,
+so requests that are under way end with the model that they began with. Every model here counts events, the
 previous one too, so that going back to it takes no time and loses nothing.
 
 All methods are for the event loop's thread, except ``choose``, ``find`` and reading ``lineup``.
@@ -111,8 +111,19 @@ class Models:
         if found is None:
             return False
         successor = Model(new, found.counted)
-        parts = [part for part in PARTS if getattr(self.lineup, part) is found]
-        self.lineup = replace(self.lineup, **dict.fromkeys(parts, successor))
+        before = self.lineup
+
+        def now(model: Model | None) -> Model | None:
+            return successor if model is found else model
+
+        self.lineup = replace(
+            before,
+            stable=now(before.stable) or before.stable,
+            canary=now(before.canary),
+            shadow=now(before.shadow),
+            previous=now(before.previous),
+            standby=tuple(successor if model is found else model for model in before.standby),
+        )
         return True
 
     def arrange(self, pointers: Pointers, loaded: dict[str, Model], keep: Set[str] = frozenset()) -> None:

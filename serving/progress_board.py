@@ -1,7 +1,7 @@
 """How far each worker process is, in memory that all of them see.
 
-Nothing needs a lock: a worker writes its own row, and the supervisor clears the row of one that died. ``settled`` is what makes it safe to move events out of the buffer while several processes
-read it.
+Nothing needs a lock: a worker writes its own row, and the supervisor clears the row of one that died.
+``settled`` is what makes it safe to move events out of the buffer while several processes read it.
 """
 
 import mmap
@@ -34,6 +34,11 @@ class ProgressBoard:
     def settled(self) -> int:
         """Sequence number up to which the store is up to date and every worker has counted."""
         return min(self.applied, int(self._rows[:, _COUNTED].min()))
+
+    @property
+    def nobody_counts(self) -> bool:
+        """Whether no worker has begun to count, so that the whole buffer may be moved."""
+        return bool((self._rows[:, _COUNTED] == ABSENT).all())
 
     def report(self, worker: int, *, applied: int, counted: int) -> None:
         """Say how far a worker is."""

@@ -2,8 +2,8 @@
 
 Start-up and running are one loop: read what lies above the last sequence number that was applied, apply it,
 wait for more. Nothing above an event is applied before the event itself, so a store that was away misses
-nothing, and the sequence number kept in each state makes repetition harmless. Of several worker processes each
-counts every event for its own models; the store they share, so what one has applied the others skip.
+nothing, and the sequence number kept in each state makes repetition harmless. Of several worker processes
+each counts every event for its own models; the store they share, so what one has applied the others skip.
 """
 
 import asyncio
