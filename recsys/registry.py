@@ -77,10 +77,12 @@ class Registry:
         """Directory of a version.
 
         Raises:
-            BundleError: The name is none that a version can have.
+            UnknownModelError: The name is none that a version can have.
         """
         if not _VERSION.fullmatch(version):
-            raise BundleError(f"a model version has 1 to 64 of a-z, 0-9, '.', '_' and '-', got {version!r}")
+            raise UnknownModelError(
+                f"a model version has 1 to 64 of a-z, 0-9, '.', '_' and '-', got {version!r}"
+            )
         return self.root / "bundles" / version
 
     def entries(self) -> list[Entry]:
@@ -109,6 +111,15 @@ class Registry:
             raise BundleError(
                 f"{path.name} of the registry is damaged; restore it, or delete it and train again"
             ) from error
+
+    def require(self, version: str) -> Manifest:
+        """The manifest of a version.
+
+        Raises:
+            UnknownModelError: There is no such version, or the name is none that a version can have.
+            BundleError: Its manifest is damaged.
+        """
+        return read_manifest(self.path(version))
 
     def stable(self) -> Path:
         """Directory of the version that serves.

@@ -16,6 +16,7 @@ from recsys.registry import Registry
 from recsys.schema import DAY_MS
 from recsys.user_state import UserState
 from recsys.workspace import Workspace
+from serving.admin import AdminServicer
 from serving.compaction import COMPACTION_LOCK
 from serving.embedded_store import embedded_store
 from serving.engine import Engine, RankingPipeline
@@ -48,6 +49,8 @@ class Seat:
     board: ProgressBoard = field(default_factory=ProgressBoard)
     counting: Callable[[], None] = lambda: None
     """Called once the process counts events, so that what it has not counted stays in the buffer."""
+    admin: Callable[[int], None] = lambda _: None
+    """Called with the port of the AdminService, where it runs."""
     until: Callable[[asyncio.Event], None] = lambda _: None
     """Called with the event that stops the process, to set it when there are other reasons than a signal."""
 
@@ -131,7 +134,14 @@ async def serving(
             models, buffer, updater, clock, apply_timeout_seconds=settings.apply_timeout_ms / 1000
         )
         servicers = (RecommendationServicer(engine), EventServicer(intake, settings.max_events_per_batch))
-        yield await stack.enter_async_context(listening(settings, servicers))
+        port = await stack.enter_async_context(listening(settings, servicers))
+        if settings.admin_port is not None and seat.worker == 0:
+            admin = AdminServicer(workspace, models, follower, shadow)
+            update = {"host": settings.admin_host, "port": settings.admin_port, "workers": 1}
+            bound = await stack.enter_async_context(listening(settings.model_copy(update=update), (admin,)))
+            _log.info("the AdminService listens", host=settings.admin_host, port=bound)
+            seat.admin(bound)
+        yield port
 
 
 async def serve_until_stopped(

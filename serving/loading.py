@@ -15,6 +15,7 @@ from recsys.schema import EVENT_TYPE_CODES
 from recsys.user_state import UserState
 from recsys.workspace import Workspace
 from serving.compaction import not_in_log
+from serving.engine import RankingPipeline
 from serving.event_buffer import EventBuffer
 from serving.models import Model
 
@@ -78,6 +79,14 @@ def load_model(workspace: Workspace, buffer: EventBuffer, now_ms: int, version: 
     """
     pipeline = load_pipeline(workspace, version=version)
     warm_up(pipeline, now_ms)
+    return up_to_date(pipeline, workspace, buffer)
+
+
+def up_to_date(pipeline: RankingPipeline, workspace: Workspace, buffer: EventBuffer) -> Model:
+    """A pipeline that was loaded from the log, with the events counted that are not there yet.
+
+    The caller holds the lock of ``serving.compaction``, see ``load_model``.
+    """
     model, event_log = Model(pipeline), EventLog(workspace.events)
     while events := buffer.since(model.counted, _BUFFERED_AT_ONCE):
         model.count(not_in_log(events, event_log))

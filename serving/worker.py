@@ -1,7 +1,7 @@
 """A server process, alone or one of several: what it does from its fork to its exit.
 
 Each loads its own model. One loaded before the fork would be of no use: Polars' threads do not survive a
-fork, and a model that is swapped in later would not be shared anyway. Bundles are mapped into memory, so the big arrays are shared.
+fork, and a model that is swapped in later would not be shared anyway.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from recsys.workspace import Workspace
 from serving.bootstrap import Seat, serve_until_stopped
 from serving.compaction import COMPACTION_LOCK, settle
 from serving.event_buffer import BUFFER_FILE, SqliteEventBuffer
-from serving.loading import load_model, load_states, log_end_ms
+from serving.loading import load_pipeline, load_states, log_end_ms, up_to_date, warm_up
 from serving.progress_board import PREPARED, READY, ProgressBoard
 from serving.settings import Settings
 
@@ -82,8 +82,9 @@ def _join(crew: Crew, number: int) -> None:
 def _serve(workspace: Workspace, settings: Settings, announce: Callable[[int], None], seat: Seat) -> None:
     with ExitStack() as held, closing(SqliteEventBuffer(workspace.state / BUFFER_FILE)) as buffer:
         held.enter_context(shared(workspace.state / COMPACTION_LOCK))
-        model = load_model(workspace, buffer, log_end_ms(workspace))
-        states = load_states(workspace, model.pipeline)
+        pipeline = load_pipeline(workspace)
+        warm_up(pipeline, log_end_ms(workspace))
+        model, states = up_to_date(pipeline, workspace, buffer), load_states(workspace, pipeline)
         counting = replace(seat, counting=held.close)
         asyncio.run(serve_until_stopped(workspace, settings, model, states, announce, seat=counting))
 
