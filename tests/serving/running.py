@@ -48,8 +48,10 @@ def running_server(
     thread.start()
     try:
         port, loop, stopped = started.result(PATIENCE_SECONDS)
-        yield f"127.0.0.1:{port}"
-        loop.call_soon_threadsafe(stopped.set)
+        try:
+            yield f"127.0.0.1:{port}"
+        finally:
+            loop.call_soon_threadsafe(stopped.set)
     finally:
         thread.join(PATIENCE_SECONDS)
         assert not thread.is_alive(), "the server did not stop"
