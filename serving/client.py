@@ -19,7 +19,7 @@ _SERVICE_CONFIG = {
         {
             "name": [{"service": "recsys.v1.RecommendationService"}],
             "retryPolicy": {
-                "maxAttempts": 3,
+                "maxAttempts": 5,
                 "initialBackoff": "0.05s",
                 "maxBackoff": "0.5s",
                 "backoffMultiplier": 2,
@@ -28,6 +28,7 @@ _SERVICE_CONFIG = {
         }
     ]
 }
+_RECONNECT_MS = 50
 
 
 class Client:
@@ -43,7 +44,12 @@ class Client:
             address: ``host:port``.
             timeout_seconds: Deadline of every call.
         """
-        options = (("grpc.service_config", json.dumps(_SERVICE_CONFIG)),)
+        options = (
+            ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
+            # a worker that died took its connections along, and the others take new ones at once
+            ("grpc.initial_reconnect_backoff_ms", _RECONNECT_MS),
+            ("grpc.min_reconnect_backoff_ms", _RECONNECT_MS),
+        )
         self._channel = grpc.insecure_channel(address, options=options)
         self._timeout_seconds = timeout_seconds
         self._recommendations = RecommendationServiceStub(self._channel)

@@ -58,9 +58,9 @@ def supervise(workspace: Workspace, settings: Settings, announce: Callable[[int]
         ConfigError: The address cannot be bound.
         RecsysError: A worker did not start; it has said why.
     """
-    from serving import worker  # the imports that the workers share; after them nothing may run threads
-
     with _reserved(settings) as port, ExitStack() as stack:
+        from serving import worker  # the imports that the workers share; they start no threads
+
         secret = settings.redis_url or SecretStr(stack.enter_context(embedded_store()))
         lifeline, held = os.pipe()
         chosen = settings.model_copy(update={"port": port, "redis_url": secret})

@@ -9,6 +9,7 @@ from recsys.schema import ITEM_ID
 from recsys.workspace import Workspace
 from serving.event import Event, event_frame
 from tests.recsys.small_catalogue import (
+    NOW,
     events_frame,
     greengrocer,
     greengrocer_encoder,
@@ -33,7 +34,7 @@ def two_models(root: Path) -> Workspace:
         ]
         own = [(user, f"{version}-{item}", kind, time_ms) for user, item, kind, time_ms in events]
         write_shop_bundle(registry.path(version), config, catalogue, events_frame(own))
-        log += own
+        log += [*own, ("user-1", f"{version}-leek", "view", NOW)]  # a bundle is not older than its log
     EventLog(workspace.events).append(
         event_frame(
             Event(f"e{number}", kind, user, item, time_ms, time_ms)

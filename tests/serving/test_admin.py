@@ -82,7 +82,7 @@ def test_a_model_that_does_not_verify_leaves_everything_as_it_is_and_says_why(
     assert caught.value.code() is grpc.StatusCode.FAILED_PRECONDITION
     assert Registry(workspace.registry).pointers() == before
     assert states(admin)["broken"].state == pb.MODEL_STATE_FAILED
-    assert "broken" in states(admin)["broken"].problem
+    assert "ranker.txt does not match" in states(admin)["broken"].problem
     assert version(client) == before.stable
 
 
