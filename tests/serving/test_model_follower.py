@@ -43,10 +43,10 @@ def workspace(models: Workspace, tmp_path: Path) -> Workspace:
 
 
 @contextmanager
-def served(workspace: Workspace, **settings: object) -> Iterator[Client]:
+def served(workspace: Workspace) -> Iterator[Client]:
     pipeline = load_pipeline(workspace)
     with (
-        running_server(workspace.root, pipeline, clock="replay", **settings) as where,
+        running_server(workspace.root, pipeline, clock="replay") as where,
         Client(where, timeout_seconds=PATIENCE_SECONDS) as client,
     ):
         yield client
