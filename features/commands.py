@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from recsys.options import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption
-from recsys.workspace import Workspace
+from recsys.workspace import Workspace, atomic_path
 
 verify = typer.Typer(no_args_is_help=True, help="Prove that what was promised holds.")
 
@@ -37,6 +37,8 @@ def parity(
     directory = Registry(place.registry).stable()
     bundle = load_bundle(directory, fingerprint(read_manifest(directory).config.state))
     report = verify_parity(bundle, EventLog(place.events), num_users=users, seed=seed)
+    with atomic_path(place.reports / f"{bundle.manifest.version}-parity.json") as path:
+        path.write_text(json.dumps(report.to_json(), indent=1), encoding="utf-8")
     if json_output:
         typer.echo(json.dumps(report.to_json(), indent=1))
     else:

@@ -15,7 +15,8 @@ from recsys.options import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption
 from recsys.workspace import Workspace
 
 if TYPE_CHECKING:
-    from recsys.registry import Entry
+    from recsys.promotion import Decision
+    from recsys.registry import Entry, Part, Registry
 
 # ---- recsys datasets ------------------------------------------------------------
 
@@ -128,25 +129,96 @@ def list_models(*, workspace: WorkspaceOption = DEFAULT_WORKSPACE, json_output: 
     """Show every model: its age, the data it was fitted on, its quality, and the pointers to it."""
     from recsys.registry import Registry
 
-    entries = Registry(Workspace(workspace).registry).entries()
+    registry = Registry(Workspace(workspace).registry)
+    entries = registry.entries()
+    verdicts = {entry.version: _last_verdict(registry, entry) for entry in entries}
     if json_output:
-        typer.echo(json.dumps({"models": [_model_row(entry) for entry in entries]}))
+        typer.echo(json.dumps({"models": [_model_row(entry, verdicts[entry.version]) for entry in entries]}))
         return
     if not entries:
         typer.echo(f"no model has been trained in this workspace; run: recsys train --workspace {workspace}")
         return
     table = Table(
         Column("version", overflow="fold"),
-        *("pointers", "created", "data until", "validation", "size"),
+        *("pointers", "created", "data until", "validation", "size", "decided"),
         title="models",
         caption=_NDCG,
     )
     for entry in entries:
-        table.add_row(Text(entry.version), ", ".join(entry.pointers), *_model_cells(entry))
+        decided = verdicts[entry.version]
+        verdict = str(decided["verdict"]) if decided is not None else ""
+        table.add_row(Text(entry.version), ", ".join(entry.pointers), *_model_cells(entry), verdict)
     Console().print(table)
     for entry in entries:
         if entry.damage is not None:
             typer.echo(f"{entry.version} is damaged: {entry.damage}")
+
+
+@models.command("verify")
+def verify_model(
+    version: Annotated[str, typer.Argument(help="A version that `recsys models list` shows.")],
+    *,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    json_output: JsonOption = False,
+) -> None:
+    """Compare every file with its hash, load the model, and compare how its canary rows score."""
+    from recsys.bundle import load_bundle
+    from recsys.errors import BundleError
+    from recsys.registry import Registry
+
+    registry = Registry(Workspace(workspace).registry)
+    registry.require(version)
+    problem = None
+    try:
+        load_bundle(registry.path(version))
+    except BundleError as error:
+        problem = str(error)
+    if json_output:
+        typer.echo(json.dumps({"version": version, "ok": problem is None, "problem": problem}))
+    else:
+        typer.echo(problem or f"{version} verifies")
+    if problem is not None:
+        raise typer.Exit(1)
+
+
+@models.command("promote")
+def promote_model(
+    version: Annotated[str, typer.Argument(help="A version that `recsys models list` shows.")],
+    gates: Annotated[
+        str, typer.Option("--if", help="Gates to pass, with commas: parity, quality, slices.")
+    ] = "",
+    *,
+    canary: Annotated[
+        float | None,
+        typer.Option(
+            "--canary", min=0.0, max=100.0, metavar="PERCENT", help="Let it answer a share of the users only."
+        ),
+    ] = None,
+    shadow: Annotated[bool, typer.Option("--shadow", help="Let it score along unseen only.")] = False,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    json_output: JsonOption = False,
+) -> None:
+    """Let a model serve, if the gates let it pass; a running server follows. The decision is recorded."""
+    from recsys.promotion import GATES, promote
+
+    names = [name.strip() for name in gates.split(",") if name.strip()]
+    if unknown := [name for name in names if name not in GATES]:
+        raise typer.BadParameter(f"there is no gate {unknown[0]!r}; there are {', '.join(GATES)}")
+    if shadow and canary is not None:
+        raise typer.BadParameter("choose one of --canary and --shadow")
+    part: Part = "shadow" if shadow else "canary" if canary is not None else "stable"
+    decided = promote(Workspace(workspace), version, names, part=part, canary_percent=canary)
+    _show_decision(decided, json_output=json_output)
+
+
+@models.command("rollback")
+def roll_back_model(
+    *, workspace: WorkspaceOption = DEFAULT_WORKSPACE, json_output: JsonOption = False
+) -> None:
+    """Let the model serve again that served before; a running server follows within a second."""
+    from recsys.promotion import roll_back
+
+    _show_decision(roll_back(Workspace(workspace)), json_output=json_output)
 
 
 @models.command("import")
@@ -196,7 +268,29 @@ def check_the_rules(
     Console().print(table)
 
 
-def _model_row(entry: "Entry") -> dict[str, object]:
+def _show_decision(decided: "Decision", *, json_output: bool) -> None:
+    """Print a decision; one that refuses ends the command with exit code 1."""
+    if json_output:
+        typer.echo(json.dumps(asdict(decided), default=dict))
+    else:
+        for gate in decided.gates:
+            typer.echo(f"{gate.name}: {'passed' if gate.passed else 'refused'}")
+        for reason in decided.reasons:
+            typer.echo(f"- {reason}")
+        typer.echo(f"{decided.version} as {decided.part}: {decided.verdict}")
+    if decided.verdict == "refused":
+        raise typer.Exit(1)
+
+
+def _last_verdict(registry: "Registry", entry: "Entry") -> dict[str, object] | None:
+    """The last decision about a model, as far as a list shows it; ``None`` before the first."""
+    from recsys.promotion import decisions
+
+    made = decisions(registry, entry.version) if entry.damage is None else []
+    return {name: made[-1][name] for name in ("time", "part", "verdict", "reasons")} if made else None
+
+
+def _model_row(entry: "Entry", verdict: dict[str, object] | None) -> dict[str, object]:
     """What ``--json`` says of one model; ``damage`` is null and everything else known when it is sound."""
     described = ("created_time", "fitted_until", "metrics", "parent_version")
     known = entry.manifest.model_dump(mode="json", include=set(described)) if entry.manifest else {}
@@ -206,6 +300,7 @@ def _model_row(entry: "Entry") -> dict[str, object]:
         **{name: known.get(name) for name in described},
         "size_bytes": entry.size_bytes,
         "damage": entry.damage,
+        "last_decision": verdict,
     }
 
 

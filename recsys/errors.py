@@ -7,7 +7,9 @@
     ├── DataError              items, users or events break the data contract
     ├── LeakageError           a computation would look past its ``as_of``
     ├── BundleError            a bundle is missing, damaged or does not verify
-    │   └── FeatureMismatchError   a bundle was trained on other feature definitions
+    │   ├── FeatureMismatchError   a bundle was trained on other feature definitions
+    │   └── UnknownModelError      there is no bundle of that version
+    ├── ModelConflictError     another model serves than the caller expected
     ├── InvalidRequestError    a caller's request breaks the wire contract
     ├── StoreError             the online store is unreachable or holds unreadable bytes
     └── IntakeError            an event could not be made durable
@@ -42,6 +44,14 @@ class BundleError(RecsysError):
 
 class FeatureMismatchError(BundleError):
     """A bundle was trained on other feature definitions than this code computes."""
+
+
+class UnknownModelError(BundleError):
+    """There is no bundle of that version."""
+
+
+class ModelConflictError(RecsysError):
+    """Another model serves than the caller expected."""
 
 
 @dataclass(frozen=True)

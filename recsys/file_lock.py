@@ -1,4 +1,4 @@
-"""One writer at a time, across processes."""
+"""One writer at a time, or many readers, across processes."""
 
 import fcntl
 from collections.abc import Iterator
@@ -15,4 +15,13 @@ def exclusive(path: Path) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def shared(path: Path) -> Iterator[None]:
+    """Hold a lock that many may share; ``exclusive`` waits for all of them, and they for it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as handle:
+        fcntl.flock(handle, fcntl.LOCK_SH)
         yield

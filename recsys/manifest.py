@@ -11,7 +11,7 @@ from typing import Any, Final
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from recsys.config import Config
-from recsys.errors import BundleError
+from recsys.errors import BundleError, UnknownModelError
 
 SCHEMA_VERSION: Final = 2
 MANIFEST: Final = "manifest.json"
@@ -85,7 +85,8 @@ def read_manifest(directory: Path) -> Manifest:
     """Read a bundle's own description.
 
     Raises:
-        BundleError: There is none, or it is damaged or of another schema version.
+        UnknownModelError: There is none.
+        BundleError: It is damaged or of another schema version.
     """
     try:
         raw = (directory / MANIFEST).read_bytes()
@@ -97,7 +98,7 @@ def read_manifest(directory: Path) -> Manifest:
             )
         return Manifest.model_validate_json(raw)
     except FileNotFoundError as error:
-        raise BundleError(
+        raise UnknownModelError(
             f"there is no bundle {directory.name!r} in the registry; see: recsys models list"
         ) from error
     except ValidationError as error:

@@ -78,5 +78,5 @@ class QueryEncoder:
         try:
             with self._lock:
                 self._encode("a first text costs more than the next")
-        except RecsysError as error:
+        except (RecsysError, ImportError) as error:  # imports fail where the process is ending
             _log.warning("queries are read by their exact words only", reason=str(error))

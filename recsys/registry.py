@@ -6,12 +6,21 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from recsys.errors import BundleError
+from recsys.errors import BundleError, ModelConflictError, UnknownModelError
+from recsys.file_lock import exclusive
 from recsys.manifest import Manifest, read_manifest
 from recsys.workspace import atomic_path
+
+PARTS = ("stable", "canary", "shadow", "previous")
+"""What a version can be pointed at as."""
+Part: TypeAlias = Literal["stable", "canary", "shadow"]
+"""What a version can be made: it serves, serves a share of the users, or scores along unseen."""
+POINTERS = "pointers.json"
+"""Name of the pointer file."""
 
 _VERSION = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
@@ -24,6 +33,23 @@ class Pointers(BaseModel):
     canary: str | None = None
     shadow: str | None = None
     previous: str | None = None
+    canary_percent: float = Field(default=0.0, ge=0.0, le=100.0)
+    """Share of the users whom the canary answers, in percent."""
+
+    def targets(self) -> dict[str, str]:
+        """Versions by the pointers that lead somewhere."""
+        return {part: version for part in PARTS if (version := getattr(self, part)) is not None}
+
+    def pointing(self, part: Part, version: str | None, canary_percent: float | None) -> "Pointers":
+        """The pointers with another version in a part; what becomes stable is no canary and no shadow."""
+        update: dict[str, object] = {part: version}
+        if part == "stable":
+            update |= {"previous": self.stable} if version != self.stable else {}
+            update |= {other: None for other in ("canary", "shadow") if self.targets().get(other) == version}
+        if part == "canary" and canary_percent is not None:
+            update["canary_percent"] = canary_percent
+        after = self.model_copy(update=update)
+        return after if after.canary else after.model_copy(update={"canary_percent": 0.0})
 
 
 @dataclass(frozen=True)
@@ -51,10 +77,12 @@ class Registry:
         """Directory of a version.
 
         Raises:
-            BundleError: The name is none that a version can have.
+            UnknownModelError: The name is none that a version can have.
         """
         if not _VERSION.fullmatch(version):
-            raise BundleError(f"a model version has 1 to 64 of a-z, 0-9, '.', '_' and '-', got {version!r}")
+            raise UnknownModelError(
+                f"a model version has 1 to 64 of a-z, 0-9, '.', '_' and '-', got {version!r}"
+            )
         return self.root / "bundles" / version
 
     def entries(self) -> list[Entry]:
@@ -63,7 +91,7 @@ class Registry:
         Raises:
             BundleError: The pointer file is damaged.
         """
-        pointers = self.pointers().model_dump(exclude_none=True)
+        pointers = self.pointers().targets()
         versions = {path.name for path in (self.root / "bundles").glob("[!.]*") if path.is_dir()}
         entries = [self._entry(version, pointers) for version in sorted(versions | set(pointers.values()))]
         return sorted(entries, key=_age_order)
@@ -74,7 +102,7 @@ class Registry:
         Raises:
             BundleError: The pointer file is damaged.
         """
-        path = self.root / "pointers.json"
+        path = self.root / POINTERS
         if not path.exists():
             return Pointers()
         try:
@@ -83,6 +111,15 @@ class Registry:
             raise BundleError(
                 f"{path.name} of the registry is damaged; restore it, or delete it and train again"
             ) from error
+
+    def require(self, version: str) -> Manifest:
+        """The manifest of a version.
+
+        Raises:
+            UnknownModelError: There is no such version, or the name is none that a version can have.
+            BundleError: Its manifest is damaged.
+        """
+        return read_manifest(self.path(version))
 
     def stable(self) -> Path:
         """Directory of the version that serves.
@@ -102,11 +139,64 @@ class Registry:
         Raises:
             BundleError: There is no such version.
         """
-        read_manifest(self.path(version))
-        before = self.pointers()
-        after = before.model_copy(update={"stable": version, "previous": before.stable})
-        with atomic_path(self.root / "pointers.json") as path:
+        self.activate("stable", version)
+
+    def activate(
+        self,
+        part: Part,
+        version: str | None,
+        *,
+        canary_percent: float | None = None,
+        expected_stable: str | None = None,
+    ) -> Pointers:
+        """Point a part at a version.
+
+        Args:
+            part: What the version becomes.
+            version: The version; ``None`` clears a canary or a shadow.
+            canary_percent: Share of the users whom a canary answers, 0 to 100; unchanged when absent.
+            expected_stable: Change nothing when another version serves than this one.
+
+        Returns:
+            The pointers as they are now.
+
+        Raises:
+            UnknownModelError: There is no such version.
+            BundleError: Its manifest, or the pointer file, is damaged; or nothing would be left to serve.
+            ModelConflictError: Another version serves than was expected.
+        """
+        if version is not None:
+            read_manifest(self.path(version))
+        elif part == "stable":
+            raise BundleError("one model has to serve; name a version")
+        with exclusive(self.root / f".{POINTERS}.lock"):
+            before = self.pointers()
+            _expect(before, expected_stable)
+            return self._point(before.pointing(part, version, canary_percent))
+
+    def rollback(self, *, expected_stable: str | None = None) -> Pointers:
+        """Let the previous version serve again; it changes places with the one that serves.
+
+        Args:
+            expected_stable: Change nothing when another version serves than this one.
+
+        Raises:
+            UnknownModelError: There is no version before this one.
+            BundleError: Its manifest, or the pointer file, is damaged.
+            ModelConflictError: Another version serves than was expected.
+        """
+        with exclusive(self.root / f".{POINTERS}.lock"):
+            before = self.pointers()
+            _expect(before, expected_stable)
+            if before.previous is None:
+                raise UnknownModelError("no model served before this one, so there is none to go back to")
+            read_manifest(self.path(before.previous))
+            return self._point(before.pointing("stable", before.previous, None))
+
+    def _point(self, after: Pointers) -> Pointers:
+        with atomic_path(self.root / POINTERS) as path:
             path.write_text(json.dumps(after.model_dump(), indent=1), encoding="utf-8")
+        return after
 
     def _entry(self, version: str, pointers: Mapping[str, str]) -> Entry:
         names = tuple(name for name, target in pointers.items() if target == version)
@@ -121,3 +211,8 @@ class Registry:
 
 def _age_order(entry: Entry) -> float:
     return entry.manifest.created_time.timestamp() if entry.manifest else math.inf
+
+
+def _expect(pointers: Pointers, stable: str | None) -> None:
+    if stable is not None and pointers.stable != stable:
+        raise ModelConflictError(f"expected {stable} to serve, but {pointers.stable} does; look again")

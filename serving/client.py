@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # the asynchronous stubs are types and no objects
 
 SERVICE_CONFIG = files("serving").joinpath("service_config.json").read_text(encoding="utf-8")
 """The published gRPC service config, JSON."""
+_RECONNECT_MS = 50
 
 
 class CallOptions(TypedDict):
@@ -70,8 +71,13 @@ class Connection:
         return CallOptions(timeout=self.timeout_seconds, metadata=metadata)
 
     @property
-    def _options(self) -> tuple[tuple[str, str], ...]:
-        return (("grpc.service_config", SERVICE_CONFIG),)
+    def _options(self) -> tuple[tuple[str, str | int], ...]:
+        return (
+            ("grpc.service_config", SERVICE_CONFIG),
+            # a worker that died took its connections along, and the others take new ones at once
+            ("grpc.initial_reconnect_backoff_ms", _RECONNECT_MS),
+            ("grpc.min_reconnect_backoff_ms", _RECONNECT_MS),
+        )
 
     @property
     def _credentials(self) -> grpc.ChannelCredentials:

@@ -20,6 +20,7 @@ AtOption = Annotated[
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port; 0 takes any free one.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes that share the port.")] = None,
     redis: Annotated[
         str | None, typer.Option(metavar="URL", help="RESP server for the state; default: an embedded one.")
     ] = None,
@@ -40,17 +41,14 @@ def serve(
 
     Flags win over the environment variables that ``serving.settings`` lists.
     """
-    import asyncio
-
-    from recsys.event_log import EventLog
-    from serving.bootstrap import serve_until_stopped
-    from serving.compaction import settle
-    from serving.loading import load_pipeline, load_states, warm_up
     from serving.settings import load_settings
+    from serving.supervisor import supervise
+    from serving.worker import serve_alone
 
     settings = load_settings(
         host=host,
         port=port,
+        workers=workers,
         redis_url=redis,
         clock=clock,
         tls_cert=tls_cert,
@@ -62,12 +60,7 @@ def serve(
         typer.echo(f"listening on {settings.host}:{bound_port}")
         typer.echo("ready")
 
-    home = Workspace(workspace)
-    settle(home)
-    pipeline = load_pipeline(home)
-    warm_up(pipeline, (EventLog(home.events).end_ms() or 0) + 1)
-    states = load_states(home, pipeline)
-    asyncio.run(serve_until_stopped(home, settings, pipeline, states, announce))
+    (supervise if settings.workers > 1 else serve_alone)(Workspace(workspace), settings, announce)
 
 
 def recommend(

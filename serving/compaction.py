@@ -1,15 +1,24 @@
-"""Moves buffered events into the event log, each exactly once even when interrupted anywhere."""
+"""Moves buffered events into the event log, each exactly once even when interrupted anywhere.
+
+Who reads the log and the buffer as one holds the file ``COMPACTION_LOCK`` shared meanwhile; who moves events
+holds it exclusively, so that no event is seen in both places or in neither.
+"""
 
 import sys
+from collections.abc import Sequence
 from contextlib import closing
 
 import polars as pl
 
 from recsys.event_log import EventLog
+from recsys.file_lock import exclusive
 from recsys.schema import EVENT_ID
 from recsys.workspace import Workspace
-from serving.event import event_frame, merge_frame
+from serving.event import BufferedEvent, event_frame, merge_frame
 from serving.event_buffer import BUFFER_FILE, EventBuffer, SqliteEventBuffer
+
+COMPACTION_LOCK = "compaction.lock"
+"""Name of the lock file in ``Workspace.state``."""
 
 
 def compact(buffer: EventBuffer, event_log: EventLog, *, through: int) -> int:
@@ -22,7 +31,8 @@ def compact(buffer: EventBuffer, event_log: EventLog, *, through: int) -> int:
     Args:
         buffer: Where the events are.
         event_log: Where they go.
-        through: Highest sequence number to move; whoever reads the buffer must have read up to it.
+        through: Highest sequence number to move; whoever reads the buffer must have read up to it. Known
+            only under the lock, where others read.
 
     Returns:
         How many events and merges left the buffer.
@@ -59,8 +69,18 @@ def settle(workspace: Workspace) -> int:
         IntakeError: The buffer failed.
         DataError: The log is damaged.
     """
-    with closing(SqliteEventBuffer(workspace.state / BUFFER_FILE)) as buffer:
+    lock = exclusive(workspace.state / COMPACTION_LOCK)
+    with lock, closing(SqliteEventBuffer(workspace.state / BUFFER_FILE)) as buffer:
         return compact(buffer, EventLog(workspace.events), through=sys.maxsize)
+
+
+def not_in_log(events: Sequence[BufferedEvent], event_log: EventLog) -> list[BufferedEvent]:
+    """Those buffered events whose ids the log does not hold: all, unless a crash or a file doubled some."""
+    events = [buffered for buffered in events if buffered.merge is None]
+    if not events:
+        return []
+    new = set(_without_known(event_frame(buffered.event for buffered in events), event_log)[EVENT_ID])
+    return [buffered for buffered in events if buffered.event.event_id in new]
 
 
 def _without_known(events: pl.DataFrame, event_log: EventLog) -> pl.DataFrame:

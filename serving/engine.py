@@ -72,6 +72,23 @@ class RankingPipeline(Protocol):
         ...
 
 
+class PipelineChoice(Protocol):
+    """Says which pipeline answers whom; ``serving.models.Models``."""
+
+    @property
+    def stable(self) -> RankingPipeline:
+        """The pipeline that answers nobody in particular."""
+        ...
+
+    def choose(self, subject: str | None) -> RankingPipeline:
+        """The pipeline that answers somebody, see ``serving.event.subject``."""
+        ...
+
+
+Observer = Callable[[RankingPipeline, Query, RankedList], None]
+"""Is shown every recommendation, with the pipeline that made it; returns at once."""
+
+
 @dataclass(frozen=True)
 class Question:
     """What a caller asks, before the user's state and the time are known."""
@@ -105,47 +122,65 @@ class Answer:
 
 
 class Engine:
-    """Answers questions with one pipeline and one store."""
+    """Answers questions, each with one pipeline, from one store."""
 
     def __init__(
         self,
-        pipeline: RankingPipeline,
+        models: PipelineChoice,
         store: StateStore,
         lists: Lists,
         clock: Clock,
         executor: Executor,
         *,
         state_timeout_seconds: float,
+        observe: Observer | None = None,
     ) -> None:
-        self.pipeline = pipeline
+        self.models = models
         self.lists = lists
+        self._observe = observe
         self._store = store
         self._clock = clock
         self._executor = executor
         self._state_timeout_seconds = state_timeout_seconds
         self.breaker = Breaker()
 
-    async def recommend(self, question: Question, seconds_left: float | None) -> Answer:
+    async def recommend(
+        self, question: Question, seconds_left: float | None, pipeline: RankingPipeline
+    ) -> Answer:
         """Rank the catalogue for a question, or turn to a later page of what was ranked for it.
 
         Args:
             question: What is asked.
             seconds_left: Until the caller gives up; ``None`` when it never does.
+            pipeline: Who answers, as ``models`` chose when the request came.
 
         Raises:
             InvalidRequestError: The list of a later page has expired.
             StoreError: The list of a later page cannot be read.
         """
         if question.page is not None:
-            return await self._later_page(question, question.page)
-        return await self._answer(question, seconds_left, self.pipeline.recommend)
+            return await self._later_page(question, question.page, pipeline)
+        return await self._answer(question, seconds_left, pipeline, pipeline.recommend, self._observe)
 
-    async def rank(self, question: Question, item_ids: Sequence[str], seconds_left: float | None) -> Answer:
+    async def rank(
+        self,
+        question: Question,
+        item_ids: Sequence[str],
+        seconds_left: float | None,
+        pipeline: RankingPipeline,
+    ) -> Answer:
         """Order the caller's own list; see ``recommend``."""
-        return await self._answer(question, seconds_left, lambda query: self.pipeline.rank(query, item_ids))
+        return await self._answer(
+            question, seconds_left, pipeline, lambda query: pipeline.rank(query, item_ids)
+        )
 
-    async def _answer(
-        self, question: Question, seconds_left: float | None, ranking: Callable[[Query], RankedList]
+    async def _answer(  # one argument per part, each of its own type
+        self,
+        question: Question,
+        seconds_left: float | None,
+        pipeline: RankingPipeline,
+        ranking: Callable[[Query], RankedList],
+        observe: Observer | None = None,
     ) -> Answer:
         with stage("state"):
             user, reasons = await self._read_state(question.subject, seconds_left)
@@ -165,18 +200,22 @@ class Engine:
         )
         loop = asyncio.get_running_loop()
         with stage("ranking"):  # the wait for a free thread too
-            answer = await loop.run_in_executor(self._executor, self._run, question, query, ranking, reasons)
+            answer = await loop.run_in_executor(
+                self._executor, _run, question, query, pipeline, ranking, reasons
+            )
         note_answer(question.placement, answer.ranked)
+        if observe is not None:
+            observe(pipeline, query, answer.ranked)
         return _with_list(answer, self.lists.issue(answer.ranked, self._occasion(question)))
 
-    async def _later_page(self, question: Question, place: PageToken) -> Answer:
+    async def _later_page(self, question: Question, place: PageToken, pipeline: RankingPipeline) -> Answer:
         occasion = self._occasion(question)
         kept = await self.lists.find(place, occasion.now_ms)
-        sellable = self.pipeline.sellable(kept.item_ids[place.start :])
+        sellable = pipeline.sellable(kept.item_ids[place.start :])
         issued = self.lists.page(kept, place, occasion, sellable, question.limit)
         ids = [item.item_id for item in issued.ranked.items]
         loop = asyncio.get_running_loop()
-        rows = await loop.run_in_executor(self._executor, self._rows, question, ids)
+        rows = await loop.run_in_executor(self._executor, _rows, question, pipeline, ids)
         reasons = (*issued.ranked.degraded_reasons, *((EXPLANATION_UNAVAILABLE,) if question.explain else ()))
         ranked = replace(issued.ranked, degraded_reasons=tuple(dict.fromkeys(reasons)))
         return _with_list(Answer(ranked, rows), replace(issued, ranked=ranked))
@@ -204,23 +243,27 @@ class Engine:
         self.breaker.succeeded()
         return state, ()
 
-    def _run(
-        self,
-        question: Question,
-        query: Query,
-        ranking: Callable[[Query], RankedList],
-        reasons: tuple[str, ...],
-    ) -> Answer:
-        ranked = ranking(query)
-        if question.explain and ranked.service_level is not ServiceLevel.FULL:
-            reasons += (EXPLANATION_UNAVAILABLE,)
-        reasons = tuple(dict.fromkeys(ranked.degraded_reasons + reasons))
-        rows = self._rows(question, [item.item_id for item in ranked.items])
-        return Answer(replace(ranked, degraded_reasons=reasons), rows)
 
-    def _rows(self, question: Question, item_ids: Sequence[str]) -> dict[str, dict[str, object]]:
-        rows = self.pipeline.items(item_ids) if question.with_items else []
-        return {str(row[ITEM_ID]): row for row in rows}
+def _run(
+    question: Question,
+    query: Query,
+    pipeline: RankingPipeline,
+    ranking: Callable[[Query], RankedList],
+    reasons: tuple[str, ...],
+) -> Answer:
+    ranked = ranking(query)
+    if question.explain and ranked.service_level is not ServiceLevel.FULL:
+        reasons += (EXPLANATION_UNAVAILABLE,)
+    reasons = tuple(dict.fromkeys(ranked.degraded_reasons + reasons))
+    rows = _rows(question, pipeline, [item.item_id for item in ranked.items])
+    return Answer(replace(ranked, degraded_reasons=reasons), rows)
+
+
+def _rows(
+    question: Question, pipeline: RankingPipeline, item_ids: Sequence[str]
+) -> dict[str, dict[str, object]]:
+    rows = pipeline.items(item_ids) if question.with_items else []
+    return {str(row[ITEM_ID]): row for row in rows}
 
 
 def _with_list(answer: Answer, issued: Issued) -> Answer:

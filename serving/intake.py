@@ -18,7 +18,6 @@ from recsys.schema import (
     MAX_ID_BYTES,
     MAX_TEXT_CHARS,
 )
-from serving.engine import RankingPipeline
 from serving.event import VISITOR_PREFIX, Event, Merge, event_frame, subject
 from serving.event_buffer import EventBuffer
 from serving.state_updater import StateUpdater
@@ -91,12 +90,20 @@ class Resolver(Protocol):
         ...
 
 
+class KnownItems(Protocol):
+    """Says which items there are."""
+
+    def knows_item(self, item_id: str) -> bool:
+        """Whether an item can be recommended or was."""
+        ...
+
+
 class Intake:
     """Records batches of events."""
 
     def __init__(
         self,
-        pipeline: RankingPipeline,
+        items: KnownItems,
         buffer: EventBuffer,
         updater: StateUpdater,
         attribution: Resolver,
@@ -104,7 +111,7 @@ class Intake:
         *,
         apply_timeout_seconds: float,
     ) -> None:
-        self._pipeline = pipeline
+        self._items = items
         self._buffer = buffer
         self._updater = updater
         self._attribution = attribution
@@ -164,7 +171,7 @@ class Intake:
     def _problem(self, event: ReceivedEvent, now_ms: int) -> str:
         """The first rule that an event breaks, or an empty string."""
         problem = next(_problems(event, now_ms), "")
-        if not problem and not self._pipeline.knows_item(event.item_id):
+        if not problem and not self._items.knows_item(event.item_id):
             return "item_id: expected an item of the catalogue, got an unknown one"
         return problem
 

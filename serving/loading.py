@@ -15,6 +15,12 @@ from recsys.rules import load_rules
 from recsys.schema import EVENT_TYPE_CODES
 from recsys.user_state import UserState
 from recsys.workspace import Workspace
+from serving.compaction import not_in_log
+from serving.engine import RankingPipeline
+from serving.event_buffer import EventBuffer
+from serving.models import Model
+
+_BUFFERED_AT_ONCE = 10_000
 
 
 def load_pipeline(workspace: Workspace, *, at_ms: int | None = None, version: str | None = None) -> Pipeline:
@@ -62,8 +68,45 @@ def warm_up(pipeline: Pipeline, at_ms: int) -> None:
         pipeline.rank(Query(at_ms, shopper, explain=True), some)
 
 
+def load_model(workspace: Workspace, buffer: EventBuffer, now_ms: int, version: str | None = None) -> Model:
+    """Load a bundle, warmed up, with every event counted: those of the log, and those not there yet.
+
+    The caller holds the lock of ``serving.compaction`` shared, until the model counts along with others.
+
+    Args:
+        workspace: The workspace.
+        buffer: Its event buffer.
+        now_ms: The moment to warm up for, milliseconds since the epoch.
+        version: The bundle; the registry's ``stable`` when absent.
+
+    Raises:
+        BundleError: There is no such bundle, or it does not verify.
+        DataError: The event log is damaged.
+        IntakeError: The buffer failed.
+    """
+    pipeline = load_pipeline(workspace, version=version)
+    warm_up(pipeline, now_ms)
+    return up_to_date(pipeline, workspace, buffer)
+
+
+def up_to_date(pipeline: RankingPipeline, workspace: Workspace, buffer: EventBuffer) -> Model:
+    """A pipeline that was loaded from the log, with the events counted that are not there yet.
+
+    The caller holds the lock of ``serving.compaction``, see ``load_model``.
+    """
+    model, event_log = Model(pipeline), EventLog(workspace.events)
+    while events := buffer.since(model.counted, _BUFFERED_AT_ONCE):
+        model.count(not_in_log(events, event_log))
+        model.counted = events[-1].sequence
+    return model
+
+
+def log_end_ms(workspace: Workspace) -> int:
+    """The moment after the last event of the log, milliseconds since the epoch."""
+    return (EventLog(workspace.events).end_ms() or 0) + 1
+
+
 def load_states(workspace: Workspace, pipeline: Pipeline) -> Iterator[tuple[str, UserState]]:
     """The state of every user of the log at its end, for an online store; in no particular order."""
     log = EventLog(workspace.events)
-    end_ms = (log.end_ms() or 0) + 1
-    return every_state(log.scan(), end_ms, pipeline.bundle.parts.catalogue, pipeline.config)
+    return every_state(log.scan(), log_end_ms(workspace), pipeline.bundle.parts.catalogue, pipeline.config)

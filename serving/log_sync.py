@@ -7,12 +7,14 @@ that its states came from, so that a start on a store that outlived the server l
 import asyncio
 from collections.abc import Iterable
 from datetime import timedelta
+from pathlib import Path
 
 import polars as pl
 import structlog
 
 from recsys.errors import RecsysError
 from recsys.event_log import EventLog
+from recsys.file_lock import exclusive
 from recsys.schema import MERGE_TIME
 from recsys.user_state import UserState
 from serving.compaction import compact
@@ -29,12 +31,27 @@ class LogSync:
     """What passes between one log, one buffer and one store."""
 
     def __init__(
-        self, event_log: EventLog, buffer: EventBuffer, store: StateStore, updater: StateUpdater
+        self,
+        event_log: EventLog,
+        buffer: EventBuffer,
+        store: StateStore,
+        updater: StateUpdater,
+        lock: Path,
     ) -> None:
+        """Keep three things in step; of several worker processes only one does.
+
+        Args:
+            event_log: The log.
+            buffer: What is not in the log yet.
+            store: The user states.
+            updater: Carries the buffer into the store.
+            lock: File that whoever reads log and buffer together holds shared, see ``serving.compaction``.
+        """
         self._event_log = event_log
         self._buffer = buffer
         self._store = store
         self._updater = updater
+        self._lock = lock
         self._marker = ""
 
     async def load(self, states: Iterable[tuple[str, UserState]]) -> None:
@@ -51,6 +68,7 @@ class LogSync:
         links = await asyncio.to_thread(self._links)
         if not await self._store.is_loaded(self._marker):
             num_users = await self._store.load(states, self._marker, links)
+            self._updater.forget_applied()
             _log.info("user states loaded", num_users=num_users)
         await self._updater.catch_up()
 
@@ -58,9 +76,7 @@ class LogSync:
         """Move the events that the store has into the log; a failure is logged and tried again next time."""
         try:
             before = await asyncio.to_thread(self._describe)
-            num_events = await asyncio.to_thread(
-                compact, self._buffer, self._event_log, through=self._updater.applied
-            )
+            num_events = await asyncio.to_thread(self._move)
             ours = before == self._marker and await self._store.is_loaded(before)
             if num_events and ours:  # else somebody changed the log, or emptied the store
                 self._marker = await asyncio.to_thread(self._describe)
@@ -80,6 +96,10 @@ class LogSync:
         merges = self._event_log.merges().with_columns(pl.col(MERGE_TIME).dt.epoch("ms"))
         self._buffer.learn([Merge(**row) for row in merges.iter_rows(named=True)])
         return self._buffer.links()
+
+    def _move(self) -> int:
+        with exclusive(self._lock):  # first: whoever held it may have taken a place in the buffer meanwhile
+            return compact(self._buffer, self._event_log, through=self._updater.settled)
 
     def _describe(self) -> str:
         num_events = self._event_log.scan().select(pl.len()).collect().item()

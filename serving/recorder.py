@@ -77,7 +77,7 @@ def _metrics(stack: ExitStack, host: str, port: int, parts: Parts, recording: Re
     counted = CallMetrics(registry)
     watch(
         registry,
-        model_version=lambda: parts.engine.pipeline.version,
+        model_version=lambda: parts.engine.models.stable.version,
         num_running=lambda: recording.num_running,
         num_unobserved=lambda: recording.num_unobserved,
         breaker_is_open=lambda: parts.engine.breaker.has_opened,

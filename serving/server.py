@@ -76,7 +76,8 @@ def _options(settings: Settings) -> tuple[tuple[str, int], ...]:
     keepalive_ms = int(settings.keepalive_seconds * 1000)
     options = (
         ("grpc.max_receive_message_length", settings.max_message_bytes),
-        ("grpc.so_reuseport", 0),  # a port in use is an error, not a shared one
+        # a port in use is an error, not a shared one; of several workers the supervisor sees to that
+        ("grpc.so_reuseport", int(settings.workers > 1)),
         ("grpc.keepalive_time_ms", keepalive_ms),
         ("grpc.keepalive_timeout_ms", keepalive_ms),
         ("grpc.keepalive_permit_without_calls", 1),

@@ -12,6 +12,7 @@ from recsys.v1 import event_service_pb2 as event_pb
 from recsys.v1 import recommendation_service_pb2 as recommendation_pb
 from serving.call import note_outcomes, stage
 from serving.engine import Engine
+from serving.event import subject
 from serving.intake import Intake
 from serving.requests import parse, rank_question, received_events, recommend_question
 from serving.responses import rank_response, recommend_response, record_events_response
@@ -37,10 +38,11 @@ class RecommendationServicer:
         self, request: recommendation_pb.RecommendRequest, context: CallContext
     ) -> recommendation_pb.RecommendResponse:
         """Recommend items of the whole catalogue."""
-        question = recommend_question(request, self._engine.pipeline.config, self._engine.lists.signer)
+        pipeline = self._engine.models.choose(subject(request.user_id, request.visitor_id))
+        question = recommend_question(request, pipeline.config, self._engine.lists.signer)
         if request.validate_only:
-            return recommendation_pb.RecommendResponse(model_version=self._engine.pipeline.version)
-        answer = await self._engine.recommend(question, context.time_remaining())
+            return recommendation_pb.RecommendResponse(model_version=pipeline.version)
+        answer = await self._engine.recommend(question, context.time_remaining(), pipeline)
         with stage("encode"):
             return recommend_response(answer)
 
@@ -48,10 +50,11 @@ class RecommendationServicer:
         self, request: recommendation_pb.RankRequest, context: CallContext
     ) -> recommendation_pb.RankResponse:
         """Order the caller's own list."""
-        question, item_ids = rank_question(request, self._engine.pipeline.config)
+        pipeline = self._engine.models.choose(subject(request.user_id, request.visitor_id))
+        question, item_ids = rank_question(request, pipeline.config)
         if request.validate_only:
-            return recommendation_pb.RankResponse(model_version=self._engine.pipeline.version)
-        answer = await self._engine.rank(question, item_ids, context.time_remaining())
+            return recommendation_pb.RankResponse(model_version=pipeline.version)
+        answer = await self._engine.rank(question, item_ids, context.time_remaining(), pipeline)
         with stage("encode"):
             return rank_response(answer)
 

@@ -56,6 +56,14 @@ class Settings(BaseSettings):
     """How long an attribution token can tell the items of its list. Lists stay in ``served_lists`` longer."""
     reflection: bool = False
     """Whether clients may ask the server for its schema."""
+    workers: int = Field(default=1, ge=1, le=256)
+    """Processes that share the port."""
+    admin_host: str = "127.0.0.1"
+    """Address of the AdminService."""
+    admin_port: int | None = Field(default=None, ge=0, le=65535)
+    """Port of the AdminService; none leaves it off, for whoever reaches it may switch models."""
+    shadow_share: float = Field(default=0.1, ge=0, le=1)
+    """Share of the recommendations that a shadow model scores too, where there is one."""
     grace_seconds: float = Field(default=5.0, ge=0)
     """Time that calls in flight get when the server stops."""
     drain_seconds: float = Field(default=0.0, ge=0)

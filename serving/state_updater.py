@@ -1,22 +1,25 @@
-"""Carries durable events, in their order, into the user states and the pipeline's item aggregates.
+"""Carries durable events, in their order, into the user states and the models' item aggregates.
 
 Start-up and running are one loop: read what lies above the last sequence number that was applied, apply it,
 wait for more. Nothing above an event is applied before the event itself, so a store that was away misses
-nothing, and the sequence number kept in each state makes repetition harmless.
+nothing, and the sequence number kept in each state makes repetition harmless. Of several worker processes
+each counts every event for its own models; the store they share, so what one has applied the others skip.
 """
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
 from itertools import islice
+from typing import Protocol
 
 import structlog
 
 from recsys.errors import IntakeError, StoreError
 from serving.event import BufferedEvent
 from serving.event_buffer import EventBuffer
+from serving.progress_board import ProgressBoard
 from serving.state_store import StateStore
 from serving.visitor_link import VisitorLink
 
@@ -27,24 +30,66 @@ _USERS_AT_ONCE = 8
 _RETRY = timedelta(milliseconds=500)
 _POLL = timedelta(seconds=1)  # finds what a caller that gave up, or another process, appended
 
-RecordEvent = Callable[[str, int, int], None]
-"""Takes item id, event type code and effective time in milliseconds; ``RankingPipeline.record``."""
+
+class EventCounter(Protocol):
+    """Keeps item aggregates; ``serving.models.Models``."""
+
+    @property
+    def counted(self) -> int:
+        """Sequence number of the last event that is counted; all below it are."""
+        ...
+
+    def count(self, events: Sequence[BufferedEvent]) -> None:
+        """Count those of some events, ascending by sequence number, that are not counted yet."""
+        ...
 
 
 class StateUpdater:
     """One task that follows the buffer."""
 
-    def __init__(self, buffer: EventBuffer, store: StateStore, record: RecordEvent) -> None:
+    def __init__(
+        self,
+        buffer: EventBuffer,
+        store: StateStore,
+        counter: EventCounter,
+        board: ProgressBoard | None = None,
+        worker: int = 0,
+    ) -> None:
+        """Follow a buffer.
+
+        Args:
+            buffer: The durable events.
+            store: The user states.
+            counter: The item aggregates.
+            board: Where the workers tell each other how far they are; absent for one that is alone.
+            worker: This one's row on the board.
+        """
         self._buffer = buffer
         self._store = store
-        self._record = record
-        self._recorded = 0
+        self._counter = counter
+        self._board = ProgressBoard() if board is None else board
+        self._worker = worker
         self._progress = asyncio.Condition()
         self._wake = asyncio.Event()
         self.applied = 0
         """Highest sequence number whose event, with all below it, is in the store."""
         self.is_behind = False
         """Whether the last attempt failed; it is repeated until it succeeds."""
+        self._publish()
+
+    @property
+    def settled(self) -> int:
+        """Sequence number up to which nobody needs the buffer any more: no worker, and not the store."""
+        return self._board.settled
+
+    def forget_applied(self) -> None:
+        """Apply the whole buffer, for the store was loaded anew."""
+        self._board.forget_applied()
+        self.applied = 0
+
+    def leave(self) -> None:
+        """Hold nobody up any more; called when this worker has stopped counting."""
+        self._board.clear(self._worker)
 
     async def catch_up(self) -> None:
         """Apply everything that is in the buffer now, or as much as the store allows."""
@@ -78,24 +123,20 @@ class StateUpdater:
 
     async def _step(self) -> bool:
         """Apply the next events; whether there may be more at once."""
+        applied = max(self.applied, self._board.applied)
         try:
-            events = await asyncio.to_thread(self._buffer.since, self.applied, _BATCH)
-            self._record_new(events)
-            await self._apply(events)
+            start = min(applied, self._counter.counted)
+            events = await asyncio.to_thread(self._buffer.since, start, _BATCH)
+            self._counter.count(events)
+            await self._apply([event for event in events if event.sequence > applied])
         except (StoreError, IntakeError) as error:
             if not self.is_behind:
                 _log.warning("user states fall behind", reason=str(error))
             await self._report(self.applied, is_behind=True)
             return False
-        await self._report(events[-1].sequence if events else self.applied, is_behind=False)
+        last = events[-1].sequence if events else 0
+        await self._report(max(applied, last), is_behind=False)
         return bool(events)
-
-    def _record_new(self, records: Sequence[BufferedEvent]) -> None:
-        for buffered in records:
-            if buffered.sequence > self._recorded and buffered.merge is None:
-                event = buffered.event
-                self._record(event.item_id, event.type_code, event.effective_ms)
-                self._recorded = buffered.sequence
 
     async def _apply(self, records: Sequence[BufferedEvent]) -> None:
         """Apply everything up to a merge before the merge, and nothing that follows it."""
@@ -122,4 +163,8 @@ class StateUpdater:
             _log.info("user states caught up", sequence=applied)
         async with self._progress:
             self.applied, self.is_behind = applied, is_behind
+            self._publish()
             self._progress.notify_all()
+
+    def _publish(self) -> None:
+        self._board.report(self._worker, applied=self.applied, counted=self._counter.counted)

@@ -18,8 +18,10 @@ from recsys.errors import (
     IntakeError,
     InvalidRequestError,
     LeakageError,
+    ModelConflictError,
     RecsysError,
     StoreError,
+    UnknownModelError,
 )
 from serving.errors import AccessError, ForbiddenError, QuotaError, UnauthenticatedError
 
@@ -55,6 +57,8 @@ PUBLIC_ERRORS: dict[type[RecsysError], PublicError] = {
     FeatureMismatchError: PublicError(
         grpc.StatusCode.FAILED_PRECONDITION, "FEATURE_MISMATCH", "the model needs other features"
     ),
+    UnknownModelError: PublicError(grpc.StatusCode.NOT_FOUND, "MODEL_UNKNOWN", "there is no such model"),
+    ModelConflictError: PublicError(grpc.StatusCode.FAILED_PRECONDITION, "MODEL_CONFLICT", None),
     ConfigError: PublicError(
         grpc.StatusCode.FAILED_PRECONDITION, "CONFIGURATION_INVALID", "the server's configuration is wrong"
     ),

@@ -19,7 +19,7 @@ from recsys.manifest import read_manifest
 from recsys.metrics import recall_at
 from recsys.registry import Registry
 from recsys.schema import DAY_MS, EFFECTIVE_TIME, EVENT_TYPE, ITEM_ID, USER_ID
-from recsys.workspace import Workspace
+from recsys.workspace import Workspace, atomic_path
 from training import baselines
 from training.ablations import ranked_by_variants
 from training.hold_out import hold_out
@@ -65,7 +65,7 @@ def evaluate(
         test_from_ms: Start of the test window, milliseconds since the epoch; the end of the bundle's data
             when absent.
         test_to_ms: Its end, exclusive; the end of the log when absent.
-        json_path: Where the JSON report goes, if anywhere.
+        json_path: Where the JSON report goes besides ``reports/<version>.json`` of the workspace.
         html_path: Where its HTML twin goes; ``reports/<version>.html`` of the workspace when absent, or
             ``<version>-held-out.html``.
         dataset: Name of the data in the report.
@@ -96,7 +96,11 @@ def evaluate(
     report = evaluate_lists(evaluation, seed=bundle.manifest.config.seed)
     name = bundle.manifest.version if hold_out_share is None else f"{bundle.manifest.version}-held-out"
     target = html_path if html_path is not None else workspace.reports / f"{name}.html"
-    write_report(report, evaluation, json_path, target)
+    stored = workspace.reports / f"{name}.json"
+    write_report(report, evaluation, stored, target)
+    if json_path is not None and json_path != stored:
+        with atomic_path(json_path) as partial:
+            partial.write_bytes(stored.read_bytes())
     return Evaluated(report, target)
 
 

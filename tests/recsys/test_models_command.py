@@ -48,6 +48,7 @@ def test_models_are_listed_as_json(workspace: Workspace, capsys: pytest.CaptureF
         "parent_version": None,
         "size_bytes": 10 + manifest.stat().st_size,
         "damage": None,
+        "last_decision": None,
     }
     assert (second["version"], second["pointers"], second["parent_version"]) == (
         "second",
@@ -96,3 +97,25 @@ def test_damaged_pointers_are_one_clear_line(
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)
     assert err.startswith("error: pointers.json of the registry is damaged")
+
+
+def test_a_model_is_promoted_and_rolled_back(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = ["--workspace", str(workspace.root)]
+    assert run(["models", "promote", "first", *where], VERBS) == 0
+    assert listed_last(workspace, capsys, "first") == "promoted"
+    assert run(["models", "rollback", *where], VERBS) == 0
+    assert listed_last(workspace, capsys, "second") == "rolled back"
+    assert run(["models", "promote", "first", "--if", "quality", *where], VERBS) == 1
+    assert "recsys evaluate" in capsys.readouterr().out
+    assert run(["models", "promote", "first", "--if", "beauty", *where], VERBS) == 2
+    assert run(["models", "verify", "first", *where], VERBS) == 1
+    assert run(["models", "promote", "first", "--canary", "5", *where], VERBS) == 0
+    assert Registry(workspace.registry).pointers().canary_percent == 5.0
+
+
+def listed_last(workspace: Workspace, capsys: pytest.CaptureFixture[str], version: str) -> object:
+    capsys.readouterr()
+    [found] = [model for model in listed(workspace, capsys) if model["version"] == version]
+    return found["last_decision"]["verdict"]

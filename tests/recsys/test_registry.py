@@ -34,7 +34,7 @@ def test_the_promoted_version_serves_and_the_one_before_is_remembered(tmp_path: 
     registry.promote("b")
     assert registry.pointers() == Pointers(stable="b", previous="a")
     assert registry.stable() == tmp_path / "bundles" / "b"
-    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["pointers.json"]
+    assert [path.name for path in tmp_path.glob("[!.]*") if path.is_file()] == ["pointers.json"]
 
 
 def test_a_version_that_is_not_there_or_damaged_is_not_promoted(tmp_path: Path) -> None:

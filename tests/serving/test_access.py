@@ -73,7 +73,9 @@ def test_a_token_opens_what_its_roles_name(address: str) -> None:
     assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
 
 
-@pytest.mark.parametrize("token", [None, "", "guess", READER[:-1], digest(READER)])
+@pytest.mark.parametrize(
+    "token", [None, "", "guess", READER[:-1], digest(READER)], ids=["none", "empty", "guess", "cut", "digest"]
+)
 def test_without_a_known_token_nobody_is_let_in(address: str, token: str | None) -> None:
     assert refusal(address, token).code() is grpc.StatusCode.UNAUTHENTICATED
 

@@ -88,7 +88,7 @@ def test_ids_of_shoppers_have_a_size(
         (RecommendRequest(user_id="u", filter="price < 5" + " " * 1000 + "x"), ["filter"]),
         (
             RecommendRequest(placement="attic", page_size=-1, view=BAD_VIEW, filter="("),
-            ["placement", "user_id", "view", "page_size", "filter"],
+            ["placement", "view", "page_size", "filter"],
         ),
         (RecordEventsRequest(), ["events"]),
         (RecordEventsRequest(events=[Event()] * 10_000), ["events"]),

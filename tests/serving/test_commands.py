@@ -9,7 +9,7 @@ from recsys.cli import run
 SERVE = EntryPoint("serve", "serving.commands:serve", "recsys.commands")
 
 
-@pytest.mark.parametrize("flags", [["--port", "99999"], ["--clock", "sundial"], ["--workers", "2"]])
+@pytest.mark.parametrize("flags", [["--port", "99999"], ["--clock", "sundial"], ["--workers", "0"]])
 def test_a_wrong_flag_is_wrong_usage(flags: list[str]) -> None:
     assert run(["serve", *flags], [SERVE]) == 2
 

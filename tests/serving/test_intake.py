@@ -17,6 +17,7 @@ from serving.embedded_store import embedded_store
 from serving.event import Event, event_frame
 from serving.event_buffer import SqliteEventBuffer
 from serving.intake import Attributed, EventOutcome, EventStatus, Intake, ReceivedEvent
+from serving.models import Model, Models
 from serving.state_store import StateStore, connect
 from serving.state_updater import StateUpdater
 from tests.serving.small_shop import NOON, SmallPipeline
@@ -59,7 +60,7 @@ def record(path: Path, *received: ReceivedEvent) -> tuple[list[EventOutcome], li
         with embedded_store() as gone:
             pass
         store = StateStore(connect(gone, 1000), "t", StateConfig())
-        updater = StateUpdater(buffer, store, lambda *_: None)
+        updater = StateUpdater(buffer, store, Models(Model(SmallPipeline())))
         intake = Intake(
             SmallPipeline(), buffer, updater, Nothing(), StoppedClock(), apply_timeout_seconds=0.0
         )
@@ -145,7 +146,7 @@ def test_when_nothing_can_be_written_the_batch_fails(tmp_path: Path) -> None:
 
     async def scenario() -> None:
         store = StateStore(connect("redis://127.0.0.1:1", 10), "t", StateConfig())
-        updater = StateUpdater(buffer, store, lambda *_: None)
+        updater = StateUpdater(buffer, store, Models(Model(SmallPipeline())))
         intake = Intake(
             SmallPipeline(), buffer, updater, Nothing(), StoppedClock(), apply_timeout_seconds=0.0
         )

@@ -14,9 +14,10 @@ from serving.embedded_store import embedded_store
 from serving.event import event_frame
 from serving.event_buffer import SqliteEventBuffer
 from serving.log_sync import LogSync
+from serving.models import Model, Models
 from serving.state_store import StateStore, connect
 from serving.state_updater import StateUpdater
-from tests.serving.small_shop import NOON, make_event
+from tests.serving.small_shop import NOON, SmallPipeline, make_event
 
 CONFIG = StateConfig()
 
@@ -37,8 +38,8 @@ async def started(
 ) -> AsyncIterator[tuple[LogSync, StateStore, SqliteEventBuffer, StateUpdater]]:
     with closing(SqliteEventBuffer(root / "b.sqlite")) as buffer:
         store = StateStore(connect(url, 30_000), "t", CONFIG)
-        updater = StateUpdater(buffer, store, lambda *_: None)
-        sync = LogSync(EventLog(root / "events"), buffer, store, updater)
+        updater = StateUpdater(buffer, store, Models(Model(SmallPipeline())))
+        sync = LogSync(EventLog(root / "events"), buffer, store, updater, root / "lock")
         try:
             await sync.load(states)
             yield sync, store, buffer, updater

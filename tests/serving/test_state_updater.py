@@ -12,10 +12,11 @@ from recsys.config import StateConfig
 from recsys.schema import EVENT_TYPE_CODES
 from serving.embedded_store import embedded_store
 from serving.event_buffer import SqliteEventBuffer
+from serving.models import Model, Models
 from serving.state_store import StateStore, connect
 from serving.state_updater import StateUpdater
 from tests.serving.running import PATIENCE_SECONDS
-from tests.serving.small_shop import NOON, make_event
+from tests.serving.small_shop import NOON, SmallPipeline, make_event
 
 PURCHASE = EVENT_TYPE_CODES["purchase"]
 
@@ -37,12 +38,12 @@ async def opened(url: str, timeout_ms: int = 30_000) -> AsyncIterator[StateStore
 
 def test_a_start_applies_everything_in_order(buffer: SqliteEventBuffer) -> None:
     buffer.append([make_event(f"e{n}", user_id=f"u{n % 13}") for n in range(1500)]).result()
-    recorded: list[tuple[str, int, int]] = []
+    pipeline = SmallPipeline()
 
     async def scenario() -> None:
         with embedded_store() as url:
             async with opened(url) as store:
-                updater = StateUpdater(buffer, store, lambda *call: recorded.append(call))
+                updater = StateUpdater(buffer, store, Models(Model(pipeline)))
                 await updater.catch_up()
                 assert updater.applied == 1500
                 state = await store.get("u0")
@@ -50,14 +51,14 @@ def test_a_start_applies_everything_in_order(buffer: SqliteEventBuffer) -> None:
                 assert state.counts.tolist() == [116]  # 0, 13, ..., 1495
 
     asyncio.run(scenario())
-    assert recorded == [("bread", PURCHASE, NOON)] * 1500
+    assert pipeline.recorded == [("bread", PURCHASE, NOON)] * 1500
 
 
 def test_waiting_ends_when_the_event_is_visible(buffer: SqliteEventBuffer) -> None:
     async def scenario() -> None:
         with embedded_store() as url:
             async with opened(url) as store:
-                updater = StateUpdater(buffer, store, lambda *_: None)
+                updater = StateUpdater(buffer, store, Models(Model(SmallPipeline())))
                 task = asyncio.create_task(updater.run())
                 [sequence] = await asyncio.wrap_future(buffer.append([make_event()]))
                 assert sequence is not None
@@ -72,12 +73,12 @@ def test_waiting_ends_when_the_event_is_visible(buffer: SqliteEventBuffer) -> No
 
 def test_a_store_that_comes_back_misses_nothing(buffer: SqliteEventBuffer) -> None:
     """Writes are refused by a full store, then accepted again."""
-    recorded: list[str] = []
+    pipeline = SmallPipeline()
 
     async def scenario() -> None:
         with embedded_store() as url, redis.Redis.from_url(url) as admin:
             async with opened(url) as store:
-                updater = StateUpdater(buffer, store, lambda *call: recorded.append(call[0]))
+                updater = StateUpdater(buffer, store, Models(Model(pipeline)))
                 admin.config_set("maxmemory", 1)
                 task = asyncio.create_task(updater.run())
                 [first] = await asyncio.wrap_future(buffer.append([make_event("a", item_id="eggs")]))
@@ -99,13 +100,13 @@ def test_a_store_that_comes_back_misses_nothing(buffer: SqliteEventBuffer) -> No
                     await task
 
     asyncio.run(scenario())
-    assert recorded == ["eggs", "dates"]
+    assert [item_id for item_id, _, _ in pipeline.recorded] == ["eggs", "dates"]
 
 
 def test_waiting_gives_up_at_its_timeout(buffer: SqliteEventBuffer) -> None:
     async def scenario() -> None:
         async with opened("redis://127.0.0.1:1") as store:
-            updater = StateUpdater(buffer, store, lambda *_: None)
+            updater = StateUpdater(buffer, store, Models(Model(SmallPipeline())))
             await updater.wait_applied(1, 0.01)
             assert updater.applied == 0
 

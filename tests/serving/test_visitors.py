@@ -23,12 +23,13 @@ from serving.embedded_store import embedded_store
 from serving.event import VISITOR_PREFIX, Event, Merge
 from serving.event_buffer import SqliteEventBuffer
 from serving.log_sync import LogSync
+from serving.models import Model, Models
 from serving.state_store import StateStore, connect
 from serving.state_updater import StateUpdater
 from serving.visitor_link import VisitorLink
 from tests.features.small_log import CATALOGUE, CONFIG, ITEM_IDS, query_frame
 from tests.serving.running import PATIENCE_SECONDS, running_server
-from tests.serving.small_shop import NOON, make_event
+from tests.serving.small_shop import NOON, SmallPipeline, make_event
 
 V = VISITOR_PREFIX + "v"
 Rows = Mapping[tuple[str, int], tuple[object, ...]]
@@ -139,9 +140,9 @@ def test_a_merge_that_is_repeated_or_cut_short_counts_once(
                 with monkeypatch.context() as patch:
                     patch.delattr(StateStore, "_try_link")
                     with pytest.raises(AttributeError):
-                        await StateUpdater(buffer, store, lambda *_: None).catch_up()
+                        await StateUpdater(buffer, store, Models(Model(SmallPipeline()))).catch_up()
             for _ in range(3):
-                await StateUpdater(buffer, store, lambda *_: None).catch_up()
+                await StateUpdater(buffer, store, Models(Model(SmallPipeline()))).catch_up()
             return await store.get("u"), await store.get(V)
 
     with closing(SqliteEventBuffer(tmp_path / "b.sqlite")) as buffer:
@@ -166,7 +167,7 @@ def test_workers_that_lag_behind_do_not_bring_a_visitor_back(tmp_path: Path, url
     async def scenario(buffer: SqliteEventBuffer) -> list[int]:
         async with opened(url, "lag") as store:
             slow = buffer.since(0, 1)
-            await StateUpdater(buffer, store, lambda *_: None).catch_up()
+            await StateUpdater(buffer, store, Models(Model(SmallPipeline()))).catch_up()
             await store.apply(slow[0].owner, slow)
             await store.merge(V, VisitorLink("u", 2))
             state = await store.get(V)
@@ -193,7 +194,7 @@ def test_what_is_rebuilt_from_the_log_is_what_was_online(tmp_path: Path, url: st
 
     async def scenario(buffer: SqliteEventBuffer) -> dict[str, UserState | None]:
         async with opened(url, f"rebuilt-{seed}") as store:
-            workers = [StateUpdater(buffer, store, lambda *_: None) for _ in range(2)]
+            workers = [StateUpdater(buffer, store, Models(Model(SmallPipeline()))) for _ in range(2)]
             for number in range(120):
                 now_ms = NOON + number // 2 * DAY_MS // 10
                 await asyncio.to_thread(record, buffer, drawn(number, now_ms))
@@ -238,8 +239,8 @@ def test_a_store_that_was_lost_knows_the_visitors_again(tmp_path: Path, url: str
 
     async def scenario(buffer: SqliteEventBuffer) -> UserState | None:
         async with opened(url, "lost") as store:
-            updater = StateUpdater(buffer, store, lambda *_: None)
-            await LogSync(log, buffer, store, updater).load(rebuilt(log).items())
+            updater = StateUpdater(buffer, store, Models(Model(SmallPipeline())))
+            await LogSync(log, buffer, store, updater, tmp_path / "lock").load(rebuilt(log).items())
             record(buffer, make_event("2", user_id=V, item_id=bread, time_ms=NOON + 1))
             await updater.catch_up()
             return await store.get(V)

@@ -1,0 +1,181 @@
+"""``recsys.v1.AdminService``: decode, ask the follower, the registry or a diagnosis, encode."""
+
+import asyncio
+import time
+from typing import Protocol
+
+from recsys.errors import FieldViolation, InvalidRequestError
+from recsys.registry import Entry, Part, Registry
+from recsys.schema import MAX_ID_BYTES
+from recsys.v1 import admin_service_pb2 as pb
+from recsys.workspace import Workspace
+from serving.diagnosis import diagnose_item, diagnose_user
+from serving.model_follower import ModelFollower
+from serving.models import Models
+from serving.shadow import Shadow
+
+_PARTS: dict[pb.ModelPart.ValueType, Part] = {
+    pb.MODEL_PART_STABLE: "stable",
+    pb.MODEL_PART_CANARY: "canary",
+    pb.MODEL_PART_SHADOW: "shadow",
+}
+_MAX_CONTEXT_ITEMS = 100
+
+
+class CallContext(Protocol):
+    """A gRPC context, of which nothing is read."""
+
+
+class AdminServicer:
+    """``recsys.v1.AdminService``."""
+
+    descriptor = pb.DESCRIPTOR.services_by_name["AdminService"]
+
+    def __init__(self, workspace: Workspace, models: Models, follower: ModelFollower, shadow: Shadow) -> None:
+        self._workspace = workspace
+        self._registry = Registry(workspace.registry)
+        self._models = models
+        self._follower = follower
+        self._shadow = shadow
+
+    async def ListModels(  # noqa: N802  # the method's name on the wire
+        self, _request: pb.ListModelsRequest, _context: CallContext
+    ) -> pb.ListModelsResponse:
+        """Every version of the registry."""
+        entries = await asyncio.to_thread(self._registry.entries)
+        lineup, found = self._models.lineup, self._shadow.agreement
+        return pb.ListModelsResponse(
+            models=[self._model(entry) for entry in entries],
+            canary_percent=lineup.canary_percent,
+            shadow_agreement=pb.Agreement(
+                num_compared=found.num_compared,
+                num_dropped=found.num_dropped,
+                num_failed=found.num_failed,
+                overlap_at_10=found.overlap,
+                mean_rank_difference=found.rank_difference,
+                mean_score_drift=found.score_drift,
+            )
+            if lineup.shadow is not None
+            else None,
+        )
+
+    async def ActivateModel(  # noqa: N802  # the method's name on the wire
+        self, request: pb.ActivateModelRequest, _context: CallContext
+    ) -> pb.ActivateModelResponse:
+        """Load a version, then point at it."""
+        started = time.monotonic()
+        part = _part(request)
+        version = request.version or None
+        if version is not None:
+            self._registry.require(version)
+            await self._follower.prepare(version)
+        try:
+            after = await asyncio.to_thread(
+                self._registry.activate,
+                part,
+                version,
+                canary_percent=request.canary_percent if request.HasField("canary_percent") else None,
+                expected_stable=request.expected_stable_version or None,
+            )
+            self._follower.look()
+        finally:
+            if version is not None:
+                self._follower.release(version)
+        return pb.ActivateModelResponse(stable_version=after.stable or "", seconds=time.monotonic() - started)
+
+    async def RollbackModel(  # noqa: N802  # the method's name on the wire
+        self, request: pb.RollbackModelRequest, _context: CallContext
+    ) -> pb.RollbackModelResponse:
+        """Point at the version before."""
+        started = time.monotonic()
+        target = self._registry.pointers().previous
+        if target is not None:
+            await self._follower.prepare(target)
+        try:
+            after = await asyncio.to_thread(
+                self._registry.rollback, expected_stable=request.expected_stable_version or None
+            )
+            self._follower.look()
+        finally:
+            if target is not None:
+                self._follower.release(target)
+        return pb.RollbackModelResponse(stable_version=after.stable or "", seconds=time.monotonic() - started)
+
+    async def DiagnoseUser(  # noqa: N802  # the method's name on the wire
+        self, request: pb.DiagnoseUserRequest, _context: CallContext
+    ) -> pb.DiagnoseUserResponse:
+        """Why a user's list is as it is."""
+        _require_id("user_id", request.user_id)
+        if len(request.context_item_ids) > _MAX_CONTEXT_ITEMS:
+            problem = f"expected at most {_MAX_CONTEXT_ITEMS} ids, got {len(request.context_item_ids)}"
+            raise InvalidRequestError(FieldViolation("context_item_ids", problem))
+        found = await asyncio.to_thread(
+            diagnose_user,
+            self._workspace,
+            request.user_id,
+            placement=self._placement(request.placement),
+            context_item_ids=tuple(request.context_item_ids),
+        )
+        return pb.DiagnoseUserResponse(
+            model_version=found.model_version, findings=found.findings, report_json=found.to_json()
+        )
+
+    async def DiagnoseItem(  # noqa: N802  # the method's name on the wire
+        self, request: pb.DiagnoseItemRequest, _context: CallContext
+    ) -> pb.DiagnoseItemResponse:
+        """Why an item is shown or not."""
+        _require_id("item_id", request.item_id)
+        if request.user_id:
+            _require_id("user_id", request.user_id)
+        found = await asyncio.to_thread(
+            diagnose_item,
+            self._workspace,
+            request.item_id,
+            user_id=request.user_id or None,
+            placement=self._placement(request.placement),
+        )
+        return pb.DiagnoseItemResponse(
+            model_version=found.model_version, findings=found.findings, report_json=found.to_json()
+        )
+
+    def _model(self, entry: Entry) -> pb.Model:
+        problem = entry.damage or self._follower.failures.get(entry.version, "")
+        state = pb.MODEL_STATE_AVAILABLE
+        if self._models.find(entry.version) is not None:
+            state = pb.MODEL_STATE_LOADED
+        elif entry.version in self._follower.loading:
+            state = pb.MODEL_STATE_LOADING
+        elif problem:
+            state = pb.MODEL_STATE_FAILED
+        parts = [pb.ModelPart.Value(f"MODEL_PART_{name.upper()}") for name in entry.pointers]
+        return pb.Model(version=entry.version, parts=parts, state=state, problem=problem)
+
+    def _placement(self, name: str) -> str:
+        known = self._models.stable.config.placements
+        if name and name not in known:
+            problem = f"expected one of {', '.join(sorted(known))}, got another name"
+            raise InvalidRequestError(FieldViolation("placement", problem))
+        return name or "home"
+
+
+def _part(request: pb.ActivateModelRequest) -> Part:
+    """What the version is to become.
+
+    Raises:
+        InvalidRequestError: The request breaks a rule.
+    """
+    part = _PARTS.get(request.part)
+    if part is None:
+        raise InvalidRequestError(FieldViolation("part", "expected STABLE, CANARY or SHADOW"))
+    if part == "stable" and not request.version:
+        raise InvalidRequestError(FieldViolation("version", "expected a version to serve, got none"))
+    if request.HasField("canary_percent") and not 0 <= request.canary_percent <= 100:
+        problem = f"expected 0 to 100, got {request.canary_percent}"
+        raise InvalidRequestError(FieldViolation("canary_percent", problem))
+    return part
+
+
+def _require_id(field: str, value: str) -> None:
+    if not 1 <= len(value.encode()) <= MAX_ID_BYTES:
+        problem = f"expected 1 to {MAX_ID_BYTES} bytes of UTF-8, got {len(value.encode())}"
+        raise InvalidRequestError(FieldViolation(field, problem))
