@@ -5,24 +5,33 @@ import signal
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 
 import structlog
 
 from recsys.clock import Clock, ReplayClock, WallClock
 from recsys.event_log import EventLog
+from recsys.item_changes import CHANGES_FILE, ItemChanges
 from recsys.schema import DAY_MS
+from recsys.text_vector_cache import CACHE_FILE, TextVectorCache
 from recsys.user_state import UserState
 from recsys.workspace import Workspace
+from serving.catalog_servicer import CatalogServicer
+from serving.current_pipeline import CurrentPipeline
 from serving.embedded_store import embedded_store
 from serving.engine import Engine, RankingPipeline
 from serving.event_buffer import BUFFER_FILE, EventBuffer, SqliteEventBuffer
 from serving.intake import Intake
+from serving.item_intake import ItemIntake
+from serving.live_catalogue import LiveCatalogue
+from serving.loading import load_text_reader, warm_up
 from serving.log_sync import LogSync
 from serving.server import listening
 from serving.servicer import EventServicer, RecommendationServicer
 from serving.settings import Settings
 from serving.state_store import StateStore, connect
 from serving.state_updater import StateUpdater
+from serving.text_vectors import TextVectorSource
 
 _OLD_DAYS = 30
 """Age of the log's last event, in days, from which a server on the wall's clock says so."""
@@ -51,6 +60,7 @@ async def serving(
     Raises:
         StoreError: The store does not start or does not answer.
         IntakeError: The event buffer cannot be opened.
+        CatalogueError: The catalogue's changes cannot be opened.
         DataError: The event log is damaged.
         ConfigError: The address cannot be bound.
     """
@@ -64,7 +74,8 @@ async def serving(
         store = StateStore(connect(url, settings.store_timeout_ms), settings.tenant, pipeline.config.state)
         stack.push_async_callback(store.close)
 
-        updater = StateUpdater(buffer, store, pipeline.record)
+        current = CurrentPipeline(pipeline)
+        updater = StateUpdater(buffer, store, current.record)
         sync = LogSync(event_log, buffer, store, updater)
         await sync.load(states)
         stack.push_async_callback(sync.compact)
@@ -73,14 +84,40 @@ async def serving(
 
         executor = ThreadPoolExecutor(settings.ranking_threads, "ranking")
         stack.callback(executor.shutdown, cancel_futures=True)
+        changes = ItemChanges(workspace.state / CHANGES_FILE)
+        stack.callback(changes.close)
+        cache = TextVectorCache(workspace.state / CACHE_FILE)
+        stack.callback(cache.close)
+        texts = TextVectorSource(cache, partial(load_text_reader, workspace))
+        catalogue = LiveCatalogue(
+            changes,
+            texts,
+            current,
+            lambda changed: warm_up(changed, clock.now_ms()),
+            stale_after=settings.catalogue_stale_after,
+        )
+        await catalogue.look()
+        _run(stack, "catalogue-watch", catalogue.watch())
+        _run(stack, "catalogue-renewal", catalogue.renew())
+        if settings.load_encoder:
+            _run(stack, "encoder-load", catalogue.prepare())
         engine = Engine(
-            pipeline, store, clock, executor, state_timeout_seconds=settings.state_timeout_ms / 1000
+            current,
+            store,
+            clock,
+            executor,
+            state_timeout_seconds=settings.state_timeout_ms / 1000,
+            vouch=catalogue.require_current,
         )
         intake = Intake(
-            pipeline, buffer, updater, clock, apply_timeout_seconds=settings.apply_timeout_ms / 1000
+            current, buffer, updater, clock, apply_timeout_seconds=settings.apply_timeout_ms / 1000
         )
-        servicers = (RecommendationServicer(engine), EventServicer(intake, settings.max_events_per_batch))
-        yield await stack.enter_async_context(listening(settings, servicers))
+        servicers = (
+            RecommendationServicer(engine),
+            EventServicer(intake, settings.max_events_per_batch),
+            CatalogServicer(ItemIntake(changes), current, catalogue.wake),
+        )
+        yield await stack.enter_async_context(listening(settings, servicers, catalogue.is_current))
 
 
 async def serve_until_stopped(

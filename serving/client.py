@@ -7,10 +7,13 @@ from typing import Self
 
 import grpc
 
+from recsys.v1 import catalog_service_pb2 as catalog_pb
 from recsys.v1 import event_service_pb2 as event_pb
 from recsys.v1 import recommendation_service_pb2 as recommendation_pb
+from recsys.v1.catalog_service_pb2_grpc import CatalogServiceStub
 from recsys.v1.event_service_pb2_grpc import EventServiceStub
 from recsys.v1.recommendation_service_pb2_grpc import RecommendationServiceStub
+from recsys.v1.types_pb2 import Item
 
 # Reads are repeated when no server answered. RecordEvents is not: only a caller that sets event ids and times
 # can know that a repetition counts once.
@@ -48,6 +51,7 @@ class Client:
         self._timeout_seconds = timeout_seconds
         self._recommendations = RecommendationServiceStub(self._channel)
         self._events = EventServiceStub(self._channel)
+        self._catalog = CatalogServiceStub(self._channel)
 
     def recommend(self, request: recommendation_pb.RecommendRequest) -> recommendation_pb.RecommendResponse:
         """Recommend items of the whole catalogue."""
@@ -61,6 +65,21 @@ class Client:
         """Record events; one result per event, in order."""
         request = event_pb.RecordEventsRequest(events=events)
         return list(self._events.RecordEvents(request, timeout=self._timeout_seconds).results)
+
+    def upsert_items(self, items: Sequence[Item]) -> list[catalog_pb.ItemResult]:
+        """Add or replace items; one result per item, in order."""
+        request = catalog_pb.UpsertItemsRequest(items=items)
+        return list(self._catalog.UpsertItems(request, timeout=self._timeout_seconds).results)
+
+    def delete_items(self, item_ids: Sequence[str]) -> list[str]:
+        """Take items out; the ids that were not there."""
+        request = catalog_pb.DeleteItemsRequest(item_ids=item_ids)
+        return list(self._catalog.DeleteItems(request, timeout=self._timeout_seconds).missing_item_ids)
+
+    def get_items(self, item_ids: Sequence[str]) -> catalog_pb.BatchGetItemsResponse:
+        """Items as they are, and the ids of those that there are not."""
+        request = catalog_pb.BatchGetItemsRequest(item_ids=item_ids)
+        return self._catalog.BatchGetItems(request, timeout=self._timeout_seconds)
 
     def close(self) -> None:
         """Close the channel."""

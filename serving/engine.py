@@ -5,10 +5,10 @@ fails the request.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, Self
 
 import structlog
 
@@ -16,6 +16,8 @@ from recsys.answer import Query, RankedList, ServiceLevel
 from recsys.clock import Clock
 from recsys.config import Config
 from recsys.errors import StoreError
+from recsys.item_changes import ItemChange
+from recsys.live_parts import TextVectors
 from recsys.schema import ITEM_ID
 from recsys.user_state import UserState
 from serving.breaker import Breaker
@@ -57,6 +59,32 @@ class RankingPipeline(Protocol):
         """Count an event in the item's aggregates, from the next tick on; unknown items are ignored."""
         ...
 
+    changed_through: int
+    """Sequence number of the last change of the catalogue that is in it, and all below it."""
+    withdrawn_through: int
+    """The same of those changes that take something out."""
+
+    def withdraw(self, changes: Sequence[ItemChange]) -> None:
+        """Stop offering, at once, what all changes after ``withdrawn_through`` took out."""
+        ...
+
+    def unread_texts(self, changes: Sequence[ItemChange]) -> list[str]:
+        """Texts of changed items that it has no vectors of."""
+        ...
+
+    def with_changes(self, changes: Sequence[ItemChange], vectors: Mapping[str, TextVectors]) -> Self:
+        """Another pipeline in which changes are applied; what is recorded here later counts there too."""
+        ...
+
+
+class CurrentPipeline(Protocol):
+    """Says which pipeline answers; ``serving.current_pipeline``."""
+
+    @property
+    def pipeline(self) -> RankingPipeline:
+        """That pipeline."""
+        ...
+
 
 @dataclass(frozen=True)
 class Question:
@@ -87,19 +115,26 @@ class Engine:
 
     def __init__(
         self,
-        pipeline: RankingPipeline,
+        current: CurrentPipeline,
         store: StateStore,
         clock: Clock,
         executor: Executor,
         *,
         state_timeout_seconds: float,
+        vouch: Callable[[], None] = lambda: None,
     ) -> None:
-        self.pipeline = pipeline
+        self._current = current
+        self._vouch = vouch
         self._store = store
         self._clock = clock
         self._executor = executor
         self._state_timeout_seconds = state_timeout_seconds
         self._breaker = Breaker()
+
+    @property
+    def pipeline(self) -> RankingPipeline:
+        """The pipeline that answers."""
+        return self._current.pipeline
 
     async def recommend(self, question: Question, seconds_left: float | None) -> Answer:
         """Rank the catalogue for a question.
@@ -107,7 +142,11 @@ class Engine:
         Args:
             question: What is asked.
             seconds_left: Until the caller gives up; ``None`` when it never does.
+
+        Raises:
+            CatalogueError: What was withdrawn lately is not known.
         """
+        self._vouch()
         return await self._answer(question, seconds_left, self.pipeline.recommend)
 
     async def rank(self, question: Question, item_ids: Sequence[str], seconds_left: float | None) -> Answer:

@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
+from typing import Protocol
 
 from recsys.clock import Clock
 from recsys.event_ids import with_event_ids
@@ -16,7 +17,6 @@ from recsys.schema import (
     MAX_ID_BYTES,
     MAX_TEXT_CHARS,
 )
-from serving.engine import RankingPipeline
 from serving.event import VISITOR_PREFIX, Event, event_frame, subject
 from serving.event_buffer import EventBuffer
 from serving.state_updater import StateUpdater
@@ -61,19 +61,27 @@ class ReceivedEvent:
     text: str
 
 
+class KnownItems(Protocol):
+    """Says which items there are."""
+
+    def knows_item(self, item_id: str) -> bool:
+        """Whether the catalogue holds an item."""
+        ...
+
+
 class Intake:
     """Records batches of events."""
 
     def __init__(
         self,
-        pipeline: RankingPipeline,
+        items: KnownItems,
         buffer: EventBuffer,
         updater: StateUpdater,
         clock: Clock,
         *,
         apply_timeout_seconds: float,
     ) -> None:
-        self._pipeline = pipeline
+        self._items = items
         self._buffer = buffer
         self._updater = updater
         self._clock = clock
@@ -123,7 +131,7 @@ class Intake:
     def _problem(self, event: ReceivedEvent, now_ms: int) -> str:
         """The first rule that an event breaks, or an empty string."""
         problem = next(_problems(event, now_ms), "")
-        if not problem and not self._pipeline.knows_item(event.item_id):
+        if not problem and not self._items.knows_item(event.item_id):
             return "item_id: expected an item of the catalogue, got an unknown one"
         return problem
 

@@ -1,7 +1,8 @@
 """The gRPC server: its limits, its health, and the order in which it stops."""
 
+import asyncio
 import ipaddress
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import grpc
@@ -11,15 +12,21 @@ from grpc_reflection.v1alpha import reflection
 
 from recsys.errors import ConfigError
 from serving.interceptors import AccessLog, ErrorStatus
-from serving.servicer import Servicer, service_handler
+from serving.servicer import RecommendationServicer, Servicer, service_handler
 from serving.settings import Settings
 
 _log = structlog.get_logger(__name__)
 
+_HEALTH_SECONDS = 0.2
+
 
 @asynccontextmanager
-async def listening(settings: Settings, servicers: Sequence[Servicer]) -> AsyncIterator[int]:
+async def listening(
+    settings: Settings, servicers: Sequence[Servicer], is_ready: Callable[[], bool] = lambda: True
+) -> AsyncIterator[int]:
     """Serve, and yield the port that was bound.
+
+    While ``is_ready`` says no, health is ``NOT_SERVING`` as a whole and for recommendations.
 
     On leaving, health turns to ``NOT_SERVING``, calls in flight get ``grace_seconds``, new ones are refused.
 
@@ -41,9 +48,12 @@ async def listening(settings: Settings, servicers: Sequence[Servicer]) -> AsyncI
         reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
     port = _bind(server, settings)
     await server.start()
+    following = asyncio.create_task(_follow(health_servicer, is_ready), name="health")
     try:
         yield port
     finally:
+        following.cancel()
+        await asyncio.wait([following])
         await health_servicer.enter_graceful_shutdown()
         await server.stop(settings.grace_seconds)
 
@@ -54,6 +64,17 @@ async def _add_health(server: grpc.aio.Server, names: Sequence[str]) -> health.a
         await servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     return servicer
+
+
+async def _follow(servicer: health.aio.HealthServicer, is_ready: Callable[[], bool]) -> None:
+    """Let health say what ``is_ready`` says, until cancelled."""
+    ready, states = True, health_pb2.HealthCheckResponse
+    while True:
+        if is_ready() != ready:
+            ready = not ready
+            for name in (health.OVERALL_HEALTH, RecommendationServicer.descriptor.full_name):
+                await servicer.set(name, states.SERVING if ready else states.NOT_SERVING)
+        await asyncio.sleep(_HEALTH_SECONDS)
 
 
 def _bind(server: grpc.aio.Server, settings: Settings) -> int:

@@ -43,6 +43,10 @@ class Settings(BaseSettings):
     """Largest request in bytes."""
     max_events_per_batch: int = Field(default=1000, ge=1)
     """Most events in one ``RecordEvents``."""
+    catalogue_stale_after: timedelta = Field(default=timedelta(seconds=5), ge=timedelta(seconds=1))
+    """How long the server recommends without knowing what was withdrawn; then it is UNAVAILABLE."""
+    load_encoder: bool = True
+    """Whether to load the text encoder at the start, rather than at the first new text, which then waits."""
     reflection: bool = False
     """Whether clients may ask the server for its schema."""
     grace_seconds: float = Field(default=5.0, ge=0)

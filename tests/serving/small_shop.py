@@ -1,11 +1,13 @@
 """A shop of five items and a pipeline whose answers can be told by heart."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from recsys.answer import Contribution, Explanation, Query, RankedItem, RankedList, ServiceLevel
 from recsys.config import Config, PlacementConfig
+from recsys.item_changes import ItemChange
+from recsys.live_parts import TextVectors
 from serving.event import Event
 
 ITEM_IDS = ("apples", "bread", "cheese", "dates", "eggs")
@@ -30,6 +32,8 @@ class SmallPipeline:
     queries: list[Query] = field(default_factory=list)
     recorded: list[tuple[str, int, int]] = field(default_factory=list)
     failure: Exception | None = None
+    changed_through: int = 0
+    withdrawn_through: int = 0
 
     def recommend(self, query: Query) -> RankedList:
         ids = [item_id for item_id in ITEM_IDS if item_id not in query.exclude_item_ids]
@@ -63,6 +67,18 @@ class SmallPipeline:
 
     def record(self, item_id: str, event_type: int, time_ms: int) -> None:
         self.recorded.append((item_id, event_type, time_ms))
+
+    def withdraw(self, changes: Sequence[ItemChange]) -> None:
+        self.withdrawn_through = changes[-1].sequence
+
+    def unread_texts(self, changes: Sequence[ItemChange]) -> list[str]:
+        return [text for change in changes for text in (change.item or "",) if text == "unread"]
+
+    def with_changes(
+        self, changes: Sequence[ItemChange], vectors: Mapping[str, TextVectors]
+    ) -> "SmallPipeline":
+        assert not vectors
+        return replace(self, changed_through=changes[-1].sequence)
 
     def _ranked(
         self, query: Query, item_ids: Sequence[str], limit: int, named: tuple[str, ...] = ()
