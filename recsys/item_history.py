@@ -50,7 +50,7 @@ class ItemHistory:
             self,
             adoption=np.stack([prior.extend(rates) for rates in self.adoption]),
             newcomers=np.stack([prior.extend(rates) for rates in self.newcomers]),
-            users=_later(self.users, catalogue, 0),
+            users=_later(self.users, catalogue, 0.0),
             first_ms=np.pad(self.first_ms, (0, len(catalogue) - len(self.first_ms))),
             rebuy_rate=_later(self.rebuy_rate, catalogue, np.nan),
             gap_days=_later(self.gap_days, catalogue, np.nan),

@@ -47,7 +47,12 @@ class TextReader:
         """Vectors of texts, in order."""
         if not texts:
             return []
-        base, words = self._base_vectors(texts)
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # the other processors are for requests
+        try:
+            base, words = self._base_vectors(texts)
+        finally:
+            torch.set_num_threads(threads)
         tuned = quantise(text_vectors(self._towers, base))
         return [TextVectors(*both) for both in zip(tuned, quantise(words.numpy()), strict=True)]
 

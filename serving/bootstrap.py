@@ -96,6 +96,7 @@ async def serving(
             lambda changed: warm_up(changed, clock.now_ms()),
             stale_after=settings.catalogue_stale_after,
         )
+        stack.callback(catalogue.close)
         await catalogue.look()
         _run(stack, "catalogue-watch", catalogue.watch())
         _run(stack, "catalogue-renewal", catalogue.renew())

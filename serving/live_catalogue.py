@@ -9,8 +9,9 @@ fails closed.
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import structlog
 
@@ -19,6 +20,7 @@ from recsys.item_changes import ItemChanges
 from serving.engine import RankingPipeline
 from serving.text_vectors import TextVectorSource
 
+_A, _B = TypeVar("_A"), TypeVar("_B")
 _log = structlog.get_logger(__name__)
 
 _EVERY = timedelta(milliseconds=200)
@@ -67,6 +69,7 @@ class LiveCatalogue:
         self._wake = asyncio.Event()
         self._behind = asyncio.Event()
         self._failing = False
+        self._thread = ThreadPoolExecutor(1, "catalogue-renewal")  # one, so that memory is used again
 
     def is_current(self) -> bool:
         """Whether what was withdrawn is known, up to the bound."""
@@ -134,14 +137,21 @@ class LiveCatalogue:
         """Load the encoders ahead of the first new text; what fails is tried again when they are needed."""
         for pipeline in self._pipelines.all()[:1]:
             try:
-                await asyncio.to_thread(self._texts.prepare, pipeline.version)
+                await self._aside(self._texts.prepare, pipeline.version)
             except RecsysError as error:
                 _log.warning("new items will have to wait for the text encoder", reason=str(error))
+
+    def close(self) -> None:
+        """Let the step that is under way come to its end."""
+        self._thread.shutdown(cancel_futures=True)
+
+    async def _aside(self, work: Callable[[_A], _B], argument: _A) -> _B:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work, argument)
 
     async def _attempt(self, pipeline: RankingPipeline) -> timedelta:
         """Take one step with a pipeline; how long to wait until the next, 0 when there is none to take."""
         try:
-            new = await asyncio.to_thread(self._renewed, pipeline)
+            new = await self._aside(self._renewed, pipeline)
         except RecsysError as error:
             _log.error("changes of the catalogue wait", version=pipeline.version, reason=str(error))
             return _AFTER_FAILURE
