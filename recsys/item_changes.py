@@ -124,20 +124,25 @@ class ItemChanges:
 
     def _append(self, rows: Sequence[tuple[str, bool, str | None]]) -> int:
         try:
+            self._require_in_place()
             with self._lock, self._connection as connection:
                 connection.execute("BEGIN IMMEDIATE")
                 last = int(connection.execute(_LATEST).fetchone()[0])
                 numbered = [(row[0], last + 1 + i, *row[1:]) for i, row in enumerate(rows)]
                 connection.executemany(_PUT, numbered)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             raise CatalogueError(f"the catalogue's changes were not stored: {error}") from error
         return last + len(rows)
+
+    def _require_in_place(self) -> None:
+        """What is written to a file that was moved away is lost, and what others write is not seen."""
+        if self._path.stat().st_ino != self._inode:
+            raise CatalogueError(f"{self._path} is another file than was opened; restart the server")
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
         try:
-            if self._path.stat().st_ino != self._inode:
-                raise CatalogueError(f"{self._path} is another file than was opened; restart the server")
+            self._require_in_place()
             with self._lock:
                 yield self._connection
         except (sqlite3.Error, OSError) as error:

@@ -65,6 +65,8 @@ def test_a_file_that_was_moved_away_tells_nothing_any_more(path: Path) -> None:
     path.rename(path.with_name("old"))
     with pytest.raises(CatalogueError):
         changes.latest()
+    with pytest.raises(CatalogueError):
+        changes.delete(["milk"])
     ItemChanges(path)  # another one in its place
     with pytest.raises(CatalogueError):
         changes.since(0)

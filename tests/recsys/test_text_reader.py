@@ -5,7 +5,9 @@ import pytest
 
 from recsys.bundle import load_bundle
 from recsys.config import Strategy
+from recsys.registry import Registry
 from recsys.text_reader import TextReader
+from tests.conftest import Trained
 from tests.recsys.small_catalogue import (
     events_frame,
     greengrocer,
@@ -29,6 +31,14 @@ def test_a_text_that_comes_later_has_the_vectors_it_would_have_had_in_the_bundle
     read = reader.read(catalogue.texts[::-1])[::-1]
     for found, theirs in (([one.tuned for one in read], parts.index), ([o.words for o in read], parts.words)):
         assert np.abs(np.stack(found).astype(int) - theirs.vectors).max() <= 1  # rounding, at most
+
+
+def test_texts_are_read_as_training_reads_them(trained: Trained) -> None:
+    directory = Registry(trained.workspace.registry).path(trained.version)
+    parts = load_bundle(directory).parts
+    read = TextReader(directory, trained.config.encoder).read(parts.catalogue.texts)
+    for i, theirs in enumerate((parts.index, parts.words)):
+        assert np.abs(np.stack([one[i] for one in read]).astype(int) - theirs.vectors).max() <= 1
 
 
 def test_without_the_pretrained_encoder_the_tuned_one_stands_in(tmp_path: Path) -> None:
