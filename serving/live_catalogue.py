@@ -20,7 +20,8 @@ from recsys.item_changes import ItemChanges
 from serving.engine import RankingPipeline
 from serving.text_vectors import TextVectorSource
 
-_A, _B = TypeVar("_A"), TypeVar("_B")
+_A = TypeVar("_A")
+_B = TypeVar("_B")
 _log = structlog.get_logger(__name__)
 
 _EVERY = timedelta(milliseconds=200)

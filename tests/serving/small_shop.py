@@ -69,7 +69,7 @@ class SmallPipeline:
         self.recorded.append((item_id, event_type, time_ms))
 
     def withdraw(self, changes: Sequence[ItemChange]) -> None:
-        self.withdrawn_through = changes[-1].sequence
+        self.withdrawn_through = max([self.withdrawn_through, *(change.sequence for change in changes)])
 
     def unread_texts(self, changes: Sequence[ItemChange]) -> list[str]:
         return [text for change in changes for text in (change.item or "",) if text == "unread"]

@@ -6,7 +6,7 @@ from pathlib import Path
 import grpc
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2
 
 from recsys.event_log import EventLog
 from recsys.item_changes import CHANGES_FILE
@@ -187,8 +187,15 @@ def test_changes_are_there_after_a_restart(clients: tuple[Client, Client], works
 
 def health_of(address: str) -> int:
     with grpc.insecure_channel(address) as channel:
-        stub = health_pb2_grpc.HealthStub(channel)
-        return stub.Check(health_pb2.HealthCheckRequest(), timeout=PATIENCE_SECONDS).status
+        check = channel.unary_unary(
+            "/grpc.health.v1.Health/Check",
+            request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+            response_deserializer=health_pb2.HealthCheckResponse.FromString,
+        )
+        answer: health_pb2.HealthCheckResponse = check(
+            health_pb2.HealthCheckRequest(), timeout=PATIENCE_SECONDS
+        )
+        return int(answer.status)
 
 
 def test_a_server_that_cannot_tell_what_is_for_sale_does_not_recommend(
