@@ -1,9 +1,10 @@
 """The catalogue in memory: items by position, with the codes that features and candidates work on.
 
 Items are sorted by id, so a position is stable for a given set of items and ties by position are ties by id.
+Items and texts that come later, see ``with_changes``, stand behind all others: no position ever moves.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 
@@ -30,9 +31,11 @@ class Catalogue:
     """Items with their texts and attribute codes."""
 
     frame: pl.DataFrame
-    """One row per item, columns of ``recsys.schema.ITEM_SCHEMA``, sorted by item id."""
+    """One row per item, columns of ``recsys.schema.ITEM_SCHEMA``, sorted by item id but for later ones."""
     item_ids: list[str] = field(init=False)
     position: dict[str, int] = field(init=False)
+    deleted: dict[str, int] = field(init=False)
+    """Positions of items that were taken out: what was fitted on them stays, nobody finds them by id."""
 
     def __post_init__(self) -> None:
         frame = self.frame.sort(ITEM_ID)
@@ -40,6 +43,61 @@ class Catalogue:
         object.__setattr__(self, "frame", frame)
         object.__setattr__(self, "item_ids", item_ids)
         object.__setattr__(self, "position", {item_id: i for i, item_id in enumerate(item_ids)})
+        object.__setattr__(self, "deleted", {})
+
+    def with_changes(self, rows: pl.DataFrame) -> "Catalogue":
+        """The catalogue with items replaced, or added behind all others; texts likewise.
+
+        An item that was deleted and comes again has its old position.
+
+        Args:
+            rows: Columns of ``recsys.schema.ITEM_SCHEMA``, ids distinct.
+        """
+        ids = rows[ITEM_ID].to_list()
+        deleted = dict(self.deleted)  # both may change meanwhile, see ``withdraw``
+        known = deleted | self.position
+        at = np.fromiter((known.get(item_id, -1) for item_id in ids), np.int64, len(ids))
+        new = np.flatnonzero(at < 0)
+        at[new] = len(self) + np.arange(len(new))
+        source = np.arange(len(self) + len(new))
+        source[at] = len(self) + np.arange(len(ids))
+        found = object.__new__(Catalogue)
+        added = [ids[row] for row in new.tolist()]
+        facts = {
+            "frame": pl.concat([self.frame, rows])[source],
+            "item_ids": [*self.item_ids, *added],
+            "position": self.position | dict(zip(ids, at.tolist(), strict=True)),
+            "deleted": {item_id: deleted[item_id] for item_id in deleted.keys() - set(ids)},
+            "_texts": self._texts_with(item_texts(rows).to_list(), at, len(new)),
+        }
+        vars(found).update(facts)
+        return found
+
+    def _texts_with(
+        self, theirs: list[str], at: Int64[np.ndarray, " rows"], num_new: int
+    ) -> tuple[list[str], Int32[np.ndarray, " items"]]:
+        texts, text_of_item = self._texts
+        code = {text: i for i, text in enumerate(texts)}
+        codes = [code.setdefault(text, len(code)) for text in theirs]
+        grown = np.concatenate((text_of_item, np.zeros(num_new, np.int32)))
+        grown[at] = codes
+        return list(code), grown
+
+    def withdraw(self, item_ids: Collection[str], deleted: Collection[str] = ()) -> None:
+        """Let items not be sold from now on, in place: requests that are under way do not offer them either.
+
+        Args:
+            item_ids: Items that stay but are not available; unknown ones are ignored.
+            deleted: Items that nobody may find by their ids any more.
+        """
+        for item_id in item_ids:
+            if (position := self.position.get(item_id)) is not None:
+                self.available[position] = False
+        for item_id in deleted:
+            if (position := self.position.get(item_id)) is not None:
+                self.available[position] = False
+                self.deleted[item_id] = position
+                del self.position[item_id]
 
     def __len__(self) -> int:
         return len(self.item_ids)
@@ -57,7 +115,7 @@ class Catalogue:
 
     @property
     def texts(self) -> list[str]:
-        """Distinct item texts, sorted."""
+        """Distinct item texts, sorted but for later ones; some may be no item's any more."""
         return self._texts[0]
 
     @property
@@ -125,7 +183,9 @@ class Catalogue:
     @cached_property
     def available(self) -> Bool[np.ndarray, " items"]:
         """Whether each item can be sold."""
-        return self.frame[AVAILABLE].fill_null(value=True).to_numpy().copy()
+        available: Bool[np.ndarray, " items"] = self.frame[AVAILABLE].fill_null(value=True).to_numpy().copy()
+        available[list(self.deleted.values())] = False
+        return available
 
     def matching(self, item_filter: str) -> Bool[np.ndarray, " items"]:
         """Whether each item matches a filter; the latest filters are remembered.

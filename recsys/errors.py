@@ -12,7 +12,8 @@
     ├── ModelConflictError     another model serves than the caller expected
     ├── InvalidRequestError    a caller's request breaks the wire contract
     ├── StoreError             the online store is unreachable or holds unreadable bytes
-    └── IntakeError            an event could not be made durable
+    ├── IntakeError            an event could not be made durable
+    └── CatalogueError         changes of the catalogue cannot be read or written
 
 Catch ``RecsysError`` at a boundary; catch a leaf where something can be done about it. Messages say what
 was expected, what came and what to do. Domain errors know no transport: ``serving.status`` maps them to
@@ -78,3 +79,7 @@ class StoreError(RecsysError):
 
 class IntakeError(RecsysError):
     """An event could not be made durable."""
+
+
+class CatalogueError(RecsysError):
+    """Changes of the catalogue cannot be read or written, so nobody can tell what is for sale."""

@@ -1,5 +1,6 @@
 """Exact nearest texts by inner product over int8 vectors, and the items behind them."""
 
+from copy import copy
 from functools import cached_property
 from typing import Any
 
@@ -33,6 +34,22 @@ class VectorIndex:
             vectors.shape[1], faiss.ScalarQuantizer.QT_8bit_direct_signed, faiss.METRIC_INNER_PRODUCT
         )
         self._index.add(vectors.astype(np.float32))
+
+    def extended(self, vectors: Int8[np.ndarray, "new dim"], catalogue: Catalogue) -> "VectorIndex":
+        """The index with the vectors of later texts; what is centred is so by the mean of the first ones.
+
+        Args:
+            vectors: Of the texts that ``catalogue`` has behind those of this index.
+            catalogue: The items with their changes.
+        """
+        _ = self._mean
+        found = copy(self)
+        found.vectors = np.concatenate((self.vectors, vectors))
+        found._catalogue = catalogue
+        found._index = faiss.clone_index(self._index)
+        if len(vectors):
+            found._index.add(vectors.astype(np.float32))
+        return found
 
     def of_items(self, positions: Int64[np.ndarray, " items"]) -> Float32[np.ndarray, "items dim"]:
         """Vectors of items by catalogue position."""

@@ -30,7 +30,7 @@ from recsys.metarank_sources import read_metarank
 from recsys.progress import progress
 from recsys.readers import Source, read_source
 from recsys.schema import EVENT_ID, EVENT_TIME, ITEM_ID
-from recsys.tables import merged_items, merged_users, publish, read_items, read_users
+from recsys.tables import merged_items, merged_users, publish, read_items, read_users, supersede_changes
 from recsys.validation import Checked, check_events, check_items, check_users
 from recsys.workspace import Workspace, atomic_path
 
@@ -103,6 +103,7 @@ def ingest(
             to 1.
 
     Raises:
+        CatalogueError: What was changed live cannot be read or written.
         ConfigError: ``format`` or ``max_reject_share`` is none that is supported, or items are missing.
         DataError: A file or column cannot be read, or too many rows are bad; then nothing is published.
     """
@@ -240,7 +241,9 @@ def _in_words(reasons: Mapping[str, int]) -> str:
 
 
 def _publish(workspace: Workspace, checked: Mapping[str, Checked]) -> None:
-    publish(workspace.items, merged_items(workspace, checked[_ITEMS].accepted))
+    items = checked[_ITEMS].accepted
+    publish(workspace.items, merged_items(workspace, items))
+    supersede_changes(workspace, items)
     if _USERS in checked:
         publish(workspace.users, merged_users(workspace, checked[_USERS].accepted))
     events = checked[_EVENTS].accepted

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float32, Int64
 
 from recsys.catalogue import Catalogue
 from recsys.config import StateConfig
+from recsys.item_prior import ItemPrior
 from recsys.schema import DAY_MS, EFFECTIVE_TIME, EVENT_TYPE, ITEM_ID, PRICE, USER_ID
 
 _PRIOR_USERS = 5.0
@@ -37,6 +38,25 @@ class ItemHistory:
     """Mean of the last five unit prices paid; NaN if there is none."""
     fitted_until_ms: int
     """No event at or after this was seen; milliseconds since the epoch."""
+
+    def extended(self, prior: ItemPrior, catalogue: Catalogue) -> "ItemHistory":
+        """The history of more items, of which nobody had the later ones.
+
+        How fast they win users is what their neighbours lend them; of what there is no rate of, nothing is
+        known. A price that nobody paid is the catalogue's.
+        """
+        unpaid = np.isnan(_later(self.recent_price, catalogue, np.nan))
+        return replace(
+            self,
+            adoption=np.stack([prior.extend(rates) for rates in self.adoption]),
+            newcomers=np.stack([prior.extend(rates) for rates in self.newcomers]),
+            users=_later(self.users, catalogue, 0.0),
+            first_ms=np.pad(self.first_ms, (0, len(catalogue) - len(self.first_ms))),
+            rebuy_rate=_later(self.rebuy_rate, catalogue, np.nan),
+            gap_days=_later(self.gap_days, catalogue, np.nan),
+            price=np.where(unpaid, _listed(catalogue), _later(self.price, catalogue, np.nan)),
+            recent_price=_later(self.recent_price, catalogue, np.nan),
+        )
 
     def without(self, items: Bool[np.ndarray, " items"], catalogue: Catalogue) -> "ItemHistory":
         """The history in which nobody ever touched some items, true per catalogue position."""
@@ -101,6 +121,13 @@ def fit_item_history(
         recent_price=spread("recent_price"),
         fitted_until_ms=until_ms,
     )
+
+
+def _later(
+    values: Float32[np.ndarray, " items"], catalogue: Catalogue, value: float
+) -> Float32[np.ndarray, " all_items"]:
+    """Values of the first items of a catalogue, followed by one value for the later ones."""
+    return np.pad(values, (0, len(catalogue) - len(values)), constant_values=value)
 
 
 def _listed(catalogue: Catalogue) -> Float32[np.ndarray, " items"]:

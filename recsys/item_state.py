@@ -14,6 +14,7 @@ from jaxtyping import Float64, Int64
 from recsys.catalogue import Catalogue
 from recsys.click_rates import ClickRates, fit_click_rates
 from recsys.config import StateConfig
+from recsys.item_prior import ItemPrior
 from recsys.popularity import Popularity
 from recsys.schema import (
     DAY_MS,
@@ -48,6 +49,7 @@ class ItemState:
         self._waiting: list[tuple[int, int, int]] = []
         self._popularity: Popularity | None = None
         self._lock = threading.Lock()
+        self._successor: ItemState | None = None
 
     @classmethod
     def from_events(
@@ -96,6 +98,32 @@ class ItemState:
         """
         with self._lock:
             self._waiting.append((position, event_type, time_ms))
+            if self._successor is not None:
+                self._successor.record(position, event_type, time_ms)
+
+    def extended(self, catalogue: Catalogue, prior: ItemPrior) -> "ItemState":
+        """The state of more items; events that are recorded here from now on are recorded there too.
+
+        Args:
+            catalogue: These items, and others behind them.
+            prior: What those others borrow.
+        """
+        found = ItemState(catalogue, self._config)
+        with self._lock:
+            found._tick_ms = self._tick_ms
+            found._waiting = list(self._waiting)
+            num_new = len(catalogue) - len(self._catalogue)
+            found._sums = {code: np.pad(sums, ((0, 0), (0, num_new))) for code, sums in self._sums.items()}
+            self._successor = found
+        found.lend(prior)
+        return found
+
+    def lend(self, prior: ItemPrior) -> None:
+        """Add what items borrow from their neighbours to what they have; from then on it fades alike."""
+        with self._lock:
+            for sums in self._sums.values():
+                sums[:, prior.positions] += [prior.of(row) for row in sums]
+            self._popularity = None
 
     def popularity(self, as_of_ms: int) -> Popularity:
         """What is known of every item at the last completed tick.

@@ -1,12 +1,12 @@
 """The tables about items that are fitted on the log, kept together: they are refitted and stored as one."""
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
-from jaxtyping import Bool
+from jaxtyping import Bool, Int64
 from safetensors.numpy import load_file, save_file
 
 from recsys.als import AlsSettings, ItemFactors, fit_als
@@ -16,6 +16,7 @@ from recsys.config import Config
 from recsys.ease import EaseSettings, fit_ease
 from recsys.index import VectorIndex
 from recsys.item_history import ItemHistory, fit_item_history
+from recsys.item_prior import ItemPrior, borrowed
 from recsys.neighbours import Neighbours
 from recsys.resemblance import Resemblance, fit_resemblance
 
@@ -57,6 +58,29 @@ class ItemTables:
             history=history,
             resemblance=self.resemblance.without(items, history),
         )
+
+    def extended(
+        self, words: VectorIndex, catalogue: Catalogue, new: Int64[np.ndarray, " new"]
+    ) -> tuple["ItemTables", ItemPrior]:
+        """The tables of more items, and what these borrow from those that they read like.
+
+        Args:
+            words: The pretrained encoder's vectors of all texts.
+            catalogue: All items.
+            new: Positions behind those of the tables.
+        """
+        num_items = len(catalogue)
+        resemblance = self.resemblance.extended(words, catalogue, self.history)
+        prior = borrowed(words, resemblance.neighbours, resemblance.weights, catalogue, new)
+        tables = replace(
+            self,
+            co_occurrence=self.co_occurrence.extended(num_items),
+            following=self.following.extended(num_items),
+            ease=self.ease.extended(num_items),
+            history=self.history.extended(prior, catalogue),
+            resemblance=resemblance,
+        )
+        return tables, prior
 
     def save(self, directory: Path) -> None:
         """Write one safetensors file per table into a directory that exists."""

@@ -70,6 +70,10 @@ class Neighbours:
         starts = np.concatenate(([0], np.cumsum(keep)))[self.starts]
         return replace(self, starts=starts, targets=self.targets[keep], weights=self.weights[keep])
 
+    def extended(self, num_items: int) -> "Neighbours":
+        """The table of more items, of which the later ones neither speak nor are spoken for."""
+        return replace(self, starts=np.pad(self.starts, (0, num_items + 1 - len(self.starts)), "edge"))
+
     def num_sources(self, position: int) -> int:
         """How many items speak for an item."""
         return int((self.targets == position).sum())

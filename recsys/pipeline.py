@@ -26,7 +26,9 @@ from recsys.candidates import (
 )
 from recsys.config import Config, PlacementConfig
 from recsys.errors import ConfigError, RecsysError
+from recsys.item_changes import ItemChange
 from recsys.item_state import ItemState
+from recsys.live_parts import TextVectors, unread_texts, with_changes
 from recsys.moment import Moment, Places
 from recsys.ranker import Ranker
 from recsys.rule_book import ActiveRules, RuleBook
@@ -96,14 +98,30 @@ class Pipeline:
     """Answers queries from one bundle and the state that its caller provides; several threads may use it."""
 
     def __init__(
-        self, bundle: Bundle, item_state: ItemState, features: FeatureSource, rules: Sequence[Rule] = ()
+        self,
+        bundle: Bundle,
+        item_state: ItemState,
+        features: FeatureSource,
+        rules: Sequence[Rule] = (),
+        *,
+        changed_through: int = 0,
     ) -> None:
+        """Put the parts together.
+
+        Args:
+            bundle: The model, with the catalogue's changes in its parts.
+            item_state: The items' popularity.
+            features: Computes the ranker's input.
+            rules: The shop's business rules.
+            changed_through: Sequence number of the last change of the catalogue in it.
+        """
         self.bundle = bundle
         self.version = bundle.manifest.version
         self.config: Config = bundle.manifest.config
         self._parts = bundle.parts
         self._items = item_state
         self._features = features
+        self.changed_through = self.withdrawn_through = changed_through
         self._nobody = UserState(self.config.state.half_lives_days)
         self._rules = RuleBook(rules, bundle.parts.catalogue)
         item_state.popularity(0)  # reads the catalogue's numbers once, where anything was ever shown
@@ -244,6 +262,37 @@ class Pipeline:
         position = self._parts.catalogue.position.get(item_id)
         if position is not None:
             self._items.record(position, event_type, time_ms)
+
+    def withdraw(self, changes: Sequence[ItemChange]) -> None:
+        """Stop offering, at once, what changes took out; what else they say comes with ``with_changes``.
+
+        Args:
+            changes: All changes after ``withdrawn_through``, ascending.
+        """
+        catalogue = self._parts.catalogue
+        catalogue.withdraw([change.item_id for change in changes if not change.is_for_sale])
+        catalogue.withdraw((), [change.item_id for change in changes if change.item is None])
+        self.withdrawn_through = max([self.withdrawn_through, *(change.sequence for change in changes)])
+
+    def unread_texts(self, changes: Sequence[ItemChange]) -> list[str]:
+        """Texts of changed items that this pipeline has no vectors of."""
+        return unread_texts(self._parts, changes)
+
+    def with_changes(self, changes: Sequence[ItemChange], vectors: Mapping[str, TextVectors]) -> "Pipeline":
+        """A pipeline in which the catalogue's changes are applied; this one goes on unchanged.
+
+        What is recorded here from now on counts there too.
+
+        Args:
+            changes: All changes after ``changed_through`` up to another one, ascending.
+            vectors: At least of ``unread_texts``.
+        """
+        renewed = with_changes(self._parts, changes, vectors)
+        items = self._items.extended(renewed.parts.catalogue, renewed.prior)
+        through = max([self.changed_through, *(change.sequence for change in changes)])
+        bundle = replace(self.bundle, parts=renewed.parts)
+        rules = [meant.rule for meant in self._rules.meant]
+        return Pipeline(bundle, items, self._features, rules, changed_through=through)
 
     def moment(self, query: Query) -> Moment:
         """The query's user at its moment, as candidates and features see it."""

@@ -73,7 +73,26 @@ class Resemblance:
         """
         weights = np.where(items[self.neighbours], np.float32(0), self.weights)
         weights /= np.maximum(weights.sum(1, keepdims=True), np.finfo(np.float32).tiny)
-        return replace(self, weights=weights, unknown=_unknown(history, self.text_of_item))
+        return replace(self, weights=weights, unknown=_unknown(history.users, self.text_of_item))
+
+    def extended(self, words: VectorIndex, catalogue: Catalogue, history: ItemHistory) -> "Resemblance":
+        """The same with later items and texts, which nobody knows yet; see ``fit_resemblance``.
+
+        Args:
+            words: The pretrained encoder's vectors of all texts.
+            catalogue: All items.
+            history: What is known of the first ones, from which all neighbours come.
+        """
+        known = _known(history)
+        neighbours, weights = _nearest(words, known, len(self.neighbours), len(catalogue.texts))
+        users = np.pad(history.users, (0, len(catalogue) - len(history.users)))
+        return replace(
+            self,
+            neighbours=np.concatenate((self.neighbours, neighbours)),
+            weights=np.concatenate((self.weights, weights)),
+            text_of_item=catalogue.text_of_item,
+            unknown=_unknown(users, catalogue.text_of_item),
+        )
 
     @cached_property
     def _of_unknown(self) -> tuple[Int64[np.ndarray, " known"], sparse.csr_array]:
@@ -119,39 +138,44 @@ def fit_resemblance(words: VectorIndex, catalogue: Catalogue, history: ItemHisto
         catalogue: The items.
         history: Says how many users had each item.
     """
-    users, text_of_item = history.users, catalogue.text_of_item
-    known = np.sort(np.argsort(-users, kind="stable")[:_MOST_KNOWN])
-    known = known[users[known] >= FEWEST_USERS]
-    neighbours, weights = _nearest(words, known, len(catalogue.texts))
+    neighbours, weights = _nearest(words, _known(history), 0, len(catalogue.texts))
     return Resemblance(
         neighbours=neighbours,
         weights=weights,
-        text_of_item=text_of_item,
-        unknown=_unknown(history, text_of_item),
+        text_of_item=catalogue.text_of_item,
+        unknown=_unknown(history.users, catalogue.text_of_item),
         fitted_until_ms=history.fitted_until_ms,
     )
 
 
+def _known(history: ItemHistory) -> Int64[np.ndarray, " known"]:
+    known = np.sort(np.argsort(-history.users, kind="stable")[:_MOST_KNOWN])
+    found: Int64[np.ndarray, " known"] = known[history.users[known] >= FEWEST_USERS]
+    return found
+
+
 def _unknown(
-    history: ItemHistory, text_of_item: Int32[np.ndarray, " items"]
+    users: Float32[np.ndarray, " items"], text_of_item: Int32[np.ndarray, " items"]
 ) -> Int64[np.ndarray, " unknown"]:
     """The first item of every text among those that too few users had."""
-    unknown = np.flatnonzero(history.users < FEWEST_USERS)
+    unknown = np.flatnonzero(users < FEWEST_USERS)
     _, first = np.unique(text_of_item[unknown], return_index=True)
     found: Int64[np.ndarray, " unknown"] = unknown[np.sort(first)]
     return found
 
 
 def _nearest(
-    words: VectorIndex, known: Int64[np.ndarray, " known"], num_texts: int
+    words: VectorIndex, known: Int64[np.ndarray, " known"], first: int, num_texts: int
 ) -> tuple[Int32[np.ndarray, "texts neighbours"], Float32[np.ndarray, "texts neighbours"]]:
-    width = min(_NEIGHBOURS, len(known))
-    neighbours, weights = np.zeros((num_texts, width), np.int32), np.zeros((num_texts, width), np.float32)
-    if width:
-        theirs = words.centred(known)
-        for start in range(0, num_texts, _AT_ONCE):
+    """Of the texts from ``first`` on."""
+    shape = num_texts - first, min(_NEIGHBOURS, len(known))
+    neighbours, weights = np.zeros(shape, np.int32), np.zeros(shape, np.float32)
+    if all(shape):
+        theirs, width = words.centred(known), shape[1]
+        for start in range(0, shape[0], _AT_ONCE):
             rows = slice(start, start + _AT_ONCE)
-            cosine = words.centred_texts(rows) @ theirs.T
+            texts = slice(first + start, min(first + start + _AT_ONCE, num_texts))
+            cosine = words.centred_texts(texts) @ theirs.T
             best = np.argpartition(-cosine, width - 1, axis=1)[:, :width]
             odds = np.exp(_SHARPNESS * np.take_along_axis(cosine, best, axis=1))
             neighbours[rows], weights[rows] = known[best], odds / odds.sum(1, keepdims=True)

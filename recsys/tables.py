@@ -1,10 +1,13 @@
 """The catalogue and the users on disk: a Parquet file per generation, of which the last is current."""
 
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import polars as pl
 
 from recsys.errors import DataError
+from recsys.item_changes import CHANGES_FILE, ItemChanges, changed_rows
 from recsys.schema import ITEM_ID, ITEM_SCHEMA, USER_ID, USER_SCHEMA
 from recsys.workspace import Workspace, atomic_path
 
@@ -13,12 +16,13 @@ _NO_USERS = pl.DataFrame(schema=USER_SCHEMA)
 
 
 def read_items(workspace: Workspace) -> pl.DataFrame:
-    """Read the catalogue: columns of ``ITEM_SCHEMA``, sorted by item id.
+    """Read the catalogue, with what was changed live: columns of ``ITEM_SCHEMA``, sorted by item id.
 
     Raises:
+        CatalogueError: The changes cannot be read.
         DataError: There is no catalogue yet, or its file is damaged.
     """
-    items = _current(workspace.items, _NO_ITEMS)
+    items = _with_changes(workspace, _current(workspace.items, _NO_ITEMS))
     if items.is_empty():
         raise DataError(
             f"{workspace.items} holds no items; "
@@ -37,8 +41,22 @@ def read_users(workspace: Workspace) -> pl.DataFrame:
 
 
 def merged_items(workspace: Workspace, items: pl.DataFrame) -> pl.DataFrame:
-    """The catalogue as it will be: the given items replace those of the same id."""
-    return _merged(_current(workspace.items, _NO_ITEMS), items, ITEM_ID)
+    """The catalogue as it will be: the given items replace those of the same id, also where changed live."""
+    return _merged(_with_changes(workspace, _current(workspace.items, _NO_ITEMS)), items, ITEM_ID)
+
+
+def supersede_changes(workspace: Workspace, items: pl.DataFrame) -> None:
+    """Let ingested items count instead of what was changed live before; servers take them over at once.
+
+    Raises:
+        CatalogueError: The changes cannot be written; do the same again.
+    """
+    with _changes(workspace) as changes:
+        if changes is not None:
+            changed = changes.of(items[ITEM_ID].to_list())
+            superseded = items.filter(pl.col(ITEM_ID).is_in(list(changed)))
+            if not superseded.is_empty():
+                changes.put(superseded)
 
 
 def merged_users(workspace: Workspace, users: pl.DataFrame) -> pl.DataFrame:
@@ -53,6 +71,26 @@ def publish(directory: Path, table: pl.DataFrame) -> None:
     number = max((int(path.stem) for path in directory.glob("*.parquet")), default=0) + 1
     with atomic_path(directory / f"{number:08d}.parquet") as partial:
         table.write_parquet(partial)
+
+
+@contextmanager
+def _changes(workspace: Workspace) -> Iterator[ItemChanges | None]:
+    """The changes of a workspace; ``None`` when there never were any."""
+    path = workspace.state / CHANGES_FILE
+    if not path.exists():
+        yield None
+        return
+    with closing(ItemChanges(path)) as changes:
+        yield changes
+
+
+def _with_changes(workspace: Workspace, items: pl.DataFrame) -> pl.DataFrame:
+    with _changes(workspace) as changes:
+        changed = [] if changes is None else changes.since(0)
+    if not changed:
+        return items
+    old = items.filter(~pl.col(ITEM_ID).is_in([change.item_id for change in changed]))
+    return pl.concat([old, changed_rows(changed)]).sort(ITEM_ID)
 
 
 def _current(directory: Path, empty: pl.DataFrame) -> pl.DataFrame:

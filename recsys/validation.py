@@ -66,6 +66,11 @@ def check_items(source: Source) -> Checked:
     Raises:
         DataError: A column is missing or has an unreadable type.
     """
+    return _split(judge_items(source), source, _NO_ITEMS)
+
+
+def judge_items(source: Source) -> pl.DataFrame:
+    """Every row as an item, and ``reason``: why ``check_items`` refuses it, or null; raises as that does."""
     items = _conform(source, _NO_ITEMS, [ITEM_ID, TITLE]).with_columns(
         pl.col(AVAILABLE).fill_null(value=True)
     )
@@ -79,7 +84,7 @@ def check_items(source: Source) -> Checked:
         ),
         *_number_rules(PRICE),
     ]
-    return _split(_with_first_only(_judged(items, rules), ITEM_ID), source, _NO_ITEMS)
+    return _with_first_only(_judged(items, rules), ITEM_ID)
 
 
 def check_users(source: Source) -> Checked:

@@ -7,26 +7,33 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 
 import structlog
 
 from recsys.clock import Clock, ReplayClock, WallClock
 from recsys.event_log import EventLog
+from recsys.item_changes import CHANGES_FILE, ItemChanges
 from recsys.registry import Registry
 from recsys.schema import DAY_MS
+from recsys.text_vector_cache import CACHE_FILE, TextVectorCache
 from recsys.user_state import UserState
 from recsys.workspace import Workspace
 from serving.admin import AdminServicer
 from serving.attribution import Attribution
+from serving.catalog_servicer import CatalogServicer
 from serving.compaction import COMPACTION_LOCK
 from serving.embedded_store import embedded_store
 from serving.engine import Engine, RankingPipeline
 from serving.event_buffer import BUFFER_FILE, EventBuffer, SqliteEventBuffer
 from serving.intake import Intake
+from serving.item_intake import ItemIntake
 from serving.list_export import ListExport
 from serving.list_log import LIST_FILE, ListLog
 from serving.lists import Lists
-from serving.loading import load_model
+from serving.live_catalogue import LiveCatalogue
+from serving.loading import load_model, load_text_reader, warm_up
 from serving.log_sync import LogSync
 from serving.model_follower import ModelFollower
 from serving.models import Model, Models
@@ -41,6 +48,7 @@ from serving.shadow import Shadow
 from serving.signer import Signer, signing_keys
 from serving.state_store import StateStore, connect, connect_blocking
 from serving.state_updater import StateUpdater
+from serving.text_vectors import TextVectorSource
 
 _POLL_SECONDS = 0.02
 _OLD_DAYS = 30
@@ -87,62 +95,29 @@ async def serving(
     Raises:
         StoreError: The store does not start or does not answer.
         IntakeError: The event buffer cannot be opened.
+        CatalogueError: The catalogue's changes cannot be opened.
         DataError: The event log is damaged.
         ConfigError: The address cannot be bound, or the tokens' keys are wrong.
     """
     seat = Seat() if seat is None else seat
     models = Models(model if isinstance(model, Model) else Model(model))
     async with AsyncExitStack() as stack:
-        event_log = EventLog(workspace.events)
         buffer = SqliteEventBuffer(workspace.state / BUFFER_FILE)
         stack.callback(buffer.close)
-        clock = _clock(settings, event_log, buffer, seat.board)
-        signer = _signer(settings, workspace)
+        clock = _clock(settings, EventLog(workspace.events), buffer, seat.board)
+        site = _Site(stack, workspace, settings, seat, models, buffer, clock)
         secret = settings.redis_url
         url = stack.enter_context(embedded_store()) if secret is None else secret.get_secret_value()
-        client = connect(url, settings.store_timeout_ms)
-        store = StateStore(client, settings.tenant, models.stable.config.state)
+        rules = models.stable.config.state
+        store = StateStore(connect(url, settings.store_timeout_ms), settings.tenant, rules)
         stack.push_async_callback(store.close)
-        list_log = ListLog(workspace.state / LIST_FILE)
-        stack.callback(list_log.close)
-
-        updater = StateUpdater(buffer, store, models, seat.board, seat.worker)
-        stack.callback(updater.leave)
-        seat.counting()
-        lock = workspace.state / COMPACTION_LOCK
-        if seat.worker == 0:
-            sync = LogSync(event_log, buffer, store, updater, lock)
-            await sync.load(states)
-            seat.board.reach(0, LOADED)
-            stack.push_async_callback(sync.compact)
-            _run(stack, "state-updater", updater.run())
-            _run(stack, "compaction", sync.run(settings.compact_every))
-            export = ListExport(list_log, workspace.served_lists, clock.now_ms, settings.list_retention)
-            stack.push_async_callback(export.finish)
-            _run(stack, "list-export", export.run(settings.compact_every))
-        else:
-            await _until_loaded(seat.board)
-            await updater.catch_up()
-            _run(stack, "state-updater", updater.run())
-        _run(stack, "rules", RuleWatch(workspace.rules, models.use_rules).run())
-
-        writer = connect_blocking(url, settings.store_timeout_ms)
-        stack.callback(writer.close)
-        pages = PageStore(client, writer, settings.tenant, settings.page_ttl)
-        stack.callback(pages.close)
-        lists = Lists(list_log, pages, signer, page_depth=settings.page_depth)
-
-        registry = Registry(workspace.registry)
-        follower = ModelFollower(
-            registry, models, lambda version: load_model(workspace, buffer, clock.now_ms(), version), lock
-        )
-        stack.push_async_callback(follower.close)
-        _run(stack, "model-follower", follower.run())
-        shadow = Shadow(models, settings.shadow_share)
-        stack.callback(shadow.close)
-
+        lists = await site.lists(url)
+        updater = await site.states(store, states)
+        site.run("rules", RuleWatch(workspace.rules, models.use_rules).run())
+        follower, shadow = site.models_in_service()
         executor = ThreadPoolExecutor(settings.ranking_threads, "ranking")
         stack.callback(executor.shutdown, cancel_futures=True)
+        changes, catalogue = await site.catalogue()
         engine = Engine(
             models,
             store,
@@ -151,32 +126,134 @@ async def serving(
             executor,
             state_timeout_seconds=settings.state_timeout_ms / 1000,
             observe=shadow.observe,
+            vouch=catalogue.require_current,
         )
         intake = Intake(
             models,
             buffer,
             updater,
-            Attribution(list_log, signer),
+            Attribution(lists.list_log, lists.signer),
             clock,
             apply_timeout_seconds=settings.apply_timeout_ms / 1000,
         )
-        servicers = (RecommendationServicer(engine), EventServicer(intake, settings.max_events_per_batch))
+        servicers = (
+            RecommendationServicer(engine),
+            EventServicer(intake, settings.max_events_per_batch),
+            CatalogServicer(ItemIntake(changes), models, catalogue.wake),
+        )
         recording = stack.enter_context(recorded(settings, Parts(engine, store, buffer, updater)))
-        port = await stack.enter_async_context(listening(settings, servicers, recording))
+        port = await stack.enter_async_context(
+            listening(settings, servicers, recording, catalogue.is_current)
+        )
         if settings.admin_port is not None and seat.worker == 0:
             admin = AdminServicer(workspace, models, follower, shadow)
-            its_own = {
-                "host": settings.admin_host,
-                "port": settings.admin_port,
-                "workers": 1,
-                "drain_seconds": 0.0,
-            }
             bound = await stack.enter_async_context(
-                listening(settings.model_copy(update=its_own), (admin,), recording)
+                listening(settings.for_admin(settings.admin_port), (admin,), recording)
             )
             _log.info("the AdminService listens", host=settings.admin_host, port=bound)
             seat.admin(bound)
         yield port
+
+
+@dataclass(frozen=True, eq=False)
+class _Site:
+    """What the parts of one server are built on; what they leave open closes with its stack."""
+
+    stack: AsyncExitStack
+    workspace: Workspace
+    settings: Settings
+    seat: Seat
+    models: Models
+    buffer: EventBuffer
+    clock: Clock
+
+    def run(self, name: str, work: Coroutine[None, None, None]) -> None:
+        """Run a task until the stack unwinds; should it end before, say so."""
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(_report)
+
+        async def stop() -> None:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+        self.stack.push_async_callback(stop)
+
+    async def states(self, store: StateStore, states: Iterable[tuple[str, UserState]]) -> StateUpdater:
+        """Fill the store, and keep it and the log up to date with the buffer."""
+        updater = StateUpdater(self.buffer, store, self.models, self.seat.board, self.seat.worker)
+        self.stack.callback(updater.leave)
+        self.seat.counting()
+        if self.seat.worker == 0:
+            event_log = EventLog(self.workspace.events)
+            sync = LogSync(event_log, self.buffer, store, updater, self._lock)
+            await sync.load(states)
+            self.seat.board.reach(0, LOADED)
+            self.stack.push_async_callback(sync.compact)
+            self.run("state-updater", updater.run())
+            self.run("compaction", sync.run(self.settings.compact_every))
+        else:
+            await _until_loaded(self.seat.board)
+            await updater.catch_up()
+            self.run("state-updater", updater.run())
+        return updater
+
+    async def lists(self, url: str) -> Lists:
+        """Where lists that were served are kept, in the log and for their later pages."""
+        settings = self.settings
+        log = ListLog(self.workspace.state / LIST_FILE)
+        self.stack.callback(log.close)
+        if self.seat.worker == 0:
+            export = ListExport(log, self.workspace.served_lists, self.clock.now_ms, settings.list_retention)
+            self.stack.push_async_callback(export.finish)
+            self.run("list-export", export.run(settings.compact_every))
+        reader, writer = (
+            connect(url, settings.store_timeout_ms),
+            connect_blocking(url, settings.store_timeout_ms),
+        )
+        self.stack.push_async_callback(reader.aclose)
+        self.stack.callback(writer.close)
+        pages = PageStore(reader, writer, settings.tenant, settings.page_ttl)
+        self.stack.callback(pages.close)
+        return Lists(log, pages, _signer(settings, self.workspace), page_depth=settings.page_depth)
+
+    def models_in_service(self) -> tuple[ModelFollower, Shadow]:
+        """Follow the registry, and let a shadow answer too."""
+
+        def load(version: str) -> Model:
+            return load_model(self.workspace, self.buffer, self.clock.now_ms(), version)
+
+        follower = ModelFollower(Registry(self.workspace.registry), self.models, load, self._lock)
+        self.stack.push_async_callback(follower.close)
+        self.run("model-follower", follower.run())
+        shadow = Shadow(self.models, self.settings.shadow_share)
+        self.stack.callback(shadow.close)
+        return follower, shadow
+
+    async def catalogue(self) -> tuple[ItemChanges, LiveCatalogue]:
+        """Follow the catalogue's changes."""
+        changes = ItemChanges(self.workspace.state / CHANGES_FILE)
+        self.stack.callback(changes.close)
+        cache = TextVectorCache(self.workspace.state / CACHE_FILE)
+        self.stack.callback(cache.close)
+        catalogue = LiveCatalogue(
+            changes,
+            TextVectorSource(cache, partial(load_text_reader, self.workspace)),
+            self.models,
+            lambda changed: warm_up(changed, self.clock.now_ms()),
+            stale_after=self.settings.catalogue_stale_after,
+        )
+        self.stack.callback(catalogue.close)
+        await catalogue.look()
+        self.run("catalogue-watch", catalogue.watch())
+        self.run("catalogue-renewal", catalogue.renew())
+        if self.settings.load_encoder:
+            self.run("encoder-load", catalogue.prepare())
+        return changes, catalogue
+
+    @property
+    def _lock(self) -> Path:
+        return self.workspace.state / COMPACTION_LOCK
 
 
 async def serve_until_stopped(
@@ -235,19 +312,6 @@ def _clock(settings: Settings, event_log: EventLog, buffer: EventBuffer, board: 
         return clock
     log_end_ms = max(event_log.end_ms() or 0, buffer.latest_ms())
     return ReplayClock(*board.start_clock(log_end_ms, time.monotonic_ns()))
-
-
-def _run(stack: AsyncExitStack, name: str, work: Coroutine[None, None, None]) -> None:
-    """Run a task until the stack unwinds; should it end before, say so."""
-    task = asyncio.create_task(work, name=name)
-    task.add_done_callback(_report)
-
-    async def stop() -> None:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
-
-    stack.push_async_callback(stop)
 
 
 def _report(task: asyncio.Task[None]) -> None:

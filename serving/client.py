@@ -14,12 +14,16 @@ from typing import TYPE_CHECKING, Self, TypedDict
 
 import grpc
 
+from recsys.v1 import catalog_service_pb2 as catalog_pb
 from recsys.v1 import event_service_pb2 as event_pb
 from recsys.v1 import recommendation_service_pb2 as recommendation_pb
+from recsys.v1.catalog_service_pb2_grpc import CatalogServiceStub
 from recsys.v1.event_service_pb2_grpc import EventServiceStub
 from recsys.v1.recommendation_service_pb2_grpc import RecommendationServiceStub
+from recsys.v1.types_pb2 import Item
 
 if TYPE_CHECKING:  # the asynchronous stubs are types and no objects
+    from recsys.v1.catalog_service_pb2_grpc import CatalogServiceAsyncStub
     from recsys.v1.event_service_pb2_grpc import EventServiceAsyncStub
     from recsys.v1.recommendation_service_pb2_grpc import RecommendationServiceAsyncStub
 
@@ -105,6 +109,7 @@ class Client:
         self._channel = connection.channel()
         self._recommendations = RecommendationServiceStub(self._channel)
         self._events = EventServiceStub(self._channel)
+        self._catalog = CatalogServiceStub(self._channel)
 
     def recommend(self, request: recommendation_pb.RecommendRequest) -> recommendation_pb.RecommendResponse:
         """Recommend items of the whole catalogue."""
@@ -118,6 +123,21 @@ class Client:
         """Record events; one result per event, in order."""
         request = event_pb.RecordEventsRequest(events=events)
         return list(self._events.RecordEvents(request, **self._options).results)
+
+    def upsert_items(self, items: Sequence[Item]) -> list[catalog_pb.ItemResult]:
+        """Add or replace items; one result per item, in order."""
+        request = catalog_pb.UpsertItemsRequest(items=items)
+        return list(self._catalog.UpsertItems(request, **self._options).results)
+
+    def delete_items(self, item_ids: Sequence[str]) -> list[str]:
+        """Take items out; the ids that were not there."""
+        request = catalog_pb.DeleteItemsRequest(item_ids=item_ids)
+        return list(self._catalog.DeleteItems(request, **self._options).missing_item_ids)
+
+    def get_items(self, item_ids: Sequence[str]) -> catalog_pb.BatchGetItemsResponse:
+        """Items as they are, and the ids of those that there are not."""
+        request = catalog_pb.BatchGetItemsRequest(item_ids=item_ids)
+        return self._catalog.BatchGetItems(request, **self._options)
 
     def close(self) -> None:
         """Close the channel."""
@@ -145,6 +165,7 @@ class AsyncClient:
         self._channel = connection.async_channel()
         self._recommendations: RecommendationServiceAsyncStub = RecommendationServiceStub(self._channel)
         self._events: EventServiceAsyncStub = EventServiceStub(self._channel)
+        self._catalog: CatalogServiceAsyncStub = CatalogServiceStub(self._channel)
 
     async def recommend(
         self, request: recommendation_pb.RecommendRequest
@@ -160,6 +181,21 @@ class AsyncClient:
         """Record events; one result per event, in order."""
         request = event_pb.RecordEventsRequest(events=events)
         return list((await self._events.RecordEvents(request, **self._options)).results)
+
+    async def upsert_items(self, items: Sequence[Item]) -> list[catalog_pb.ItemResult]:
+        """Add or replace items; one result per item, in order."""
+        request = catalog_pb.UpsertItemsRequest(items=items)
+        return list((await self._catalog.UpsertItems(request, **self._options)).results)
+
+    async def delete_items(self, item_ids: Sequence[str]) -> list[str]:
+        """Take items out; the ids that were not there."""
+        request = catalog_pb.DeleteItemsRequest(item_ids=item_ids)
+        return list((await self._catalog.DeleteItems(request, **self._options)).missing_item_ids)
+
+    async def get_items(self, item_ids: Sequence[str]) -> catalog_pb.BatchGetItemsResponse:
+        """Items as they are, and the ids of those that there are not."""
+        request = catalog_pb.BatchGetItemsRequest(item_ids=item_ids)
+        return await self._catalog.BatchGetItems(request, **self._options)
 
     async def close(self) -> None:
         """Close the channel."""

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 import structlog
@@ -18,6 +18,8 @@ from recsys.answer import Query, RankedList, ServiceLevel
 from recsys.clock import Clock
 from recsys.config import Config
 from recsys.errors import StoreError
+from recsys.item_changes import ItemChange
+from recsys.live_parts import TextVectors
 from recsys.rules import Rule
 from recsys.schema import ITEM_ID
 from recsys.user_state import UserState
@@ -69,6 +71,32 @@ class RankingPipeline(Protocol):
 
     def record(self, item_id: str, event_type: int, time_ms: int) -> None:
         """Count an event in the item's aggregates, from the next tick on; unknown items are ignored."""
+        ...
+
+    changed_through: int
+    """Sequence number of the last change of the catalogue that is in it, and all below it."""
+    withdrawn_through: int
+    """The same of those changes that take something out."""
+
+    def withdraw(self, changes: Sequence[ItemChange]) -> None:
+        """Stop offering, at once, what all changes after ``withdrawn_through`` took out."""
+        ...
+
+    def unread_texts(self, changes: Sequence[ItemChange]) -> list[str]:
+        """Texts of changed items that it has no vectors of."""
+        ...
+
+    def with_changes(self, changes: Sequence[ItemChange], vectors: Mapping[str, TextVectors]) -> Self:
+        """Another pipeline in which changes are applied; what is recorded here later counts there too."""
+        ...
+
+
+class CurrentPipeline(Protocol):
+    """Says which pipeline answers; ``serving.current_pipeline``."""
+
+    @property
+    def pipeline(self) -> RankingPipeline:
+        """That pipeline."""
         ...
 
 
@@ -134,10 +162,12 @@ class Engine:
         *,
         state_timeout_seconds: float,
         observe: Observer | None = None,
+        vouch: Callable[[], None] = lambda: None,
     ) -> None:
         self.models = models
         self.lists = lists
         self._observe = observe
+        self._vouch = vouch
         self._store = store
         self._clock = clock
         self._executor = executor
@@ -157,7 +187,9 @@ class Engine:
         Raises:
             InvalidRequestError: The list of a later page has expired.
             StoreError: The list of a later page cannot be read.
+            CatalogueError: What was withdrawn lately is not known.
         """
+        self._vouch()
         if question.page is not None:
             return await self._later_page(question, question.page, pipeline)
         return await self._answer(question, seconds_left, pipeline, pipeline.recommend, self._observe)

@@ -94,7 +94,7 @@ class KnownItems(Protocol):
     """Says which items there are."""
 
     def knows_item(self, item_id: str) -> bool:
-        """Whether an item can be recommended or was."""
+        """Whether the catalogue holds an item."""
         ...
 
 

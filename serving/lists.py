@@ -48,7 +48,7 @@ class Lists:
     """Issues lists and finds their later pages; nothing here can fail an answer but a wrong page token."""
 
     def __init__(self, list_log: ListLog, pages: PageStore, signer: Signer, *, page_depth: int) -> None:
-        self._list_log = list_log
+        self.list_log = list_log
         self._pages = pages
         self.signer = signer
         self.page_depth = page_depth
@@ -63,7 +63,7 @@ class Lists:
             next_page = place.signed(self.signer)
         elif kept is not None:
             ranked = replace(ranked, degraded_reasons=(*ranked.degraded_reasons, PAGES_UNAVAILABLE))
-        self._list_log.add(_served(list_id, ranked, occasion))
+        self.list_log.add(_served(list_id, ranked, occasion))
         return Issued(ranked, self._token(list_id, occasion), next_page)
 
     async def find(self, place: PageToken, now_ms: int) -> KeptList:
@@ -105,7 +105,7 @@ class Lists:
             on = replace(place, issued_ms=occasion.now_ms, start=further[0], position=place.position + limit)
             next_page = on.signed(self.signer)
         served = _served(list_id, ranked, occasion)
-        self._list_log.add(
+        self.list_log.add(
             replace(served, first_position=place.position, first_list_id=place.list_id, arms=tuple(kept.arms))
         )
         return Issued(ranked, self._token(list_id, occasion), next_page)

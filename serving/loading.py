@@ -1,30 +1,44 @@
 """From a workspace to a pipeline and the states it answers with."""
 
+import time
 from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
+
+import structlog
 
 from features.registry import OnlineFeatures, fingerprint
 from features.states import every_state
 from recsys.answer import Query
-from recsys.bundle import load_bundle
+from recsys.bundle import Bundle, load_bundle
+from recsys.errors import RecsysError
 from recsys.event_log import EventLog
+from recsys.item_changes import CHANGES_FILE, ItemChange, ItemChanges
 from recsys.item_state import ItemState
+from recsys.live_parts import Renewed, TextVectors, unread_texts, with_changes
 from recsys.manifest import read_manifest
 from recsys.pipeline import Pipeline
 from recsys.registry import Registry
 from recsys.rules import load_rules
 from recsys.schema import EVENT_TYPE_CODES
+from recsys.text_reader import TextReader
+from recsys.text_vector_cache import CACHE_FILE, TextVectorCache
 from recsys.user_state import UserState
 from recsys.workspace import Workspace
 from serving.compaction import not_in_log
 from serving.engine import RankingPipeline
 from serving.event_buffer import EventBuffer
 from serving.models import Model
+from serving.text_vectors import TextVectorSource
 
+_AGAIN_SECONDS = 0.05
 _BUFFERED_AT_ONCE = 10_000
+_log = structlog.get_logger(__name__)
 
 
 def load_pipeline(workspace: Workspace, *, at_ms: int | None = None, version: str | None = None) -> Pipeline:
-    """Load a bundle, with the items' popularity from the log.
+    """Load a bundle, with the items' popularity from the log and the catalogue's changes.
 
     Args:
         workspace: The workspace.
@@ -34,24 +48,48 @@ def load_pipeline(workspace: Workspace, *, at_ms: int | None = None, version: st
     Raises:
         BundleError: There is no such bundle, or it does not verify.
         ConfigError: The rules cannot be read.
+        CatalogueError: The catalogue's changes cannot be read.
     """
     registry = Registry(workspace.registry)
     directory = registry.path(version) if version is not None else registry.stable()
     config = read_manifest(directory).config
     bundle = load_bundle(directory, fingerprint(config.state))
+    changes = _changes(workspace)
+    renewed = _renewed(workspace, bundle, changes)
     log = EventLog(workspace.events)
     moment = at_ms if at_ms is not None else (log.end_ms() or 0) + 1
-    items = ItemState.from_events(bundle.parts.catalogue, config.state, log.scan(), moment)
-    return Pipeline(bundle, items, OnlineFeatures(config.state), load_rules(workspace.rules))
+    parts = bundle.parts if renewed is None else renewed.parts
+    items = ItemState.from_events(parts.catalogue, config.state, log.scan(), moment)
+    through = 0
+    if renewed is not None:
+        items.lend(renewed.prior)
+        bundle, through = replace(bundle, parts=parts), changes[-1].sequence
+    rules = load_rules(workspace.rules)
+    pipeline = Pipeline(bundle, items, OnlineFeatures(config.state), rules, changed_through=through)
+    pipeline.withdraw(changes)
+    return pipeline
 
 
-def warm_up(pipeline: Pipeline, at_ms: int) -> None:
+def load_text_reader(workspace: Workspace, version: str) -> TextReader:
+    """Load the encoders of a version.
+
+    Raises:
+        BundleError: There is no such bundle, or it does not verify.
+        ConfigError: Its encoder cannot be read.
+    """
+    directory = Registry(workspace.registry).path(version)
+    return TextReader(directory, read_manifest(directory).config.encoder)
+
+
+def warm_up(pipeline: RankingPipeline, at_ms: int) -> None:
     """Answer a made-up shopper from every placement: no real one then waits for what a first answer costs.
 
     Args:
-        pipeline: A loaded pipeline.
+        pipeline: A loaded pipeline; of other kinds than the engine's own, nothing is known to warm up.
         at_ms: The moment, milliseconds since the epoch.
     """
+    if not isinstance(pipeline, Pipeline):
+        return
     catalogue, rules = pipeline.bundle.parts.catalogue, pipeline.config.state
     shopper, some = UserState(rules.half_lives_days), catalogue.item_ids[:1]
     for item_id in some:
@@ -110,3 +148,29 @@ def load_states(workspace: Workspace, pipeline: Pipeline) -> Iterator[tuple[str,
     """The state of every user of the log at its end, for an online store; in no particular order."""
     log = EventLog(workspace.events)
     return every_state(log.scan(), log_end_ms(workspace), pipeline.bundle.parts.catalogue, pipeline.config)
+
+
+def _changes(workspace: Workspace) -> list[ItemChange]:
+    path = workspace.state / CHANGES_FILE
+    if not path.exists():
+        return []
+    with closing(ItemChanges(path)) as changes:
+        return changes.since(0)
+
+
+def _renewed(workspace: Workspace, bundle: Bundle, changes: list[ItemChange]) -> Renewed | None:
+    """The bundle's parts with changes; ``None`` when there are none, or new texts cannot be read."""
+    if not changes:
+        return None
+    version, texts = bundle.manifest.version, unread_texts(bundle.parts, changes)
+    vectors: dict[str, TextVectors] = {}
+    try:
+        with closing(TextVectorCache(workspace.state / CACHE_FILE)) as cache:
+            source = TextVectorSource(cache, partial(load_text_reader, workspace))
+            while len(vectors) < len(texts):
+                vectors |= source.find(version, [text for text in texts if text not in vectors])
+                time.sleep(0 if len(vectors) == len(texts) else _AGAIN_SECONDS)
+    except RecsysError as error:
+        _log.error("changes of the catalogue wait", version=version, reason=str(error))
+        return None
+    return with_changes(bundle.parts, changes, vectors)

@@ -83,6 +83,14 @@ class Models:
         """The model of a version, where it is in memory."""
         return next((model for model in self.lineup.models() if model.pipeline.version == version), None)
 
+    def all(self) -> list[RankingPipeline]:
+        """Every pipeline that answers, or may again."""
+        return [model.pipeline for model in self.lineup.models()]
+
+    def items(self, item_ids: Sequence[str]) -> list[dict[str, object]]:
+        """Catalogue rows of the items that the stable model knows."""
+        return self.stable.items(item_ids)
+
     def knows_item(self, item_id: str) -> bool:
         """Whether the catalogue of a model that answers holds an item."""
         lineup = self.lineup

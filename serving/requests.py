@@ -59,7 +59,7 @@ def recommend_question(request: RecommendRequest, config: Config, signer: Signer
         InvalidRequestError: It breaks a rule; all broken rules are named, up to a limit.
     """
     violations = list(_violations(request, config))
-    violations += _id_list_violations("exclude_item_ids", request.exclude_item_ids, MAX_EXCLUDED_ITEMS)
+    violations += id_list_violations("exclude_item_ids", request.exclude_item_ids, MAX_EXCLUDED_ITEMS)
     if request.page_size < 0:
         violations.append(FieldViolation("page_size", f"expected 0 or more, got {request.page_size}"))
     violations += _filter_violations(request.filter)
@@ -70,7 +70,7 @@ def recommend_question(request: RecommendRequest, config: Config, signer: Signer
         violations += error.violations
     violations += _query_violations(request, config)
     violations += _attribute_violations(request.attributes)
-    _raise(violations)
+    raise_violations(violations)
     return _question(
         request,
         exclude_item_ids=frozenset(request.exclude_item_ids),
@@ -92,8 +92,8 @@ def rank_question(request: RankRequest, config: Config) -> tuple[Question, tuple
     violations = list(_violations(request, config))
     if not request.item_ids:
         violations.append(FieldViolation("item_ids", f"expected 1 to {MAX_RANKED_ITEMS} ids, got none"))
-    violations += _id_list_violations("item_ids", request.item_ids, MAX_RANKED_ITEMS)
-    _raise(violations)
+    violations += id_list_violations("item_ids", request.item_ids, MAX_RANKED_ITEMS)
+    raise_violations(violations)
     item_ids = tuple(dict.fromkeys(request.item_ids))
     return _question(request, exclude_item_ids=frozenset(), limit=len(item_ids)), item_ids
 
@@ -105,7 +105,9 @@ def received_events(request: RecordEventsRequest, max_events: int) -> list[Recei
         InvalidRequestError: There are none, or too many.
     """
     if not 1 <= len(request.events) <= max_events:
-        _raise([FieldViolation("events", f"expected 1 to {max_events} events, got {len(request.events)}")])
+        raise_violations(
+            [FieldViolation("events", f"expected 1 to {max_events} events, got {len(request.events)}")]
+        )
     return [_received(event) for event in request.events]
 
 
@@ -167,7 +169,12 @@ def _received(event: Event) -> ReceivedEvent:
     )
 
 
-def _raise(violations: Sequence[FieldViolation]) -> None:
+def raise_violations(violations: Sequence[FieldViolation]) -> None:
+    """Refuse a request that breaks rules; some of them are named.
+
+    Raises:
+        InvalidRequestError: There is a violation.
+    """
     if violations:
         raise InvalidRequestError(*violations[:_MAX_VIOLATIONS])
 
@@ -189,7 +196,7 @@ def _violations(request: _Request, config: Config) -> Iterator[FieldViolation]:
         yield FieldViolation("user_id", problem)
     for name in ("user_id", "visitor_id", "session_id"):
         yield from _size_violations(name, getattr(request, name))
-    yield from _id_list_violations("context_item_ids", request.context_item_ids, MAX_CONTEXT_ITEMS)
+    yield from id_list_violations("context_item_ids", request.context_item_ids, MAX_CONTEXT_ITEMS)
     if request.view not in View.values():
         yield FieldViolation("view", f"expected one of {', '.join(View.keys())}, got {request.view}")
 
@@ -226,7 +233,8 @@ def _filter_violations(item_filter: str) -> Iterator[FieldViolation]:
         yield from error.violations
 
 
-def _id_list_violations(field: str, ids: Sequence[str], limit: int) -> Iterator[FieldViolation]:
+def id_list_violations(field: str, ids: Sequence[str], limit: int) -> Iterator[FieldViolation]:
+    """What is wrong with a list of ids: too many, or one that is empty or too long."""
     if len(ids) > limit:
         yield FieldViolation(field, f"expected at most {limit} ids, got {len(ids)}")
         return

@@ -2,7 +2,7 @@
 
 import asyncio
 import ipaddress
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import grpc
@@ -13,7 +13,7 @@ from grpc_reflection.v1alpha import reflection
 from recsys.errors import ConfigError
 from serving.access import Access
 from serving.interceptors import Admission, ErrorStatus, Recording
-from serving.servicer import Servicer, service_handler
+from serving.servicer import RecommendationServicer, Servicer, service_handler
 from serving.settings import Settings
 from serving.tls import Certificates
 
@@ -23,13 +23,19 @@ LIVENESS = "liveness"
 """Health name: the process answers; it stays up while the server drains."""
 READINESS = "readiness"
 """Health name: the server wants calls, all of them; the same as the empty name."""
+_HEALTH_SECONDS = 0.2
 
 
 @asynccontextmanager
 async def listening(
-    settings: Settings, servicers: Sequence[Servicer], recording: Recording
+    settings: Settings,
+    servicers: Sequence[Servicer],
+    recording: Recording,
+    is_ready: Callable[[], bool] = lambda: True,
 ) -> AsyncIterator[int]:
     """Serve, and yield the port that was bound.
+
+    While ``is_ready`` says no, health is ``NOT_SERVING`` as a whole and for recommendations.
 
     On leaving, health but for ``LIVENESS`` turns to ``NOT_SERVING``; ``drain_seconds`` later new calls are
     refused, and calls in flight get ``grace_seconds``.
@@ -52,9 +58,12 @@ async def listening(
     ready = (health.OVERALL_HEALTH, READINESS, *names)
     await _set_health(health_servicer, (LIVENESS, *ready), serving=True)
     await server.start()
+    following = asyncio.create_task(_follow(health_servicer, is_ready), name="health")
     try:
         yield port
     finally:
+        following.cancel()
+        await asyncio.wait([following])
         await _set_health(health_servicer, ready, serving=False)
         await asyncio.sleep(settings.drain_seconds)
         await server.stop(settings.grace_seconds)
@@ -89,6 +98,17 @@ def _options(settings: Settings) -> tuple[tuple[str, int], ...]:
         ("grpc.max_connection_age_ms", int(settings.max_connection_age_seconds * 1000)),
         ("grpc.max_connection_age_grace_ms", int(settings.grace_seconds * 1000)),
     )
+
+
+async def _follow(servicer: health.aio.HealthServicer, is_ready: Callable[[], bool]) -> None:
+    """Let health say what ``is_ready`` says, until cancelled."""
+    ready, states = True, health_pb2.HealthCheckResponse
+    while True:
+        if is_ready() != ready:
+            ready = not ready
+            for name in (health.OVERALL_HEALTH, READINESS, RecommendationServicer.descriptor.full_name):
+                await servicer.set(name, states.SERVING if ready else states.NOT_SERVING)
+        await asyncio.sleep(_HEALTH_SECONDS)
 
 
 def _bind(server: grpc.aio.Server, settings: Settings) -> int:

@@ -54,6 +54,10 @@ class Settings(BaseSettings):
     """How long the later pages of a list can be asked for."""
     list_retention: timedelta = Field(default=timedelta(days=14), gt=timedelta(0))
     """How long an attribution token can tell the items of its list. Lists stay in ``served_lists`` longer."""
+    catalogue_stale_after: timedelta = Field(default=timedelta(seconds=5), ge=timedelta(seconds=1))
+    """How long the server recommends without knowing what was withdrawn; then it is UNAVAILABLE."""
+    load_encoder: bool = True
+    """Whether to load the text encoder at the start, rather than at the first new text, which then waits."""
     reflection: bool = False
     """Whether clients may ask the server for its schema."""
     workers: int = Field(default=1, ge=1, le=256)
@@ -99,6 +103,11 @@ class Settings(BaseSettings):
         if self.tls_client_ca is not None and self.tls_cert is None:
             raise ValueError("tls_client_ca needs tls_cert and tls_key")
         return self
+
+    def for_admin(self, port: int) -> "Settings":
+        """The same settings for the AdminService, which listens on a port of its own."""
+        own = {"host": self.admin_host, "port": port, "workers": 1, "drain_seconds": 0.0}
+        return self.model_copy(update=own)
 
 
 def load_settings(**overrides: object) -> Settings:

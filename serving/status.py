@@ -12,6 +12,7 @@ from google.rpc.status_pb2 import Status
 
 from recsys.errors import (
     BundleError,
+    CatalogueError,
     ConfigError,
     DataError,
     FeatureMismatchError,
@@ -49,6 +50,11 @@ PUBLIC_ERRORS: dict[type[RecsysError], PublicError] = {
         grpc.StatusCode.UNAVAILABLE,
         "INTAKE_UNAVAILABLE",
         "events cannot be recorded now; send them again",
+    ),
+    CatalogueError: PublicError(
+        grpc.StatusCode.UNAVAILABLE,
+        "CATALOGUE_UNAVAILABLE",
+        "the catalogue's changes cannot be read or written now; ask another server, or try again",
     ),
     StoreError: PublicError(grpc.StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE", "the online store is away"),
     BundleError: PublicError(

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15recsys/v1/types.proto\x12\trecsys.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd9\x02\n\x04Item\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x0c\n\x04tags\x18\x04 \x03(\t\x12\x10\n\x08\x63\x61tegory\x18\x05 \x03(\t\x12\r\n\x05\x62rand\x18\x06 \x01(\t\x12\x12\n\x05price\x18\x07 \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x08\x63urrency\x18\x08 \x01(\t\x12\x10\n\x08language\x18\t \x01(\t\x12\x11\n\tavailable\x18\n \x01(\x08\x12\x30\n\x0c\x63reated_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\nattributes\x18\x0c \x03(\x0b\x32\x1f.recsys.v1.Item.AttributesEntry\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x08\n\x06_price\"D\n\x0c\x43ontribution\x12\x0f\n\x07\x66\x65\x61ture\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\x12\x14\n\x0c\x63ontribution\x18\x03 \x01(\x01\"Q\n\x0b\x45xplanation\x12\x12\n\nbase_value\x18\x01 \x01(\x01\x12.\n\rcontributions\x18\x02 \x03(\x0b\x32\x17.recsys.v1.Contribution\"[\n\x08RuleStep\x12\x0c\n\x04rule\x18\x01 \x01(\t\x12\x1a\n\rfrom_position\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x13\n\x0bto_position\x18\x03 \x01(\x05\x42\x10\n\x0e_from_position\"\xbf\x01\n\x06Result\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\x12\x0f\n\x07sources\x18\x03 \x03(\t\x12\x1d\n\x04item\x18\x04 \x01(\x0b\x32\x0f.recsys.v1.Item\x12\x0f\n\x07reasons\x18\x05 \x03(\t\x12+\n\x0b\x65xplanation\x18\x06 \x01(\x0b\x32\x16.recsys.v1.Explanation\x12\'\n\nrule_steps\x18\x08 \x03(\x0b\x32\x13.recsys.v1.RuleStep*;\n\x04View\x12\x14\n\x10VIEW_UNSPECIFIED\x10\x00\x12\x0e\n\nVIEW_BASIC\x10\x01\x12\r\n\tVIEW_FULL\x10\x02*\x9c\x01\n\x0cServiceLevel\x12\x1d\n\x19SERVICE_LEVEL_UNSPECIFIED\x10\x00\x12\x16\n\x12SERVICE_LEVEL_FULL\x10\x01\x12\x1b\n\x17SERVICE_LEVEL_NO_RANKER\x10\x02\x12\x1d\n\x19SERVICE_LEVEL_NO_PERSONAL\x10\x03\x12\x19\n\x15SERVICE_LEVEL_POPULAR\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15recsys/v1/types.proto\x12\trecsys.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xec\x02\n\x04Item\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x0c\n\x04tags\x18\x04 \x03(\t\x12\x10\n\x08\x63\x61tegory\x18\x05 \x03(\t\x12\r\n\x05\x62rand\x18\x06 \x01(\t\x12\x12\n\x05price\x18\x07 \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x08\x63urrency\x18\x08 \x01(\t\x12\x10\n\x08language\x18\t \x01(\t\x12\x16\n\tavailable\x18\n \x01(\x08H\x01\x88\x01\x01\x12\x30\n\x0c\x63reated_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\nattributes\x18\x0c \x03(\x0b\x32\x1f.recsys.v1.Item.AttributesEntry\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x08\n\x06_priceB\x0c\n\n_available\"D\n\x0c\x43ontribution\x12\x0f\n\x07\x66\x65\x61ture\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\x12\x14\n\x0c\x63ontribution\x18\x03 \x01(\x01\"Q\n\x0b\x45xplanation\x12\x12\n\nbase_value\x18\x01 \x01(\x01\x12.\n\rcontributions\x18\x02 \x03(\x0b\x32\x17.recsys.v1.Contribution\"[\n\x08RuleStep\x12\x0c\n\x04rule\x18\x01 \x01(\t\x12\x1a\n\rfrom_position\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x13\n\x0bto_position\x18\x03 \x01(\x05\x42\x10\n\x0e_from_position\"\xbf\x01\n\x06Result\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\x12\x0f\n\x07sources\x18\x03 \x03(\t\x12\x1d\n\x04item\x18\x04 \x01(\x0b\x32\x0f.recsys.v1.Item\x12\x0f\n\x07reasons\x18\x05 \x03(\t\x12+\n\x0b\x65xplanation\x18\x06 \x01(\x0b\x32\x16.recsys.v1.Explanation\x12\'\n\nrule_steps\x18\x08 \x03(\x0b\x32\x13.recsys.v1.RuleStep*;\n\x04View\x12\x14\n\x10VIEW_UNSPECIFIED\x10\x00\x12\x0e\n\nVIEW_BASIC\x10\x01\x12\r\n\tVIEW_FULL\x10\x02*\x9c\x01\n\x0cServiceLevel\x12\x1d\n\x19SERVICE_LEVEL_UNSPECIFIED\x10\x00\x12\x16\n\x12SERVICE_LEVEL_FULL\x10\x01\x12\x1b\n\x17SERVICE_LEVEL_NO_RANKER\x10\x02\x12\x1d\n\x19SERVICE_LEVEL_NO_PERSONAL\x10\x03\x12\x19\n\x15SERVICE_LEVEL_POPULAR\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,20 +34,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ITEM_ATTRIBUTESENTRY']._loaded_options = None
   _globals['_ITEM_ATTRIBUTESENTRY']._serialized_options = b'8\001'
-  _globals['_VIEW']._serialized_start=857
-  _globals['_VIEW']._serialized_end=916
-  _globals['_SERVICELEVEL']._serialized_start=919
-  _globals['_SERVICELEVEL']._serialized_end=1075
+  _globals['_VIEW']._serialized_start=876
+  _globals['_VIEW']._serialized_end=935
+  _globals['_SERVICELEVEL']._serialized_start=938
+  _globals['_SERVICELEVEL']._serialized_end=1094
   _globals['_ITEM']._serialized_start=70
-  _globals['_ITEM']._serialized_end=415
-  _globals['_ITEM_ATTRIBUTESENTRY']._serialized_start=356
-  _globals['_ITEM_ATTRIBUTESENTRY']._serialized_end=405
-  _globals['_CONTRIBUTION']._serialized_start=417
-  _globals['_CONTRIBUTION']._serialized_end=485
-  _globals['_EXPLANATION']._serialized_start=487
-  _globals['_EXPLANATION']._serialized_end=568
-  _globals['_RULESTEP']._serialized_start=570
-  _globals['_RULESTEP']._serialized_end=661
-  _globals['_RESULT']._serialized_start=664
-  _globals['_RESULT']._serialized_end=855
+  _globals['_ITEM']._serialized_end=434
+  _globals['_ITEM_ATTRIBUTESENTRY']._serialized_start=361
+  _globals['_ITEM_ATTRIBUTESENTRY']._serialized_end=410
+  _globals['_CONTRIBUTION']._serialized_start=436
+  _globals['_CONTRIBUTION']._serialized_end=504
+  _globals['_EXPLANATION']._serialized_start=506
+  _globals['_EXPLANATION']._serialized_end=587
+  _globals['_RULESTEP']._serialized_start=589
+  _globals['_RULESTEP']._serialized_end=680
+  _globals['_RESULT']._serialized_start=683
+  _globals['_RESULT']._serialized_end=874
 # @@protoc_insertion_point(module_scope)

@@ -131,7 +131,7 @@ class Item(_message.Message):
     language: _builtins.str
     """Optional. BCP 47 tag of the texts; empty when unknown."""
     available: _builtins.bool
-    """Required. Whether the item can be bought."""
+    """Optional in requests, where absent means true; always set in answers. Whether the item can be bought."""
     @_builtins.property
     def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Optional. Free keywords; empty when there are none."""
@@ -160,16 +160,21 @@ class Item(_message.Message):
         price: _builtins.float | None = ...,
         currency: _builtins.str = ...,
         language: _builtins.str = ...,
-        available: _builtins.bool = ...,
+        available: _builtins.bool | None = ...,
         created_time: _timestamp_pb2.Timestamp | None = ...,
         attributes: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_price", b"_price", "created_time", b"created_time", "price", b"price"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_available", b"_available", "_price", b"_price", "available", b"available", "created_time", b"created_time", "price", b"price"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_price", b"_price", "attributes", b"attributes", "available", b"available", "brand", b"brand", "category", b"category", "created_time", b"created_time", "currency", b"currency", "description", b"description", "item_id", b"item_id", "language", b"language", "price", b"price", "tags", b"tags", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_available", b"_available", "_price", b"_price", "attributes", b"attributes", "available", b"available", "brand", b"brand", "category", b"category", "created_time", b"created_time", "currency", b"currency", "description", b"description", "item_id", b"item_id", "language", b"language", "price", b"price", "tags", b"tags", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__available: _TypeAlias = _typing.Literal["available"]  # noqa: Y015
+    _WhichOneofArgType__available: _TypeAlias = _typing.Literal["_available", b"_available"]  # noqa: Y015
     _WhichOneofReturnType__price: _TypeAlias = _typing.Literal["price"]  # noqa: Y015
     _WhichOneofArgType__price: _TypeAlias = _typing.Literal["_price", b"_price"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__available) -> _WhichOneofReturnType__available | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__price) -> _WhichOneofReturnType__price | None: ...
 
 Global___Item: _TypeAlias = Item  # noqa: Y015

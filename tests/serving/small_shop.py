@@ -1,7 +1,7 @@
 """A shop of five items and a pipeline whose answers can be told by heart."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -18,6 +18,8 @@ from recsys.answer import (
     ServiceLevel,
 )
 from recsys.config import Config, PlacementConfig
+from recsys.item_changes import ItemChange
+from recsys.live_parts import TextVectors
 from recsys.rules import Rule
 from serving.event import Event
 
@@ -46,6 +48,8 @@ class SmallPipeline:
     failure: Exception | None = None
     sold_out: set[str] = field(default_factory=set)
     rules: tuple[Rule, ...] = ()
+    changed_through: int = 0
+    withdrawn_through: int = 0
 
     def recommend(self, query: Query) -> RankedList:
         ids = [item_id for item_id in ITEM_IDS if item_id not in query.exclude_item_ids]
@@ -85,6 +89,18 @@ class SmallPipeline:
 
     def record(self, item_id: str, event_type: int, time_ms: int) -> None:
         self.recorded.append((item_id, event_type, time_ms))
+
+    def withdraw(self, changes: Sequence[ItemChange]) -> None:
+        self.withdrawn_through = max([self.withdrawn_through, *(change.sequence for change in changes)])
+
+    def unread_texts(self, changes: Sequence[ItemChange]) -> list[str]:
+        return [text for change in changes for text in (change.item or "",) if text == "unread"]
+
+    def with_changes(
+        self, changes: Sequence[ItemChange], vectors: Mapping[str, TextVectors]
+    ) -> "SmallPipeline":
+        assert not vectors
+        return replace(self, changed_through=changes[-1].sequence)
 
     def _ranked(
         self, query: Query, item_ids: Sequence[str], limit: int, named: tuple[str, ...] = ()

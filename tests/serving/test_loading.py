@@ -1,5 +1,6 @@
 import json
 import shutil
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,12 @@ from features.states import states_at
 from recsys.answer import Query
 from recsys.errors import BundleError, FeatureMismatchError
 from recsys.event_log import EventLog
+from recsys.item_changes import CHANGES_FILE, ItemChanges
 from recsys.item_state import ItemState
 from recsys.pipeline import Pipeline
 from recsys.registry import Registry
-from recsys.schema import AS_OF, EFFECTIVE_TIME, EVENT_TYPE, EVENT_TYPE_CODES, ITEM_ID, USER_ID
+from recsys.schema import AS_OF, EFFECTIVE_TIME, EVENT_TYPE, EVENT_TYPE_CODES, ITEM_ID, TITLE, USER_ID
+from recsys.tables import read_items
 from recsys.user_state import UserState
 from recsys.workspace import Workspace
 from serving.loading import load_pipeline, load_states, warm_up
@@ -144,3 +147,27 @@ def test_warming_up_changes_no_answer(trained: Trained) -> None:
     for placement in warm.config.placements:
         asked = Query(CUT_MS, None, placement)
         assert warm.recommend(asked) == cold.recommend(asked)
+
+
+def test_what_is_changed_live_is_recommended_and_trained_on(trained: Trained, tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / "workspace")
+    workspace.root.mkdir()
+    for name in ("items", "events", "registry"):
+        (workspace.root / name).symlink_to(trained.workspace.root / name)
+    before = read_items(workspace)
+    espresso = before.filter(pl.col(ITEM_ID) == "coffee-0")
+    live = espresso.with_columns(
+        pl.lit("coffee-live").alias(ITEM_ID), pl.lit("decaf filter coffee").alias(TITLE)
+    )
+    with closing(ItemChanges(workspace.state / CHANGES_FILE)) as changes:
+        changes.put(live)
+        changes.delete(["coffee-1"])
+    pipeline = load_pipeline(workspace)
+    states = dict(load_states(workspace, pipeline))
+    found = pipeline.recommend(Query(CUT_MS, states["coffee-user0"], limit=31))
+    listed = [item.item_id for item in found.items]
+    assert "coffee-1" not in listed
+    assert listed.index("coffee-live") < listed.index("garden-0")
+    assert next(item for item in found.items if item.item_id == "coffee-live").sources
+    assert set(read_items(workspace)[ITEM_ID]) == set(before[ITEM_ID]) - {"coffee-1"} | {"coffee-live"}
+    assert load_pipeline(workspace).recommend(Query(CUT_MS, states["coffee-user0"], limit=31)) == found
