@@ -4,10 +4,10 @@
 
     manifest.json                     what it is, sha256 and size of every file, canary inputs and scores
     encoder/                          the text encoder (safetensors and tokenizer) and towers.safetensors
-    items/vectors.safetensors         int8 vectors of the distinct texts
+    items/vectors.safetensors         int8 vectors of the distinct texts, see ``recsys.code_lists``
     items/words.safetensors           the same by the pretrained encoder
     candidates/*.safetensors          co_occurrence, following, ease and history, see ``recsys.item_tables``
-    catalogue/items.parquet
+    catalogue/items.parquet           and what follows from it, see ``recsys.catalogue_files``
     calibration.json
     ranker.txt, ranker_new.txt, ...   see ``recsys.manifest.RANKERS``
 """
@@ -24,10 +24,9 @@ import polars as pl
 import torch
 from jaxtyping import Float32, Float64
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
 
 from recsys.calibration import Calibration
-from recsys.catalogue import Catalogue
+from recsys.catalogue_files import load_catalogue, save_catalogue
 from recsys.encoder import TextEncoder, Towers
 from recsys.errors import BundleError, FeatureMismatchError
 from recsys.index import VectorIndex
@@ -95,10 +94,12 @@ def write_bundle(  # noqa: PLR0917 (one argument per part, each of its own type)
             (directory / name).mkdir(parents=True)
         encoder.save(directory / "encoder")
         towers.save(directory / "encoder" / "towers.safetensors")
-        save_file({"vectors": parts.index.vectors}, directory / "items" / "vectors.safetensors")
-        save_file({"vectors": parts.words.vectors}, directory / "items" / "words.safetensors")
+        search = {
+            name: index.save(directory / "items" / f"{name}.safetensors")
+            for name, index in (("vectors", parts.index), ("words", parts.words))
+        }
         parts.tables.save(directory / "candidates")
-        parts.catalogue.frame.write_parquet(directory / "catalogue" / "items.parquet")
+        save_catalogue(parts.catalogue, directory / "catalogue")
         (directory / "calibration.json").write_text(json.dumps(asdict(parts.calibration)), encoding="utf-8")
         for name, ranker in rankers.items():
             ranker.save(directory / RANKERS[name])
@@ -111,6 +112,7 @@ def write_bundle(  # noqa: PLR0917 (one argument per part, each of its own type)
                 [None if math.isnan(value) else value for value in row] for row in canary.tolist()
             ],
             canary_scores={name: ranker.scores(canary).tolist() for name, ranker in rankers.items()},
+            search=search,
             files=describe_files(directory),
         )
         write_manifest(directory, manifest)
@@ -158,15 +160,15 @@ def load_bundle(directory: Path, fingerprint: str | None = None) -> Bundle:
 
 def _load_parts(directory: Path, manifest: Manifest) -> Parts:
     config = manifest.config
-    catalogue = Catalogue(pl.read_parquet(directory / "catalogue" / "items.parquet"))
+    catalogue = load_catalogue(directory / "catalogue")
     width = json.loads((directory / "encoder" / "config.json").read_text(encoding="utf-8"))["hidden_size"]
     towers = Towers.load(directory / "encoder" / "towers.safetensors", width, config.encoder)
     fitted_until = manifest.parts_fitted_until_ms
     return Parts(
         config=config,
         catalogue=catalogue,
-        index=VectorIndex(load_file(directory / "items" / "vectors.safetensors")["vectors"], catalogue),
-        words=VectorIndex(load_file(directory / "items" / "words.safetensors")["vectors"], catalogue),
+        index=VectorIndex.load(directory / "items" / "vectors.safetensors", catalogue),
+        words=VectorIndex.load(directory / "items" / "words.safetensors", catalogue),
         user_tower=towers.user,
         tables=ItemTables.load(directory / "candidates", fitted_until),
         calibration=Calibration(**json.loads((directory / "calibration.json").read_text(encoding="utf-8"))),

@@ -38,7 +38,7 @@ class Catalogue:
     """Positions of items that were taken out: what was fitted on them stays, nobody finds them by id."""
 
     def __post_init__(self) -> None:
-        frame = self.frame.sort(ITEM_ID)
+        frame = self.frame if self.frame[ITEM_ID].is_sorted() else self.frame.sort(ITEM_ID)
         item_ids = frame[ITEM_ID].to_list()
         object.__setattr__(self, "frame", frame)
         object.__setattr__(self, "item_ids", item_ids)
@@ -108,13 +108,13 @@ class Catalogue:
         return np.fromiter((find(item_id, -1) for item_id in item_ids), np.int64, len(item_ids))
 
     @cached_property
-    def _texts(self) -> tuple[list[str], Int32[np.ndarray, " items"]]:
+    def _texts(self) -> tuple[Sequence[str], Int32[np.ndarray, " items"]]:
         texts = item_texts(self.frame)
         distinct = texts.unique().sort()
         return distinct.to_list(), distinct.search_sorted(texts).to_numpy().astype(np.int32)
 
     @property
-    def texts(self) -> list[str]:
+    def texts(self) -> Sequence[str]:
         """Distinct item texts, sorted but for later ones; some may be no item's any more."""
         return self._texts[0]
 
@@ -133,7 +133,7 @@ class Catalogue:
     @cached_property
     def word_index(self) -> WordIndex:
         """Which of ``texts`` have which words."""
-        return WordIndex(self.texts)
+        return WordIndex.of(self.texts)
 
     def items_of_texts(
         self, texts: Int64[np.ndarray, " texts"], popularity: Float64[np.ndarray, " items"]

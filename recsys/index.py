@@ -1,14 +1,19 @@
-"""Exact nearest texts by inner product over int8 vectors, and the items behind them."""
+"""Nearest texts by inner product over int8 vectors, and the items behind them.
+
+The search is exact up to ``recsys.code_lists.MOST_IN_ONE_LIST`` texts; of more, a bundle says how good it is.
+"""
 
 from copy import copy
 from functools import cached_property
-from typing import Any
+from pathlib import Path
 
-import faiss
 import numpy as np
-from jaxtyping import Float, Float32, Float64, Int8, Int64
+from jaxtyping import Float, Float32, Float64, Int8, Int64, Integer
+from safetensors.numpy import save_file
 
 from recsys.catalogue import Catalogue
+from recsys.code_lists import MOST_IN_ONE_LIST, CodeLists
+from recsys.mapped import mapped_arrays
 from recsys.ranges import rows_of
 
 _SCALE = 127.0
@@ -27,13 +32,39 @@ def dequantise(vectors: Int8[np.ndarray, "*shape"]) -> Float32[np.ndarray, "*sha
 class VectorIndex:
     """Distinct texts with their vectors; a search returns items, most popular first within equal texts."""
 
-    def __init__(self, vectors: Int8[np.ndarray, "texts dim"], catalogue: Catalogue) -> None:
-        self.vectors = vectors
+    def __init__(self, vectors: Int8[np.ndarray, "texts dim"] | CodeLists, catalogue: Catalogue) -> None:
+        self._lists = vectors if isinstance(vectors, CodeLists) else CodeLists.exact(vectors)
+        self._later = CodeLists.exact(np.empty((0, self.dimension), np.int8))
         self._catalogue = catalogue
-        self._index: Any = faiss.IndexScalarQuantizer(
-            vectors.shape[1], faiss.ScalarQuantizer.QT_8bit_direct_signed, faiss.METRIC_INNER_PRODUCT
-        )
-        self._index.add(vectors.astype(np.float32))
+
+    @classmethod
+    def load(cls, path: Path, catalogue: Catalogue) -> "VectorIndex":
+        """Map what ``save`` wrote, or read what came before it: the vectors alone."""
+        arrays = mapped_arrays(path)
+        if "vectors" in arrays:
+            return cls(arrays["vectors"], catalogue)
+        facts = {name: arrays.pop(name)[0].item() for name in ("num_probes", "recall")}
+        return cls(CodeLists(**arrays, **facts), catalogue)
+
+    def save(self, path: Path) -> dict[str, float]:
+        """Write the vectors, in lists if they are many; what the search through them is like."""
+        lists = CodeLists.exact(self.vectors) if len(self._later) else self._lists
+        if len(lists) > MOST_IN_ONE_LIST and not len(lists.texts):
+            lists = lists.clustered()
+        arrays = {name: getattr(lists, name) for name in ("codes", "starts", "texts", "centroids")}
+        facts = {"num_probes": np.asarray([lists.num_probes]), "recall": np.asarray([lists.recall])}
+        save_file({name: np.ascontiguousarray(array) for name, array in (arrays | facts).items()}, path)
+        return lists.statement
+
+    @property
+    def dimension(self) -> int:
+        """Numbers per vector."""
+        return int(self._lists.codes.shape[1])
+
+    @property
+    def vectors(self) -> Int8[np.ndarray, "texts dim"]:
+        """All vectors, in the texts' order; a copy."""
+        return self._of_texts(np.arange(len(self._lists) + len(self._later)))
 
     def extended(self, vectors: Int8[np.ndarray, "new dim"], catalogue: Catalogue) -> "VectorIndex":
         """The index with the vectors of later texts; what is centred is so by the mean of the first ones.
@@ -44,22 +75,28 @@ class VectorIndex:
         """
         _ = self._mean
         found = copy(self)
-        found.vectors = np.concatenate((self.vectors, vectors))
+        before = self._later.vectors(np.arange(len(self._later)))
+        found._later = CodeLists.exact(np.concatenate((before, vectors)))
         found._catalogue = catalogue
-        found._index = faiss.clone_index(self._index)
-        if len(vectors):
-            found._index.add(vectors.astype(np.float32))
+        return found
+
+    def _of_texts(self, texts: Integer[np.ndarray, " wanted"]) -> Int8[np.ndarray, "wanted dim"]:
+        if not len(self._later):
+            return self._lists.vectors(texts)
+        found, late = np.empty((len(texts), self.dimension), np.int8), texts >= len(self._lists)
+        found[~late] = self._lists.vectors(texts[~late])
+        found[late] = self._later.vectors(texts[late] - len(self._lists))
         return found
 
     def of_items(self, positions: Int64[np.ndarray, " items"]) -> Float32[np.ndarray, "items dim"]:
         """Vectors of items by catalogue position."""
-        return dequantise(self.vectors[self._catalogue.text_of_item[positions]])
+        return dequantise(self._of_texts(self._catalogue.text_of_item[positions]))
 
     def similarities(
         self, positions: Int64[np.ndarray, " items"], vectors: Float32[np.ndarray, "others dim"]
     ) -> Float64[np.ndarray, "items others"]:
         """Inner products of items, by catalogue position, with some vectors."""
-        ours = self.vectors[self._catalogue.text_of_item[positions]].astype(np.float32)
+        ours = self._of_texts(self._catalogue.text_of_item[positions]).astype(np.float32)
         found: Float64[np.ndarray, "items others"] = (ours @ vectors.T).astype(np.float64) / _SCALE
         return found
 
@@ -69,7 +106,7 @@ class VectorIndex:
 
     def centred_texts(self, rows: slice) -> Float32[np.ndarray, "texts dim"]:
         """The same for some of the texts."""
-        return self._centred(dequantise(self.vectors[rows]))
+        return self._centred(dequantise(self._of_texts(np.arange(rows.start, rows.stop))))
 
     def _centred(self, vectors: Float32[np.ndarray, "rows dim"]) -> Float32[np.ndarray, "rows dim"]:
         apart = vectors - self._mean
@@ -79,7 +116,7 @@ class VectorIndex:
 
     @cached_property
     def _mean(self) -> Float32[np.ndarray, " dim"]:
-        mean: Float64[np.ndarray, " dim"] = self.vectors.mean(0, dtype=np.float64)
+        mean: Float64[np.ndarray, " dim"] = self._lists.sums() / max(len(self._lists), 1)
         return (mean / _SCALE).astype(np.float32)
 
     def nearest_items(
@@ -95,13 +132,8 @@ class VectorIndex:
             limit: Most items to return.
             popularity: Popularity per catalogue position, for the order within a text.
         """
-        num_texts = min(limit, len(self.vectors))
-        if not num_texts:
-            return np.empty(0, np.int64)
-        query = np.rint(vector[None, :] * _SCALE).astype(np.float32)
-        _, texts = self._index.search(query, num_texts)
+        found = self._nearest(np.rint(vector * _SCALE).astype(np.float32), limit)
         items, starts = self._catalogue.items_by_text
-        found = texts[0][texts[0] >= 0]
         lengths = starts[found + 1] - starts[found]
         text_rank = np.repeat(np.arange(len(found)), lengths)
         positions = items[rows_of(starts[found], lengths)]
@@ -110,3 +142,11 @@ class VectorIndex:
         keep = (position_in_text == 0) | (popularity[positions[order]] > 0)
         kept: Int64[np.ndarray, " found"] = positions[order][keep][:limit]
         return kept
+
+    def _nearest(self, query: Float32[np.ndarray, " dim"], limit: int) -> Int64[np.ndarray, " found"]:
+        products, texts = self._lists.nearest(query, limit)
+        if not len(self._later):
+            return texts
+        theirs, later = self._later.nearest(query, limit)
+        order = np.argsort(-np.concatenate((products, theirs)), kind="stable")[:limit]
+        return np.concatenate((texts, later + len(self._lists)))[order]

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 from jaxtyping import Bool, Int64
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
 from recsys.als import AlsSettings, ItemFactors, fit_als
 from recsys.catalogue import Catalogue
@@ -17,6 +17,7 @@ from recsys.ease import EaseSettings, fit_ease
 from recsys.index import VectorIndex
 from recsys.item_history import ItemHistory, fit_item_history
 from recsys.item_prior import ItemPrior, borrowed
+from recsys.mapped import mapped_arrays
 from recsys.neighbours import Neighbours
 from recsys.resemblance import Resemblance, fit_resemblance
 
@@ -92,8 +93,8 @@ class ItemTables:
 
     @classmethod
     def load(cls, directory: Path, fitted_until: dict[str, int]) -> "ItemTables":
-        """Read what ``save`` wrote."""
-        arrays = {field.name: load_file(directory / f"{field.name}.safetensors") for field in fields(cls)}
+        """Map what ``save`` wrote."""
+        arrays = {field.name: mapped_arrays(directory / f"{field.name}.safetensors") for field in fields(cls)}
         history = ItemHistory(**arrays.pop("history"), fitted_until_ms=fitted_until["history"])
         als = ItemFactors(**arrays.pop("als"), fitted_until_ms=fitted_until["als"])
         resemblance = Resemblance(**arrays.pop("resemblance"), fitted_until_ms=fitted_until["resemblance"])

@@ -60,7 +60,7 @@ def with_changes(parts: Parts, changes: Sequence[ItemChange], vectors: Mapping[s
         index.extended(
             np.stack([vectors[text][i] for text in texts])
             if texts
-            else np.empty((0, index.vectors.shape[1]), np.int8),
+            else np.empty((0, index.dimension), np.int8),
             catalogue,
         )
         for i, index in enumerate((parts.index, parts.words))

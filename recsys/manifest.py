@@ -4,6 +4,7 @@ Reading a manifest loads no model library, so a list of models is there at once.
 """
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -64,6 +65,9 @@ class Manifest(BaseModel):
     """Their scores, by ranker."""
     training: dict[str, Any] = {}
     """Wall seconds, sizes and learning curves of the training stages."""
+    search: dict[str, dict[str, float]] = {}
+    """How the vectors of each file are searched: lists, how many of them are read, and the share of the
+    nearest 500 that is found so."""
     files: dict[str, FileEntry]
 
     @property
@@ -130,8 +134,11 @@ def verify_files(directory: Path, manifest: Manifest) -> None:
         raise BundleError(
             f"bundle {manifest.version} has missing or added files: {sorted(present ^ set(manifest.files))}"
         )
+    names = sorted(manifest.files, key=lambda name: -manifest.files[name].size)
+    with ThreadPoolExecutor() as pool:  # hashing lets other threads run
+        found = dict(zip(names, pool.map(lambda name: FileEntry.of(directory / name), names), strict=True))
     for name, entry in manifest.files.items():
-        if FileEntry.of(directory / name) != entry:
+        if found[name] != entry:
             raise BundleError(
                 f"bundle {manifest.version}: {name} does not match its recorded hash; "
                 "restore it or train again"

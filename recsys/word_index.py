@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Float32, Float64, Int32, Int64
 from scipy import sparse
 
 _WORD = re.compile(r"[^\W_]+")
@@ -38,25 +38,38 @@ class Matches:
     """How many distinct words the query has."""
 
 
+@dataclass(frozen=True, eq=False)
 class WordIndex:
     """Postings of every word, in alphabetical order: all words with one prefix are one run of them."""
 
-    def __init__(self, texts: Sequence[str]) -> None:
+    num_texts: int
+    vocabulary: Sequence[str]
+    """Distinct words, ascending."""
+    starts: Int64[np.ndarray, " words_and_one"]
+    """Where the postings of each word begin; one more at the end."""
+    texts: Int32[np.ndarray, " postings"]
+    """Positions of the texts that have the word, ascending within it."""
+    weights: Float32[np.ndarray, " postings"]
+    """What the word weighs in each, but for its rarity."""
+
+    @classmethod
+    def of(cls, texts: Sequence[str]) -> "WordIndex":
         """Read some texts; their positions are what ``matches`` answers with."""
         words = [words_of(text) for text in texts]
-        self._vocabulary = sorted({word for row in words for word in row})
-        codes = {word: code for code, word in enumerate(self._vocabulary)}
+        vocabulary = sorted({word for row in words for word in row})
+        codes = {word: code for code, word in enumerate(vocabulary)}
         lengths = np.asarray([len(row) for row in words], np.int64)
         column = np.fromiter((codes[word] for row in words for word in row), np.int64, int(lengths.sum()))
         counts = sparse.csc_array(
             (np.ones(len(column)), (np.repeat(np.arange(len(texts)), lengths), column)),
-            shape=(len(texts), len(self._vocabulary)),
+            shape=(len(texts), len(vocabulary)),
         )
         counts.sum_duplicates()
-        self._num_texts, self._starts, self._texts = len(texts), counts.indptr, counts.indices
         length_share = lengths / max(float(lengths.mean()) if len(texts) else 0.0, 1.0)
         saturation = _K1 * (1 - _B + _B * length_share[counts.indices])
-        self._weights = (counts.data * (_K1 + 1) / (counts.data + saturation)).astype(np.float32)
+        weights = (counts.data * (_K1 + 1) / (counts.data + saturation)).astype(np.float32)
+        starts, found = counts.indptr.astype(np.int64), counts.indices.astype(np.int32)
+        return cls(len(texts), vocabulary, starts, found, weights)
 
     def matches(self, query: str) -> Matches:
         """How well every text has the words of a query.
@@ -68,7 +81,7 @@ class WordIndex:
         Source: Robertson and Zaragoza, "The Probabilistic Relevance Framework: BM25 and Beyond", 2009, eq.
             3.15. Deviations: an idf that is never negative, prefixes, and a word of a query counts once.
         """
-        scores, found = np.zeros(self._num_texts), np.zeros(self._num_texts, np.int64)
+        scores, found = np.zeros(self.num_texts), np.zeros(self.num_texts, np.int64)
         num_known = 0
         words = list(dict.fromkeys(words_of(query)))
         for word in words:
@@ -79,15 +92,15 @@ class WordIndex:
         return Matches(scores, found, num_known, len(words))
 
     def _of_word(self, word: str) -> Float64[np.ndarray, " texts"]:
-        first = bisect_left(self._vocabulary, word)
-        after = bisect_left(self._vocabulary, word + "\0")
-        last = bisect_left(self._vocabulary, word + _LAST) if len(word) >= _SHORTEST_PREFIX else after
-        start, exact_end, end = self._starts[first], self._starts[after], self._starts[last]
-        scores = np.zeros(self._num_texts)
-        np.maximum.at(scores, self._texts[exact_end:end], _PREFIX_SHARE * self._weights[exact_end:end])
-        exact = self._texts[start:exact_end]
-        scores[exact] = np.maximum(scores[exact], self._weights[start:exact_end])
+        first = bisect_left(self.vocabulary, word)
+        after = bisect_left(self.vocabulary, word + "\0")
+        last = bisect_left(self.vocabulary, word + _LAST) if len(word) >= _SHORTEST_PREFIX else after
+        start, exact_end, end = self.starts[first], self.starts[after], self.starts[last]
+        scores = np.zeros(self.num_texts)
+        np.maximum.at(scores, self.texts[exact_end:end], _PREFIX_SHARE * self.weights[exact_end:end])
+        exact = self.texts[start:exact_end]
+        scores[exact] = np.maximum(scores[exact], self.weights[start:exact_end])
         having = np.count_nonzero(scores)
-        rarity = np.log(1 + (self._num_texts - having + 0.5) / (having + 0.5))
+        rarity = np.log(1 + (self.num_texts - having + 0.5) / (having + 0.5))
         weighed: Float64[np.ndarray, " texts"] = scores * rarity
         return weighed

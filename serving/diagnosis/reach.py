@@ -129,7 +129,7 @@ _RULES: dict[str, Callable[[Moment, int, CandidateConfig], _Answer]] = {
 def _by_vector(index: VectorIndex, moment: Moment, position: int, limit: int) -> _Answer:
     """Whether the item is found with the vector that suits it best, its own."""
     texts = moment.parts.catalogue.text_of_item
-    if not index.vectors[texts[position]].any():
+    if not index.of_items(np.asarray([position])).any():
         return False, "its text has no vector"
     own_vector = index.of_items(np.asarray([position]))[0]
     found = index.nearest_items(own_vector, limit, moment.popularity.engagement[-1])

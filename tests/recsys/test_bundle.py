@@ -37,6 +37,7 @@ FILES = {
     "candidates/following.safetensors",
     "candidates/history.safetensors",
     "candidates/resemblance.safetensors",
+    "catalogue/derived.safetensors",
     "catalogue/items.parquet",
     "encoder/config.json",
     "encoder/model.safetensors",
@@ -133,8 +134,8 @@ def test_what_is_loaded_is_what_was_written(original: Path) -> None:
 
 def test_the_encoder_and_the_vectors_before_training_are_kept_for_others(original: Path) -> None:
     model = AutoModel.from_pretrained(original / "encoder")
-    words = load_file(original / "items" / "words.safetensors")["vectors"]
-    assert words.dtype == np.int8
+    words = load_file(original / "items" / "words.safetensors")["codes"]
+    assert words.dtype == np.uint8
     assert words.shape == (len(greengrocer().texts), model.config.hidden_size)
 
 

@@ -6,7 +6,7 @@ import pytest
 from recsys.word_index import WordIndex, words_of
 
 TEXTS = ["sony wh-1000xm4 black", "black beans", "bean burger", "butter", "black black tea"]
-INDEX = WordIndex(TEXTS)
+INDEX = WordIndex.of(TEXTS)
 
 
 def best(query: str) -> list[str]:
@@ -53,4 +53,4 @@ def test_nothing_is_found_for_nothing(query: str) -> None:
 
 
 def test_an_index_of_no_texts_finds_nothing() -> None:
-    assert WordIndex([]).matches("black").scores.tolist() == []
+    assert WordIndex.of([]).matches("black").scores.tolist() == []

@@ -1,0 +1,44 @@
+"""Arrays of a safetensors file where they lie: processes that read the same file share its memory."""
+
+import json
+import mmap
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+_DTYPES: Final = {
+    "BOOL": "?",
+    "U8": "u1",
+    "I8": "i1",
+    "I32": "<i4",
+    "I64": "<i8",
+    "F32": "<f4",
+    "F64": "<f8",
+}
+_LENGTH_BYTES = 8
+
+
+def mapped_arrays(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a file by name, read-only; a page of one is read when somebody looks at it.
+
+    The file must not change as long as an array lives; it may be unlinked.
+
+    Raises:
+        ValueError: The file is not in this format, or holds numbers of a type that nothing here writes.
+
+    Source: https://huggingface.co/docs/safetensors, "Format".
+    """
+    with path.open("rb") as file:
+        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    start = _LENGTH_BYTES + int.from_bytes(content[:_LENGTH_BYTES], "little")
+    header = json.loads(content[_LENGTH_BYTES:start])
+    header.pop("__metadata__", None)
+    return {name: _array(content, start, name, entry) for name, entry in header.items()}
+
+
+def _array(content: mmap.mmap, start: int, name: str, entry: dict[str, object]) -> np.ndarray:
+    dtype, shape, (first, _) = (entry[key] for key in ("dtype", "shape", "data_offsets"))  # type: ignore[misc]
+    if dtype not in _DTYPES:
+        raise ValueError(f"array {name!r} holds {dtype}, expected one of {', '.join(_DTYPES)}")
+    return np.ndarray(tuple(shape), _DTYPES[dtype], content, start + first)  # type: ignore[arg-type, index]
