@@ -4,6 +4,7 @@ A code is the vector's byte plus 128, as faiss reads it, so that what lies in a 
 lies. Few vectors are one list, and the search is exact. Of many, only the lists nearest to the query are read.
 """
 
+import threading
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
@@ -17,7 +18,7 @@ MOST_IN_ONE_LIST: Final = 200_000
 RECALL_WANTED: Final = 0.95
 RECALL_AT: Final = 500
 _LISTS_PER_ROOT = 4
-_SAMPLE_PER_LIST, _ROUNDS = 32, 6
+_SAMPLE_PER_LIST, _ROUNDS = 40, 6
 _QUERIES = 200
 _SIGN = np.uint8(0x80)
 _OFFSET_BITS = 32
@@ -138,8 +139,7 @@ class CodeLists:
         products: Float32[np.ndarray, " limit"],
         labels: Int64[np.ndarray, " limit"],
     ) -> None:
-        scanner = self._quantizer.select_InvertedListScanner(faiss.METRIC_INNER_PRODUCT, None, True, None)
-        scanner.thisown = True
+        scanner = self._scanner()
         query = np.ascontiguousarray(query)
         scanner.set_query(faiss.swig_ptr(query))
         heap = faiss.swig_ptr(products), faiss.swig_ptr(labels), len(labels)
@@ -161,6 +161,18 @@ class CodeLists:
         order = np.argsort(-nearness, kind="stable")
         held = np.cumsum(np.diff(self.starts)[order])
         return order[: max(self.num_probes, int(np.searchsorted(held, wanted)) + 1)]
+
+    def _scanner(self) -> Any:
+        """One per thread, kept: faiss's Python interface cannot free a scanner."""
+        kept = self._scanners
+        if not hasattr(kept, "scanner"):
+            metric = faiss.METRIC_INNER_PRODUCT
+            kept.scanner = self._quantizer.select_InvertedListScanner(metric, None, True, None)
+        return kept.scanner
+
+    @cached_property
+    def _scanners(self) -> threading.local:
+        return threading.local()
 
     @cached_property
     def _quantizer(self) -> Any:
