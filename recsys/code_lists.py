@@ -187,4 +187,5 @@ class CodeLists:
     @property
     def statement(self) -> dict[str, float]:
         """What a bundle says of the search."""
-        return {"lists": len(self.starts) - 1, "probes": self.num_probes, f"recall@{RECALL_AT}": self.recall}
+        sizes = {"lists": float(len(self.starts) - 1), "probes": float(self.num_probes)}
+        return sizes | {f"recall@{RECALL_AT}": self.recall}
