@@ -88,7 +88,9 @@ class CodeLists:
         """
         num_lists = round(_LISTS_PER_ROOT * np.sqrt(len(self)))
         random = np.random.default_rng(0)
-        sample = np.sort(random.choice(len(self), min(len(self), _SAMPLE_PER_LIST * num_lists), replace=False))
+        sample = np.sort(
+            random.choice(len(self), min(len(self), _SAMPLE_PER_LIST * num_lists), replace=False)
+        )
         means = faiss.Kmeans(self.codes.shape[1], num_lists, niter=_ROUNDS, spherical=True, seed=1)
         means.max_points_per_centroid, means.min_points_per_centroid = _SAMPLE_PER_LIST, 1
         means.train(self._floats(sample))
@@ -148,9 +150,7 @@ class CodeLists:
             scanner.set_list(number, 0.0)
             scanner.scan_codes(len(codes), faiss.swig_ptr(codes), None, *heap)
 
-    def _lists_to_read(
-        self, query: Float32[np.ndarray, " dim"], wanted: int
-    ) -> Int64[np.ndarray, " lists"]:
+    def _lists_to_read(self, query: Float32[np.ndarray, " dim"], wanted: int) -> Int64[np.ndarray, " lists"]:
         """The nearest lists; more of them than usual where these hold too few texts."""
         if len(self.starts) == 2:
             return np.zeros(1, np.int64)
