@@ -4,7 +4,7 @@ BIN := .venv/bin
 export HF_HUB_OFFLINE := 1
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: demo test lint fuzz proto clean
+.PHONY: demo test lint bench fuzz proto clean
 
 demo: .venv/installed
 	$(BIN)/recsys demo
@@ -17,6 +17,10 @@ lint: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
+
+bench: .venv/installed
+	test -e workspace/registry/pointers.json || $(BIN)/recsys demo
+	$(BIN)/python -m tests.benchmarks.bench
 
 fuzz: .venv/installed
 	$(BIN)/python -m tests.serving.fuzz --requests 100000

@@ -5,7 +5,6 @@ fork, and a model that is swapped in later would not be shared anyway.
 """
 
 import asyncio
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -40,7 +39,7 @@ class Crew:
 def work(crew: Crew, number: int) -> int:
     """Be a worker process until told to stop; its exit code."""
     try:
-        _share_the_cores(crew.settings.workers)
+        _one_thread_each()
         _join(crew, number)
     except (RecsysError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
@@ -64,6 +63,7 @@ def serve_alone(workspace: Workspace, settings: Settings, announce: Callable[[in
         DataError: The event log is damaged.
         StoreError: The store does not start or does not answer.
     """
+    _one_thread_each()
     settle(workspace)
     _serve(workspace, settings, announce, Seat())
 
@@ -98,11 +98,12 @@ def _watching(lifeline: int) -> Callable[[asyncio.Event], None]:
     return watch
 
 
-def _share_the_cores(num_workers: int) -> None:
-    """Keep the libraries' own threads from fighting over the cores that the workers use."""
+def _one_thread_each() -> None:
+    """Keep the libraries to the thread that calls them: requests are small and many, and share the cores."""
     import faiss
     import torch
+    from threadpoolctl import threadpool_limits
 
-    threads = max(1, (os.cpu_count() or 1) // num_workers)
-    torch.set_num_threads(threads)
-    faiss.omp_set_num_threads(threads)
+    torch.set_num_threads(1)
+    faiss.omp_set_num_threads(1)
+    threadpool_limits(1)  # lasts: nothing takes the limits back
