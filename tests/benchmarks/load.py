@@ -8,6 +8,7 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from recsys.v1.recommendation_service_pb2 import RankRequest, RecommendRequest
 from serving.client import AsyncClient, Connection
