@@ -84,9 +84,7 @@ def adopted(moment: Moment, config: CandidateConfig, _: Offer) -> Offer:
 
 def whole_catalogue(moment: Moment) -> Offer:
     """Every item, as ``popular`` orders them, then by adoption; for when nothing else is left to offer."""
-    engagement = moment.popularity.engagement[len(moment.popularity.engagement) // 2]
-    adoption = np.where(engagement > 0, 0.0, moment.parts.tables.history.adoption[-1])
-    return np.lexsort((-adoption, -engagement))
+    return moment.popularity.everything(moment.parts.tables.history.adoption[-1])
 
 
 def taste(moment: Moment, config: CandidateConfig, _: Offer) -> Offer:

@@ -330,6 +330,7 @@ class Pipeline:
         if Inspection(moment, offered, self._passes(offered, moment, query)).keep.sum() >= query.limit:
             return gathered
         best_first = whole_catalogue(moment)
+        best_first = best_first[self._parts.catalogue.matching(query.filter)[best_first]]
         everything = Candidates(best_first, np.zeros(len(best_first), np.uint32), np.zeros(len(best_first)))
         keep = Inspection(moment, everything, self._passes(everything, moment, query)).keep
         return replace(gathered, candidates=topped_up(offered, best_first[keep][: query.limit]))

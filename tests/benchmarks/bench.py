@@ -18,12 +18,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 from rich.console import Console
 from rich.table import Table
 
 from recsys.answer import Query
 from recsys.event_log import EventLog
+from recsys.pipeline import Pipeline
 from recsys.registry import Registry
+from recsys.schema import CATEGORY
 from recsys.workspace import Workspace
 from serving.loading import load_pipeline
 from tests.benchmarks import floors
@@ -133,7 +136,8 @@ def bench(source: Workspace, num_items: int, work: Path) -> dict[str, Any]:
     with serving(shop) as server:
         found = {c: loaded(server, requests, c, _CALLS) for c in _CONCURRENCIES}
         explained = loaded(server, [{**request, "explain": True} for request in requests], 1, _CALLS // 2)
-        sparse = loaded(server, [{**request, "filter": "price > 20"} for request in requests], 1, _CALLS // 2)
+        rare = f'category:"{_rare_category(pipeline)}"'
+        filtered = loaded(server, [{**request, "filter": rare} for request in requests], 1, _CALLS // 2)
         memory, ready = round(server.memory_mb()), server.seconds_to_ready
         ranked = {
             str(size): loaded(
@@ -157,7 +161,7 @@ def bench(source: Workspace, num_items: int, work: Path) -> dict[str, Any]:
             "items": num_items,
             "state_bytes": state_bytes,
             "explained": explained,
-            "filtered": sparse,
+            "filtered": filtered,
             "two_workers": two,
             "two_workers_cpu_ratio": round(two["cpu_ms_per_request"] / found[16]["cpu_ms_per_request"], 3),
         },
@@ -178,6 +182,13 @@ def _rank_requests(item_ids: list[str], users: list[str], size: int) -> list[dic
         {"user_id": user, "item_ids": generator.choice(item_ids, size, replace=False).tolist()}
         for user in users
     ]
+
+
+def _rare_category(pipeline: Pipeline) -> str:
+    """The largest category that holds at most one per cent of the items."""
+    frame = pipeline.bundle.parts.catalogue.frame
+    sizes = frame.select(pl.col(CATEGORY).explode()).to_series().value_counts(sort=True)
+    return str(sizes.filter(pl.col("count") <= frame.height // 100)[CATEGORY][0])
 
 
 def _children(pid: int) -> list[str]:
