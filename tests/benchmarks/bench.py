@@ -105,11 +105,12 @@ def loaded(
     }
 
 
-def bench(source: Workspace, num_items: int, work: Path) -> dict[str, Any]:
+def bench(source: Workspace, ranking: Workspace, num_items: int, work: Path) -> dict[str, Any]:
     """The whole report.
 
     Args:
         source: A trained workspace.
+        ranking: The trained workspace whose items are ranked in lists of 100 and 300.
         num_items: Items of the shop that is grown from it.
         work: Directory for the shop.
     """
@@ -139,12 +140,6 @@ def bench(source: Workspace, num_items: int, work: Path) -> dict[str, Any]:
         rare = f'category:"{_rare_category(pipeline)}"'
         filtered = loaded(server, [{**request, "filter": rare} for request in requests], 1, _CALLS // 2)
         memory, ready = round(server.memory_mb()), server.seconds_to_ready
-        ranked = {
-            str(size): loaded(
-                server, _rank_requests(pipeline.bundle.parts.catalogue.item_ids, list(states), size), 1, 300
-            )
-            for size in (100, 300)
-        }
     with serving(shop, workers=2) as server:
         two = loaded(server, requests, 16, 2 * _CALLS)
     one = found[1]
@@ -165,7 +160,7 @@ def bench(source: Workspace, num_items: int, work: Path) -> dict[str, Any]:
             "two_workers": two,
             "two_workers_cpu_ratio": round(two["cpu_ms_per_request"] / found[16]["cpu_ms_per_request"], 3),
         },
-        "rank": ranked,
+        "rank": _rank(ranking),
         "seconds_to_ready": ready,
         "memory_mb": memory,
         "machine": {
@@ -174,6 +169,20 @@ def bench(source: Workspace, num_items: int, work: Path) -> dict[str, Any]:
             "jitter": floors.jitter(),
         },
     }
+
+
+def _rank(workspace: Workspace) -> dict[str, dict[str, float]]:
+    """Latency of ``Rank`` by the number of items."""
+    pipeline = load_pipeline(workspace)
+    item_ids, users = (
+        pipeline.bundle.parts.catalogue.item_ids,
+        list(shoppers(workspace, pipeline, _NUM_SHOPPERS)),
+    )
+    with serving(workspace) as server:
+        return {
+            str(size): loaded(server, _rank_requests(item_ids, users, size), 1, _CALLS // 2)
+            for size in _RANKED
+        }
 
 
 def _rank_requests(item_ids: list[str], users: list[str], size: int) -> list[dict[str, Any]]:
@@ -222,18 +231,15 @@ def main() -> None:
     source = Workspace(Path(os.environ.get("RECSYS_WORKSPACE", "workspace")))
     num_items = int(os.environ.get("RECSYS_BENCH_ITEMS", "100000"))
     work = Path(os.environ.get("RECSYS_BENCH_DIRECTORY", "workspace/bench"))
-    report = bench(source, num_items, work)
+    ranking = Workspace(Path(os.environ.get("RECSYS_RANK_WORKSPACE", source.root)))
+    report = bench(source, ranking, num_items, work)
     target = Path("bench/latest.json")
     target.parent.mkdir(exist_ok=True)
     target.write_text(json.dumps(report, indent=1), encoding="utf-8")
-    console, figures = Console(), report["recommend"]
+    console = Console()
     console.print(_table(report))
-    console.print_json(
-        json.dumps({name: value for name, value in figures.items() if name != "by_concurrency"})
-    )
-    console.print_json(
-        json.dumps({name: report[name] for name in ("rank", "seconds_to_ready", "memory_mb", "machine")})
-    )
+    del report["recommend"]["by_concurrency"]
+    console.print_json(json.dumps(report))
 
 
 if __name__ == "__main__":
