@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Float64, Int64, UInt32
@@ -220,6 +221,7 @@ def topped_up(candidates: Candidates, others: Offer, *, source: str | None = "po
     return Candidates(positions[order], sources[order], scores[order])
 
 
+@lru_cache(4096)
 def source_names(bits: int) -> tuple[str, ...]:
     """The names behind a bit set of ``Candidates.sources``."""
     return tuple(name for i, name in enumerate(SOURCE_NAMES) if bits >> i & 1)
