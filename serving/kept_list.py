@@ -12,8 +12,8 @@ from recsys.answer import RankedItem, RankedList, ServiceLevel
 from recsys.candidates import source_names
 from recsys.errors import StoreError
 
-_VERSION = 1  # also of the meaning of the bits of ``sources``
-_HEADER = struct.Struct("<BxHHI")  # version, description bytes, items, id bytes
+_VERSION = 2  # also of the meaning of the bits of ``sources``
+_HEADER = struct.Struct("<BxHII")  # version, items, description bytes, id bytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +42,7 @@ class KeptList:
         lengths = np.fromiter(map(len, self.item_ids), "<u2", len(self.item_ids))
         return b"".join(
             (
-                _HEADER.pack(_VERSION, len(description), len(self.item_ids), len(ids)),
+                _HEADER.pack(_VERSION, len(self.item_ids), len(description), len(ids)),
                 description,
                 lengths.tobytes(),
                 ids,
@@ -59,7 +59,7 @@ class KeptList:
             StoreError: The bytes are cut short or of another version.
         """
         try:
-            version, description_bytes, num_items, id_bytes = _HEADER.unpack_from(raw)
+            version, num_items, description_bytes, id_bytes = _HEADER.unpack_from(raw)
         except struct.error as error:
             raise StoreError(f"a kept list of {len(raw)} bytes is shorter than its header") from error
         at = _HEADER.size + description_bytes
