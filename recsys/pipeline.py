@@ -128,7 +128,8 @@ class Pipeline:
 
     def use_rules(self, rules: Sequence[Rule]) -> None:
         """Apply these rules instead, from the next request on; first find out which items they mean."""
-        self._rules = RuleBook(rules, self._parts.catalogue)
+        if list(rules) != [meant.rule for meant in self._rules.meant]:
+            self._rules = RuleBook(rules, self._parts.catalogue)
 
     def recommend(self, query: Query) -> RankedList:
         """The best items for a user at a moment.
