@@ -110,6 +110,8 @@ class Remainder:
     scores: Float64[np.ndarray, " rest"]
     sources: UInt32[np.ndarray, " rest"]
     """See ``recsys.candidates.source_names``."""
+    propensity: Mapping[int, float] = field(default_factory=dict)
+    """``RankedItem.propensity`` by row, where it is not 1."""
 
 
 @dataclass(frozen=True)

@@ -128,7 +128,8 @@ class Pipeline:
 
     def use_rules(self, rules: Sequence[Rule]) -> None:
         """Apply these rules instead, from the next request on; first find out which items they mean."""
-        self._rules = RuleBook(rules, self._parts.catalogue)
+        if list(rules) != [meant.rule for meant in self._rules.meant]:
+            self._rules = RuleBook(rules, self._parts.catalogue)
 
     def recommend(self, query: Query) -> RankedList:
         """The best items for a user at a moment.
@@ -415,7 +416,8 @@ class Pipeline:
         if gathered.moment.sought is not None and gathered.moment.sought.vector is None:
             reasons.append("query_by_words_only")
         ranked = self._list(items, candidates, missing, ServiceLevel.FULL, *reasons)
-        return self._with_rest(ranked, candidates, scores, further[: max(query.depth - limit, 0)])
+        rest = further[: max(query.depth - limit, 0)]
+        return self._with_rest(ranked, candidates, scores, rest, arranged.propensity)
 
     def _in_retrieval_order(
         self,
@@ -432,7 +434,7 @@ class Pipeline:
         items = self._items_of(candidates, candidates.score, arranged, [None] * len(arranged.rows))
         ranked = self._list(items, candidates, missing, level, *reasons)
         rest = further[: max(query.depth - query.limit, 0)]
-        return self._with_rest(ranked, candidates, candidates.score, rest)
+        return self._with_rest(ranked, candidates, candidates.score, rest, arranged.propensity)
 
     def _ordering(
         self, gathered: Gathered, scores: Float64[np.ndarray, " candidates"], query: Query
@@ -500,6 +502,7 @@ class Pipeline:
         candidates: Candidates,
         scores: Float64[np.ndarray, " candidates"],
         further: Int64[np.ndarray, " rest"],
+        propensity: Mapping[int, float],
     ) -> RankedList:
         """The list with what follows it; nothing is made per item, most lists have no second page."""
         if not len(further):
@@ -509,6 +512,9 @@ class Pipeline:
             [ids[position] for position in candidates.positions[further].tolist()],
             scores[further],
             candidates.sources[further],
+            {at: propensity[row] for at, row in enumerate(further.tolist()) if row in propensity}
+            if propensity
+            else {},
         )
         return replace(ranked, rest=rest)
 

@@ -39,7 +39,7 @@ from serving.model_follower import ModelFollower
 from serving.models import Model, Models
 from serving.page_store import PageStore
 from serving.progress_board import LOADED, ProgressBoard
-from serving.recorder import Parts, recorded
+from serving.recorder import Watched, recorded
 from serving.rule_watch import RuleWatch
 from serving.server import listening
 from serving.servicer import EventServicer, RecommendationServicer
@@ -141,7 +141,7 @@ async def serving(
             EventServicer(intake, settings.max_events_per_batch),
             CatalogServicer(ItemIntake(changes), models, catalogue.wake),
         )
-        recording = stack.enter_context(recorded(settings, Parts(engine, store, buffer, updater)))
+        recording = stack.enter_context(recorded(settings, Watched(engine, store, buffer, updater)))
         port = await stack.enter_async_context(
             listening(settings, servicers, recording, catalogue.is_current)
         )
