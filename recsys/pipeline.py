@@ -10,7 +10,7 @@ import numpy as np
 import structlog
 from jaxtyping import Bool, Float32, Float64, Int64
 
-from recsys.answer import Contribution, Explanation, Query, RankedItem, RankedList, Remainder, ServiceLevel
+from recsys.answer import Contributions, Explanation, Query, RankedItem, RankedList, Remainder, ServiceLevel
 from recsys.arrangement import Arrangement, arrange, rearranges
 from recsys.bought import HAD_BEFORE, allowed
 from recsys.bundle import Bundle
@@ -488,7 +488,7 @@ class Pipeline:
                 item_id=self._parts.catalogue.item_ids[candidates.positions[row]],
                 score=float(scores[row]),
                 sources=source_names(int(candidates.sources[row])),
-                reasons=self._reasons(explanation) if explanation else (),
+                reasons=self._reasons(explanation.contributions) if explanation else (),
                 explanation=explanation,
                 rule_steps=steps.get(row, ()),
                 propensity=propensity.get(row, 1.0),
@@ -539,30 +539,31 @@ class Pipeline:
         values: Float64[np.ndarray, "items features_and_base"] = ranker.contributions(matrix)
         return [
             Explanation(
-                base_value=float(row[-1]),
-                contributions=tuple(
-                    Contribution(name, float(value), float(part))
-                    for name, value, part in zip(self._features.names, features, row[:-1], strict=True)
-                ),
+                base_value=row[-1],
+                contributions=Contributions(self._features.names, features, row[:-1]),
             )
-            for features, row in zip(matrix, values, strict=True)
+            for features, row in zip(matrix.tolist(), values.tolist(), strict=True)
         ]
 
-    def _reasons(self, explanation: Explanation) -> tuple[str, ...]:
+    def _reasons(self, contributions: Contributions) -> tuple[str, ...]:
         """The words of the features that raised the score most, each said once.
 
         A feature that is absent or 0 is no reason: there is nothing to point at.
         """
-        raised = sorted(
-            (
-                c
-                for c in explanation.contributions
-                if c.contribution > 0 and c.value and not math.isnan(c.value)
-            ),
-            key=lambda c: -c.contribution,
+        told = zip(contributions.contributions, contributions.values, contributions.features, strict=True)
+        raised = [(part, value, name) for part, value, name in told if part > 0 and value]
+        raised.sort(key=lambda one: -one[0])
+        words = (
+            self._features.words[name].format(value=value)
+            for _, value, name in raised
+            if not math.isnan(value)
         )
-        words = (self._features.words[c.feature].format(value=c.value) for c in raised)
-        return tuple(dict.fromkeys(words))[:_NUM_REASONS]
+        said: dict[str, None] = {}
+        for word in words:
+            said[word] = None
+            if len(said) == _NUM_REASONS:
+                break
+        return tuple(said)
 
 
 def _places(positions: Int64[np.ndarray, " items"], places: Sequence[int | None]) -> Places:
