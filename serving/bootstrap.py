@@ -49,6 +49,7 @@ from serving.signer import Signer, signing_keys
 from serving.state_store import StateStore, connect, connect_blocking
 from serving.state_updater import StateUpdater
 from serving.text_vectors import TextVectorSource
+from serving.threads import one_thread
 
 _POLL_SECONDS = 0.02
 _OLD_DAYS = 30
@@ -115,7 +116,7 @@ async def serving(
         updater = await site.states(store, states)
         site.run("rules", RuleWatch(workspace.rules, models.use_rules).run())
         follower, shadow = site.models_in_service()
-        executor = ThreadPoolExecutor(settings.ranking_threads, "ranking")
+        executor = ThreadPoolExecutor(settings.ranking_threads, "ranking", initializer=one_thread)
         stack.callback(executor.shutdown, cancel_futures=True)
         changes, catalogue = await site.catalogue()
         engine = Engine(

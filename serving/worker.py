@@ -20,6 +20,7 @@ from serving.event_buffer import BUFFER_FILE, SqliteEventBuffer
 from serving.loading import load_pipeline, load_states, log_end_ms, up_to_date, warm_up
 from serving.progress_board import PREPARED, READY, ProgressBoard
 from serving.settings import Settings
+from serving.threads import one_thread
 
 _POLL_SECONDS = 0.02
 
@@ -39,7 +40,7 @@ class Crew:
 def work(crew: Crew, number: int) -> int:
     """Be a worker process until told to stop; its exit code."""
     try:
-        _one_thread_each()
+        one_thread()
         _join(crew, number)
     except (RecsysError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
@@ -63,7 +64,7 @@ def serve_alone(workspace: Workspace, settings: Settings, announce: Callable[[in
         DataError: The event log is damaged.
         StoreError: The store does not start or does not answer.
     """
-    _one_thread_each()
+    one_thread()
     settle(workspace)
     _serve(workspace, settings, announce, Seat())
 
@@ -96,14 +97,3 @@ def _watching(lifeline: int) -> Callable[[asyncio.Event], None]:
         asyncio.get_running_loop().add_reader(lifeline, stopped.set)
 
     return watch
-
-
-def _one_thread_each() -> None:
-    """Keep the libraries to the thread that calls them: requests are small and many, and share the cores."""
-    import faiss
-    import torch
-    from threadpoolctl import threadpool_limits
-
-    torch.set_num_threads(1)
-    faiss.omp_set_num_threads(1)
-    threadpool_limits(1)  # lasts: nothing takes the limits back

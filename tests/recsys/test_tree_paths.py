@@ -7,7 +7,7 @@ import pytest
 from recsys.scorer import probes
 from recsys.tree_paths import TreePaths
 
-# One tree: feature 0 <= 1 goes to a leaf of 2 (3 rows); else feature 1 <= 5, or missing, to 4 (1 row) or 10 (2).
+# Feature 0 <= 1 goes to a leaf of 2 (3 rows); else feature 1 <= 5, or missing, to 4 (1 row) or to 10 (2).
 TEXT = """tree
 Tree=0
 num_leaves=3
