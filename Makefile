@@ -1,6 +1,7 @@
 # The front door. Everything the tools need to know stands in pyproject.toml.
 PYTHON ?= python3
 BIN := .venv/bin
+UNITS := tests/recsys tests/features tests/contracts
 export HF_HUB_OFFLINE := 1
 export OMP_WAIT_POLICY := PASSIVE
 
@@ -9,8 +10,11 @@ export OMP_WAIT_POLICY := PASSIVE
 demo: .venv/installed
 	$(BIN)/recsys demo
 
+# Shapes and types of arrays are checked at every call where the units are tested; elsewhere that takes too long.
 test: .venv/installed lint
-	$(BIN)/pytest --numprocesses 2 --dist loadfile
+	$(BIN)/pytest --numprocesses 2 --dist loadfile $(UNITS)
+	$(BIN)/pytest --numprocesses 2 --dist loadfile -o addopts="--strict-markers --benchmark-skip" \
+		$(UNITS:%=--ignore=%) tests
 
 lint: .venv/installed
 	$(BIN)/ruff check .
