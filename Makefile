@@ -1,22 +1,30 @@
 # The front door. Everything the tools need to know stands in pyproject.toml.
 PYTHON ?= python3
 BIN := .venv/bin
+UNITS := tests/recsys tests/features
 export HF_HUB_OFFLINE := 1
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: demo test lint fuzz proto clean
+.PHONY: demo test lint bench fuzz proto clean
 
 demo: .venv/installed
 	$(BIN)/recsys demo
 
+# Shapes and types of arrays are checked at every call where the units are tested; elsewhere that takes too long.
 test: .venv/installed lint
-	$(BIN)/pytest --numprocesses 2 --dist loadfile
+	$(BIN)/pytest --numprocesses 2 --dist loadfile $(UNITS)
+	$(BIN)/pytest --numprocesses 2 --dist loadfile -o addopts="--strict-markers --benchmark-skip" \
+		$(UNITS:%=--ignore=%) tests
 
 lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
+
+bench: .venv/installed
+	test -e workspace/registry/pointers.json || $(BIN)/recsys demo
+	$(BIN)/python -m tests.benchmarks.bench
 
 fuzz: .venv/installed
 	$(BIN)/python -m tests.serving.fuzz --requests 100000

@@ -48,6 +48,7 @@ def features(config: StateConfig) -> tuple[Feature, ...]:
 def online(moment: Moment, positions: Int64[np.ndarray, " items"]) -> Float64[np.ndarray, "items features"]:
     """The family for one moment and many items."""
     user, catalogue = moment.user, moment.parts.catalogue
+    oldest_first = np.argsort(user.last_ms)
     columns = []
     for name in ATTRIBUTE_NAMES:
         codes = catalogue.attribute_codes[name]
@@ -57,7 +58,7 @@ def online(moment: Moment, positions: Int64[np.ndarray, " items"]) -> Float64[np
             sums = np.bincount(held % size, user.engagement[:, i], minlength=size)
             columns.append(np.where(wanted < 0, np.nan, sums[wanted]))
         last = np.full(size, np.nan)
-        np.fmax.at(last, held, user.last_ms.astype(np.float64))
+        last[held[oldest_first]] = user.last_ms[oldest_first]  # of several, the last one stays
         columns.append(np.where(wanted < 0, np.nan, (moment.as_of_ms - last[wanted]) / DAY_MS))
     return np.column_stack(columns)
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import overload
 
 import numpy as np
 from jaxtyping import Float64, UInt32
@@ -64,12 +65,53 @@ class Contribution:
     contribution: float
 
 
+class Contributions(Sequence[Contribution]):
+    """Contributions of every feature to one score, made into objects where they are asked for one by one."""
+
+    def __init__(
+        self,
+        features: tuple[str, ...],
+        values: Sequence[float],
+        contributions: Sequence[float],
+    ) -> None:
+        """Keep them, in the features' order.
+
+        Args:
+            features: Names.
+            values: The features' values, NaN where missing.
+            contributions: What each added to the score.
+        """
+        self.features, self.values, self.contributions = features, values, contributions
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    @overload
+    def __getitem__(self, index: int) -> Contribution: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> "Contributions": ...
+
+    def __getitem__(self, index: int | slice) -> "Contribution | Contributions":
+        if isinstance(index, slice):
+            return Contributions(self.features[index], self.values[index], self.contributions[index])
+        return Contribution(self.features[index], self.values[index], self.contributions[index])
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]  # as a list
+
+    def __repr__(self) -> str:
+        return f"Contributions({list(self)})"
+
+
 @dataclass(frozen=True)
 class Explanation:
     """Additive explanation: ``base_value`` plus all contributions is the score."""
 
     base_value: float
-    contributions: tuple[Contribution, ...]
+    contributions: Contributions
 
 
 @dataclass(frozen=True)
@@ -110,6 +152,8 @@ class Remainder:
     scores: Float64[np.ndarray, " rest"]
     sources: UInt32[np.ndarray, " rest"]
     """See ``recsys.candidates.source_names``."""
+    propensity: Mapping[int, float] = field(default_factory=dict)
+    """``RankedItem.propensity`` by row, where it is not 1."""
 
 
 @dataclass(frozen=True)

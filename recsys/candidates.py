@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Float64, Int64, UInt32
@@ -84,9 +85,7 @@ def adopted(moment: Moment, config: CandidateConfig, _: Offer) -> Offer:
 
 def whole_catalogue(moment: Moment) -> Offer:
     """Every item, as ``popular`` orders them, then by adoption; for when nothing else is left to offer."""
-    engagement = moment.popularity.engagement[len(moment.popularity.engagement) // 2]
-    adoption = np.where(engagement > 0, 0.0, moment.parts.tables.history.adoption[-1])
-    return np.lexsort((-adoption, -engagement))
+    return moment.popularity.everything(moment.parts.tables.history.adoption[-1])
 
 
 def taste(moment: Moment, config: CandidateConfig, _: Offer) -> Offer:
@@ -222,6 +221,7 @@ def topped_up(candidates: Candidates, others: Offer, *, source: str | None = "po
     return Candidates(positions[order], sources[order], scores[order])
 
 
+@lru_cache(4096)
 def source_names(bits: int) -> tuple[str, ...]:
     """The names behind a bit set of ``Candidates.sources``."""
     return tuple(name for i, name in enumerate(SOURCE_NAMES) if bits >> i & 1)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Float32, Float64, Int64
 
 from recsys.catalogue import Catalogue
 from recsys.click_rates import ClickRates
@@ -98,7 +98,8 @@ def lean(
     system = np.eye(len(root)) + root[:, None] * covariance * root
     strength = root * np.linalg.solve(system, residual / root)
     near = similarities(wanted, shown.positions, catalogue, words)
-    return Leaning({name: VARIANCES[name] * (near[name] @ strength) for name in VARIANCES})
+    weights = strength.astype(np.float32)
+    return Leaning({name: VARIANCES[name] * (near[name] @ weights).astype(np.float64) for name in VARIANCES})
 
 
 def similarities(
@@ -106,30 +107,32 @@ def similarities(
     theirs: Int64[np.ndarray, " theirs"],
     catalogue: Catalogue,
     words: VectorIndex,
-) -> dict[str, Float64[np.ndarray, "ours theirs"]]:
+) -> dict[str, Float32[np.ndarray, "ours theirs"]]:
     """How alike items are, at most 1, by the names of ``VARIANCES``.
 
     ``text`` is the cosine of the pretrained vectors less their mean over the catalogue, ``near_text`` is
     ``exp(8 (text - 1))``, and ``numbers`` is ``exp(-1.5 d)`` with ``d`` the mean squared difference.
     """
-    text = (words.centred(ours) @ words.centred(theirs).T).astype(np.float64)
+    text = words.centred(ours) @ words.centred(theirs).T
     shared = catalogue.shared_words
     return {
-        "same": (ours[:, None] == theirs).astype(np.float64),
-        "words": (shared[ours] @ shared[theirs].T).toarray(),
+        "same": (ours[:, None] == theirs).astype(np.float32),
+        "words": (shared[ours] @ shared[theirs].T).toarray().astype(np.float32),
         "text": text,
-        "near_text": np.exp(_NEAR * (text - 1)),
+        "near_text": np.exp(np.float32(_NEAR) * (text - 1)),
         "numbers": _alike_in_numbers(catalogue.numbers[ours], catalogue.numbers[theirs]),
     }
 
 
 def _alike_in_numbers(
     ours: Float64[np.ndarray, "ours numbers"], theirs: Float64[np.ndarray, "theirs numbers"]
-) -> Float64[np.ndarray, "ours theirs"]:
+) -> Float32[np.ndarray, "ours theirs"]:
     if not ours.shape[1]:
-        return np.zeros((len(ours), len(theirs)))
+        return np.zeros((len(ours), len(theirs)), np.float32)
     squares = (ours**2).sum(1)[:, None] + (theirs**2).sum(1) - 2 * ours @ theirs.T
-    alike: Float64[np.ndarray, "ours theirs"] = np.exp(-_NUMBERS_SCALE * squares / ours.shape[1])
+    alike: Float32[np.ndarray, "ours theirs"] = np.exp(
+        (squares * (-_NUMBERS_SCALE / ours.shape[1])).astype(np.float32)
+    )
     return alike
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import structlog
 from jaxtyping import Bool, Float32, Float64, Int64
 
-from recsys.answer import Contribution, Explanation, Query, RankedItem, RankedList, Remainder, ServiceLevel
+from recsys.answer import Contributions, Explanation, Query, RankedItem, RankedList, Remainder, ServiceLevel
 from recsys.arrangement import Arrangement, arrange, rearranges
 from recsys.bought import HAD_BEFORE, allowed
 from recsys.bundle import Bundle
@@ -128,7 +128,8 @@ class Pipeline:
 
     def use_rules(self, rules: Sequence[Rule]) -> None:
         """Apply these rules instead, from the next request on; first find out which items they mean."""
-        self._rules = RuleBook(rules, self._parts.catalogue)
+        if list(rules) != [meant.rule for meant in self._rules.meant]:
+            self._rules = RuleBook(rules, self._parts.catalogue)
 
     def recommend(self, query: Query) -> RankedList:
         """The best items for a user at a moment.
@@ -330,6 +331,7 @@ class Pipeline:
         if Inspection(moment, offered, self._passes(offered, moment, query)).keep.sum() >= query.limit:
             return gathered
         best_first = whole_catalogue(moment)
+        best_first = best_first[self._parts.catalogue.matching(query.filter)[best_first]]
         everything = Candidates(best_first, np.zeros(len(best_first), np.uint32), np.zeros(len(best_first)))
         keep = Inspection(moment, everything, self._passes(everything, moment, query)).keep
         return replace(gathered, candidates=topped_up(offered, best_first[keep][: query.limit]))
@@ -414,7 +416,8 @@ class Pipeline:
         if gathered.moment.sought is not None and gathered.moment.sought.vector is None:
             reasons.append("query_by_words_only")
         ranked = self._list(items, candidates, missing, ServiceLevel.FULL, *reasons)
-        return self._with_rest(ranked, candidates, scores, further[: max(query.depth - limit, 0)])
+        rest = further[: max(query.depth - limit, 0)]
+        return self._with_rest(ranked, candidates, scores, rest, arranged.propensity)
 
     def _in_retrieval_order(
         self,
@@ -431,7 +434,7 @@ class Pipeline:
         items = self._items_of(candidates, candidates.score, arranged, [None] * len(arranged.rows))
         ranked = self._list(items, candidates, missing, level, *reasons)
         rest = further[: max(query.depth - query.limit, 0)]
-        return self._with_rest(ranked, candidates, candidates.score, rest)
+        return self._with_rest(ranked, candidates, candidates.score, rest, arranged.propensity)
 
     def _ordering(
         self, gathered: Gathered, scores: Float64[np.ndarray, " candidates"], query: Query
@@ -485,7 +488,7 @@ class Pipeline:
                 item_id=self._parts.catalogue.item_ids[candidates.positions[row]],
                 score=float(scores[row]),
                 sources=source_names(int(candidates.sources[row])),
-                reasons=self._reasons(explanation) if explanation else (),
+                reasons=self._reasons(explanation.contributions) if explanation else (),
                 explanation=explanation,
                 rule_steps=steps.get(row, ()),
                 propensity=propensity.get(row, 1.0),
@@ -499,6 +502,7 @@ class Pipeline:
         candidates: Candidates,
         scores: Float64[np.ndarray, " candidates"],
         further: Int64[np.ndarray, " rest"],
+        propensity: Mapping[int, float],
     ) -> RankedList:
         """The list with what follows it; nothing is made per item, most lists have no second page."""
         if not len(further):
@@ -508,6 +512,9 @@ class Pipeline:
             [ids[position] for position in candidates.positions[further].tolist()],
             scores[further],
             candidates.sources[further],
+            {at: propensity[row] for at, row in enumerate(further.tolist()) if row in propensity}
+            if propensity
+            else {},
         )
         return replace(ranked, rest=rest)
 
@@ -532,30 +539,31 @@ class Pipeline:
         values: Float64[np.ndarray, "items features_and_base"] = ranker.contributions(matrix)
         return [
             Explanation(
-                base_value=float(row[-1]),
-                contributions=tuple(
-                    Contribution(name, float(value), float(part))
-                    for name, value, part in zip(self._features.names, features, row[:-1], strict=True)
-                ),
+                base_value=row[-1],
+                contributions=Contributions(self._features.names, features, row[:-1]),
             )
-            for features, row in zip(matrix, values, strict=True)
+            for features, row in zip(matrix.tolist(), values.tolist(), strict=True)
         ]
 
-    def _reasons(self, explanation: Explanation) -> tuple[str, ...]:
+    def _reasons(self, contributions: Contributions) -> tuple[str, ...]:
         """The words of the features that raised the score most, each said once.
 
         A feature that is absent or 0 is no reason: there is nothing to point at.
         """
-        raised = sorted(
-            (
-                c
-                for c in explanation.contributions
-                if c.contribution > 0 and c.value and not math.isnan(c.value)
-            ),
-            key=lambda c: -c.contribution,
+        told = zip(contributions.contributions, contributions.values, contributions.features, strict=True)
+        raised = [(part, value, name) for part, value, name in told if part > 0 and value]
+        raised.sort(key=lambda one: -one[0])
+        words = (
+            self._features.words[name].format(value=value)
+            for _, value, name in raised
+            if not math.isnan(value)
         )
-        words = (self._features.words[c.feature].format(value=c.value) for c in raised)
-        return tuple(dict.fromkeys(words))[:_NUM_REASONS]
+        said: dict[str, None] = {}
+        for word in words:
+            said[word] = None
+            if len(said) == _NUM_REASONS:
+                break
+        return tuple(said)
 
 
 def _places(positions: Int64[np.ndarray, " items"], places: Sequence[int | None]) -> Places:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Float32, Float64, Int64
 
 from recsys.catalogue import ATTRIBUTE_NAMES, Catalogue
 from recsys.category_order import CategoryOrder
@@ -36,6 +36,23 @@ class Popularity:
 
     @cached_property
     def _most_engaging(self) -> dict[int, Int64[np.ndarray, " items"]]:
+        return {}
+
+    def everything(self, adoption: Float32[np.ndarray, " items"]) -> Int64[np.ndarray, " items"]:
+        """All items, most engaging first, those without engagement by adoption; remembered.
+
+        Args:
+            adoption: Adoption rates of the bundle that asks.
+        """
+        remembered = self._everything.get(adoption.ctypes.data)
+        if remembered is None:
+            engagement = self.engagement[len(self.engagement) // 2]
+            unknown = np.where(engagement > 0, 0.0, adoption)
+            remembered = self._everything[adoption.ctypes.data] = np.lexsort((-unknown, -engagement))
+        return remembered
+
+    @cached_property
+    def _everything(self) -> dict[int, Int64[np.ndarray, " items"]]:
         return {}
 
     @cached_property

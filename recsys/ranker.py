@@ -4,18 +4,27 @@ from pathlib import Path
 
 import lightgbm
 import numpy as np
+import structlog
 from jaxtyping import Float32, Float64
 
 from recsys.errors import BundleError, FeatureMismatchError
-from recsys.scorer import Scorer, fastest_scorer, lightgbm_scorer
+from recsys.scorer import Scorer, fastest_scorer, lightgbm_scorer, probes
+from recsys.tree_paths import TreePaths
+
+_log = structlog.get_logger(__name__)
+
+_TOLERANCE = 1e-9
 
 
 class Ranker:
     """A forest over a fixed list of features; its margins order a list."""
 
-    def __init__(self, booster: lightgbm.Booster, scorer: Scorer | None = None) -> None:
+    def __init__(
+        self, booster: lightgbm.Booster, scorer: Scorer | None = None, paths: TreePaths | None = None
+    ) -> None:
         self._booster = booster
         self._scorer = scorer or lightgbm_scorer(booster)
+        self._paths = paths
         self.feature_names: tuple[str, ...] = tuple(booster.feature_name())
 
     @classmethod
@@ -37,7 +46,7 @@ class Ranker:
             raise FeatureMismatchError(
                 f"the ranker was trained on other features; different: {', '.join(different)}; train again"
             )
-        return cls(booster, fastest_scorer(path, booster))
+        return cls(booster, fastest_scorer(path, booster), _paths(path, booster))
 
     def save(self, path: Path) -> None:
         """Write LightGBM's text format."""
@@ -50,11 +59,16 @@ class Ranker:
     def contributions(
         self, matrix: Float32[np.ndarray, "items features"]
     ) -> Float64[np.ndarray, "items features_and_base"]:
-        """Exact additive contributions (TreeSHAP), then the base value; a row sums to its score.
+        """What every feature adds to the base value, then the base value; a row sums to its score.
+
+        A ranker that was read from a file follows the rows' paths, see ``recsys.tree_paths``: a request that
+        asks for explanations cannot wait for TreeSHAP. One fresh from training has TreeSHAP's.
 
         Source: Lundberg et al., "From local explanations to global understanding with explainable AI for
-            trees", 2020.
+            trees", 2020, for TreeSHAP.
         """
+        if self._paths is not None:
+            return self._paths.contributions(matrix)
         values: Float64[np.ndarray, "items features_and_base"] = np.asarray(
             self._booster.predict(matrix, pred_contrib=True, num_threads=1)
         )
@@ -76,3 +90,18 @@ class Ranker:
         return dict(
             zip(self.feature_names, map(float, self._booster.feature_importance("gain")), strict=True)
         )
+
+
+def _paths(path: Path, booster: lightgbm.Booster) -> TreePaths | None:
+    """The model's paths, if they add up to its scores; ``None`` leaves explanations to LightGBM."""
+    try:
+        paths = TreePaths.read(path, booster.num_feature())
+    except (KeyError, ValueError) as error:
+        _log.warning("explanations take longer: the trees cannot be followed", reason=str(error))
+        return None
+    rows = probes(path, booster.num_feature())
+    difference = np.abs(paths.contributions(rows).sum(1) - lightgbm_scorer(booster)(rows)).max()
+    if not difference <= _TOLERANCE:
+        _log.warning("explanations take longer: the paths do not add up to the scores", difference=difference)
+        return None
+    return paths

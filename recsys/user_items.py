@@ -77,29 +77,38 @@ def user_items(state: UserState, catalogue: Catalogue, config: Config, as_of_ms:
         state.last_ms[known],
         state.counts[known].astype(np.int64),
     )
-    positions, item_of_row = np.unique(row_positions, return_inverse=True)
-    engagement = np.zeros((len(positions), len(state.half_lives_days)))
-    np.add.at(engagement, item_of_row, weights[row_types][:, None] * state.decayed(as_of_ms)[known])
-    liked = weights[row_types] > 0
-    counts = np.zeros(len(positions), np.int64)
-    np.add.at(counts, item_of_row[liked], row_counts[liked])
-    first = np.full(len(positions), np.iinfo(np.int64).max)
-    np.minimum.at(first, item_of_row, row_first)
-    last = np.zeros(len(positions), np.int64)
-    np.maximum.at(last, item_of_row, row_last)
+    row_weights = weights[row_types]
+    liked = row_weights > 0
+    by_item = np.argsort(row_positions, kind="stable")
+    in_order = row_positions[by_item]
+    starts = np.flatnonzero(np.diff(in_order, prepend=-1))
+    weighted = row_weights[:, None] * state.decayed(as_of_ms)[known]
     newest = np.flatnonzero(liked)[
         recent_rows(row_positions[liked], row_types[liked], row_last[liked], config.encoder.history_length)
     ]
     return UserItems(
-        positions=positions,
-        engagement=engagement,
-        counts=counts,
-        first_ms=first,
-        last_ms=last,
+        positions=in_order[starts],
+        engagement=_by_item(np.add, weighted, by_item, starts),
+        counts=_by_item(np.add, np.where(liked, row_counts, 0), by_item, starts),
+        first_ms=_by_item(np.minimum, row_first, by_item, starts),
+        last_ms=_by_item(np.maximum, row_last, by_item, starts),
         basket_ms=state.basket_ms,
         recent=Recent(row_positions[newest], row_types[newest], row_last[newest], row_counts[newest]),
         shown=_shown(state, every_position),
     )
+
+
+def _by_item(
+    combine: np.ufunc,
+    values: np.ndarray,
+    by_item: Int64[np.ndarray, " rows"],
+    starts: Int64[np.ndarray, " items"],
+) -> np.ndarray:
+    """Values of rows, combined per item."""
+    if not len(starts):
+        return values
+    combined: np.ndarray = combine.reduceat(values[by_item], starts, axis=0)
+    return combined
 
 
 def _shown(state: UserState, row_positions: Int64[np.ndarray, " rows"]) -> Shown:

@@ -39,7 +39,7 @@ from serving.model_follower import ModelFollower
 from serving.models import Model, Models
 from serving.page_store import PageStore
 from serving.progress_board import LOADED, ProgressBoard
-from serving.recorder import Parts, recorded
+from serving.recorder import Watched, recorded
 from serving.rule_watch import RuleWatch
 from serving.server import listening
 from serving.servicer import EventServicer, RecommendationServicer
@@ -49,6 +49,7 @@ from serving.signer import Signer, signing_keys
 from serving.state_store import StateStore, connect, connect_blocking
 from serving.state_updater import StateUpdater
 from serving.text_vectors import TextVectorSource
+from serving.threads import one_thread
 
 _POLL_SECONDS = 0.02
 _OLD_DAYS = 30
@@ -115,7 +116,7 @@ async def serving(
         updater = await site.states(store, states)
         site.run("rules", RuleWatch(workspace.rules, models.use_rules).run())
         follower, shadow = site.models_in_service()
-        executor = ThreadPoolExecutor(settings.ranking_threads, "ranking")
+        executor = ThreadPoolExecutor(settings.ranking_threads, "ranking", initializer=one_thread)
         stack.callback(executor.shutdown, cancel_futures=True)
         changes, catalogue = await site.catalogue()
         engine = Engine(
@@ -141,7 +142,7 @@ async def serving(
             EventServicer(intake, settings.max_events_per_batch),
             CatalogServicer(ItemIntake(changes), models, catalogue.wake),
         )
-        recording = stack.enter_context(recorded(settings, Parts(engine, store, buffer, updater)))
+        recording = stack.enter_context(recorded(settings, Watched(engine, store, buffer, updater)))
         port = await stack.enter_async_context(
             listening(settings, servicers, recording, catalogue.is_current)
         )

@@ -91,15 +91,6 @@ class RankingPipeline(Protocol):
         ...
 
 
-class CurrentPipeline(Protocol):
-    """Says which pipeline answers; ``serving.current_pipeline``."""
-
-    @property
-    def pipeline(self) -> RankingPipeline:
-        """That pipeline."""
-        ...
-
-
 class PipelineChoice(Protocol):
     """Says which pipeline answers whom; ``serving.models.Models``."""
 

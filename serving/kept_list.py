@@ -2,8 +2,8 @@
 
 import json
 import struct
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float64, UInt32
@@ -12,8 +12,8 @@ from recsys.answer import RankedItem, RankedList, ServiceLevel
 from recsys.candidates import source_names
 from recsys.errors import StoreError
 
-_VERSION = 1  # also of the meaning of the bits of ``sources``
-_HEADER = struct.Struct("<BxHHI")  # version, description bytes, items, id bytes
+_VERSION = 2  # also of the meaning of the bits of ``sources``
+_HEADER = struct.Struct("<BxHII")  # version, items, description bytes, id bytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +28,8 @@ class KeptList:
     degraded_reasons: tuple[str, ...] = ()
     missing_item_ids: tuple[str, ...] = ()
     arms: tuple[tuple[str, str], ...] = ()
+    propensity: Mapping[int, float] = field(default_factory=dict)
+    """By row, where it is not 1."""
 
     def to_bytes(self) -> bytes:
         """Some 20 bytes per item; the inverse of ``from_bytes``."""
@@ -37,12 +39,13 @@ class KeptList:
             self.degraded_reasons,
             self.missing_item_ids,
             self.arms,
+            list(self.propensity.items()),
         ]
         description, ids = json.dumps(described).encode(), "".join(self.item_ids).encode()
         lengths = np.fromiter(map(len, self.item_ids), "<u2", len(self.item_ids))
         return b"".join(
             (
-                _HEADER.pack(_VERSION, len(description), len(self.item_ids), len(ids)),
+                _HEADER.pack(_VERSION, len(self.item_ids), len(description), len(ids)),
                 description,
                 lengths.tobytes(),
                 ids,
@@ -59,13 +62,13 @@ class KeptList:
             StoreError: The bytes are cut short or of another version.
         """
         try:
-            version, description_bytes, num_items, id_bytes = _HEADER.unpack_from(raw)
+            version, num_items, description_bytes, id_bytes = _HEADER.unpack_from(raw)
         except struct.error as error:
             raise StoreError(f"a kept list of {len(raw)} bytes is shorter than its header") from error
         at = _HEADER.size + description_bytes
         if version != _VERSION or len(raw) != at + num_items * 14 + id_bytes:
             raise StoreError(f"a kept list has version {version} or is cut short")
-        version_, level, reasons, missing, arms = json.loads(raw[_HEADER.size : at])
+        version_, level, reasons, missing, arms, propensity = json.loads(raw[_HEADER.size : at])
         lengths = np.frombuffer(raw, "<u2", num_items, at)
         at += 2 * num_items
         ends = np.cumsum(lengths, dtype=np.int64).tolist()
@@ -80,13 +83,19 @@ class KeptList:
             degraded_reasons=tuple(reasons),
             missing_item_ids=tuple(missing),
             arms=tuple((experiment, arm) for experiment, arm in arms),
+            propensity=dict(propensity),
         )
 
     def ranked(self, rows: Sequence[int]) -> RankedList:
         """Some of the items as an answer, in the order of ``rows``."""
         return RankedList(
             items=tuple(
-                RankedItem(self.item_ids[row], float(self.scores[row]), source_names(int(self.sources[row])))
+                RankedItem(
+                    self.item_ids[row],
+                    float(self.scores[row]),
+                    source_names(int(self.sources[row])),
+                    propensity=self.propensity.get(row, 1.0),
+                )
                 for row in rows
             ),
             service_level=self.service_level,
@@ -108,4 +117,5 @@ def kept_list(ranked: RankedList) -> KeptList | None:
         ranked.service_level,
         ranked.degraded_reasons,
         ranked.missing_item_ids,
+        propensity=ranked.rest.propensity,
     )

@@ -165,6 +165,9 @@ class ListLog:
                     _log.warning("served lists wait in memory", reason=str(error))
                 self._fails = True
                 self._news.set()
+            except Exception:  # noqa: BLE001  # the thread must outlive a list that cannot be written
+                _log.exception("served lists are lost", num_lists=len(self._waiting))
+                self._waiting.clear()
 
     def _commit(self, group: Sequence[ServedList]) -> None:
         with self._transaction(writes=True) as connection:

@@ -4,7 +4,8 @@ One object answers each request: ``Models.choose`` is asked once, at its start. 
 so requests that are under way end with the model that they began with. Every model here counts events, the
 previous one too, so that going back to it takes no time and loses nothing.
 
-All methods are for the event loop's thread, except ``choose``, ``find`` and reading ``lineup``.
+All methods are for the event loop's thread, except ``choose``, ``find``, ``use_rules`` and reading
+``lineup``.
 """
 
 import hashlib

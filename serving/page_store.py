@@ -97,6 +97,8 @@ class PageStore:
             self._fails = True
             self._news.set()
             return
+        except Exception:  # noqa: BLE001  # the thread must outlive a list that cannot be written
+            _log.exception("lists have no later pages", num_lists=len(group))
         self._fails = False
         for list_id, _ in group:
             self._waiting.pop(list_id, None)

@@ -55,7 +55,7 @@ class PageToken:
                 FieldViolation(
                     PAGE,
                     "expected a token of this request, got one of another; keep all fields but page_size, "
-                    "view and session_id as they were, or leave page_token empty for the first page",
+                    "view, explain and session_id as they were, or leave page_token empty for the first page",
                 )
             )
         return cls(list_id.hex(), issued_ms, of_request, start, position)

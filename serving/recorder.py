@@ -19,7 +19,7 @@ _TRACES_VARIABLE = "OTEL_EXPORTER_OTLP_ENDPOINT"
 
 
 @dataclass(frozen=True)
-class Parts:
+class Watched:
     """What metrics read off a running server."""
 
     engine: Engine
@@ -37,7 +37,7 @@ class Parts:
 
 
 @contextmanager
-def recorded(settings: Settings, parts: Parts) -> Iterator[Recording]:
+def recorded(settings: Settings, watched: Watched) -> Iterator[Recording]:
     """The interceptor that records calls, with everybody told who is configured; ends with their endpoints.
 
     Raises:
@@ -50,7 +50,7 @@ def recorded(settings: Settings, parts: Parts) -> Iterator[Recording]:
         recording = Recording(observers)
         if settings.metrics_port is not None:
             recording.observers.append(
-                _metrics(stack, settings.metrics_host, settings.metrics_port, parts, recording)
+                _metrics(stack, settings.metrics_host, settings.metrics_port, watched, recording)
             )
         yield recording
 
@@ -65,7 +65,7 @@ def _traces(stack: ExitStack) -> Observer:
     return stack.enter_context(exported())
 
 
-def _metrics(stack: ExitStack, host: str, port: int, parts: Parts, recording: Recording) -> Observer:
+def _metrics(stack: ExitStack, host: str, port: int, watched: Watched, recording: Recording) -> Observer:
     from prometheus_client import CollectorRegistry, disable_created_metrics
 
     from serving.metrics import CallMetrics, watch
@@ -77,12 +77,12 @@ def _metrics(stack: ExitStack, host: str, port: int, parts: Parts, recording: Re
     counted = CallMetrics(registry)
     watch(
         registry,
-        model_version=lambda: parts.engine.models.stable.version,
+        model_version=lambda: watched.engine.models.stable.version,
         num_running=lambda: recording.num_running,
         num_unobserved=lambda: recording.num_unobserved,
-        breaker_is_open=lambda: parts.engine.breaker.has_opened,
-        num_unreadable_states=lambda: parts.store.num_unreadable,
-        backlog=parts.backlog,
+        breaker_is_open=lambda: watched.engine.breaker.has_opened,
+        num_unreadable_states=lambda: watched.store.num_unreadable,
+        backlog=watched.backlog,
     )
     stack.enter_context(metrics_endpoint(host, port, registry))
     return counted

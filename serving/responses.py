@@ -107,11 +107,14 @@ def _result(item: RankedItem, row: Mapping[str, Any] | None) -> types_pb.Result:
 
 
 def _explanation(explanation: Explanation) -> types_pb.Explanation:
+    parts = explanation.contributions
     return types_pb.Explanation(
         base_value=explanation.base_value,
         contributions=[
-            types_pb.Contribution(feature=part.feature, value=part.value, contribution=part.contribution)
-            for part in explanation.contributions
+            types_pb.Contribution(feature=feature, value=value, contribution=contribution)
+            for feature, value, contribution in zip(
+                parts.features, parts.values, parts.contributions, strict=True
+            )
         ],
     )
 

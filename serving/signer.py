@@ -66,7 +66,7 @@ class Signer:
         canonical = base64.urlsafe_b64encode(raw).decode().rstrip("=") == token
         if not canonical or len(raw) != 1 + _ID_BYTES + size + _MAC_BYTES:
             raise _refused(
-                purpose, f"expected a token that the server gave, got {len(token)} characters of none"
+                purpose, f"expected a token that the server gave, got {len(token)} characters that are none"
             )
         return raw[:-_MAC_BYTES], raw[-_MAC_BYTES:]
 

@@ -32,7 +32,7 @@ _LONGEST_DELAY_SECONDS = 10.0
 _SOUND_SECONDS = 60.0
 """A worker that lived this long is started again without delay."""
 _PATIENCE_SECONDS = 30.0
-"""Time that workers get to stop, beside the grace of their calls."""
+"""Time that workers get to stop, beside draining and the grace of their calls."""
 
 
 @dataclass
@@ -102,7 +102,7 @@ class Supervisor:
                 if self._reap() and not announced:
                     raise RecsysError("a worker did not start; see its message above")
         finally:
-            self._stop(settings.grace_seconds + _PATIENCE_SECONDS)
+            self._stop(settings.drain_seconds + settings.grace_seconds + _PATIENCE_SECONDS)
 
     def _start_due(self) -> None:
         now = time.monotonic()

@@ -5,7 +5,6 @@ fork, and a model that is swapped in later would not be shared anyway.
 """
 
 import asyncio
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from serving.event_buffer import BUFFER_FILE, SqliteEventBuffer
 from serving.loading import load_pipeline, load_states, log_end_ms, up_to_date, warm_up
 from serving.progress_board import PREPARED, READY, ProgressBoard
 from serving.settings import Settings
+from serving.threads import one_thread
 
 _POLL_SECONDS = 0.02
 
@@ -40,7 +40,7 @@ class Crew:
 def work(crew: Crew, number: int) -> int:
     """Be a worker process until told to stop; its exit code."""
     try:
-        _share_the_cores(crew.settings.workers)
+        one_thread()
         _join(crew, number)
     except (RecsysError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
@@ -64,6 +64,7 @@ def serve_alone(workspace: Workspace, settings: Settings, announce: Callable[[in
         DataError: The event log is damaged.
         StoreError: The store does not start or does not answer.
     """
+    one_thread()
     settle(workspace)
     _serve(workspace, settings, announce, Seat())
 
@@ -96,13 +97,3 @@ def _watching(lifeline: int) -> Callable[[asyncio.Event], None]:
         asyncio.get_running_loop().add_reader(lifeline, stopped.set)
 
     return watch
-
-
-def _share_the_cores(num_workers: int) -> None:
-    """Keep the libraries' own threads from fighting over the cores that the workers use."""
-    import faiss
-    import torch
-
-    threads = max(1, (os.cpu_count() or 1) // num_workers)
-    torch.set_num_threads(threads)
-    faiss.omp_set_num_threads(threads)

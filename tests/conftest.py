@@ -6,11 +6,14 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from hypothesis import settings
 
 from recsys.config import Config
 from recsys.workspace import Workspace
 from tests.tiny_shop import TinyShop, ingest_shop, tiny_config, tiny_shop
 
+settings.register_profile("suite", max_examples=40, deadline=None)
+settings.load_profile("suite")
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["OMP_NUM_THREADS"] = "1"  # the models are tiny: threads would only wait for each other
 

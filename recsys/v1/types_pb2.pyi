@@ -211,14 +211,16 @@ Global___Contribution: _TypeAlias = Contribution  # noqa: Y015
 
 @_typing.final
 class Explanation(_message.Message):
-    """Additive explanation of one score: `base_value` plus all contributions is the score."""
+    """Additive explanation of one score: `base_value` plus all contributions is the score. A contribution is what the
+    splits on the feature added on the item's way through the model's trees.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     BASE_VALUE_FIELD_NUMBER: _builtins.int
     CONTRIBUTIONS_FIELD_NUMBER: _builtins.int
     base_value: _builtins.float
-    """Required. The score of an item about which nothing is known."""
+    """Required. The mean score of the items that the model learned from."""
     @_builtins.property
     def contributions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Contribution]:
         """Required. One entry per feature, in the model's order."""

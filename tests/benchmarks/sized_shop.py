@@ -18,11 +18,11 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float32, Int8, Int64
 
-from features.registry import OnlineFeatures
+from features.registry import OnlineFeatures, family_names, fingerprint, names
 from recsys.answer import Query
 from recsys.bundle import Bundle, load_bundle, write_bundle
 from recsys.catalogue import Catalogue
-from recsys.config import CandidateConfig, Config
+from recsys.config import CandidateConfig, Config, SourceName
 from recsys.encoder import TextEncoder, Towers
 from recsys.event_log import EventLog
 from recsys.index import VectorIndex, dequantise, quantise
@@ -42,18 +42,23 @@ from serving.loading import load_states
 
 NUM_CANDIDATES = 500
 NUM_TREES, NUM_LEAVES = 300, 63
+_LEAN_FAMILIES = ("user_item", "user_attribute", "item", "user", "text_interest")
+_LEAN_SIZES = {"own": 150, "text": 150, "co_occurrence": 150, "ease": 150, "popular": 100, "adopted": 100}
+_LEAN_SOURCES: tuple[SourceName, ...] = ("own", "text", "co_occurrence", "ease", "popular", "adopted")
 _SHOPPERS_TO_FIT = 150
 _SHARE = 0.4
 """Of what each source offers by default; the union of all is then about ``NUM_CANDIDATES``."""
 
 
-def sized_shop(source: Workspace, target: Path, num_items: int) -> Workspace:
+def sized_shop(source: Workspace, target: Path, num_items: int, *, lean: bool = True) -> Workspace:
     """Make a workspace that serves 500 candidates to a forest of 300 trees of 63 leaves.
 
     Args:
         source: A trained workspace.
         target: Where to put the new one; what is there goes.
         num_items: Items of the new shop, at least those of the source.
+        lean: Whether to serve six of the candidate sources and 51 of the features, as a shop would that has
+            a few milliseconds for an answer; otherwise all of them.
     """
     shutil.rmtree(target, ignore_errors=True)
     shop = Workspace(target)
@@ -61,15 +66,18 @@ def sized_shop(source: Workspace, target: Path, num_items: int) -> Workspace:
     directory = Registry(source.registry).stable()
     bundle = load_bundle(directory)
     parts = _grown(bundle.parts, num_items)
-    ranker, rows = _forest(source, replace(bundle, parts=parts))
+    config = _lean(parts.config) if lean else _scaled(parts.config)
+    everything = replace(parts, config=_scaled(parts.config))
+    ranker, rows = _forest(source, replace(bundle, parts=everything), config)
+    parts = replace(parts, config=config)
     version = new_version(bundle.manifest.fitted_until, datetime.now(UTC))
     describe = {
         "version": version,
         "created_time": datetime.now(UTC),
         "data_from": bundle.manifest.data_from,
         "fitted_until": bundle.manifest.fitted_until,
-        "feature_names": bundle.manifest.feature_names,
-        "feature_fingerprint": bundle.manifest.feature_fingerprint,
+        "feature_names": names(config.state),
+        "feature_fingerprint": fingerprint(config.state),
         "metrics": {},
     }
     encoder = TextEncoder(directory / "encoder", 0, parts.config.encoder.max_tokens)
@@ -100,7 +108,6 @@ def _grown(parts: Parts, num_items: int) -> Parts:
     weight[first] = 0.0
     return replace(
         parts,
-        config=_scaled(parts.config),
         catalogue=catalogue,
         index=VectorIndex(_between(parts.index, texts, near, weight), catalogue),
         words=VectorIndex(_between(parts.words, texts, near, weight), catalogue),
@@ -172,6 +179,19 @@ def _scaled(config: Config) -> Config:
     return config.model_copy(update={"candidates": candidates})
 
 
+def _lean(config: Config) -> Config:
+    """The sources and features that cost least for what they are worth, again about ``NUM_CANDIDATES``."""
+    left_out = tuple(name for name in family_names() if name not in _LEAN_FAMILIES)
+    home = config.placements["home"].model_copy(update={"sources": _LEAN_SOURCES})
+    return config.model_copy(
+        update={
+            "state": config.state.model_copy(update={"leave_out_families": left_out}),
+            "placements": config.placements | {"home": home},
+            "candidates": config.candidates.model_copy(update=_LEAN_SIZES),
+        }
+    )
+
+
 def shoppers(source: Workspace, pipeline: Pipeline, num: int) -> dict[str, UserState]:
     """States of some of the log's users, drawn at random with a fixed seed."""
     states = dict(load_states(source, pipeline))
@@ -179,20 +199,21 @@ def shoppers(source: Workspace, pipeline: Pipeline, num: int) -> dict[str, UserS
     return {str(user): states[str(user)] for user in drawn}
 
 
-def _forest(source: Workspace, bundle: Bundle) -> tuple[Ranker, Float32[np.ndarray, "rows features"]]:
-    log, config = EventLog(source.events), bundle.parts.config
+def _forest(
+    source: Workspace, bundle: Bundle, config: Config
+) -> tuple[Ranker, Float32[np.ndarray, "rows features"]]:
+    """A forest over the features of ``config``, which follows the bundle's own ranker, and some rows."""
+    log, whole = EventLog(source.events), bundle.parts.config
     now_ms = (log.end_ms() or 0) + 1
-    items = ItemState.from_events(bundle.parts.catalogue, config.state, log.scan(), now_ms)
-    pipeline = Pipeline(
-        replace(bundle, manifest=bundle.manifest.model_copy(update={"config": config})),
-        items,
-        OnlineFeatures(config.state),
-    )
+    items = ItemState.from_events(bundle.parts.catalogue, whole.state, log.scan(), now_ms)
+    manifest = bundle.manifest.model_copy(update={"config": whole})
+    pipeline = Pipeline(replace(bundle, manifest=manifest), items, OnlineFeatures(whole.state))
     states = shoppers(source, pipeline, _SHOPPERS_TO_FIT)
     rows = np.concatenate([pipeline.gather(Query(now_ms, state)).matrix for state in states.values()])
     margin = bundle.ranker("all").scores(rows)
     noisy = margin + np.random.default_rng(3).normal(0, margin.std() / 2, len(margin))
+    wanted = list(names(config.state))
+    rows = np.ascontiguousarray(rows[:, [names(whole.state).index(name) for name in wanted]])
     options = {"objective": "regression", "num_leaves": NUM_LEAVES, "min_data_in_leaf": 50, "verbosity": -1}
-    names = list(bundle.manifest.feature_names)
-    booster = lightgbm.train(options, lightgbm.Dataset(rows, noisy, feature_name=names), NUM_TREES)
+    booster = lightgbm.train(options, lightgbm.Dataset(rows, noisy, feature_name=wanted), NUM_TREES)
     return Ranker(booster), rows[:: max(len(rows) // 32, 1)][:32]

@@ -581,3 +581,13 @@ def test_exploration_repeats_for_one_moment_and_differs_between_shoppers() -> No
     for place, item in enumerate(answer.items):
         assert (item.propensity < 1) == (place in exploration.slots)
         assert item.propensity == 0.5 or item.item_id in drawn or place not in exploration.slots
+
+
+def test_what_follows_a_page_keeps_the_propensities_of_the_whole_list() -> None:
+    mine = with_home(exploration=ExplorationConfig(share=0.5, slots=(0, 2), max_events=1e9))
+    whole = mine.recommend(query(limit=4))
+    page = mine.recommend(replace(query(limit=1), depth=4))
+    assert page.rest is not None
+    followed = [page.rest.propensity.get(row, 1.0) for row in range(len(page.rest.item_ids))]
+    assert followed == [item.propensity for item in whole.items[1:]]
+    assert 0 < min(followed) < 1

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from recsys.answer import (
-    Contribution,
+    Contributions,
     Explanation,
     Query,
     RankedItem,
@@ -155,4 +155,4 @@ def _rest(item_ids: list[str], scores: Mapping[str, float]) -> Remainder:
 
 
 def _explanation(score: float) -> Explanation:
-    return Explanation(0.0, (Contribution("own_sum", score, score),))
+    return Explanation(0.0, Contributions(("own_sum",), [score], [score]))

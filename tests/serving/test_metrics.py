@@ -1,5 +1,6 @@
 """Tests of what is exported about calls, over a real server and its real endpoint."""
 
+import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -54,7 +55,11 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Samples]:
         client.rank(RankRequest(user_id="alice", item_ids=["eggs", "bread"]))
         with pytest.raises(grpc.RpcError):
             client.recommend(RecommendRequest(user_id="alice", placement="attic"))
-        yield scrape(port)
+        refused = ("recsys_calls_total", frozenset({("method", RECOMMEND), ("status", "INVALID_ARGUMENT")}))
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while refused not in (found := scrape(port)):  # a call is counted when it has ended here, not there
+            assert time.monotonic() < deadline
+        yield found
 
 
 def test_calls_are_counted_by_method_and_status(samples: Samples) -> None:

@@ -237,9 +237,21 @@ def test_a_kept_list_comes_back_as_it_was() -> None:
         ("r",),
         ("gone",),
         (("e", "a"),),
+        {1: 0.002},
     )
     again = KeptList.from_bytes(kept.to_bytes())
     assert again.item_ids == kept.item_ids
     assert (again.scores.tolist(), again.sources.tolist()) == (kept.scores.tolist(), kept.sources.tolist())
     assert (again.model_version, again.service_level, again.arms) == ("m", Level.FULL, (("e", "a"),))
     assert (again.degraded_reasons, again.missing_item_ids) == (("r",), ("gone",))
+    assert [item.propensity for item in again.ranked([0, 1, 2]).items] == [1, 0.002, 1]
+
+
+def test_a_page_comes_back_whatever_was_asked_for_in_vain(clients: tuple[Client, Client]) -> None:
+    vain = [f"{number:03}" + "\x01" * 253 for number in range(100)]  # each character takes six in JSON
+    request = RecommendRequest(user_id="u1", page_size=1, context_item_ids=vain)
+    first = clients[0].recommend(request)
+    request.page_token = first.next_page_token
+    again = clients[1].recommend(request)
+    assert len(again.missing_item_ids) == len(first.missing_item_ids)
+    assert len(again.results) == 1
