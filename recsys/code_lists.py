@@ -5,7 +5,7 @@ lies. Few vectors are one list, and the search is exact. Of many, only the lists
 """
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final
 
@@ -15,11 +15,14 @@ from jaxtyping import Float32, Int8, Int32, Int64, Integer, UInt8
 
 MOST_IN_ONE_LIST: Final = 200_000
 """Vectors up to which the search is exact."""
-RECALL_WANTED: Final = 0.95
 RECALL_AT: Final = 500
+_RECALL_WANTED = 0.98
 _LISTS_PER_ROOT = 4
 _SAMPLE_PER_LIST, _ROUNDS = 40, 6
+_ASSIGNED_AT_ONCE = 50_000
 _QUERIES = 200
+_TEXTS_PER_QUERY = (1, 2, 4, 8, 16)
+_SCALE = np.float32(127)
 _SIGN = np.uint8(0x80)
 _OFFSET_BITS = 32
 
@@ -38,7 +41,7 @@ class CodeLists:
     num_probes: int = 1
     """Lists that a search reads."""
     recall: float = 1.0
-    """Share of the nearest 500 that it finds, on texts mixed with others that read alike."""
+    """Share of the nearest 500 that it finds, see ``tuned``."""
 
     @classmethod
     def exact(cls, vectors: Int8[np.ndarray, "texts dim"]) -> "CodeLists":
@@ -56,10 +59,10 @@ class CodeLists:
         rows = self._row_of_text[texts] if len(self.texts) else texts
         return (self.codes[rows] ^ _SIGN).view(np.int8)
 
-    def sums(self) -> Int64[np.ndarray, " dim"]:
-        """All vectors added up."""
+    def mean(self) -> Float32[np.ndarray, " dim"]:
+        """The mean of all vectors; reads every one of them."""
         total: Int64[np.ndarray, " dim"] = self.codes.sum(0, dtype=np.int64) - 128 * len(self)
-        return total
+        return (total / max(len(self), 1)).astype(np.float32)
 
     def nearest(
         self, query: Float32[np.ndarray, " dim"], limit: int
@@ -81,56 +84,48 @@ class CodeLists:
         return products[order], texts[order]
 
     def clustered(self) -> "CodeLists":
-        """The same vectors in ``4 sqrt(n)`` lists by spherical k-means, of which enough are read to be good.
-
-        How many that is is told by queries that are mixed of two texts each: their nearest texts are found
-        exactly, and so many lists are read that 95 % of these are in them.
-        """
+        """The same vectors in ``4 sqrt(n)`` lists by spherical k-means, of which enough are read to be good."""
         num_lists = round(_LISTS_PER_ROOT * np.sqrt(len(self)))
         random = np.random.default_rng(0)
-        sample = np.sort(
-            random.choice(len(self), min(len(self), _SAMPLE_PER_LIST * num_lists), replace=False)
-        )
+        size = min(len(self), _SAMPLE_PER_LIST * num_lists)
+        sample = np.sort(random.choice(len(self), size, replace=False))
         means = faiss.Kmeans(self.codes.shape[1], num_lists, niter=_ROUNDS, spherical=True, seed=1)
         means.max_points_per_centroid, means.min_points_per_centroid = _SAMPLE_PER_LIST, 1
         means.train(self._floats(sample))
         centroids = means.centroids.reshape(num_lists, -1).copy()
-        lists = np.concatenate(
-            [
-                means.index.search(self._floats(rows), 1)[1][:, 0]
-                for rows in np.array_split(np.arange(len(self)), len(self) // 50_000 + 1)
-            ]
-        )
+        parts = np.array_split(np.arange(len(self)), len(self) // _ASSIGNED_AT_ONCE + 1)
+        lists = np.concatenate([means.index.search(self._floats(rows), 1)[1][:, 0] for rows in parts])
         order = np.argsort(lists, kind="stable")
         starts = np.searchsorted(lists[order], np.arange(num_lists + 1)).astype(np.int64)
         texts = self.texts[order] if len(self.texts) else order.astype(np.int32)
-        probes, recall = self._probes(centroids, lists, random)
-        return CodeLists(self.codes[order], starts, texts, centroids, probes, recall)
+        return CodeLists(self.codes[order], starts, texts, centroids).tuned()
 
-    def _probes(
-        self, centroids: Float32[np.ndarray, "lists dim"], lists: Int64[np.ndarray, " texts"], random: Any
-    ) -> tuple[int, float]:
-        needed = []
-        for row in random.choice(len(self), min(_QUERIES, len(self)), replace=False):
-            own = self._floats(np.asarray([row]))[0]
-            _, near = self._rows_nearest(own, RECALL_AT)
-            mixed = own + self._floats(random.choice(near, 1))[0]
-            query = np.rint(mixed * np.float32(127 / max(np.linalg.norm(mixed), 1e-6)))
-            _, found = self._rows_nearest(query, RECALL_AT)
-            place = np.empty(len(centroids), np.int64)
-            place[np.argsort(-(centroids @ query), kind="stable")] = np.arange(len(centroids))
-            needed.append(place[lists[found]])
-        last = np.concatenate(needed)
-        probes = int(np.quantile(last, RECALL_WANTED, method="higher")) + 1
-        return probes, float(np.mean(last < probes))
+    def tuned(self) -> "CodeLists":
+        """The same lists, of which so many are read that 98 % of what is nearest is in them.
 
-    def _rows_nearest(
-        self, query: Float32[np.ndarray, " dim"], limit: int
-    ) -> tuple[Float32[np.ndarray, " found"], Int64[np.ndarray, " found"]]:
-        everything = CodeLists(
-            self.codes, np.asarray([0, len(self)]), np.empty(0, np.int32), self.centroids[:1]
-        )
-        return everything.nearest(query, limit)
+        That is told by queries as a shop has them: a search for what reads like some items starts from the
+        mean of their vectors, and the more of them there are, the more lists are near. So the queries are
+        means of 1, 2, 4, 8 and 16 texts drawn at random, and their nearest texts are found exactly.
+        """
+        list_of_row = np.repeat(np.arange(len(self.centroids)), np.diff(self.starts))
+        rows_alone = replace(self, starts=np.asarray([0, len(self)]), texts=np.empty(0, np.int32))
+        random, needed = np.random.default_rng(1), []
+        for number in range(_QUERIES):
+            query = self._mean_of(random.choice(len(self), _TEXTS_PER_QUERY[number % len(_TEXTS_PER_QUERY)]))
+            _, nearest_rows = rows_alone.nearest(query, RECALL_AT)
+            place = np.empty(len(self.centroids), np.int64)
+            place[np.argsort(-(self.centroids @ query), kind="stable")] = np.arange(len(place))
+            needed.append(place[list_of_row[nearest_rows]])
+        places = np.concatenate(needed)
+        probes = int(np.quantile(places, _RECALL_WANTED, method="higher")) + 1
+        return replace(self, num_probes=probes, recall=float(np.mean(places < probes)))
+
+    def _mean_of(self, rows: Int64[np.ndarray, " rows"]) -> Float32[np.ndarray, " dim"]:
+        """The mean of some vectors, quantised as queries are."""
+        vectors = self._floats(rows)
+        total = (vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)).sum(0)
+        unit: Float32[np.ndarray, " dim"] = total / np.float32(max(float(np.linalg.norm(total)), 1e-6))
+        return np.rint(unit * _SCALE)
 
     def _floats(self, rows: Int64[np.ndarray, " rows"]) -> Float32[np.ndarray, "rows dim"]:
         return (self.codes[rows] ^ _SIGN).view(np.int8).astype(np.float32)

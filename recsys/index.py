@@ -44,7 +44,10 @@ class VectorIndex:
         if "vectors" in arrays:
             return cls(arrays["vectors"], catalogue)
         facts = {name: arrays.pop(name)[0].item() for name in ("num_probes", "recall")}
-        return cls(CodeLists(**arrays, **facts), catalogue)
+        mean = arrays.pop("mean")
+        found = cls(CodeLists(**arrays, **facts), catalogue)
+        vars(found)["_mean"] = mean  # reading every vector for it would take longer than all else of a start
+        return found
 
     def save(self, path: Path) -> dict[str, float]:
         """Write the vectors, in lists if they are many; what the search through them is like."""
@@ -52,6 +55,7 @@ class VectorIndex:
         if len(lists) > MOST_IN_ONE_LIST and not len(lists.texts):
             lists = lists.clustered()
         arrays = {name: getattr(lists, name) for name in ("codes", "starts", "texts", "centroids")}
+        arrays["mean"] = lists.mean() / np.float32(_SCALE)
         facts = {"num_probes": np.asarray([lists.num_probes]), "recall": np.asarray([lists.recall])}
         save_file({name: np.ascontiguousarray(array) for name, array in (arrays | facts).items()}, path)
         return lists.statement
@@ -116,8 +120,7 @@ class VectorIndex:
 
     @cached_property
     def _mean(self) -> Float32[np.ndarray, " dim"]:
-        mean: Float64[np.ndarray, " dim"] = self._lists.sums() / max(len(self._lists), 1)
-        return (mean / _SCALE).astype(np.float32)
+        return self._lists.mean() / np.float32(_SCALE)
 
     def nearest_items(
         self, vector: Float32[np.ndarray, " dim"], limit: int, popularity: Float64[np.ndarray, " items"]

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-import lightgbm
 import numpy as np
 import structlog
 from jaxtyping import Float32, Float64
 
 from recsys.errors import BundleError, FeatureMismatchError
+from recsys.lightgbm_alone import lightgbm
 from recsys.scorer import Scorer, fastest_scorer, lightgbm_scorer, probes
 from recsys.tree_paths import TreePaths
 

@@ -9,10 +9,11 @@ otherwise LightGBM scores. Its inputs must be finite or NaN: at infinities the t
 from collections.abc import Callable
 from pathlib import Path
 
-import lightgbm
 import numpy as np
 import structlog
 from jaxtyping import Float32, Float64
+
+from recsys.lightgbm_alone import lightgbm
 
 try:
     import lignum
