@@ -9,6 +9,7 @@ recent items.
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,7 @@ class TextEncoder(nn.Module):
         """
         super().__init__()
         self.tokenizer, self.lower = load_pretrained(path)
+        self._tokenizing = Lock()  # a tokenizer is set anew for every call, and refuses two at once
         self._stack_name = stack_name(self.lower, path)
         stack = getattr(self.lower, self._stack_name)
         self.width: int = self.lower.config.hidden_size
@@ -75,7 +77,8 @@ class TextEncoder(nn.Module):
         found: list[Int32[np.ndarray, " _"]] = []
         for start in range(0, len(texts), _TOKENIZE_BATCH):
             chunk = list(texts[start : start + _TOKENIZE_BATCH])
-            ids = self.tokenizer(chunk, truncation=True, max_length=self.max_tokens)["input_ids"]
+            with self._tokenizing:
+                ids = self.tokenizer(chunk, truncation=True, max_length=self.max_tokens)["input_ids"]
             found += [np.asarray(row, np.int32) for row in ids]
         return found
 

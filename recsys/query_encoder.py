@@ -1,8 +1,11 @@
-"""Reads what shoppers type with a bundle's own text encoder; it is loaded when it is first needed."""
+"""A bundle's own text encoder, which everybody shares: it reads what shoppers type, and new items' texts.
+
+It is loaded when it is first needed, or when its owner says so.
+"""
 
 from collections import OrderedDict
 from pathlib import Path
-from threading import Lock, Thread
+from threading import Lock
 
 import numpy as np
 import structlog
@@ -29,14 +32,31 @@ class QueryEncoder:
         """
         self._directory, self._config = directory, config
         self._encoder: TextEncoder | None = None
-        self._loader: Thread | None = None
-        self._lock = Lock()
+        self._postponed = False
+        self._lock, self._loading = Lock(), Lock()
         self._remembered: OrderedDict[str, Float32[np.ndarray, " width"]] = OrderedDict()
 
-    def load_aside(self) -> None:
-        """Load in a thread of its own; until that is done, ``vector`` answers ``None`` at once."""
-        self._loader = Thread(target=self._load_aloud, name="query-encoder")
-        self._loader.start()
+    def postpone(self) -> None:
+        """From now on ``vector`` answers ``None`` at once, until ``load`` was called and has come to its end."""
+        self._postponed = self._encoder is None
+
+    @property
+    def is_postponed(self) -> bool:
+        """Whether ``vector`` waits for ``load``."""
+        return self._postponed
+
+    def load(self) -> None:
+        """Have the encoder in memory, and its first text read, which costs more than the next.
+
+        What fails is logged, and tried again when somebody asks.
+        """
+        try:
+            with self._lock:
+                self._encode("a first text costs more than the next")
+        except (RecsysError, ImportError) as error:  # imports fail where the process is ending
+            _log.warning("queries are read by their exact words only", reason=str(error))
+        finally:
+            self._postponed = False
 
     def vector(self, text: str) -> Float32[np.ndarray, " width"] | None:
         """Unit base vector of a text, to be compared with the pretrained encoder's vectors of the items.
@@ -47,7 +67,7 @@ class QueryEncoder:
         Raises:
             ConfigError: The encoder cannot be read.
         """
-        if self._loader is not None and self._loader.is_alive():
+        if self._postponed:
             return None
         words = " ".join(text.lower().split())
         with self._lock:
@@ -59,8 +79,21 @@ class QueryEncoder:
             self._remembered[words] = found
         return found
 
+    def encoder(self) -> TextEncoder:
+        """The encoder, cut below the layers that training may have changed; it may be used by any thread.
+
+        Raises:
+            ConfigError: It cannot be read.
+        """
+        with self._loading:
+            if self._encoder is None:
+                config = self._config
+                cut = config.num_trained_layers if config.strategy == "last_n" else 0
+                self._encoder = TextEncoder(self._directory, cut, config.max_tokens)
+            return self._encoder
+
     def _encode(self, words: str) -> Float32[np.ndarray, " width"]:
-        encoder = self._loaded()
+        encoder = self.encoder()
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
@@ -68,15 +101,3 @@ class QueryEncoder:
         finally:
             torch.set_num_threads(threads)
         return found
-
-    def _loaded(self) -> TextEncoder:
-        if self._encoder is None:
-            self._encoder = TextEncoder(self._directory, 0, self._config.max_tokens)
-        return self._encoder
-
-    def _load_aloud(self) -> None:
-        try:
-            with self._lock:
-                self._encode("a first text costs more than the next")
-        except (RecsysError, ImportError) as error:  # imports fail where the process is ending
-            _log.warning("queries are read by their exact words only", reason=str(error))

@@ -17,6 +17,7 @@ from recsys.errors import ConfigError
 from recsys.index import quantise
 from recsys.live_parts import TextVectors
 from recsys.pretrained import model_path
+from recsys.query_encoder import QueryEncoder
 
 _log = structlog.get_logger(__name__)
 
@@ -24,7 +25,7 @@ _log = structlog.get_logger(__name__)
 class TextReader:
     """The encoders behind a bundle's vectors, in memory."""
 
-    def __init__(self, bundle: Path, config: EncoderConfig) -> None:
+    def __init__(self, bundle: Path, config: EncoderConfig, encoder: QueryEncoder | None = None) -> None:
         """Load them; this takes seconds.
 
         Without the pretrained encoder the tuned one stands in for it: what tuning moves is little.
@@ -32,16 +33,16 @@ class TextReader:
         Args:
             bundle: The bundle's directory, verified.
             config: The settings it was trained with.
+            encoder: The bundle's encoder where somebody has it, so that it is in memory once.
 
         Raises:
             ConfigError: The bundle's encoder cannot be read.
         """
-        cut = config.num_trained_layers if config.strategy == "last_n" else 0
-        self._tuned = TextEncoder(bundle / "encoder", cut, config.max_tokens)
+        self._tuned = (encoder or QueryEncoder(bundle / "encoder", config)).encoder()
         self._towers = Towers.load(bundle / "encoder" / "towers.safetensors", self._tuned.width, config)
         self._untuned = self._tuned
         if config.strategy != "frozen":
-            self._untuned = self._pretrained(config, cut)
+            self._untuned = self._pretrained(config, len(self._tuned.upper.layer))
 
     def read(self, texts: Sequence[str]) -> list[TextVectors]:
         """Vectors of texts, in order."""

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import structlog
@@ -17,6 +16,7 @@ from recsys.event_log import EventLog
 from recsys.item_changes import CHANGES_FILE, ItemChanges
 from recsys.registry import Registry
 from recsys.schema import DAY_MS
+from recsys.text_reader import TextReader
 from recsys.text_vector_cache import CACHE_FILE, TextVectorCache
 from recsys.user_state import UserState
 from recsys.workspace import Workspace
@@ -33,7 +33,7 @@ from serving.list_export import ListExport
 from serving.list_log import LIST_FILE, ListLog
 from serving.lists import Lists
 from serving.live_catalogue import LiveCatalogue
-from serving.loading import load_model, load_text_reader, warm_up
+from serving.loading import load_encoder, load_model, load_text_reader, warm_up
 from serving.log_sync import LogSync
 from serving.model_follower import ModelFollower
 from serving.models import Model, Models
@@ -239,7 +239,7 @@ class _Site:
         self.stack.callback(cache.close)
         catalogue = LiveCatalogue(
             changes,
-            TextVectorSource(cache, partial(load_text_reader, self.workspace)),
+            TextVectorSource(cache, self._text_reader),
             self.models,
             lambda changed: warm_up(changed, self.clock.now_ms()),
             stale_after=self.settings.catalogue_stale_after,
@@ -248,9 +248,17 @@ class _Site:
         await catalogue.look()
         self.run("catalogue-watch", catalogue.watch())
         self.run("catalogue-renewal", catalogue.renew())
-        if self.settings.load_encoder:
-            self.run("encoder-load", catalogue.prepare())
+        self.run("encoder-load", self._load_encoders(catalogue))
         return changes, catalogue
+
+    async def _load_encoders(self, catalogue: LiveCatalogue) -> None:
+        """Load what was put off for the sake of a fast start, and what the first new text will need."""
+        await asyncio.to_thread(load_encoder, self.models.stable)
+        if self.settings.load_encoder:
+            await catalogue.prepare()
+
+    def _text_reader(self, version: str) -> TextReader:
+        return load_text_reader(self.workspace, version, self.models.all())
 
     @property
     def _lock(self) -> Path:

@@ -1,7 +1,7 @@
 """From a workspace to a pipeline and the states it answers with."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -70,19 +70,29 @@ def load_pipeline(workspace: Workspace, *, at_ms: int | None = None, version: st
     return pipeline
 
 
-def load_text_reader(workspace: Workspace, version: str) -> TextReader:
+def load_text_reader(
+    workspace: Workspace, version: str, pipelines: Iterable[RankingPipeline] = ()
+) -> TextReader:
     """Load the encoders of a version.
+
+    Args:
+        workspace: The workspace.
+        version: The bundle.
+        pipelines: What is in memory: the encoder of one of that version is not loaded again.
 
     Raises:
         BundleError: There is no such bundle, or it does not verify.
         ConfigError: Its encoder cannot be read.
     """
     directory = Registry(workspace.registry).path(version)
-    return TextReader(directory, read_manifest(directory).config.encoder)
+    same = (one.bundle.queries for one in pipelines if isinstance(one, Pipeline) and one.version == version)
+    return TextReader(directory, read_manifest(directory).config.encoder, next(same, None))
 
 
 def warm_up(pipeline: RankingPipeline, at_ms: int) -> None:
     """Answer a made-up shopper from every placement: no real one then waits for what a first answer costs.
+
+    That loads the text encoder, unless it is postponed, see ``postpone_encoder``.
 
     Args:
         pipeline: A loaded pipeline; of other kinds than the engine's own, nothing is known to warm up.
@@ -95,8 +105,9 @@ def warm_up(pipeline: RankingPipeline, at_ms: int) -> None:
     for item_id in some:
         purchase = EVENT_TYPE_CODES["purchase"]
         shopper.apply(item_id, purchase, at_ms - 1, is_purchase=True, max_rows=rules.max_rows_per_user)
-    if pipeline.bundle.queries is not None:
-        pipeline.bundle.queries.load_aside()
+    queries = pipeline.bundle.queries
+    if queries is not None and not queries.is_postponed:
+        queries.load()
     for name, placement in pipeline.config.placements.items():
         words = catalogue.texts[0] if some and placement.starts_from == "query" else ""
         pipeline.recommend(
@@ -104,6 +115,18 @@ def warm_up(pipeline: RankingPipeline, at_ms: int) -> None:
         )
     if some:
         pipeline.rank(Query(at_ms, shopper, explain=True), some)
+
+
+def postpone_encoder(pipeline: RankingPipeline) -> None:
+    """Let a pipeline read queries by their words until ``load_encoder``: loading it is half of a start."""
+    if isinstance(pipeline, Pipeline) and pipeline.bundle.queries is not None:
+        pipeline.bundle.queries.postpone()
+
+
+def load_encoder(pipeline: RankingPipeline) -> None:
+    """Have a pipeline's text encoder in memory; this takes seconds."""
+    if isinstance(pipeline, Pipeline) and pipeline.bundle.queries is not None:
+        pipeline.bundle.queries.load()
 
 
 def load_model(workspace: Workspace, buffer: EventBuffer, now_ms: int, version: str | None = None) -> Model:

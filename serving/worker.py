@@ -17,7 +17,14 @@ from recsys.workspace import Workspace
 from serving.bootstrap import Seat, serve_until_stopped
 from serving.compaction import COMPACTION_LOCK, settle
 from serving.event_buffer import BUFFER_FILE, SqliteEventBuffer
-from serving.loading import load_pipeline, load_states, log_end_ms, up_to_date, warm_up
+from serving.loading import (
+    load_pipeline,
+    load_states,
+    log_end_ms,
+    postpone_encoder,
+    up_to_date,
+    warm_up,
+)
 from serving.progress_board import PREPARED, READY, ProgressBoard
 from serving.settings import Settings
 from serving.threads import one_thread
@@ -84,6 +91,7 @@ def _serve(workspace: Workspace, settings: Settings, announce: Callable[[int], N
     with ExitStack() as held, closing(SqliteEventBuffer(workspace.state / BUFFER_FILE)) as buffer:
         held.enter_context(shared(workspace.state / COMPACTION_LOCK))
         pipeline = load_pipeline(workspace)
+        postpone_encoder(pipeline)
         warm_up(pipeline, log_end_ms(workspace))
         model, states = up_to_date(pipeline, workspace, buffer), load_states(workspace, pipeline)
         counting = replace(seat, counting=held.close)

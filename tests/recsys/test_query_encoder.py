@@ -37,13 +37,13 @@ def test_a_query_is_remembered_whoever_asks(tiny: Path) -> None:
     assert all(one is found[0] for one in found)
 
 
-def test_while_it_loads_aside_it_answers_nothing_and_then_it_does(tiny: Path) -> None:
+def test_while_it_is_postponed_it_answers_nothing_and_then_it_does(tiny: Path) -> None:
     encoder = QueryEncoder(tiny, EncoderConfig(max_tokens=16))
-    with encoder._lock:
-        encoder.load_aside()
-        assert encoder.vector("leek") is None
-    assert encoder._loader is not None
-    encoder._loader.join()
+    encoder.postpone()
+    assert encoder.vector("leek") is None
+    encoder.load()
+    assert encoder.vector("leek") is not None
+    encoder.postpone()  # it is there already
     assert encoder.vector("leek") is not None
 
 
@@ -51,3 +51,16 @@ def test_an_encoder_that_is_not_there_is_an_error_when_it_is_asked(tmp_path: Pat
     encoder = QueryEncoder(tmp_path, EncoderConfig(max_tokens=16))
     with pytest.raises(ConfigError):
         encoder.vector("leek")
+
+
+def test_where_loading_fails_it_is_tried_again_when_somebody_asks(tiny: Path, tmp_path: Path) -> None:
+    encoder = QueryEncoder(tmp_path / "later", EncoderConfig(max_tokens=16))
+    encoder.postpone()
+    encoder.load()
+    (tmp_path / "later").symlink_to(tiny)
+    assert encoder.vector("leek") is not None
+
+
+def test_items_texts_are_read_with_the_encoder_that_reads_queries(tiny: Path) -> None:
+    encoder = QueryEncoder(tiny, EncoderConfig(max_tokens=16))
+    assert encoder.encoder() is encoder.encoder()
