@@ -14,6 +14,7 @@
 
 import json
 import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from importlib.metadata import version as library_version
 from pathlib import Path
@@ -45,6 +46,7 @@ from recsys.ranker import Ranker
 from recsys.workspace import atomic_path
 
 _LIBRARIES = ("torch", "transformers", "lightgbm", "polars", "numpy", "faiss-cpu")
+_UNREADABLE = (SafetensorError, KeyError, TypeError, ValueError, pl.exceptions.PolarsError)
 _CANARY_TOLERANCE = 1e-6
 
 
@@ -136,11 +138,7 @@ def load_bundle(directory: Path, fingerprint: str | None = None) -> Bundle:
             f"bundle {manifest.version} was trained on other feature definitions than this code computes; "
             "train again"
         )
-    verify_files(directory, manifest)
-    try:
-        parts = _load_parts(directory, manifest)
-    except (SafetensorError, KeyError, pl.exceptions.PolarsError, ValueError) as error:
-        raise BundleError(f"bundle {manifest.version} cannot be loaded: {error}") from error
+    parts = _verified_parts(directory, manifest)
     rankers = {
         name: Ranker.load(directory / RANKERS[name], manifest.feature_names)
         for name in manifest.canary_scores
@@ -156,6 +154,21 @@ def load_bundle(directory: Path, fingerprint: str | None = None) -> Bundle:
                 f"(ranker {name!r}, by {difference.max():g}); train again"
             )
     return Bundle(manifest, parts, rankers, QueryEncoder(directory / "encoder", manifest.config.encoder))
+
+
+def _verified_parts(directory: Path, manifest: Manifest) -> Parts:
+    """The parts, read while the hashes are checked: nothing of what they say is used before that is done."""
+    with ThreadPoolExecutor(1) as aside:
+        verified = aside.submit(verify_files, directory, manifest)
+        try:
+            parts = _load_parts(directory, manifest)
+        except Exception as error:
+            verified.result()  # a damaged file explains why it cannot be loaded
+            if not isinstance(error, _UNREADABLE):
+                raise
+            raise BundleError(f"bundle {manifest.version} cannot be loaded: {error}") from error
+        verified.result()
+    return parts
 
 
 def _load_parts(directory: Path, manifest: Manifest) -> Parts:
