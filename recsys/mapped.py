@@ -17,10 +17,12 @@ _DTYPES: Final = {
     "F64": "<f8",
 }
 _LENGTH_BYTES = 8
+_AT_ONCE = getattr(mmap, "MAP_POPULATE", 0)
+"""Where the system can, it maps all pages now: no request then waits for one that is in memory anyway."""
 
 
 def mapped_arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a file by name, read-only; a page of one is read when somebody looks at it.
+    """The arrays of a file by name, read-only.
 
     The file must not change as long as an array lives; it may be unlinked.
 
@@ -30,7 +32,7 @@ def mapped_arrays(path: Path) -> dict[str, np.ndarray]:
     Source: https://huggingface.co/docs/safetensors, "Format".
     """
     with path.open("rb") as file:
-        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        content = mmap.mmap(file.fileno(), 0, flags=mmap.MAP_SHARED | _AT_ONCE, prot=mmap.PROT_READ)
     start = _LENGTH_BYTES + int.from_bytes(content[:_LENGTH_BYTES], "little")
     header = json.loads(content[_LENGTH_BYTES:start])
     header.pop("__metadata__", None)
