@@ -15,6 +15,7 @@ from scipy import sparse
 
 from recsys.item_filter import compile_filter
 from recsys.schema import AVAILABLE, BRAND, CATEGORY, ITEM_ID
+from recsys.strings import GrownTexts
 from recsys.text import item_texts
 from recsys.traits import shared_words, standard_numbers
 from recsys.word_index import WordIndex
@@ -59,29 +60,36 @@ class Catalogue:
         at = np.fromiter((known.get(item_id, -1) for item_id in ids), np.int64, len(ids))
         new = np.flatnonzero(at < 0)
         at[new] = len(self) + np.arange(len(new))
-        source = np.arange(len(self) + len(new))
-        source[at] = len(self) + np.arange(len(ids))
         found = object.__new__(Catalogue)
         added = [ids[row] for row in new.tolist()]
         facts = {
-            "frame": pl.concat([self.frame, rows])[source],
+            "frame": self._frame_with(rows, at),
             "item_ids": [*self.item_ids, *added],
             "position": self.position | dict(zip(ids, at.tolist(), strict=True)),
             "deleted": {item_id: deleted[item_id] for item_id in deleted.keys() - set(ids)},
             "_texts": self._texts_with(item_texts(rows).to_list(), at, len(new)),
         }
         vars(found).update(facts)
+        later = found.texts[len(self.texts) :]
+        vars(found)["word_index"] = self.word_index.extended(later) if later else self.word_index
         return found
+
+    def _frame_with(self, rows: pl.DataFrame, at: Int64[np.ndarray, " rows"]) -> pl.DataFrame:
+        both = pl.concat([self.frame, rows])
+        if np.array_equal(at, len(self) + np.arange(rows.height)):
+            return both  # nothing is replaced, so nothing need be copied
+        source = np.arange(int(max(len(self), at.max(initial=-1) + 1)))
+        source[at] = len(self) + np.arange(rows.height)
+        return both[source]
 
     def _texts_with(
         self, theirs: list[str], at: Int64[np.ndarray, " rows"], num_new: int
-    ) -> tuple[list[str], Int32[np.ndarray, " items"]]:
-        texts, text_of_item = self._texts
-        code = {text: i for i, text in enumerate(texts)}
-        codes = [code.setdefault(text, len(code)) for text in theirs]
+    ) -> tuple[GrownTexts, Int32[np.ndarray, " items"]]:
+        before, text_of_item = self._texts
+        texts = GrownTexts.of(before).with_more(theirs)
         grown = np.concatenate((text_of_item, np.zeros(num_new, np.int32)))
-        grown[at] = codes
-        return list(code), grown
+        grown[at] = [texts.find(text) for text in theirs]
+        return texts, grown
 
     def withdraw(self, item_ids: Collection[str], deleted: Collection[str] = ()) -> None:
         """Let items not be sold from now on, in place: requests that are under way do not offer them either.

@@ -38,6 +38,7 @@ def save_catalogue(catalogue: Catalogue, directory: Path) -> None:
         "words.postings": words.starts,
         "words.texts": words.texts,
         "words.weights": words.weights,
+        "words.mean_length": np.asarray([words.mean_length]),
         "shared.data": shared.data,
         "shared.indices": shared.indices,
         "shared.indptr": shared.indptr,
@@ -64,7 +65,7 @@ def _derived(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     return {
         "_texts": (texts, arrays["text_of_item"]),
         "items_by_text": (arrays["items_by_text"], arrays["items_by_text.starts"]),
-        "word_index": WordIndex(len(texts), vocabulary, *postings),
+        "word_index": WordIndex(len(texts), vocabulary, *postings, float(arrays["words.mean_length"][0])),
         "shared_words": sparse.csr_array(shared, shape=tuple(arrays["shared.shape"].tolist())),
         "numbers": arrays["numbers"],
         "attribute_codes": {name: arrays[f"codes.{name}"] for name in ATTRIBUTE_NAMES},

@@ -17,6 +17,7 @@ from recsys.item_changes import ItemChange, as_json, changed_rows
 from recsys.item_prior import ItemPrior
 from recsys.moment import Parts
 from recsys.schema import ITEM_ID
+from recsys.strings import GrownTexts
 from recsys.text import item_texts
 
 
@@ -39,8 +40,8 @@ class Renewed:
 
 def unread_texts(parts: Parts, changes: Sequence[ItemChange]) -> list[str]:
     """Distinct texts of changed items that the parts have no vectors of."""
-    known = set(parts.catalogue.texts)
-    return [text for text in dict.fromkeys(item_texts(changed_rows(changes))) if text not in known]
+    known = GrownTexts.of(parts.catalogue.texts)
+    return [text for text in dict.fromkeys(item_texts(changed_rows(changes))) if known.find(text) < 0]
 
 
 def with_changes(parts: Parts, changes: Sequence[ItemChange], vectors: Mapping[str, TextVectors]) -> Renewed:
