@@ -8,6 +8,7 @@
 Without the second file, as bundles once were, everything follows from the first.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,18 +62,20 @@ def _derived(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     """What ``Catalogue`` would work out for itself, by the name of the property."""
     texts, vocabulary = (_unpacked(name, arrays) for name in ("texts", "words"))
     shared = tuple(arrays[f"shared.{part}"] for part in ("data", "indices", "indptr"))
-    postings = (arrays[f"words.{part}"] for part in ("postings", "texts", "weights"))
+    starts, found, weights, mean = (
+        arrays[f"words.{part}"] for part in ("postings", "texts", "weights", "mean_length")
+    )
     return {
         "_texts": (texts, arrays["text_of_item"]),
         "items_by_text": (arrays["items_by_text"], arrays["items_by_text.starts"]),
-        "word_index": WordIndex(len(texts), vocabulary, *postings, float(arrays["words.mean_length"][0])),
+        "word_index": WordIndex(len(texts), vocabulary, starts, found, weights, float(mean[0])),
         "shared_words": sparse.csr_array(shared, shape=tuple(arrays["shared.shape"].tolist())),
         "numbers": arrays["numbers"],
         "attribute_codes": {name: arrays[f"codes.{name}"] for name in ATTRIBUTE_NAMES},
     }
 
 
-def _packed(name: str, texts: Any) -> dict[str, np.ndarray]:
+def _packed(name: str, texts: Sequence[str]) -> dict[str, np.ndarray]:
     strings = Strings.of(texts)
     return {name: strings.content, f"{name}.starts": strings.starts}
 

@@ -1,7 +1,7 @@
 """int8 vectors as codes, in lists of what lies near each other, and the search through some of the lists.
 
 A code is the vector's byte plus 128, as faiss reads it, so that what lies in a bundle is searched where it
-lies. Few vectors are one list, and the search is exact. Of many, only the lists nearest to the query are read.
+lies. Few vectors are one list, and the search is exact. Of many, only the lists nearest to a query are read.
 """
 
 import threading
@@ -57,7 +57,8 @@ class CodeLists:
     def vectors(self, texts: Integer[np.ndarray, " wanted"]) -> Int8[np.ndarray, "wanted dim"]:
         """Vectors of some texts."""
         rows = self._row_of_text[texts] if len(self.texts) else texts
-        return (self.codes[rows] ^ _SIGN).view(np.int8)
+        found: Int8[np.ndarray, "wanted dim"] = (self.codes[rows] ^ _SIGN).view(np.int8)
+        return found
 
     def mean(self) -> Float32[np.ndarray, " dim"]:
         """The mean of all vectors; reads every one of them."""
@@ -83,13 +84,18 @@ class CodeLists:
         order = np.lexsort((texts, -products))
         return products[order], texts[order]
 
+    @property
+    def exhaustive(self) -> "CodeLists":
+        """The same lists, all of which are read."""
+        return replace(self, num_probes=len(self.centroids))
+
     def clustered(self) -> "CodeLists":
-        """The same vectors in ``4 sqrt(n)`` lists by spherical k-means, of which enough are read to be good."""
+        """The same vectors in ``4 sqrt(n)`` lists by spherical k-means, of which some are read, see ``tuned``."""
         num_lists = round(_LISTS_PER_ROOT * np.sqrt(len(self)))
         random = np.random.default_rng(0)
         size = min(len(self), _SAMPLE_PER_LIST * num_lists)
         sample = np.sort(random.choice(len(self), size, replace=False))
-        means = faiss.Kmeans(self.codes.shape[1], num_lists, niter=_ROUNDS, spherical=True, seed=1)
+        means: Any = faiss.Kmeans(self.codes.shape[1], num_lists, niter=_ROUNDS, spherical=True, seed=1)
         means.max_points_per_centroid, means.min_points_per_centroid = _SAMPLE_PER_LIST, 1
         means.train(self._floats(sample))
         centroids = means.centroids.reshape(num_lists, -1).copy()
@@ -125,7 +131,8 @@ class CodeLists:
         vectors = self._floats(rows)
         total = (vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)).sum(0)
         unit: Float32[np.ndarray, " dim"] = total / np.float32(max(float(np.linalg.norm(total)), 1e-6))
-        return np.rint(unit * _SCALE)
+        query: Float32[np.ndarray, " dim"] = np.rint(unit * _SCALE)
+        return query
 
     def _floats(self, rows: Int64[np.ndarray, " rows"]) -> Float32[np.ndarray, "rows dim"]:
         return (self.codes[rows] ^ _SIGN).view(np.int8).astype(np.float32)
@@ -157,7 +164,7 @@ class CodeLists:
         held = np.cumsum(np.diff(self.starts)[order])
         return order[: max(self.num_probes, int(np.searchsorted(held, wanted)) + 1)]
 
-    def _scanner(self) -> Any:
+    def _scanner(self) -> Any:  # noqa: ANN401 (faiss says nothing of its type)
         """One per thread, kept: faiss's Python interface cannot free a scanner."""
         kept = self._scanners
         if not hasattr(kept, "scanner"):
@@ -170,7 +177,7 @@ class CodeLists:
         return threading.local()
 
     @cached_property
-    def _quantizer(self) -> Any:
+    def _quantizer(self) -> Any:  # noqa: ANN401 (faiss says nothing of its methods)
         return faiss.ScalarQuantizer(self.codes.shape[1], faiss.ScalarQuantizer.QT_8bit_direct_signed)
 
     @cached_property

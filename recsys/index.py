@@ -6,13 +6,14 @@ The search is exact up to ``recsys.code_lists.MOST_IN_ONE_LIST`` texts; of more,
 from copy import copy
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Float32, Float64, Int8, Int64, Integer
 from safetensors.numpy import save_file
 
 from recsys.catalogue import Catalogue
-from recsys.code_lists import MOST_IN_ONE_LIST, CodeLists
+from recsys.code_lists import MOST_IN_ONE_LIST, RECALL_AT, CodeLists
 from recsys.mapped import mapped_arrays
 from recsys.ranges import rows_of
 
@@ -43,9 +44,9 @@ class VectorIndex:
         arrays = mapped_arrays(path)
         if "vectors" in arrays:
             return cls(arrays["vectors"], catalogue)
-        facts = {name: arrays.pop(name)[0].item() for name in ("num_probes", "recall")}
+        facts: dict[str, Any] = {name: arrays.pop(name)[0].item() for name in ("num_probes", "recall")}
         mean = arrays.pop("mean")
-        found = cls(CodeLists(**arrays, **facts), catalogue)
+        found = cls(CodeLists(**(facts | arrays)), catalogue)
         vars(found)["_mean"] = mean  # reading every vector for it would take longer than all else of a start
         return found
 
@@ -145,6 +146,20 @@ class VectorIndex:
         keep = (position_in_text == 0) | (popularity[positions[order]] > 0)
         kept: Int64[np.ndarray, " found"] = positions[order][keep][:limit]
         return kept
+
+    def recall(self, vectors: Float32[np.ndarray, "queries dim"], limit: int = RECALL_AT) -> float:
+        """Share of the nearest texts, or of texts as near, that the search finds; looks at every text.
+
+        Args:
+            vectors: Unit query vectors.
+            limit: How many of the nearest texts count.
+        """
+        shares = []
+        for query in np.rint(vectors * _SCALE).astype(np.float32):
+            nearest, _ = self._lists.exhaustive.nearest(query, limit)
+            found, _ = self._lists.nearest(query, limit)
+            shares.append(np.mean(np.pad(found, (0, len(nearest) - len(found))) >= nearest[-1]))
+        return float(np.mean(shares))
 
     def _nearest(self, query: Float32[np.ndarray, " dim"], limit: int) -> Int64[np.ndarray, " found"]:
         products, texts = self._lists.nearest(query, limit)

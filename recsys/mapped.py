@@ -3,7 +3,7 @@
 import json
 import mmap
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -39,8 +39,8 @@ def mapped_arrays(path: Path) -> dict[str, np.ndarray]:
     return {name: _array(content, start, name, entry) for name, entry in header.items()}
 
 
-def _array(content: mmap.mmap, start: int, name: str, entry: dict[str, object]) -> np.ndarray:
-    dtype, shape, (first, _) = (entry[key] for key in ("dtype", "shape", "data_offsets"))  # type: ignore[misc]
+def _array(content: mmap.mmap, start: int, name: str, entry: dict[str, Any]) -> np.ndarray:
+    dtype, shape, first = entry["dtype"], entry["shape"], entry["data_offsets"][0]
     if dtype not in _DTYPES:
         raise ValueError(f"array {name!r} holds {dtype}, expected one of {', '.join(_DTYPES)}")
-    return np.ndarray(tuple(shape), _DTYPES[dtype], content, start + first)  # type: ignore[arg-type, index]
+    return np.ndarray(tuple(shape), _DTYPES[dtype], content, start + first)

@@ -37,7 +37,7 @@ class QueryEncoder:
         self._remembered: OrderedDict[str, Float32[np.ndarray, " width"]] = OrderedDict()
 
     def postpone(self) -> None:
-        """From now on ``vector`` answers ``None`` at once, until ``load`` was called and has come to its end."""
+        """From now on ``vector`` answers ``None`` at once, until ``load`` has come to its end."""
         self._postponed = self._encoder is None
 
     @property

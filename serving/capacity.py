@@ -14,7 +14,6 @@ from typing import Any
 import redis
 
 from recsys.config import StateConfig
-from recsys.pipeline import Pipeline
 from recsys.user_state import UserState
 from recsys.workspace import Workspace
 from serving.embedded_store import embedded_store
@@ -38,7 +37,7 @@ class Capacity:
     parts: dict[str, Footprint]
     """What grows with the items, for the items that there are."""
     worker: int
-    """What a server process has for itself however many items there are: the program, the encoder, the forest."""
+    """What a process has for itself however many items there are: the program, the encoder, the forest."""
     num_users: int
     """Users whose states were put into a store."""
     user: float

@@ -51,15 +51,18 @@ def capacity(
         )
         return
     each = MILLION / max(found.num_items, 1) / _MB
-    table = Table("memory in MB", "shared by all workers", "in every worker", title=found.model_version)
+    table = Table(
+        "MB per million items", "shared by all workers", "in every worker", title=found.model_version
+    )
     for name, part in found.parts.items():
-        table.add_row(f"{name}, per million items", f"{part.shared * each:,.0f}", f"{part.private * each:,.0f}")
+        table.add_row(name, f"{part.shared * each:,.0f}", f"{part.private * each:,.0f}")
     table.add_section()
     sums = (found.shared_per_million_items, found.private_per_million_items)
-    table.add_row("per million items", *(f"{value / _MB:,.0f}" for value in sums))
+    table.add_row("all of them", *(f"{value / _MB:,.0f}" for value in sums))
     table.add_row("a worker without items", "", f"{found.worker / _MB:,.0f}")
     table.add_row("per million users, in the store", f"{found.per_million_users / _MB:,.0f}", "")
     table.add_section()
-    table.add_row(f"{num_items:,} items, {users:,} users, {workers} workers", f"{total / _MB:,.0f} in all", "")
+    asked = f"{num_items:,} items, {users:,} users, {workers} workers"
+    table.add_row(asked, f"{total / _MB:,.0f} in all", "")
     Console().print(table)
     typer.echo(f"from {found.num_items:,} items and {found.num_users:,} users; see docs/capacity.md")

@@ -14,6 +14,7 @@ from torch import nn
 from recsys.pipeline import Pipeline
 
 _OURS = ("recsys.", "features.")
+_COUNTED = (str, int, list, dict, set)
 _NOT_HELD = (type, FunctionType, ModuleType, nn.Module)
 
 
@@ -29,10 +30,10 @@ class Footprint:
 
 @dataclass
 class Inventory:
-    """Adds up what is reached from one object after the other; what several hold counts where it is first met.
+    """Adds up what objects hold; what several of them hold counts where it is first met.
 
-    Only what grows with the catalogue is looked for: arrays, frames, and containers of texts and numbers. What
-    neither is nor holds such things, the forest and the encoder above all, is left to the caller.
+    Only what grows with the catalogue is looked for: arrays, frames, and containers of texts and numbers.
+    The forest and the encoder are not.
     """
 
     parts: dict[str, Footprint] = field(default_factory=dict)
@@ -56,7 +57,7 @@ class Inventory:
             elif isinstance(one, sparse.csr_array):
                 waiting += [one.data, one.indices, one.indptr]
             else:
-                footprint.private += sys.getsizeof(one) if isinstance(one, str | int | list | dict | set) else 0
+                footprint.private += sys.getsizeof(one) if isinstance(one, _COUNTED) else 0
                 waiting += _held(one)
 
     def _add_array(self, footprint: Footprint, array: np.ndarray) -> None:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ from rich.table import Table
 
 from recsys.answer import Query
 from recsys.event_log import EventLog
-from recsys.pipeline import Pipeline
+from recsys.pipeline import Gathered, Pipeline
 from recsys.registry import Registry
 from recsys.schema import CATEGORY
 from recsys.workspace import Workspace
@@ -154,6 +154,7 @@ def bench(source: Workspace, ranking: Workspace, num_items: int, work: Path) -> 
             "candidates": int(np.median([len(one.candidates.positions) for one in gathered])),
             "features": num_features,
             "items": num_items,
+            "recall_at_500": {name: round(value, 4) for name, value in _recall(pipeline, gathered).items()},
             "state_bytes": state_bytes,
             "explained": explained,
             "filtered": filtered,
@@ -168,6 +169,16 @@ def bench(source: Workspace, ranking: Workspace, num_items: int, work: Path) -> 
             "cores": os.cpu_count(),
             "jitter": floors.jitter(),
         },
+    }
+
+
+def _recall(pipeline: Pipeline, gathered: Sequence[Gathered]) -> dict[str, float]:
+    """What the text searches find of the nearest 500 texts, for the shoppers' own vectors."""
+    moments, parts = [one.moment for one in gathered], pipeline.bundle.parts
+    known = [moment for moment in moments if len(moment.user.recent.positions)]
+    return {
+        "vectors": parts.index.recall(np.stack([moment.user_vector for moment in known])),
+        "words": parts.words.recall(np.stack([moment.words_vector for moment in known])),
     }
 
 
@@ -238,6 +249,8 @@ def main() -> None:
     target.write_text(json.dumps(report, indent=1), encoding="utf-8")
     console = Console()
     console.print(_table(report))
+    found = report["recommend"]["recall_at_500"]
+    console.print(f"recall@500 at {num_items:,} items: {found}; ready after {report['seconds_to_ready']} s")
     del report["recommend"]["by_concurrency"]
     console.print_json(json.dumps(report))
 

@@ -7,14 +7,14 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 from transformers import AutoModel
 
 from features.registry import fingerprint, names
 from recsys.bundle import Bundle, load_bundle, write_bundle
 from recsys.encoder import TextEncoder, encode_texts
 from recsys.errors import BundleError, FeatureMismatchError
-from recsys.manifest import read_manifest
+from recsys.manifest import describe_files, read_manifest
 from recsys.ranker import Ranker
 from recsys.schema import ITEM_ID
 from tests.recsys.small_catalogue import (
@@ -249,3 +249,37 @@ def test_a_bundle_does_not_depend_on_where_it_lies(copy: Path) -> None:
     moved = copy.rename(copy.with_name("elsewhere"))
     assert load(moved).manifest.version == "v1"
     assert pl.read_parquet(moved / "catalogue" / "items.parquet")[ITEM_ID].is_sorted()
+
+
+def test_a_bundle_from_before_files_were_mapped_says_the_same(copy: Path) -> None:
+    new = load(copy).parts
+    for name, index in (("vectors", new.index), ("words", new.words)):
+        path = copy / "items" / f"{name}.safetensors"
+        path.unlink()
+        save_file({"vectors": index.vectors}, path)
+    (copy / "catalogue" / "derived.safetensors").unlink()
+    replace_manifest(copy, files={n: e.model_dump() for n, e in describe_files(copy).items()}, search={})
+    old = load(copy).parts
+    np.testing.assert_array_equal(old.index.vectors, new.index.vectors)
+    assert list(old.catalogue.texts) == list(new.catalogue.texts)
+    np.testing.assert_array_equal(old.catalogue.text_of_item, new.catalogue.text_of_item)
+    np.testing.assert_array_equal(old.catalogue.numbers, new.catalogue.numbers)
+    np.testing.assert_array_equal(old.catalogue.shared_words.toarray(), new.catalogue.shared_words.toarray())
+    for query in ("red apple", "app", "nothing at all"):
+        for theirs, ours in zip(
+            vars(old.catalogue.word_index.matches(query)).values(),
+            vars(new.catalogue.word_index.matches(query)).values(),
+            strict=True,
+        ):
+            np.testing.assert_array_equal(theirs, ours)
+    some = np.arange(len(new.catalogue))
+    np.testing.assert_array_equal(old.index.centred(some), new.index.centred(some))
+
+
+def test_what_is_mapped_is_checked_before_it_is_used(copy: Path) -> None:
+    replace(copy / "items" / "vectors.safetensors", lambda content: content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(BundleError, match=r"items/vectors\.safetensors does not match"):
+        load(copy)
+    replace(copy / "items" / "vectors.safetensors", lambda content: content[:20])
+    with pytest.raises(BundleError, match=r"items/vectors\.safetensors does not match"):
+        load(copy)

@@ -30,7 +30,8 @@ def queries(num: int) -> np.ndarray:
     """Means of three texts each, other than those that the number of probes was chosen by."""
     random = np.random.default_rng(7)
     means = VECTORS[random.integers(0, len(VECTORS), (num, 3))].astype(np.float32).mean(1)
-    return np.rint(127 * means / np.linalg.norm(means, axis=1, keepdims=True))
+    found: np.ndarray = np.rint(127 * means / np.linalg.norm(means, axis=1, keepdims=True))
+    return found
 
 
 def test_one_list_is_searched_exactly() -> None:

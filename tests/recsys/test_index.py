@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -78,3 +80,39 @@ def test_no_more_than_the_limit_comes_back(limit: int) -> None:
     catalogue = compass("0", "1", "2")
     index = VectorIndex(quantise(np.stack([turned(d) for d in (0, 45, 90)])), catalogue)
     assert len(index.nearest_items(EAST, limit, np.ones(3))) == min(limit, 3)
+
+
+def test_an_exact_search_finds_everything_that_is_nearest() -> None:
+    vectors = np.random.default_rng(1).normal(size=(300, DIMENSION))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    catalogue = Catalogue(items_frame(*({ITEM_ID: f"{i:03}", TITLE: f"{i:03}"} for i in range(300))))
+    assert VectorIndex(quantise(vectors), catalogue).recall(vectors[:5].astype(np.float32), 50) == 1.0
+
+
+def test_many_vectors_come_back_in_lists_that_later_ones_stand_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recsys.index.MOST_IN_ONE_LIST", 1_000)
+    vectors = np.random.default_rng(2).normal(size=(2_001, DIMENSION))
+    stored = quantise(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
+    frame = items_frame(*({ITEM_ID: f"{i:04}", TITLE: f"{i:04}"} for i in range(2_001)))
+    first, everything = Catalogue(frame[:2_000]), Catalogue(frame)
+    facts = VectorIndex(stored[:2_000], first).save(tmp_path / "vectors.safetensors")
+    assert facts["lists"] > facts["probes"] > 0
+    assert facts["recall@500"] >= 0.97
+    loaded = VectorIndex.load(tmp_path / "vectors.safetensors", first)
+    np.testing.assert_array_equal(loaded.vectors, stored[:2_000])
+    grown = loaded.extended(stored[2_000:], everything)
+    for item in (0, 1_234, 2_000):
+        own = dequantise(stored[item])
+        assert grown.nearest_items(own / np.linalg.norm(own), 3, np.ones(2_001))[0] == item
+    np.testing.assert_array_equal(grown.vectors, stored)
+    some = np.asarray([5, 2_000, 77])
+    np.testing.assert_array_equal(grown.of_items(some), dequantise(stored[some]))
+    exact = VectorIndex(stored[:2_000], first).extended(stored[2_000:], everything)
+    np.testing.assert_array_equal(
+        grown.similarities(some, np.eye(8, dtype=np.float32)),
+        exact.similarities(some, np.eye(8, dtype=np.float32)),
+    )
+    np.testing.assert_allclose(grown.centred(some), exact.centred(some), atol=1e-6)
+    assert grown.save(tmp_path / "again.safetensors")["lists"] > 1

@@ -9,7 +9,7 @@ from recsys.mapped import mapped_arrays
 
 
 def test_arrays_are_what_was_written_and_cannot_be_written_to(tmp_path: Path) -> None:
-    written = {
+    written: dict[str, np.ndarray] = {
         "codes": np.arange(12, dtype=np.uint8).reshape(3, 4),
         "none": np.empty((0, 4), np.float32),
         "numbers": np.asarray([[1.5, np.nan]]),

@@ -3,7 +3,7 @@ import pytest
 
 from recsys.strings import GrownTexts, Strings
 
-TEXTS = ["", "apple", "äpple", "leek", "𝕒"]
+TEXTS = ["", "apple", "äpple", "leek", "\U0001d552"]
 PACKED = Strings.of(sorted(TEXTS))
 
 

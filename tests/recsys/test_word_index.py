@@ -54,3 +54,13 @@ def test_nothing_is_found_for_nothing(query: str) -> None:
 
 def test_an_index_of_no_texts_finds_nothing() -> None:
     assert WordIndex.of([]).matches("black").scores.tolist() == []
+
+
+def test_later_texts_are_found_beside_the_first_ones() -> None:
+    grown = WordIndex.of(TEXTS).extended(["white beans"]).extended(["black beans and beans"])
+    found = grown.matches("beans")
+    assert np.flatnonzero(found.num_found).tolist() == [1, 5, 6]
+    whole = WordIndex.of([*TEXTS, "white beans", "black beans and beans"], grown.mean_length)
+    for query in ("beans", "black", "bea", "sony"):
+        np.testing.assert_allclose(grown.matches(query).scores, whole.matches(query).scores)
+    assert INDEX.num_texts == len(TEXTS)
