@@ -90,7 +90,7 @@ class CodeLists:
         return replace(self, num_probes=len(self.centroids))
 
     def clustered(self) -> "CodeLists":
-        """The same vectors in ``4 sqrt(n)`` lists by spherical k-means, of which some are read, see ``tuned``."""
+        """The same vectors in ``4 sqrt(n)`` lists by spherical k-means, ready to be searched."""
         num_lists = round(_LISTS_PER_ROOT * np.sqrt(len(self)))
         random = np.random.default_rng(0)
         size = min(len(self), _SAMPLE_PER_LIST * num_lists)
@@ -135,7 +135,8 @@ class CodeLists:
         return query
 
     def _floats(self, rows: Int64[np.ndarray, " rows"]) -> Float32[np.ndarray, "rows dim"]:
-        return (self.codes[rows] ^ _SIGN).view(np.int8).astype(np.float32)
+        found: Float32[np.ndarray, "rows dim"] = (self.codes[rows] ^ _SIGN).view(np.int8).astype(np.float32)
+        return found
 
     def _scan(
         self,

@@ -1,5 +1,6 @@
 import asyncio
 import json
+from contextlib import closing
 from importlib.metadata import EntryPoint
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from recsys.cli import run
 from recsys.mapped import mapped_arrays
 from recsys.registry import Registry
+from recsys.user_state import UserState
 from serving.capacity import Capacity, measure_capacity, store_bytes
 from serving.embedded_store import embedded_store
 from serving.footprint import Footprint, Inventory
@@ -39,23 +41,22 @@ def test_the_catalogue_is_in_every_process_and_the_vectors_are_not(found: Capaci
     assert found.worker > 0
 
 
-def test_users_take_what_they_take_in_the_servers_store(found: Capacity, trained: Trained) -> None:
+def test_users_take_what_a_store_grows_by(found: Capacity, trained: Trained) -> None:
     pipeline = load_pipeline(trained.workspace)
     states = dict(load_states(trained.workspace, pipeline))
-    with embedded_store() as url:
+    assert found.num_users == len(states)
+    many = [(f"{user_id}-{i}", state) for i in range(40) for user_id, state in states.items()]
+    with embedded_store() as url, closing(connect_blocking(url, 10_000)) as client:
 
-        async def fill() -> None:
+        async def fill(chosen: list[tuple[str, UserState]]) -> int:
             store = StateStore(connect(url, 10_000), "shop", pipeline.config.state)
-            await store.load(states.items(), "all")
+            await store.load(chosen, "all")
             await store.close()
+            return int(client.info("memory")["used_memory"])
 
-        asyncio.run(fill())
-        client = connect_blocking(url, 10_000)
-        keys = client.keys("recsys:shop:u:*")
-        sizes = [client.memory_usage(key, samples=0) or 0 for key in keys]
-        client.close()
-    assert found.num_users == len(states) == len(sizes)
-    assert found.user == pytest.approx(np.mean(sizes), rel=0.2)
+        few = asyncio.run(fill(many[:1]))
+        grown = asyncio.run(fill(many)) - few
+    assert found.user == pytest.approx(grown / (len(many) - 1), rel=0.2)
 
 
 def test_of_no_users_nothing_is_known(trained: Trained) -> None:
