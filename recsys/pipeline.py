@@ -481,19 +481,24 @@ class Pipeline:
         arranged: Arrangement,
         explanations: Sequence[Explanation | None],
     ) -> tuple[RankedItem, ...]:
-        rows, propensity = arranged.rows.tolist(), arranged.propensity
-        steps = arranged.steps()
+        rows, propensity, steps = arranged.rows, arranged.propensity, arranged.steps()
+        ids = self._parts.catalogue.item_ids
+        columns = (rows, candidates.positions[rows], scores[rows], candidates.sources[rows])
         return tuple(
-            RankedItem(
-                item_id=self._parts.catalogue.item_ids[candidates.positions[row]],
-                score=float(scores[row]),
-                sources=source_names(int(candidates.sources[row])),
-                reasons=self._reasons(explanation.contributions) if explanation else (),
-                explanation=explanation,
-                rule_steps=steps.get(row, ()),
-                propensity=propensity.get(row, 1.0),
-            )
-            for row, explanation in zip(rows, explanations, strict=True)
+            [
+                RankedItem(
+                    ids[position],
+                    score,
+                    source_names(sources),
+                    self._reasons(explanation.contributions) if explanation else (),
+                    explanation,
+                    steps.get(row, ()),
+                    propensity.get(row, 1.0),
+                )
+                for row, position, score, sources, explanation in zip(
+                    *(column.tolist() for column in columns), explanations, strict=True
+                )
+            ]
         )
 
     def _with_rest(

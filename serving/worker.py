@@ -11,6 +11,8 @@ from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 
+import uvloop
+
 from recsys.errors import RecsysError
 from recsys.file_lock import shared
 from recsys.workspace import Workspace
@@ -87,7 +89,8 @@ def _serve(workspace: Workspace, settings: Settings, announce: Callable[[int], N
         warm_up(pipeline, log_end_ms(workspace))
         model, states = up_to_date(pipeline, workspace, buffer), load_states(workspace, pipeline)
         counting = replace(seat, counting=held.close)
-        asyncio.run(serve_until_stopped(workspace, settings, model, states, announce, seat=counting))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(serve_until_stopped(workspace, settings, model, states, announce, seat=counting))
 
 
 def _watching(lifeline: int) -> Callable[[asyncio.Event], None]:
