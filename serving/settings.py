@@ -122,3 +122,11 @@ def load_settings(**overrides: object) -> Settings:
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'TLS'}: {e['msg']}" for e in error.errors())
         raise ConfigError(f"flags or RECSYS_ environment variables are wrong: {problems}") from None
+
+
+def cannot_listen(settings: Settings) -> ConfigError:
+    """What to say when the address or the port is not to be had."""
+    return ConfigError(
+        f"cannot listen on {settings.host}:{settings.port}; see that the address is this machine's and "
+        "the port free, or take any free one with --port 0"
+    )

@@ -26,6 +26,7 @@ from recsys.moment import Parts
 from recsys.ranker import Ranker
 from recsys.registry import Registry
 from recsys.schema import EFFECTIVE_TIME, EVENT_TYPE
+from recsys.timestamps import iso, utc
 from recsys.workspace import Workspace
 from training.decisions import Decisions, collect_decisions, grades
 from training.encoder_fit import FittedEncoder, fit_encoder
@@ -134,14 +135,14 @@ class TrainingRun:
         self.config, self.catalogue, self.until_ms = config, catalogue, until_ms
         self.events = log.scan(until_ms).collect().lazy()
         if self.events.limit(1).collect().is_empty():
-            raise DataError(f"no event happened before {_utc(until_ms):%Y-%m-%dT%H:%MZ}; set a later --until")
+            raise DataError(f"no event happened before {iso(until_ms)}; set a later --until")
         window_ms = label_window_ms(self.events, config, until_ms)
         self.window_ends = [until_ms - window_ms * i for i in range(config.ranker.num_windows)][::-1]
         self.window_starts = [end - window_ms for end in self.window_ends]
         self._require_labels()
         taken.require_before(self.window_starts[0])
         self.created = datetime.now(UTC)
-        self.summary = TrainingSummary(new_version(_utc(until_ms), self.created), until_ms)
+        self.summary = TrainingSummary(new_version(utc(until_ms), self.created), until_ms)
 
     def _require_labels(self) -> None:
         """Refuse, before any work, a log in which nothing was taken when it matters.
@@ -160,7 +161,7 @@ class TrainingRun:
                 from_ms = self.window_starts[-1 if name == "last" else 0]
                 raise DataError(
                     f"the ranker learns from what users take, and no event of a positive weight "
-                    f"happened in the {which}, from {_utc(from_ms):%Y-%m-%dT%H:%MZ} on; set --until "
+                    f"happened in the {which}, from {iso(from_ms)} on; set --until "
                     "earlier, or a longer ranker.label_window"
                 )
 
@@ -259,7 +260,7 @@ class TrainingRun:
             "parent_version": registry.pointers().stable,
             "created_time": self.created,
             "data_from": first_ms,
-            "fitted_until": _utc(self.until_ms),
+            "fitted_until": utc(self.until_ms),
             "feature_names": names(self.config.state),
             "feature_fingerprint": fingerprint(self.config.state),
             "metrics": {
@@ -285,7 +286,3 @@ class TrainingRun:
         result = work()
         self.summary.seconds[stage] = self.summary.seconds.get(stage, 0.0) + time.monotonic() - started
         return result
-
-
-def _utc(time_ms: int) -> datetime:
-    return datetime.fromtimestamp(time_ms / 1000, UTC)
