@@ -36,6 +36,10 @@ class CallMetrics:
         self._empty = Counter(
             "recsys_empty_answers", "Answers without any item.", ("method", "placement"), registry=registry
         )
+        self._later_pages = Counter(
+            "recsys_later_pages", "Further parts of lists that an earlier call ranked.",
+            ("placement", "service_level"), registry=registry,
+        )  # fmt: skip
         self._degraded = Counter(
             "recsys_degraded_answers", "Answers that were simpler, by reason.", ("reason",), registry=registry
         )
@@ -61,7 +65,9 @@ class CallMetrics:
         seconds.observe(call.ended - call.started)
         for name, started, ended in call.stages:
             self._stage(call.method, name).observe(ended - started)
-        if call.answer is not None:
+        if call.answer is not None and call.is_later_page:
+            self._later_pages.labels(call.placement, call.answer.service_level.value).inc()
+        elif call.answer is not None:
             self._count_answer(call.method, call.placement, call.answer)
         for outcome, number in call.outcomes.items():
             self._events.labels(outcome).inc(number)

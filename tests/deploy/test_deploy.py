@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,7 @@ def exported() -> set[str]:
         call.stages.append(("state", 0.0, 1.0))
         call.outcomes.update(["ACCEPTED"])
         metrics(call)
+    metrics(replace(call, is_later_page=True))
     return {sample.name for family in registry.collect() for sample in family.samples}
 
 

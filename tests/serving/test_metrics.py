@@ -51,6 +51,9 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Samples]:
         for _ in range(3):
             client.recommend(RecommendRequest(user_id="alice"))
         client.recommend(RecommendRequest(user_id="nobody", explain=True))
+        first = client.recommend(RecommendRequest(user_id="alice", page_size=2))
+        page = RecommendRequest(user_id="alice", page_size=2, page_token=first.next_page_token)
+        assert client.recommend(page).results
         health_of(where, "")
         client.rank(RankRequest(user_id="alice", item_ids=["eggs", "bread"]))
         with pytest.raises(grpc.RpcError):
@@ -63,7 +66,7 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Samples]:
 
 
 def test_calls_are_counted_by_method_and_status(samples: Samples) -> None:
-    assert value(samples, "recsys_calls_total", method=RECOMMEND, status="OK") == 4
+    assert value(samples, "recsys_calls_total", method=RECOMMEND, status="OK") == 6
     assert value(samples, "recsys_calls_total", method=RECOMMEND, status="INVALID_ARGUMENT") == 1
     assert value(samples, "recsys_calls_total", method=RECORD, status="OK") == 2
     assert value(samples, "recsys_calls_running") == 0
@@ -71,18 +74,24 @@ def test_calls_are_counted_by_method_and_status(samples: Samples) -> None:
 
 @pytest.mark.parametrize("stage", ["state", "ranking", "encode"])
 def test_every_stage_is_timed(samples: Samples, stage: str) -> None:
-    assert value(samples, "recsys_stage_seconds_count", method=RECOMMEND, stage=stage) == 4
+    num_ranked = 6 if stage == "encode" else 5  # a later page is not ranked again
+    assert value(samples, "recsys_stage_seconds_count", method=RECOMMEND, stage=stage) == num_ranked
     whole = value(samples, "recsys_call_seconds_sum", method=RECOMMEND)
     assert 0 < value(samples, "recsys_stage_seconds_sum", method=RECOMMEND, stage=stage) < whole
 
 
 def test_answers_are_counted_by_how_good_they_were(samples: Samples) -> None:
     name = "recsys_answers_total"
-    assert value(samples, name, method=RECOMMEND, placement="home", service_level="FULL") == 3
+    assert value(samples, name, method=RECOMMEND, placement="home", service_level="FULL") == 4
     assert value(samples, name, method=RECOMMEND, placement="home", service_level="POPULAR") == 1
     assert value(samples, "recsys_degraded_answers_total", reason="explanation_unavailable") == 1
     assert value(samples, "recsys_candidates_sum", method=RANK, placement="home") == 2
     assert value(samples, "recsys_empty_answers_total", method=RANK, placement="home") == 0
+
+
+def test_later_pages_are_counted_apart(samples: Samples) -> None:
+    assert value(samples, "recsys_later_pages_total", placement="home", service_level="FULL") == 1
+    assert value(samples, "recsys_candidates_count", method=RECOMMEND, placement="home") == 5
 
 
 def test_events_are_counted_by_outcome(samples: Samples) -> None:
