@@ -27,6 +27,11 @@ class Watched:
     buffer: EventBuffer
     updater: StateUpdater
 
+    def shows_history(self, placement: str) -> bool:
+        """Whether a placement shows nothing but what the user had before."""
+        configured = self.engine.models.stable.config.placements.get(placement)
+        return configured is not None and configured.bought.startswith("only")
+
     def backlog(self) -> tuple[int, int] | None:
         """Events that have not left the buffer, and those of them no state has; ``None`` if it fails."""
         try:
@@ -74,7 +79,7 @@ def _metrics(stack: ExitStack, host: str, port: int, watched: Watched, recording
     # Else every series has a second one that tells when it began.
     disable_created_metrics()  # type: ignore[no-untyped-call]  # upstream forgot to say that it returns nothing
     registry = CollectorRegistry()
-    counted = CallMetrics(registry)
+    counted = CallMetrics(registry, watched.shows_history)
     watch(
         registry,
         model_version=lambda: watched.engine.models.stable.version,
