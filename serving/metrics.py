@@ -19,7 +19,7 @@ from serving.score_drift import ScoreDrift
 NO_HISTORY = "no_history"
 """Cause of an empty answer: the placement shows only what the user had before, and that is nothing."""
 UNEXPECTED = "unexpected"
-"""Cause of an empty answer: anything else, such as filters that leave nothing or a state that did not come."""
+"""Cause of an empty answer: anything else: filters that leave nothing, a state that did not come."""
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 _CANDIDATES = (0, 10, 50, 100, 200, 500, 1000, 2000, 5000)

@@ -49,7 +49,7 @@ def exported() -> set[str]:
         call.stages.append(("state", 0.0, 1.0))
         call.outcomes.update(["ACCEPTED"])
         metrics(call)
-    metrics(replace(call, is_later_page=True))
+        metrics(replace(call, is_later_page=True))
     return {sample.name for family in registry.collect() for sample in family.samples}
 
 
