@@ -147,6 +147,7 @@ class CallMetrics:
 def watch(
     registry: CollectorRegistry,
     *,
+    worker: int,
     model_version: Callable[[], str],
     num_running: Callable[[], int],
     num_unobserved: Callable[[], int],
@@ -158,6 +159,7 @@ def watch(
 
     Args:
         registry: Where to.
+        worker: Number of this process among those of its server.
         model_version: Version of the model that answers.
         num_running: Calls that have begun and not ended.
         num_unobserved: Calls that could not be logged, counted or traced since the start.
@@ -168,6 +170,9 @@ def watch(
     """
 
     def parts() -> Iterator[Metric]:
+        place = GaugeMetricFamily("recsys_worker_info", "Which worker this is.", labels=("worker",))
+        place.add_metric((str(worker),), 1)
+        yield place
         model = GaugeMetricFamily("recsys_model_info", "The model that answers.", labels=("version",))
         model.add_metric((model_version(),), 1)
         yield model

@@ -82,6 +82,7 @@ def _metrics(stack: ExitStack, host: str, port: int, watched: Watched, recording
     counted = CallMetrics(registry, watched.shows_history)
     watch(
         registry,
+        worker=watched.updater.worker,
         model_version=lambda: watched.engine.models.stable.version,
         num_running=lambda: recording.num_running,
         num_unobserved=lambda: recording.num_unobserved,
@@ -89,5 +90,5 @@ def _metrics(stack: ExitStack, host: str, port: int, watched: Watched, recording
         num_unreadable_states=lambda: watched.store.num_unreadable,
         backlog=watched.backlog,
     )
-    stack.enter_context(metrics_endpoint(host, port, registry))
+    stack.enter_context(metrics_endpoint(host, port, registry, watched.updater.worker))
     return counted

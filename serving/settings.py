@@ -88,7 +88,7 @@ class Settings(BaseSettings):
     metrics_host: str = "127.0.0.1"
     """Address of the metrics endpoint; whoever reaches it may read."""
     metrics_port: int | None = Field(default=None, ge=0, le=65535)
-    """Port of the Prometheus endpoint, further workers take the next free ones; none for no endpoint."""
+    """Port of worker 0's Prometheus endpoint, worker n takes the n-th above it; none for no endpoint."""
     access_log_sample: float = Field(default=1.0, ge=0, le=1)
     """Share of the successful calls that are logged; failed ones always are."""
     traces: bool = False

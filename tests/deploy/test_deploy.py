@@ -36,6 +36,7 @@ def exported() -> set[str]:
     metrics = CallMetrics(registry)
     watch(
         registry,
+        worker=0,
         model_version=lambda: "v",
         num_running=lambda: 0,
         num_unobserved=lambda: 0,

@@ -40,16 +40,13 @@ def test_every_rule_says_which_items_it_means_today(workspace: Workspace) -> Non
 
 
 def test_a_cap_says_what_it_counts(workspace: Workspace) -> None:
-    workspace.rules.write_text(
-        """
-        rules = [
-            { name = "all", action = "cap", by = "brand", most = 1, first = 5 },
-            { name = "green", action = "cap", by = "parent_category", most = 1, first = 5, filter = 'title:"green"' },
-            { name = "vain", action = "cap", by = "brand", most = 1, first = 5, filter = 'title:"basket"' },
-        ]
-        """,
-        encoding="utf-8",
-    )
+    cap = "[[rules]]\naction = 'cap'\nmost = 1\nfirst = 5\n"
+    caps = [
+        "name = 'all'\nby = 'brand'",
+        "name = 'green'\nby = 'parent_category'\nfilter = 'title:\"green\"'",
+        "name = 'vain'\nby = 'brand'\nfilter = 'title:\"basket\"'",
+    ]
+    workspace.rules.write_text("\n".join(cap + one for one in caps), encoding="utf-8")
     by_brand, by_parent, in_vain = check_rules(workspace)
     assert (by_brand.num_items, by_brand.about, by_brand.remarks) == (9, "every item with a brand", ())
     assert (by_parent.num_items, by_parent.about) == (3, "")

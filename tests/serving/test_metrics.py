@@ -16,6 +16,7 @@ from recsys.v1.recommendation_service_pb2 import RankRequest, RecommendRequest
 from serving.call import Call
 from serving.client import Client
 from serving.metrics import CallMetrics
+from serving.metrics_endpoint import metrics_endpoint
 from tests.serving.running import PATIENCE_SECONDS, free_port, running_server
 from tests.serving.small_shop import ITEM_IDS, VERSION
 from tests.serving.test_server import health_of
@@ -135,6 +136,7 @@ def test_health_checks_are_not_counted(samples: Samples) -> None:
 
 def test_the_parts_tell_how_they_are(samples: Samples) -> None:
     assert value(samples, "recsys_model_info", version=VERSION) == 1
+    assert value(samples, "recsys_worker_info", worker="0") == 1
     assert value(samples, "recsys_state_breaker_open") == 0
     assert value(samples, "recsys_unreadable_states_total") == 0
     assert value(samples, "recsys_buffered_events") == 1
@@ -160,6 +162,13 @@ def test_a_further_worker_takes_the_next_port(tmp_path: Path) -> None:
         # another program may hold the very next port
         counted = [scrape_or_nothing(number) for number in range(port, port + 8)]
     assert sum((RECOMMEND in str(found)) for found in counted) == 1
+
+
+def test_a_worker_has_the_port_of_its_number() -> None:
+    with metrics_endpoint("127.0.0.1", port := free_port(), CollectorRegistry(), worker=3) as bound:
+        assert bound >= port + 3  # another program may hold that very port
+    with metrics_endpoint("127.0.0.1", 0, CollectorRegistry(), worker=3) as bound:
+        assert bound > 0
 
 
 def scrape_or_nothing(port: int) -> Samples:
