@@ -18,6 +18,7 @@ from recsys.catalogue import Catalogue
 from recsys.config import Config, load_config
 from recsys.errors import DataError
 from recsys.event_log import EventLog
+from recsys.file_lock import shared
 from recsys.index import VectorIndex, quantise
 from recsys.ingest import read_items
 from recsys.item_tables import fit_item_tables
@@ -26,6 +27,7 @@ from recsys.moment import Parts
 from recsys.ranker import Ranker
 from recsys.registry import Registry
 from recsys.schema import EFFECTIVE_TIME, EVENT_TYPE
+from recsys.tables import TRAINING_LOCK
 from recsys.timestamps import iso, utc
 from recsys.workspace import Workspace
 from training.decisions import Decisions, collect_decisions, grades
@@ -81,10 +83,11 @@ def train(
     """
     config = config or load_config(workspace.config)
     monotone_constraints(config)
-    catalogue = Catalogue(read_items(workspace))
-    registry = Registry(workspace.registry)
-    taken = take_over(registry, only, catalogue, config)
-    return TrainingRun(registry, workspace, catalogue, config, taken=taken, until_ms=until_ms).finish()
+    with shared(workspace.state / TRAINING_LOCK):
+        catalogue = Catalogue(read_items(workspace))
+        registry = Registry(workspace.registry)
+        taken = take_over(registry, only, catalogue, config)
+        return TrainingRun(registry, workspace, catalogue, config, taken=taken, until_ms=until_ms).finish()
 
 
 def label_window_ms(events: pl.LazyFrame, config: Config, until_ms: int) -> int:
