@@ -76,7 +76,7 @@ def _known_to(catalogue: Path, changes: Sequence[ItemChange]) -> list[ItemChange
             pl.scan_parquet(catalogue)
             .filter(pl.col(ITEM_ID).is_in(ids.implode()))
             .select(ITEM_SCHEMA.names())
-            .cast(dict(ITEM_SCHEMA))
+            .cast(pl.Schema(ITEM_SCHEMA))
             .collect()
         )
     except (OSError, pl.exceptions.PolarsError):
