@@ -45,6 +45,9 @@ from recsys.query_encoder import QueryEncoder
 from recsys.ranker import Ranker
 from recsys.workspace import atomic_path
 
+CATALOGUE_FILE = "catalogue/items.parquet"
+"""Where a bundle has its items."""
+
 _LIBRARIES = ("torch", "transformers", "lightgbm", "polars", "numpy", "faiss-cpu")
 _CANARY_TOLERANCE = 1e-6
 
@@ -98,7 +101,7 @@ def write_bundle(  # noqa: PLR0917 (one argument per part, each of its own type)
         save_file({"vectors": parts.index.vectors}, directory / "items" / "vectors.safetensors")
         save_file({"vectors": parts.words.vectors}, directory / "items" / "words.safetensors")
         parts.tables.save(directory / "candidates")
-        parts.catalogue.frame.write_parquet(directory / "catalogue" / "items.parquet")
+        parts.catalogue.frame.write_parquet(directory / CATALOGUE_FILE)
         (directory / "calibration.json").write_text(json.dumps(asdict(parts.calibration)), encoding="utf-8")
         for name, ranker in rankers.items():
             ranker.save(directory / RANKERS[name])
@@ -158,7 +161,7 @@ def load_bundle(directory: Path, fingerprint: str | None = None) -> Bundle:
 
 def _load_parts(directory: Path, manifest: Manifest) -> Parts:
     config = manifest.config
-    catalogue = Catalogue(pl.read_parquet(directory / "catalogue" / "items.parquet"))
+    catalogue = Catalogue(pl.read_parquet(directory / CATALOGUE_FILE))
     width = json.loads((directory / "encoder" / "config.json").read_text(encoding="utf-8"))["hidden_size"]
     towers = Towers.load(directory / "encoder" / "towers.safetensors", width, config.encoder)
     fitted_until = manifest.parts_fitted_until_ms

@@ -35,6 +35,8 @@ class Call:
     """A configured placement, once the request was found good; empty for other calls."""
     answer: RankedList | None = None
     """The ranked list, once there is one."""
+    is_later_page: bool = False
+    """Whether the answer is a further part of a list that an earlier call ranked."""
     outcomes: Counter[str] = field(default_factory=Counter)
     """Number of events of the request by what became of them."""
     stages: list[tuple[str, float, float]] = field(default_factory=list)
@@ -65,11 +67,11 @@ def note_stage(name: str, started: float) -> None:
         call.stages.append((name, started, time.perf_counter()))
 
 
-def note_answer(placement: str, ranked: RankedList) -> None:
+def note_answer(placement: str, ranked: RankedList, *, is_later_page: bool = False) -> None:
     """Keep the answer to the current call."""
     call = current_call.get()
     if call is not None:
-        call.placement, call.answer = placement, ranked
+        call.placement, call.answer, call.is_later_page = placement, ranked, is_later_page
 
 
 def note_outcomes(outcomes: Iterable[str]) -> None:

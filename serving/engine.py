@@ -212,6 +212,7 @@ class Engine:
         rows = await loop.run_in_executor(self._executor, _rows, question, pipeline, ids)
         reasons = (*issued.ranked.degraded_reasons, *((EXPLANATION_UNAVAILABLE,) if question.explain else ()))
         ranked = replace(issued.ranked, degraded_reasons=tuple(dict.fromkeys(reasons)))
+        note_answer(question.placement, ranked, is_later_page=True)
         return _with_list(Answer(ranked, rows), replace(issued, ranked=ranked))
 
     def _occasion(self, question: Question) -> Occasion:

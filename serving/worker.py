@@ -17,7 +17,7 @@ from recsys.errors import RecsysError
 from recsys.file_lock import shared
 from recsys.workspace import Workspace
 from serving.bootstrap import Seat, serve_until_stopped
-from serving.compaction import COMPACTION_LOCK, settle
+from serving.compaction import COMPACTION_LOCK, settle, settle_catalogue
 from serving.event_buffer import BUFFER_FILE, SqliteEventBuffer
 from serving.loading import load_pipeline, load_states, log_end_ms, up_to_date, warm_up
 from serving.progress_board import PREPARED, READY, ProgressBoard
@@ -68,6 +68,7 @@ def serve_alone(workspace: Workspace, settings: Settings, announce: Callable[[in
     """
     one_thread()
     settle(workspace)
+    settle_catalogue(workspace)
     _serve(workspace, settings, announce, Seat())
 
 
@@ -75,6 +76,7 @@ def _join(crew: Crew, number: int) -> None:
     """Serve beside the others. The first worker of all puts the log in order before anybody reads it."""
     if number == 0 and crew.board.nobody_counts:
         settle(crew.workspace)
+        settle_catalogue(crew.workspace)
     crew.board.reach(number, PREPARED)
     while crew.board.stage(0) < PREPARED:
         time.sleep(_POLL_SECONDS)
