@@ -1,7 +1,6 @@
 """What the offline side reads: queries, and the log as it stood at each of them."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cached_property
 
 import numpy as np
@@ -23,6 +22,7 @@ from recsys.schema import (
     QUERY_ID,
     USER_ID,
 )
+from recsys.timestamps import iso
 from recsys.user_state import SMALLEST_SUM
 
 POSITION = "item_position"
@@ -188,13 +188,9 @@ def require_fitted_before(part: str, fitted_until_ms: int, as_of_ms: int) -> Non
     """
     if fitted_until_ms > as_of_ms:
         raise LeakageError(
-            f"{part} was fitted on events until {_iso(fitted_until_ms)}, and what is asked as of "
-            f"{_iso(as_of_ms)} must not know them; ask for a later time, or fit it earlier"
+            f"{part} was fitted on events until {iso(fitted_until_ms)}, and what is asked as of "
+            f"{iso(as_of_ms)} must not know them; ask for a later time, or fit it earlier"
         )
-
-
-def _iso(time_ms: int) -> str:
-    return f"{datetime.fromtimestamp(time_ms / 1000, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _or_zero(decayed_sum: str) -> pl.Expr:

@@ -61,19 +61,18 @@ def online(moment: Moment, positions: Int64[np.ndarray, " items"]) -> Float64[np
     """The family for one moment and many items."""
     parts, recent = moment.parts, moment.user.recent.positions
     tuned = np.vstack((moment.user_vector, parts.index.of_items(recent[:_NUM_RECENT])))
-    similar = parts.index.similarities(positions, tuned)
-    interest, near = similar[:, 0], _or_nan(similar[:, 1:])
-    words = _or_nan(parts.words.similarities(positions, parts.words.of_items(recent[:_NUM_WORDS])))
-    mean = words.mean(1)
-    greatest, lately, last = words.max(1), words[:, :_NUM_RECENT].mean(1), words[:, 0]
+    similar = parts.index.similarities(positions, tuned).T
+    interest, near = similar[0], _or_nan(similar[1:])
+    words = _or_nan(parts.words.similarities(positions, parts.words.of_items(recent[:_NUM_WORDS])).T)
+    mean, greatest, lately, last = words.mean(0), words.max(0), words[:_NUM_RECENT].mean(0), words[0]
     z = standardised(np.stack((interest, mean, greatest, lately, last)))
-    return np.column_stack(
+    found: Float64[np.ndarray, "features items"] = np.stack(
         (
             parts.calibration.probability(interest),
             z[0],
             share_above(interest),
-            near.max(1),
-            near[:, 0],
+            near.max(0),
+            near[0],
             mean,
             z[1],
             greatest,
@@ -85,10 +84,9 @@ def online(moment: Moment, positions: Int64[np.ndarray, " items"]) -> Float64[np
             interest.max(initial=-1.0) - interest,
         )
     )
+    return found.T
 
 
-def _or_nan(
-    similarities: Float64[np.ndarray, "items recent"],
-) -> Float64[np.ndarray, "items columns"]:
-    """Similarities to the recent items; one column of NaN when there are none."""
-    return similarities if similarities.shape[1] else np.full((len(similarities), 1), np.nan)
+def _or_nan(similarities: Float64[np.ndarray, "recent items"]) -> Float64[np.ndarray, "rows items"]:
+    """Similarities to the recent items; one row of NaN when there are none."""
+    return similarities if len(similarities) else np.full((1, similarities.shape[1]), np.nan)

@@ -4,7 +4,8 @@ Bottom layer of four packages; it imports none of the others.
 
 * vocabulary: ``schema`` (columns), ``errors``, ``config``, ``workspace``, ``clock``
 * data: ``ingest`` and ``datasets`` write the ``catalogue`` and the ``event_log``
-* changes: ``item_changes`` since the ingest, ``live_parts`` what they make of a loaded model
+* changes: ``item_changes`` since the ingest, ``live_parts`` what they make of a loaded model,
+  ``change_pruning`` when they go
 * state: ``user_state`` and ``item_state``, what is remembered of the log
 * models: ``encoder`` (text and user towers), ``index`` (nearest items), ``co_occurrence``, ``ranker``
 * answering: ``candidates``, ``search`` for queries, and ``pipeline`` turn a ``Query`` into a ``RankedList``

@@ -27,7 +27,7 @@ from jaxtyping import Float32, Float64
 from safetensors import SafetensorError
 
 from recsys.calibration import Calibration
-from recsys.catalogue_files import load_catalogue, save_catalogue
+from recsys.catalogue_files import ITEMS_FILE, load_catalogue, save_catalogue
 from recsys.encoder import TextEncoder, Towers
 from recsys.errors import BundleError, FeatureMismatchError
 from recsys.index import VectorIndex
@@ -44,6 +44,9 @@ from recsys.moment import Parts
 from recsys.query_encoder import QueryEncoder
 from recsys.ranker import Ranker
 from recsys.workspace import atomic_path
+
+CATALOGUE_FILE = f"catalogue/{ITEMS_FILE}"
+"""Where a bundle has its items."""
 
 _LIBRARIES = ("torch", "transformers", "lightgbm", "polars", "numpy", "faiss-cpu")
 _UNREADABLE = (SafetensorError, KeyError, TypeError, ValueError, pl.exceptions.PolarsError)

@@ -22,12 +22,13 @@ from recsys.mapped import mapped_arrays
 from recsys.strings import Strings
 from recsys.word_index import WordIndex
 
-_ITEMS, _DERIVED = "items.parquet", "derived.safetensors"
+ITEMS_FILE = "items.parquet"
+_DERIVED = "derived.safetensors"
 
 
 def save_catalogue(catalogue: Catalogue, directory: Path) -> None:
     """Write a catalogue, without later changes, into a directory that exists."""
-    catalogue.frame.write_parquet(directory / _ITEMS)
+    catalogue.frame.write_parquet(directory / ITEMS_FILE)
     words, shared = catalogue.word_index, catalogue.shared_words
     by_text, by_text_starts = catalogue.items_by_text
     arrays = {
@@ -52,7 +53,7 @@ def save_catalogue(catalogue: Catalogue, directory: Path) -> None:
 
 def load_catalogue(directory: Path) -> Catalogue:
     """Read what ``save_catalogue`` wrote; processes share what the second file holds."""
-    catalogue = Catalogue(pl.read_parquet(directory / _ITEMS))
+    catalogue = Catalogue(pl.read_parquet(directory / ITEMS_FILE))
     if (directory / _DERIVED).exists():
         vars(catalogue).update(_derived(mapped_arrays(directory / _DERIVED)))
     return catalogue

@@ -263,7 +263,13 @@ def check_the_rules(
     table = Table("rule", "action", "today", "items", "such as", "remarks")
     for check in checks:
         today = "runs" if check.runs else "does not run"
-        cells = (check.name, check.action, today, f"{check.num_items:,}", "; ".join(check.titles))
+        cells = (
+            check.name,
+            check.action,
+            today,
+            f"{check.num_items:,}",
+            check.about or "; ".join(check.titles),
+        )
         table.add_row(*(Text(cell) for cell in (*cells, "; ".join(check.remarks))))
     Console().print(table)
 

@@ -19,6 +19,19 @@ def exclusive(path: Path) -> Iterator[None]:
 
 
 @contextmanager
+def exclusive_if_free(path: Path) -> Iterator[bool]:
+    """Hold an exclusive lock, unless anybody holds one on the file; whether it is held."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+
+
+@contextmanager
 def shared(path: Path) -> Iterator[None]:
     """Hold a lock that many may share; ``exclusive`` waits for all of them, and they for it."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -102,7 +102,7 @@ class VectorIndex:
     ) -> Float64[np.ndarray, "items others"]:
         """Inner products of items, by catalogue position, with some vectors."""
         ours = self._of_texts(self._catalogue.text_of_item[positions]).astype(np.float32)
-        found: Float64[np.ndarray, "items others"] = (ours @ vectors.T).astype(np.float64) / _SCALE
+        found: Float64[np.ndarray, "items others"] = (vectors @ ours.T).astype(np.float64).T / _SCALE
         return found
 
     def centred(self, positions: Int64[np.ndarray, " items"]) -> Float32[np.ndarray, "items dim"]:

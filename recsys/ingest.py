@@ -30,7 +30,15 @@ from recsys.metarank_sources import read_metarank
 from recsys.progress import progress
 from recsys.readers import Source, read_source
 from recsys.schema import EVENT_ID, EVENT_TIME, ITEM_ID
-from recsys.tables import merged_items, merged_users, publish, read_items, read_users, supersede_changes
+from recsys.tables import (
+    INGEST_LOCK,
+    merged_items,
+    merged_users,
+    publish,
+    read_items,
+    read_users,
+    supersede_changes,
+)
 from recsys.validation import Checked, check_events, check_items, check_users
 from recsys.workspace import Workspace, atomic_path
 
@@ -112,7 +120,7 @@ def ingest(
         raise ConfigError(f"format {format!r} is not supported, expected one of: {', '.join(FORMATS)}")
     if not 0 <= max_reject_share <= 1:
         raise ConfigError(f"the largest share of rejected rows is {max_reject_share}, expected 0 to 1")
-    with exclusive(workspace.root / ".ingest.lock"):
+    with exclusive(workspace.root / INGEST_LOCK):
         given = (
             _given_log(items, events, users) if format == _METARANK else _given_tables(items, events, users)
         )

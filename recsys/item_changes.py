@@ -1,6 +1,7 @@
 """What was changed in the catalogue since it was ingested: a durable row per item, the last change wins.
 
-Items that were put in or taken out while servers run stand here until an ingest brings newer ones. Sequence
+Items that were put in or taken out while servers run stand here until an ingest brings newer ones, or every
+model knows them, see ``recsys.change_pruning``. Sequence
 numbers ascend in the order of commits and are never used twice, so a reader that has seen number n asks for
 what is above it. The catalogue is what was ingested with these rows over it, see ``recsys.tables``.
 """
@@ -30,6 +31,7 @@ CREATE TABLE IF NOT EXISTS changes (
 CREATE UNIQUE INDEX IF NOT EXISTS changes_sequence ON changes (sequence);
 """
 _PUT = "INSERT OR REPLACE INTO changes (item_id, sequence, for_sale, item) VALUES (?, ?, ?, ?)"
+_FORGET = "DELETE FROM changes WHERE item_id = ? AND sequence = ?"
 _LATEST = "SELECT COALESCE(MAX(sequence), 0) FROM changes"
 _COLUMNS = "SELECT sequence, item_id, for_sale, item FROM changes"
 _MILLISECONDS = pl.Schema({**ITEM_SCHEMA, CREATED_TIME: pl.Int64()})
@@ -116,6 +118,25 @@ class ItemChanges:
                 for row in connection.execute(f"{_COLUMNS} WHERE item_id IN ({places})", ids):
                     found[row[1]] = ItemChange(row[0], row[1], bool(row[2]), row[3])
         return found
+
+    def forget(self, changes: Sequence[ItemChange]) -> int:
+        """Remove changes, but not of items that changed again, nor the very last one; how many went.
+
+        The last one stays for the sake of its number: the next has a higher one.
+
+        Raises:
+            CatalogueError: Nothing was removed.
+        """
+        rows = [(change.item_id, change.sequence) for change in changes]
+        try:
+            self._require_in_place()
+            with self._lock, self._connection as connection:
+                connection.execute("BEGIN IMMEDIATE")
+                last = int(connection.execute(_LATEST).fetchone()[0])
+                old = [row for row in rows if row[1] < last]
+                return connection.executemany(_FORGET, old).rowcount if old else 0
+        except (sqlite3.Error, OSError) as error:
+            raise CatalogueError(f"the catalogue's changes were not pruned: {error}") from error
 
     def close(self) -> None:
         """Let go of the file."""

@@ -26,7 +26,7 @@ RATE_WEIGHT = 0.8
 _OFFSET_VARIANCE = 4.0
 _NEAR = 8.0
 _NUMBERS_SCALE = 1.5
-_ITERATIONS, _LONGEST_STEP = 12, 2.0
+_ITERATIONS, _LONGEST_STEP, _SHORTEST_STEP = 12, 2.0, 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +70,10 @@ def residuals(
         chance = _sigma(odds + offset)
         excess = (shown.impressions * chance).sum() - shown.engaged.sum() + offset / _OFFSET_VARIANCE
         slope = (shown.impressions * chance * (1 - chance)).sum() + 1 / _OFFSET_VARIANCE
-        offset -= float(np.clip(excess / slope, -_LONGEST_STEP, _LONGEST_STEP))
+        step = min(max(float(excess / slope), -_LONGEST_STEP), _LONGEST_STEP)
+        offset -= step
+        if abs(step) < _SHORTEST_STEP:
+            break
     chance = _sigma(odds + offset)
     return shown.engaged - shown.impressions * chance, shown.impressions * chance * (1 - chance)
 
@@ -97,9 +100,29 @@ def lean(
     covariance = sum((VARIANCES[name] * own[name] for name in VARIANCES), np.zeros((len(root), len(root))))
     system = np.eye(len(root)) + root[:, None] * covariance * root
     strength = root * np.linalg.solve(system, residual / root)
-    near = similarities(wanted, shown.positions, catalogue, words)
-    weights = strength.astype(np.float32)
-    return Leaning({name: VARIANCES[name] * (near[name] @ weights).astype(np.float64) for name in VARIANCES})
+    near = spread(strength, shown.positions, wanted, catalogue, words)
+    return Leaning({name: VARIANCES[name] * near[name] for name in VARIANCES})
+
+
+def spread(
+    strength: Float64[np.ndarray, " theirs"],
+    theirs: Int64[np.ndarray, " theirs"],
+    ours: Int64[np.ndarray, " ours"],
+    catalogue: Catalogue,
+    words: VectorIndex,
+) -> dict[str, Float64[np.ndarray, " ours"]]:
+    """``similarities(ours, theirs) @ strength`` by name; inner products are summed before they are taken."""
+    shared, weights = catalogue.shared_words, strength.astype(np.float32)
+    at_ours, at_theirs = words.centred(ours), words.centred(theirs)
+    text = at_ours @ at_theirs.T
+    found = {
+        "same": (ours[:, None] == theirs).astype(np.float32) @ weights,
+        "words": shared[ours] @ (shared[theirs].T @ strength),
+        "text": text @ weights,
+        "near_text": np.exp(np.float32(_NEAR) * (text - 1)) @ weights,
+        "numbers": _alike_in_numbers(catalogue.numbers[ours], catalogue.numbers[theirs]) @ weights,
+    }
+    return {name: np.asarray(values, np.float64) for name, values in found.items()}
 
 
 def similarities(

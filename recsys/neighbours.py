@@ -44,13 +44,14 @@ class Neighbours:
         spoken_for, row_of = self._spoken_for
         starts, lengths = self.starts[positions], self.starts[positions + 1] - self.starts[positions]
         entries = rows_of(starts, lengths)
-        said = self.weights[entries] * np.repeat(weights, lengths)
+        said = np.take(self.weights, entries) * np.repeat(weights, lengths)
+        targets = np.take(row_of, entries)
         if len(entries) * _SCATTERED < len(spoken_for):
-            rows, at = np.unique(row_of[entries], return_inverse=True)
+            rows, at = np.unique(targets, return_inverse=True)
             totals = np.bincount(at, said)
         else:
-            totals = np.bincount(row_of[entries], said, minlength=len(spoken_for))
-            rows = np.flatnonzero(totals)
+            totals = np.bincount(targets, said, minlength=len(spoken_for))
+            rows = np.flatnonzero(totals != 0)  # ten times as fast as of the numbers themselves
             totals = totals[rows]
         values = totals.astype(np.float64, copy=False)  # of no entry at all, they would be integers
         return ItemScores(spoken_for[rows], values, self.num_items)

@@ -1,6 +1,5 @@
 """The pipeline: a query in, a ranked list out. The commands and the server run this same object."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -10,7 +9,7 @@ import numpy as np
 import structlog
 from jaxtyping import Bool, Float32, Float64, Int64
 
-from recsys.answer import Contributions, Explanation, Query, RankedItem, RankedList, Remainder, ServiceLevel
+from recsys.answer import Explanation, Query, RankedList, ServiceLevel
 from recsys.arrangement import Arrangement, arrange, rearranges
 from recsys.bought import HAD_BEFORE, allowed
 from recsys.bundle import Bundle
@@ -20,17 +19,18 @@ from recsys.candidates import (
     gather,
     merge,
     popular,
-    source_names,
     topped_up,
     whole_catalogue,
 )
 from recsys.config import Config, PlacementConfig
 from recsys.errors import ConfigError, RecsysError
+from recsys.explaining import explained
 from recsys.item_changes import ItemChange
 from recsys.item_state import ItemState
+from recsys.list_order import best_first, by_relevance, fused
+from recsys.listing import Listing
 from recsys.live_parts import TextVectors, unread_texts, with_changes
 from recsys.moment import Moment, Places
-from recsys.ranker import Ranker
 from recsys.rule_book import ActiveRules, RuleBook
 from recsys.rules import Rule
 from recsys.search import Sought
@@ -38,9 +38,6 @@ from recsys.user_items import user_items
 from recsys.user_state import UserState
 
 _log = structlog.get_logger(__name__)
-_NUM_REASONS = 3
-_FUSION_RANK, _RANKER_SHARE = 10, 0.5
-_RELEVANCE_STEPS = 5  # of 1.0, see Sought.relevance: one step outweighs any rank
 
 
 @runtime_checkable
@@ -402,22 +399,26 @@ class Pipeline:
         limit: int,
     ) -> RankedList:
         """Score the whole list, then keep: a filter never changes another item's score."""
-        candidates, matrix = gathered.candidates, gathered.matrix
-        ranker = self.bundle.ranker(orders)
+        matrix, ranker = gathered.matrix, self.bundle.ranker(orders)
         scores = ranker.scores(matrix) if len(matrix) else np.empty(0)
         ordered = scores if orders == "shown" else self._ordering(gathered, scores, query)
         arranged = self._arranged(gathered, ordered, keep, query, as_it_is=orders == "shown")
-        further = arranged.cut(limit)
-        order = arranged.rows
-        explain = query.explain and len(order) > 0
-        explanations = self._explain(ranker, matrix[order]) if explain else [None] * len(order)
-        items = self._items_of(candidates, scores, arranged, explanations)
+        further = arranged.cut(limit)[: max(query.depth - limit, 0)]
+        explain = query.explain and len(arranged.rows) > 0
+        explanations = explained(ranker, matrix[arranged.rows]) if explain else []
         reasons = [] if len(gathered.moment.user.positions) else ["unknown_user"]
         if gathered.moment.sought is not None and gathered.moment.sought.vector is None:
             reasons.append("query_by_words_only")
-        ranked = self._list(items, candidates, missing, ServiceLevel.FULL, *reasons)
-        rest = further[: max(query.depth - limit, 0)]
-        return self._with_rest(ranked, candidates, scores, rest, arranged.propensity)
+        listing = Listing(self._parts.catalogue.item_ids, gathered.candidates, scores)
+        return self._list(
+            listing,
+            arranged,
+            further,
+            missing=missing,
+            level=ServiceLevel.FULL,
+            reasons=reasons,
+            explanations=explanations,
+        )
 
     def _in_retrieval_order(
         self,
@@ -430,11 +431,30 @@ class Pipeline:
     ) -> RankedList:
         candidates = gathered.candidates
         arranged = self._arranged(gathered, candidates.score, keep, query)
-        further = arranged.cut(query.limit)
-        items = self._items_of(candidates, candidates.score, arranged, [None] * len(arranged.rows))
-        ranked = self._list(items, candidates, missing, level, *reasons)
-        rest = further[: max(query.depth - query.limit, 0)]
-        return self._with_rest(ranked, candidates, candidates.score, rest, arranged.propensity)
+        further = arranged.cut(query.limit)[: max(query.depth - query.limit, 0)]
+        listing = Listing(self._parts.catalogue.item_ids, candidates, candidates.score)
+        return self._list(listing, arranged, further, missing=missing, level=level, reasons=reasons)
+
+    def _list(
+        self,
+        listing: Listing,
+        arranged: Arrangement,
+        further: Int64[np.ndarray, " rest"],
+        *,
+        missing: tuple[str, ...],
+        level: ServiceLevel,
+        reasons: Sequence[str],
+        explanations: Sequence[Explanation] = (),
+    ) -> RankedList:
+        return RankedList(
+            items=listing.items(arranged, explanations, self._features.words),
+            service_level=level,
+            model_version=self.version,
+            degraded_reasons=tuple(reasons),
+            missing_item_ids=missing,
+            num_candidates=len(listing.candidates.positions),
+            rest=listing.rest(further, arranged.propensity),
+        )
 
     def _ordering(
         self, gathered: Gathered, scores: Float64[np.ndarray, " candidates"], query: Query
@@ -446,13 +466,9 @@ class Pipeline:
         """
         candidates, sought = gathered.candidates, gathered.moment.sought
         if sought is not None:
-            relevance = sought.relevance(candidates.positions)
-            value: Float64[np.ndarray, " candidates"] = _RELEVANCE_STEPS * len(scores) * relevance - _ranks(
-                scores
-            )
-            return value
+            return by_relevance(sought.relevance(candidates.positions), scores)
         if self._placement(query).order == "relevance":
-            return _fused(candidates.score, scores)
+            return fused(candidates.score, scores)
         return scores
 
     def _arranged(
@@ -468,102 +484,11 @@ class Pipeline:
         candidates, moment = gathered.candidates, gathered.moment
         placement, active = self._placement(query), self._active(query)
         if as_it_is or not rearranges(placement, active):
-            return Arrangement(candidates.positions, _best_first(scores, keep))
+            return Arrangement(candidates.positions, best_first(scores, keep))
         hard = Inspection(moment, candidates, self._passes(candidates, moment, query, hard_only=True)).keep
-        listed = Arrangement(candidates.positions, _best_first(scores, keep))
+        listed = Arrangement(candidates.positions, best_first(scores, keep))
         arrange(listed, moment, query, placement, active=active, may_pin=hard)
         return listed
-
-    def _items_of(
-        self,
-        candidates: Candidates,
-        scores: Float64[np.ndarray, " candidates"],
-        arranged: Arrangement,
-        explanations: Sequence[Explanation | None],
-    ) -> tuple[RankedItem, ...]:
-        rows, propensity = arranged.rows.tolist(), arranged.propensity
-        steps = arranged.steps()
-        return tuple(
-            RankedItem(
-                item_id=self._parts.catalogue.item_ids[candidates.positions[row]],
-                score=float(scores[row]),
-                sources=source_names(int(candidates.sources[row])),
-                reasons=self._reasons(explanation.contributions) if explanation else (),
-                explanation=explanation,
-                rule_steps=steps.get(row, ()),
-                propensity=propensity.get(row, 1.0),
-            )
-            for row, explanation in zip(rows, explanations, strict=True)
-        )
-
-    def _with_rest(
-        self,
-        ranked: RankedList,
-        candidates: Candidates,
-        scores: Float64[np.ndarray, " candidates"],
-        further: Int64[np.ndarray, " rest"],
-        propensity: Mapping[int, float],
-    ) -> RankedList:
-        """The list with what follows it; nothing is made per item, most lists have no second page."""
-        if not len(further):
-            return ranked
-        ids = self._parts.catalogue.item_ids
-        rest = Remainder(
-            [ids[position] for position in candidates.positions[further].tolist()],
-            scores[further],
-            candidates.sources[further],
-            {at: propensity[row] for at, row in enumerate(further.tolist()) if row in propensity}
-            if propensity
-            else {},
-        )
-        return replace(ranked, rest=rest)
-
-    def _list(
-        self,
-        items: tuple[RankedItem, ...],
-        candidates: Candidates,
-        missing: tuple[str, ...],
-        level: ServiceLevel,
-        *reasons: str,
-    ) -> RankedList:
-        return RankedList(
-            items=items,
-            service_level=level,
-            model_version=self.version,
-            degraded_reasons=reasons,
-            missing_item_ids=missing,
-            num_candidates=len(candidates.positions),
-        )
-
-    def _explain(self, ranker: Ranker, matrix: Float32[np.ndarray, "items features"]) -> list[Explanation]:
-        values: Float64[np.ndarray, "items features_and_base"] = ranker.contributions(matrix)
-        return [
-            Explanation(
-                base_value=row[-1],
-                contributions=Contributions(self._features.names, features, row[:-1]),
-            )
-            for features, row in zip(matrix.tolist(), values.tolist(), strict=True)
-        ]
-
-    def _reasons(self, contributions: Contributions) -> tuple[str, ...]:
-        """The words of the features that raised the score most, each said once.
-
-        A feature that is absent or 0 is no reason: there is nothing to point at.
-        """
-        told = zip(contributions.contributions, contributions.values, contributions.features, strict=True)
-        raised = [(part, value, name) for part, value, name in told if part > 0 and value]
-        raised.sort(key=lambda one: -one[0])
-        words = (
-            self._features.words[name].format(value=value)
-            for _, value, name in raised
-            if not math.isnan(value)
-        )
-        said: dict[str, None] = {}
-        for word in words:
-            said[word] = None
-            if len(said) == _NUM_REASONS:
-                break
-        return tuple(said)
 
 
 def _places(positions: Int64[np.ndarray, " items"], places: Sequence[int | None]) -> Places:
@@ -573,33 +498,3 @@ def _places(positions: Int64[np.ndarray, " items"], places: Sequence[int | None]
     order = order[positions[order] >= 0]
     distinct, first = np.unique(positions[order], return_index=True)
     return Places(distinct, given[order][first])
-
-
-def _best_first(
-    scores: Float64[np.ndarray, " candidates"], keep: Bool[np.ndarray, " candidates"]
-) -> Int64[np.ndarray, " kept"]:
-    """Rows to keep by descending score; ties by catalogue position, which is by item id."""
-    order: Int64[np.ndarray, " candidates"] = np.argsort(-scores, kind="stable")
-    kept: Int64[np.ndarray, " kept"] = order[keep[order]]
-    return kept
-
-
-def _fused(
-    retrieval: Float64[np.ndarray, " candidates"], scores: Float64[np.ndarray, " candidates"]
-) -> Float64[np.ndarray, " candidates"]:
-    """What the sources say, then the ranker: ``1 / (10 + r) + 0.5 / (10 + s)`` of the ranks r and s from 1.
-
-    So the sources' first item may yield to the ranker's first from among their first twelve, not to others.
-
-    Source: reciprocal rank fusion, see ``recsys.candidates.merge``, with weights and a smaller constant.
-    """
-    by_sources, by_score = (_FUSION_RANK + _ranks(values) for values in (retrieval, scores))
-    fused: Float64[np.ndarray, " candidates"] = 1 / by_sources + _RANKER_SHARE / by_score
-    return fused
-
-
-def _ranks(values: Float64[np.ndarray, " candidates"]) -> Float64[np.ndarray, " candidates"]:
-    """Ranks from 1, the largest first; ties by row."""
-    ranks = np.empty(len(values))
-    ranks[np.argsort(-values, kind="stable")] = np.arange(1.0, len(values) + 1)
-    return ranks

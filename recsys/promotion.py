@@ -52,14 +52,15 @@ class Decision:
     time: str
     """ISO 8601, UTC."""
     who: str
-    """The command that asked."""
+    """The command, or the interface, that asked."""
     version: str
     part: str
     """What the version was to become."""
     gates: tuple[Gate, ...]
     verdict: str
-    """``promoted``, ``refused`` or ``rolled back``."""
+    """``promoted``, ``refused``, ``rolled back`` or, of a canary or a shadow, ``cleared``."""
     reasons: tuple[str, ...]
+    """Why it was refused, or why whoever asked wanted it."""
     previous_version: str | None
     """The version that served before."""
 
@@ -95,6 +96,33 @@ def promote(
         registry.activate(part, version, canary_percent=canary_percent, expected_stable=serving)
     verdict = "refused" if reasons else "promoted"
     decision = Decision(_now(), who, version, part, found, verdict, reasons, serving)
+    _record(registry, decision)
+    return decision
+
+
+def record(
+    registry: Registry,
+    version: str,
+    part: Part,
+    *,
+    who: str,
+    verdict: str,
+    reason: str,
+    previous_version: str | None,
+) -> Decision:
+    """Append a decision, made elsewhere and without gates, to those about its version.
+
+    Args:
+        registry: Where the decisions are.
+        version: The version.
+        part: What it was to become, or was.
+        who: The interface that asked.
+        verdict: What was decided, see ``Decision.verdict``.
+        reason: Why, in words; empty for no reason given.
+        previous_version: The version that served before.
+    """
+    reasons = (reason,) if reason else ()
+    decision = Decision(_now(), who, version, part, (), verdict, reasons, previous_version)
     _record(registry, decision)
     return decision
 

@@ -11,6 +11,11 @@ from recsys.item_changes import CHANGES_FILE, ItemChanges, changed_rows
 from recsys.schema import ITEM_ID, ITEM_SCHEMA, USER_ID, USER_SCHEMA
 from recsys.workspace import Workspace, atomic_path
 
+INGEST_LOCK = ".ingest.lock"
+"""Name of the file in ``Workspace.root`` that whoever writes items holds."""
+TRAINING_LOCK = "training.lock"
+"""Name of the file in ``Workspace.state`` that a training holds shared from reading items to its bundle."""
+
 _NO_ITEMS = pl.DataFrame(schema=ITEM_SCHEMA)
 _NO_USERS = pl.DataFrame(schema=USER_SCHEMA)
 
@@ -22,7 +27,7 @@ def read_items(workspace: Workspace) -> pl.DataFrame:
         CatalogueError: The changes cannot be read.
         DataError: There is no catalogue yet, or its file is damaged.
     """
-    items = _with_changes(workspace, _current(workspace.items, _NO_ITEMS))
+    items = _current_items(workspace)
     if items.is_empty():
         raise DataError(
             f"{workspace.items} holds no items; "
@@ -42,7 +47,7 @@ def read_users(workspace: Workspace) -> pl.DataFrame:
 
 def merged_items(workspace: Workspace, items: pl.DataFrame) -> pl.DataFrame:
     """The catalogue as it will be: the given items replace those of the same id, also where changed live."""
-    return _merged(_with_changes(workspace, _current(workspace.items, _NO_ITEMS)), items, ITEM_ID)
+    return _merged(_current_items(workspace), items, ITEM_ID)
 
 
 def supersede_changes(workspace: Workspace, items: pl.DataFrame) -> None:
@@ -84,9 +89,11 @@ def _changes(workspace: Workspace) -> Iterator[ItemChanges | None]:
         yield changes
 
 
-def _with_changes(workspace: Workspace, items: pl.DataFrame) -> pl.DataFrame:
-    with _changes(workspace) as changes:
+def _current_items(workspace: Workspace) -> pl.DataFrame:
+    """What was ingested, with what was changed live over it."""
+    with _changes(workspace) as changes:  # first: what is pruned meanwhile is among the items by then
         changed = [] if changes is None else changes.since(0)
+    items = _current(workspace.items, _NO_ITEMS)
     if not changed:
         return items
     old = items.filter(~pl.col(ITEM_ID).is_in([change.item_id for change in changed]))

@@ -215,7 +215,7 @@ class UserState:
         starts = [0, *ends[:-1]] if ends else []
         return cls(
             half_lives_days=tuple(half_lives.tolist()),
-            item_ids=[id_block[a:b].decode() for a, b in zip(starts, ends, strict=True)],
+            item_ids=_split(id_block, starts, ends),
             event_types=read.array("u1", rows),
             sums=read.array("<f8", rows * num_half_lives).reshape(rows, num_half_lives),
             first_ms=read.array("<i8", rows),
@@ -256,6 +256,15 @@ class UserState:
             basket_ms=self.basket_ms,
             applied_sequence=self.applied_sequence,
         )
+
+
+def _split(block: bytes, starts: list[int], ends: list[int]) -> list[str]:
+    """Strings that lie one behind the other; where letters are bytes, they are decoded all at once."""
+    places = zip(starts, ends, strict=True)
+    if block.isascii():
+        text = block.decode()
+        return [text[a:b] for a, b in places]
+    return [block[a:b].decode() for a, b in places]
 
 
 class _Reader:

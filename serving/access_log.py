@@ -35,9 +35,12 @@ class AccessLog:
             fields |= {
                 "placement": call.placement,
                 "service_level": answer.service_level.value,
-                "num_candidates": answer.num_candidates,
                 "model_version": answer.model_version,
             }
+            if call.is_later_page:
+                fields["is_later_page"] = True
+            else:
+                fields["num_candidates"] = answer.num_candidates
             if answer.degraded_reasons:
                 fields["degraded_reasons"] = answer.degraded_reasons
         if call.outcomes:

@@ -4,7 +4,10 @@ import asyncio
 import time
 from typing import Protocol
 
-from recsys.errors import FieldViolation, InvalidRequestError
+import structlog
+
+from recsys.errors import BundleError, FieldViolation, InvalidRequestError
+from recsys.promotion import record
 from recsys.registry import Entry, Part, Registry
 from recsys.schema import MAX_ID_BYTES
 from recsys.v1 import admin_service_pb2 as pb
@@ -14,11 +17,17 @@ from serving.model_follower import ModelFollower
 from serving.models import Models
 from serving.shadow import Shadow
 
+_log = structlog.get_logger(__name__)
+
 _PARTS: dict[pb.ModelPart.ValueType, Part] = {
     pb.MODEL_PART_STABLE: "stable",
     pb.MODEL_PART_CANARY: "canary",
     pb.MODEL_PART_SHADOW: "shadow",
 }
+WHO = "admin API"
+"""How the record of decisions names this service."""
+MAX_REASON_BYTES = 500
+
 _MAX_CONTEXT_ITEMS = 100
 
 
@@ -65,11 +74,12 @@ class AdminServicer:
         """Load a version, then point at it."""
         started = time.monotonic()
         part = _part(request)
-        version = request.version or None
+        version, before = request.version or None, self._registry.pointers()
         if version is not None:
             self._registry.require(version)
-            await self._follower.prepare(version)
         try:
+            if version is not None:
+                await self._follower.prepare(version)
             after = await asyncio.to_thread(
                 self._registry.activate,
                 part,
@@ -78,9 +88,14 @@ class AdminServicer:
                 expected_stable=request.expected_stable_version or None,
             )
             self._follower.look()
+        except BundleError as error:
+            await self._record(version or "", part, "refused", str(error), before.stable)
+            raise
         finally:
             if version is not None:
                 self._follower.release(version)
+        verdict, about = ("promoted", version) if version else ("cleared", before.targets().get(part))
+        await self._record(about or "", part, verdict, request.reason, before.stable)
         return pb.ActivateModelResponse(stable_version=after.stable or "", seconds=time.monotonic() - started)
 
     async def RollbackModel(  # noqa: N802  # the method's name on the wire
@@ -88,7 +103,9 @@ class AdminServicer:
     ) -> pb.RollbackModelResponse:
         """Point at the version before."""
         started = time.monotonic()
-        target = self._registry.pointers().previous
+        _check_reason(request.reason)
+        before = self._registry.pointers()
+        target = before.previous
         if target is not None:
             await self._follower.prepare(target)
         try:
@@ -99,6 +116,7 @@ class AdminServicer:
         finally:
             if target is not None:
                 self._follower.release(target)
+        await self._record(after.stable or "", "stable", "rolled back", request.reason, before.stable)
         return pb.RollbackModelResponse(stable_version=after.stable or "", seconds=time.monotonic() - started)
 
     async def DiagnoseUser(  # noqa: N802  # the method's name on the wire
@@ -138,6 +156,24 @@ class AdminServicer:
             model_version=found.model_version, findings=found.findings, report_json=found.to_json()
         )
 
+    async def _record(self, version: str, part: Part, verdict: str, reason: str, before: str | None) -> None:
+        """Add to the record of decisions; what was decided holds even if that cannot be written."""
+        if not version:
+            return
+        try:
+            await asyncio.to_thread(
+                record,
+                self._registry,
+                version,
+                part,
+                who=WHO,
+                verdict=verdict,
+                reason=reason,
+                previous_version=before,
+            )
+        except OSError as error:
+            _log.error("a decision about a model is not recorded", version=version, reason=str(error))
+
     def _model(self, entry: Entry) -> pb.Model:
         problem = entry.damage or self._follower.failures.get(entry.version, "")
         state = pb.MODEL_STATE_AVAILABLE
@@ -172,7 +208,14 @@ def _part(request: pb.ActivateModelRequest) -> Part:
     if request.HasField("canary_percent") and not 0 <= request.canary_percent <= 100:
         problem = f"expected 0 to 100, got {request.canary_percent}"
         raise InvalidRequestError(FieldViolation("canary_percent", problem))
+    _check_reason(request.reason)
     return part
+
+
+def _check_reason(reason: str) -> None:
+    if (size := len(reason.encode())) > MAX_REASON_BYTES:
+        problem = f"expected at most {MAX_REASON_BYTES} bytes of UTF-8, got {size}"
+        raise InvalidRequestError(FieldViolation("reason", problem))
 
 
 def _require_id(field: str, value: str) -> None:

@@ -11,6 +11,7 @@ from serving.attribution_token import ATTRIBUTION, AttributionToken
 from serving.event import VISITOR_PREFIX
 from serving.intake import Attributed, ReceivedEvent
 from serving.list_log import ListLog
+from serving.second_look import look_again
 from serving.served_list import ServedList
 from serving.signer import Signer
 
@@ -93,12 +94,14 @@ class Attribution:
             if claim.token is not None and claim.wants_list
         }
         found: dict[str, ServedList] = {}
+
+        async def look() -> dict[str, ServedList] | None:
+            found.update(await asyncio.to_thread(self._list_log.find, issued.keys() - found.keys()))
+            may_come = any(now_ms - issued[list_id] < _NEW_MS for list_id in issued.keys() - found.keys())
+            return None if may_come else found
+
         try:
-            for _ in range(_LOOKS):
-                found |= await asyncio.to_thread(self._list_log.find, issued.keys() - found.keys())
-                if not any(now_ms - issued[list_id] < _NEW_MS for list_id in issued.keys() - found.keys()):
-                    break
-                await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+            await look_again(look, looks=_LOOKS, seconds=_LOOK_AGAIN_SECONDS)
         except IntakeError:
             if any(claim.token and (claim.needs_items or claim.needs_subject) for claim in claims):
                 raise

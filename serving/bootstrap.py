@@ -46,6 +46,7 @@ from serving.servicer import EventServicer, RecommendationServicer
 from serving.settings import Settings
 from serving.shadow import Shadow
 from serving.signer import Signer, signing_keys
+from serving.state_reader import StateReader
 from serving.state_store import StateStore, connect, connect_blocking
 from serving.state_updater import StateUpdater
 from serving.text_vectors import TextVectorSource
@@ -112,6 +113,8 @@ async def serving(
         rules = models.stable.config.state
         store = StateStore(connect(url, settings.store_timeout_ms), settings.tenant, rules)
         stack.push_async_callback(store.close)
+        states_client = connect_blocking(url, settings.state_timeout_ms)
+        stack.callback(states_client.close)
         lists = await site.lists(url)
         updater = await site.states(store, states)
         site.run("rules", RuleWatch(workspace.rules, models.use_rules).run())
@@ -121,11 +124,10 @@ async def serving(
         changes, catalogue = await site.catalogue()
         engine = Engine(
             models,
-            store,
+            StateReader(states_client, store),
             lists,
             clock,
             executor,
-            state_timeout_seconds=settings.state_timeout_ms / 1000,
             observe=shadow.observe,
             vouch=catalogue.require_current,
         )

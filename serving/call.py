@@ -1,16 +1,16 @@
 """What is known of one call while it runs: the record that logs, metrics and traces are written from.
 
 It holds no ids of users or items and no texts. The interceptor opens it, the stages of an answer add to it
-through a context variable, and whoever is told when the call has ended reads it. Outside of a call every
-function here does nothing.
+through a context variable, on the threads that rank too, and whoever is told when the call has ended reads
+it. Outside of a call every function here does nothing.
 """
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import TypeAlias
 
 from recsys.answer import RankedList
@@ -35,6 +35,8 @@ class Call:
     """A configured placement, once the request was found good; empty for other calls."""
     answer: RankedList | None = None
     """The ranked list, once there is one."""
+    is_later_page: bool = False
+    """Whether the answer is a further part of a list that an earlier call ranked."""
     outcomes: Counter[str] = field(default_factory=Counter)
     """Number of events of the request by what became of them."""
     stages: list[tuple[str, float, float]] = field(default_factory=list)
@@ -48,30 +50,28 @@ current_call: ContextVar[Call | None] = ContextVar("current_call", default=None)
 """The call that the running task serves."""
 
 
-class stage:  # noqa: N801  # used as `with stage("state"):`
-    """Times a part of the current call."""
-
-    __slots__ = ("_name", "_started")
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def __enter__(self) -> None:
-        self._started = time.perf_counter()
-
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        call = current_call.get()
-        if call is not None:
-            call.stages.append((self._name, self._started, time.perf_counter()))
+@contextmanager
+def stage(name: str) -> Iterator[None]:
+    """Time a part of the current call."""
+    started = time.perf_counter()
+    try:
+        yield
+    finally:
+        note_stage(name, started)
 
 
-def note_answer(placement: str, ranked: RankedList) -> None:
+def note_stage(name: str, started: float) -> None:
+    """A part of the current call ends now that began at a time of ``time.perf_counter``."""
+    call = current_call.get()
+    if call is not None:
+        call.stages.append((name, started, time.perf_counter()))
+
+
+def note_answer(placement: str, ranked: RankedList, *, is_later_page: bool = False) -> None:
     """Keep the answer to the current call."""
     call = current_call.get()
     if call is not None:
-        call.placement, call.answer = placement, ranked
+        call.placement, call.answer, call.is_later_page = placement, ranked, is_later_page
 
 
 def note_outcomes(outcomes: Iterable[str]) -> None:

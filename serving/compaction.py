@@ -9,13 +9,18 @@ from collections.abc import Sequence
 from contextlib import closing
 
 import polars as pl
+import structlog
 
+from recsys.change_pruning import prune_changes
+from recsys.errors import RecsysError
 from recsys.event_log import EventLog
 from recsys.file_lock import exclusive
 from recsys.schema import EVENT_ID
 from recsys.workspace import Workspace
 from serving.event import BufferedEvent, event_frame, merge_frame
 from serving.event_buffer import BUFFER_FILE, EventBuffer, SqliteEventBuffer
+
+_log = structlog.get_logger(__name__)
 
 COMPACTION_LOCK = "compaction.lock"
 """Name of the lock file in ``Workspace.state``."""
@@ -72,6 +77,20 @@ def settle(workspace: Workspace) -> int:
     lock = exclusive(workspace.state / COMPACTION_LOCK)
     with lock, closing(SqliteEventBuffer(workspace.state / BUFFER_FILE)) as buffer:
         return compact(buffer, EventLog(workspace.events), through=sys.maxsize)
+
+
+def settle_catalogue(workspace: Workspace) -> None:
+    """Forget changes of the catalogue that every model knows; what fails is logged and left as it is.
+
+    No server may be running on the workspace.
+    """
+    try:
+        num_changes = prune_changes(workspace)
+    except (RecsysError, OSError) as error:
+        _log.warning("changes of the catalogue are kept", reason=str(error))
+        return
+    if num_changes:
+        _log.info("changes of the catalogue moved among the ingested items", num_changes=num_changes)
 
 
 def not_in_log(events: Sequence[BufferedEvent], event_log: EventLog) -> list[BufferedEvent]:

@@ -5,9 +5,12 @@ fails the request.
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
+from contextvars import copy_context
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Protocol, Self
 
 import numpy as np
@@ -24,10 +27,10 @@ from recsys.rules import Rule
 from recsys.schema import ITEM_ID
 from recsys.user_state import UserState
 from serving.breaker import Breaker
-from serving.call import note_answer, stage
+from serving.call import note_answer, note_stage, stage
 from serving.lists import Issued, Lists, Occasion
 from serving.page_token import PageToken
-from serving.state_store import StateStore
+from serving.state_reader import StateReader
 
 _log = structlog.get_logger(__name__)
 
@@ -146,12 +149,11 @@ class Engine:
     def __init__(
         self,
         models: PipelineChoice,
-        store: StateStore,
+        states: StateReader,
         lists: Lists,
         clock: Clock,
         executor: Executor,
         *,
-        state_timeout_seconds: float,
         observe: Observer | None = None,
         vouch: Callable[[], None] = lambda: None,
     ) -> None:
@@ -159,20 +161,16 @@ class Engine:
         self.lists = lists
         self._observe = observe
         self._vouch = vouch
-        self._store = store
+        self._states = states
         self._clock = clock
         self._executor = executor
-        self._state_timeout_seconds = state_timeout_seconds
         self.breaker = Breaker()
 
-    async def recommend(
-        self, question: Question, seconds_left: float | None, pipeline: RankingPipeline
-    ) -> Answer:
+    async def recommend(self, question: Question, pipeline: RankingPipeline) -> Answer:
         """Rank the catalogue for a question, or turn to a later page of what was ranked for it.
 
         Args:
             question: What is asked.
-            seconds_left: Until the caller gives up; ``None`` when it never does.
             pipeline: Who answers, as ``models`` chose when the request came.
 
         Raises:
@@ -183,49 +181,22 @@ class Engine:
         self._vouch()
         if question.page is not None:
             return await self._later_page(question, question.page, pipeline)
-        return await self._answer(question, seconds_left, pipeline, pipeline.recommend, self._observe)
+        return await self._answer(question, pipeline, pipeline.recommend, self._observe)
 
-    async def rank(
-        self,
-        question: Question,
-        item_ids: Sequence[str],
-        seconds_left: float | None,
-        pipeline: RankingPipeline,
-    ) -> Answer:
+    async def rank(self, question: Question, item_ids: Sequence[str], pipeline: RankingPipeline) -> Answer:
         """Order the caller's own list; see ``recommend``."""
-        return await self._answer(
-            question, seconds_left, pipeline, lambda query: pipeline.rank(query, item_ids)
-        )
+        return await self._answer(question, pipeline, lambda query: pipeline.rank(query, item_ids))
 
-    async def _answer(  # one argument per part, each of its own type
+    async def _answer(
         self,
         question: Question,
-        seconds_left: float | None,
         pipeline: RankingPipeline,
         ranking: Callable[[Query], RankedList],
         observe: Observer | None = None,
     ) -> Answer:
-        with stage("state"):
-            user, reasons = await self._read_state(question.subject, seconds_left)
-        query = Query(
-            as_of_ms=max(self._clock.now_ms(), user.latest_ms + 1 if user else 0),
-            user=user,
-            placement=question.placement,
-            context_item_ids=question.context_item_ids,
-            exclude_item_ids=question.exclude_item_ids,
-            filter=question.filter,
-            limit=question.limit,
-            depth=self.lists.page_depth if question.identity else 0,
-            explain=question.explain,
-            query=question.query,
-            attributes=question.attributes,
-            subject=question.subject or "",
-        )
+        run = partial(self._run, question, pipeline, ranking, time.perf_counter())
         loop = asyncio.get_running_loop()
-        with stage("ranking"):  # the wait for a free thread too
-            answer = await loop.run_in_executor(
-                self._executor, _run, question, query, pipeline, ranking, reasons
-            )
+        query, answer = await loop.run_in_executor(self._executor, copy_context().run, run)
         note_answer(question.placement, answer.ranked)
         if observe is not None:
             observe(pipeline, query, answer.ranked)
@@ -241,45 +212,68 @@ class Engine:
         rows = await loop.run_in_executor(self._executor, _rows, question, pipeline, ids)
         reasons = (*issued.ranked.degraded_reasons, *((EXPLANATION_UNAVAILABLE,) if question.explain else ()))
         ranked = replace(issued.ranked, degraded_reasons=tuple(dict.fromkeys(reasons)))
+        note_answer(question.placement, ranked, is_later_page=True)
         return _with_list(Answer(ranked, rows), replace(issued, ranked=ranked))
 
     def _occasion(self, question: Question) -> Occasion:
         return Occasion(question.subject, question.placement, question.identity, self._clock.now_ms())
 
-    async def _read_state(
-        self, subject: str | None, seconds_left: float | None
-    ) -> tuple[UserState | None, tuple[str, ...]]:
+    def _run(
+        self,
+        question: Question,
+        pipeline: RankingPipeline,
+        ranking: Callable[[Query], RankedList],
+        asked: float,
+    ) -> tuple[Query, Answer]:
+        """Everything of an answer that computes or waits for the store, on one of the executor's threads.
+
+        Args:
+            question: What is asked.
+            pipeline: Who answers.
+            ranking: What of the pipeline is asked for.
+            asked: When it was asked, by ``time.perf_counter``.
+        """
+        note_stage("waiting", asked)
+        with stage("state"):
+            user, reasons = self._read_state(question.subject)
+        with stage("ranking"):
+            query = self._query(question, user)
+            ranked = ranking(query)
+            if question.explain and ranked.service_level is not ServiceLevel.FULL:
+                reasons += (EXPLANATION_UNAVAILABLE,)
+            reasons = tuple(dict.fromkeys(ranked.degraded_reasons + reasons))
+            rows = _rows(question, pipeline, [item.item_id for item in ranked.items])
+        return query, Answer(replace(ranked, degraded_reasons=reasons), rows)
+
+    def _query(self, question: Question, user: UserState | None) -> Query:
+        return Query(
+            as_of_ms=max(self._clock.now_ms(), user.latest_ms + 1 if user else 0),
+            user=user,
+            placement=question.placement,
+            context_item_ids=question.context_item_ids,
+            exclude_item_ids=question.exclude_item_ids,
+            filter=question.filter,
+            limit=question.limit,
+            depth=self.lists.page_depth if question.identity else 0,
+            explain=question.explain,
+            query=question.query,
+            attributes=question.attributes,
+            subject=question.subject or "",
+        )
+
+    def _read_state(self, subject: str | None) -> tuple[UserState | None, tuple[str, ...]]:
         if subject is None:
             return None, ()
         if self.breaker.is_open():
             return None, (STATE_UNAVAILABLE,)
-        timeout = self._state_timeout_seconds
-        if seconds_left is not None:
-            timeout = min(timeout, seconds_left)
         try:
-            async with asyncio.timeout(timeout):
-                state = await self._store.get(subject)
-        except (StoreError, TimeoutError) as error:
+            state = self._states.get(subject)
+        except StoreError as error:
             if self.breaker.failed():
-                _log.warning("answers are not personal", reason=str(error) or f"no state within {timeout} s")
+                _log.warning("answers are not personal", reason=str(error))
             return None, (STATE_UNAVAILABLE,)
         self.breaker.succeeded()
         return state, ()
-
-
-def _run(
-    question: Question,
-    query: Query,
-    pipeline: RankingPipeline,
-    ranking: Callable[[Query], RankedList],
-    reasons: tuple[str, ...],
-) -> Answer:
-    ranked = ranking(query)
-    if question.explain and ranked.service_level is not ServiceLevel.FULL:
-        reasons += (EXPLANATION_UNAVAILABLE,)
-    reasons = tuple(dict.fromkeys(ranked.degraded_reasons + reasons))
-    rows = _rows(question, pipeline, [item.item_id for item in ranked.items])
-    return Answer(replace(ranked, degraded_reasons=reasons), rows)
 
 
 def _rows(

@@ -231,14 +231,22 @@ class SqliteEventBuffer:
                 group.append(self._queue.get())
             open_ = None not in group
             batches = [batch for batch in group if batch is not None]
-            try:
-                results = self._commit([records for records, _ in batches])
-            except IntakeError as error:
-                for _, future in batches:
-                    future.set_exception(error)
-            else:
-                for (_, future), result in zip(batches, results, strict=True):
-                    future.set_result(result)
+            self._store_all(batches)
+
+    def _store_all(self, batches: Sequence[_Batch]) -> None:
+        """Commit batches together, or each by itself when one of them cannot be stored."""
+        try:
+            results = self._commit([records for records, _ in batches])
+        except Exception as error:  # noqa: BLE001  # the thread must outlive what cannot be stored
+            if len(batches) > 1 and not isinstance(error, IntakeError):
+                for batch in batches:
+                    self._store_all([batch])
+                return
+            for _, future in batches:
+                future.set_exception(error)
+        else:
+            for (_, future), result in zip(batches, results, strict=True):
+                future.set_result(result)
 
     def _commit(self, batches: Iterable[Sequence[Event | Merge]]) -> list[list[int | None]]:
         if self._failed:

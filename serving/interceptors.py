@@ -23,7 +23,7 @@ from serving.status import rich_status
 _log = structlog.get_logger(__name__)
 
 REQUEST_ID = "x-request-id"
-"""Metadata key: the caller's id of the request, or ours; it comes back in the initial metadata."""
+"""Metadata key: the caller's id of the request, or ours; it comes back in the trailing metadata."""
 
 _HEALTH = "/grpc.health."
 _REQUEST_ID_PATTERN = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -103,7 +103,7 @@ class Recording(_UnaryInterceptor):
             structlog.contextvars.bind_contextvars(request_id=record.request_id)
             self.num_running += 1
             try:
-                await context.send_initial_metadata(((REQUEST_ID, record.request_id),))
+                context.set_trailing_metadata(((REQUEST_ID, record.request_id),))
                 response = await behaviour(request, context)
                 record.status = "OK"
                 return response
@@ -143,7 +143,8 @@ class ErrorStatus(_UnaryInterceptor):
                 _log.exception("call failed unexpectedly", method=method)
                 problem = error
             status = rpc_status.to_status(rich_status(problem))
-            return await context.abort(status.code, status.details, status.trailing_metadata)
+            trailing = (*(context.trailing_metadata() or ()), *(status.trailing_metadata or ()))
+            return await context.abort(status.code, status.details, trailing)
 
         return call
 

@@ -1,20 +1,19 @@
 """What was served, kept so that the events that come back can say which list they belong to.
 
-Answers never wait for it: a list is handed over in memory, and one thread commits what has gathered. Several
-server processes share the file. When it cannot be written, lists wait in memory; when too many wait, new ones
-are lost, counted and said once.
+Answers never wait for it: a list is handed over in memory, and a ``GroupWriter`` commits what has gathered.
+Several server processes share the file. When it cannot be written, lists wait in memory; when too many wait,
+new ones are lost, counted and said once.
 """
 
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
-import structlog
-
 from recsys.errors import IntakeError
+from serving.group_writer import GroupWriter
 from serving.served_list import COLUMNS, ServedList
 
 LIST_FILE = "lists.sqlite"
@@ -24,8 +23,6 @@ GROUP_SECONDS = 0.05
 """Longest that a list waits for others before it is committed with them."""
 MAX_WAITING = 10_000
 """Most lists in memory while the file cannot be written."""
-
-_log = structlog.get_logger(__name__)
 
 _SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS lists (
@@ -40,9 +37,7 @@ _LAST_EXPORTED = "SELECT COALESCE(MAX(last), 0) FROM exported"
 _AFTER = f"SELECT sequence, {', '.join(COLUMNS)} FROM lists WHERE sequence > ? ORDER BY sequence LIMIT ?"
 _PRUNE = f"DELETE FROM lists WHERE served_time < ? AND sequence <= ({_LAST_EXPORTED})"
 
-_MAX_GROUP = 1000  # lists in one commit
 _MAX_NAMES = 500  # ids in one SELECT
-_RETRY_SECONDS = 0.5
 _BUSY_SECONDS = 5.0
 
 
@@ -63,23 +58,22 @@ class ListLog:
             raise IntakeError(
                 f"the list log {path} does not open: {error}; see that it is writable"
             ) from error
-        self._waiting: dict[str, ServedList] = {}
-        self._news, self._closed = threading.Event(), threading.Event()
-        self._fails = False
-        self.num_lost = 0
+        self._writer: GroupWriter[ServedList] = GroupWriter(
+            "served lists",
+            self._commit,
+            (IntakeError,),
+            group_seconds=GROUP_SECONDS,
+            max_waiting=MAX_WAITING,
+        )
+
+    @property
+    def num_lost(self) -> int:
         """Lists that are in no log, since the start."""
-        self._writer = threading.Thread(target=self._write, name="list-log", daemon=True)
-        self._writer.start()
+        return self._writer.num_lost
 
     def add(self, served: ServedList) -> None:
         """Hand a list over; it never waits and never fails."""
-        if len(self._waiting) >= MAX_WAITING:
-            if not self.num_lost:
-                _log.warning("served lists are lost; see that the disk has space", waiting=MAX_WAITING)
-            self.num_lost += 1
-            return
-        self._waiting[served.list_id] = served
-        self._news.set()
+        self._writer.add(served.list_id, served)
 
     def find(self, list_ids: Iterable[str]) -> dict[str, ServedList]:
         """Those of the lists that are known, by id.
@@ -88,7 +82,7 @@ class ListLog:
             IntakeError: The file cannot be read.
         """
         wanted = set(list_ids)
-        found = {list_id: served for list_id in wanted if (served := self._waiting.get(list_id))}
+        found = {list_id: served for list_id in wanted if (served := self._writer.get(list_id))}
         missing = iter(sorted(wanted - found.keys()))
         while some := list(islice(missing, _MAX_NAMES)):
             marks = ", ".join("?" * len(some))
@@ -134,46 +128,16 @@ class ListLog:
         Raises:
             IntakeError: The file cannot be written.
         """
-        while group := list(islice(self._waiting.copy().values(), _MAX_GROUP)):
-            self._commit(group)
+        self._writer.flush()
 
     def close(self) -> None:
         """Commit what waits and stop; what cannot be written is lost."""
-        if self._closed.is_set():
-            return
-        self._closed.set()
-        self._news.set()
-        self._writer.join()
-        try:
-            self.flush()
-        except IntakeError as error:
-            self.num_lost += len(self._waiting)
-            _log.warning("served lists are lost", reason=str(error), num_lists=len(self._waiting))
+        self._writer.close()
         self._connection.close()
 
-    def _write(self) -> None:
-        """Commit lists in groups until ``close``; the writer thread's whole life."""
-        while not self._closed.is_set():
-            self._news.wait()
-            self._closed.wait(_RETRY_SECONDS if self._fails else GROUP_SECONDS)
-            self._news.clear()
-            try:
-                self.flush()
-                self._fails = False
-            except IntakeError as error:
-                if not self._fails:
-                    _log.warning("served lists wait in memory", reason=str(error))
-                self._fails = True
-                self._news.set()
-            except Exception:  # noqa: BLE001  # the thread must outlive a list that cannot be written
-                _log.exception("served lists are lost", num_lists=len(self._waiting))
-                self._waiting.clear()
-
-    def _commit(self, group: Sequence[ServedList]) -> None:
+    def _commit(self, lists: Mapping[str, ServedList]) -> None:
         with self._transaction(writes=True) as connection:
-            connection.executemany(_INSERT, [served.to_row() for served in group])
-        for served in group:
-            self._waiting.pop(served.list_id, None)
+            connection.executemany(_INSERT, [served.to_row() for served in lists.values()])
 
     @contextmanager
     def _transaction(self, *, writes: bool = False) -> Iterator[sqlite3.Connection]:

@@ -13,7 +13,13 @@ from prometheus_client.process_collector import ProcessCollector
 
 from recsys.answer import RankedList, ServiceLevel
 from serving.call import Call
+from serving.engine import STATE_UNAVAILABLE
 from serving.score_drift import ScoreDrift
+
+NO_HISTORY = "no_history"
+"""Cause of an empty answer: the placement shows only what the user had before, and that is nothing."""
+UNEXPECTED = "unexpected"
+"""Cause of an empty answer: anything else: filters that leave nothing, a state that did not come."""
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 _CANDIDATES = (0, 10, 50, 100, 200, 500, 1000, 2000, 5000)
@@ -23,7 +29,17 @@ _MAX_MODELS = 4  # whose scores are followed at once: stable, canary, shadow, an
 class CallMetrics:
     """An observer of calls that counts them; a request costs a few dictionary look-ups and additions."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(
+        self, registry: CollectorRegistry, shows_history: Callable[[str], bool] = lambda _: False
+    ) -> None:
+        """Count.
+
+        Args:
+            registry: Where to.
+            shows_history: Whether a placement shows nothing but what the user had before, so that it may well
+                be empty.
+        """
+        self._shows_history = shows_history
         self._calls = Counter("recsys_calls", "Calls that ended.", ("method", "status"), registry=registry)
         self._seconds = _histogram("recsys_call_seconds", "Time of a call.", ("method",), _SECONDS, registry)
         self._stage_seconds = _histogram(
@@ -34,8 +50,13 @@ class CallMetrics:
             ("method", "placement", "service_level"), registry=registry,
         )  # fmt: skip
         self._empty = Counter(
-            "recsys_empty_answers", "Answers without any item.", ("method", "placement"), registry=registry
-        )
+            "recsys_empty_answers", "Answers without any item.",
+            ("method", "placement", "cause"), registry=registry,
+        )  # fmt: skip
+        self._later_pages = Counter(
+            "recsys_later_pages", "Further parts of lists that an earlier call ranked.",
+            ("placement", "service_level"), registry=registry,
+        )  # fmt: skip
         self._degraded = Counter(
             "recsys_degraded_answers", "Answers that were simpler, by reason.", ("reason",), registry=registry
         )
@@ -47,7 +68,7 @@ class CallMetrics:
         )
         self._of_call: dict[tuple[str, str], tuple[Counter, Histogram]] = {}
         self._of_stage: dict[tuple[str, str], Histogram] = {}
-        self._of_answer: dict[tuple[str, str, ServiceLevel], tuple[Counter, Histogram, Counter]] = {}
+        self._of_answer: dict[tuple[str, str, ServiceLevel], tuple[Counter, Histogram]] = {}
         self._drifts: dict[tuple[str, str], ScoreDrift] = {}
         registry.register(_Collector(self._scores))
 
@@ -61,7 +82,9 @@ class CallMetrics:
         seconds.observe(call.ended - call.started)
         for name, started, ended in call.stages:
             self._stage(call.method, name).observe(ended - started)
-        if call.answer is not None:
+        if call.answer is not None and call.is_later_page:
+            self._later_pages.labels(call.placement, call.answer.service_level.value).inc()
+        elif call.answer is not None:
             self._count_answer(call.method, call.placement, call.answer)
         for outcome, number in call.outcomes.items():
             self._events.labels(outcome).inc(number)
@@ -78,15 +101,19 @@ class CallMetrics:
             self._of_answer[key] = (
                 self._answers.labels(method, placement, answer.service_level.value),
                 self._candidates.labels(method, placement),
-                self._empty.labels(method, placement),
             )
-        answers, candidates, empty = self._of_answer[key]
+            self._empty.labels(method, placement, UNEXPECTED)  # it is there before it rises
+        answers, candidates = self._of_answer[key]
         answers.inc()
         candidates.observe(answer.num_candidates)
+        knows_user = STATE_UNAVAILABLE not in answer.degraded_reasons
+        if not answer.items and knows_user and self._shows_history(placement):
+            self._empty.labels(method, placement, NO_HISTORY).inc()
+            return
         for reason in answer.degraded_reasons:
             self._degraded.labels(reason).inc()
         if not answer.items:
-            empty.inc()
+            self._empty.labels(method, placement, UNEXPECTED).inc()
         elif answer.service_level is ServiceLevel.FULL and method.endswith("/Recommend"):
             self._drift(answer.model_version, placement).add(answer.items[0].score)
 
@@ -120,6 +147,7 @@ class CallMetrics:
 def watch(
     registry: CollectorRegistry,
     *,
+    worker: int,
     model_version: Callable[[], str],
     num_running: Callable[[], int],
     num_unobserved: Callable[[], int],
@@ -131,6 +159,7 @@ def watch(
 
     Args:
         registry: Where to.
+        worker: Number of this process among those of its server.
         model_version: Version of the model that answers.
         num_running: Calls that have begun and not ended.
         num_unobserved: Calls that could not be logged, counted or traced since the start.
@@ -141,6 +170,9 @@ def watch(
     """
 
     def parts() -> Iterator[Metric]:
+        place = GaugeMetricFamily("recsys_worker_info", "Which worker this is.", labels=("worker",))
+        place.add_metric((str(worker),), 1)
+        yield place
         model = GaugeMetricFamily("recsys_model_info", "The model that answers.", labels=("version",))
         model.add_metric((model_version(),), 1)
         yield model

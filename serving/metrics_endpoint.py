@@ -1,7 +1,8 @@
 """The HTTP endpoint that Prometheus scrapes, on a port of its own and in a thread of its own.
 
-Every worker process has an endpoint, because Prometheus adds series up better than processes share them: the
-first takes the configured port, each further one the next that is free.
+Every worker process has an endpoint, because Prometheus adds series up better than processes share them.
+Worker n takes the port n above the configured one, before and after a death, or the next that is free; the
+metric ``recsys_worker_info`` says which worker it is that answers.
 """
 
 import errno
@@ -22,19 +23,20 @@ _log = structlog.get_logger(__name__)
 
 
 @contextmanager
-def metrics_endpoint(host: str, port: int, registry: CollectorRegistry) -> Iterator[int]:
+def metrics_endpoint(host: str, port: int, registry: CollectorRegistry, worker: int = 0) -> Iterator[int]:
     """Answer ``GET /metrics`` until left, and yield the port that was bound.
 
     Args:
         host: Address to listen on; whoever reaches it reads the metrics, without credentials.
-        port: First port to try; 0 takes any free one.
+        port: Port of worker 0; 0 takes any free one.
         registry: What to export.
+        worker: Number of this process among those of its server.
 
     Raises:
         ConfigError: No port of the range can be bound.
     """
-    server, thread, bound = _start(host, port, registry)
-    _log.info("metrics are exported", host=host, port=bound)
+    server, thread, bound = _start(host, port and port + worker, registry)
+    _log.info("metrics are exported", host=host, port=bound, worker=worker)
     try:
         yield bound
     finally:

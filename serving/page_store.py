@@ -1,34 +1,31 @@
 """Where the rest of a list waits for the client to turn the page: the RESP server, with a short time to live.
 
-Answers do not wait for the write. One thread writes what has gathered, which takes half the time that writing
-from the event loop takes; until it is written, this process reads it from memory, and another process that is
-asked at once looks again for a moment. When the server is away, lists wait until too many do; then answers
-have one page.
+Answers do not wait for the write. A ``GroupWriter`` writes what has gathered, which takes half the time that
+writing from the event loop takes; until it is written, this process reads it from memory, and another process
+that is asked at once looks again for a moment. When the server is away, lists wait until too many do; then
+answers have one page.
 """
 
-import asyncio
-import threading
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import cast
 
 import redis
-import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from recsys.errors import StoreError
+from serving.group_writer import GroupWriter
 from serving.kept_list import KeptList
+from serving.second_look import look_again
 
 MAX_WAITING = 500
 """Most lists in memory while the server is away."""
 GROUP_SECONDS = 0.02
 """Longest that a list waits for others before it is written with them."""
 
-_RETRY_SECONDS = 0.5
 _LOOK_AGAIN_SECONDS = 0.02
 _LOOKS = 10
-
-_log = structlog.get_logger(__name__)
 
 
 class PageStore:
@@ -37,22 +34,20 @@ class PageStore:
     def __init__(self, reader: Redis, writer: redis.Redis, tenant: str, time_to_live: timedelta) -> None:
         """Begin to write what is handed over; both clients, of one server, stay the caller's to close."""
         self._reader = reader
-        self._writer = writer
+        self._client = writer
         self._prefix = f"recsys:{tenant}:p:"
         self._ttl_seconds = max(1, round(time_to_live.total_seconds()))
-        self._waiting: dict[str, KeptList] = {}
-        self._news, self._closed = threading.Event(), threading.Event()
-        self._fails = False
-        self._thread = threading.Thread(target=self._write_all, name="page-store", daemon=True)
-        self._thread.start()
+        self._writer: GroupWriter[KeptList] = GroupWriter(
+            "later pages",
+            self._write,
+            (StoreError,),
+            group_seconds=GROUP_SECONDS,
+            max_waiting=MAX_WAITING,
+        )
 
     def keep(self, list_id: str, kept: KeptList) -> bool:
         """Hand a list over to be written; whether it was taken."""
-        if len(self._waiting) >= MAX_WAITING:
-            return False
-        self._waiting[list_id] = kept
-        self._news.set()
-        return True
+        return self._writer.add(list_id, kept)
 
     async def get(self, list_id: str, *, is_new: bool) -> KeptList | None:
         """A list, or ``None`` when it has expired.
@@ -64,57 +59,38 @@ class PageStore:
         Raises:
             StoreError: The server did not answer, or what it holds cannot be read.
         """
-        for _ in range(_LOOKS if is_new else 1):
-            if (waiting := self._waiting.get(list_id)) is not None:
+
+        async def look() -> KeptList | None:
+            if (waiting := self._writer.get(list_id)) is not None:
                 return waiting
-            if (raw := await self._read(list_id)) is not None:
-                return KeptList.from_bytes(raw)
-            if is_new:
-                await asyncio.sleep(_LOOK_AGAIN_SECONDS)
-        return None
+            raw = await self._read(list_id)
+            return None if raw is None else KeptList.from_bytes(raw)
+
+        return await look_again(look, looks=_LOOKS if is_new else 1, seconds=_LOOK_AGAIN_SECONDS)
 
     def close(self) -> None:
         """Write what waits and stop."""
-        self._closed.set()
-        self._news.set()
-        self._thread.join()
+        self._writer.close()
 
-    def _write_all(self) -> None:
-        """Write lists in groups until ``close``; the thread's whole life."""
-        while not self._closed.is_set():
-            self._news.wait()
-            self._closed.wait(_RETRY_SECONDS if self._fails else GROUP_SECONDS)
-            self._news.clear()
-            self._flush()
-
-    def _flush(self) -> None:
-        group = list(self._waiting.copy().items())
+    def _write(self, lists: Mapping[str, KeptList]) -> None:
+        rows = [(self._prefix + list_id, kept.to_bytes()) for list_id, kept in lists.items()]
         try:
-            self._write(group)
+            if len(rows) == 1:
+                self._client.set(*rows[0], ex=self._ttl_seconds)
+                return
+            with self._client.pipeline(transaction=False) as pipe:
+                for key, raw in rows:
+                    pipe.set(key, raw, ex=self._ttl_seconds)
+                pipe.execute()
         except (RedisError, OSError) as error:
-            if not self._fails:
-                _log.warning("later pages wait in memory", reason=type(error).__name__)
-            self._fails = True
-            self._news.set()
-            return
-        except Exception:  # noqa: BLE001  # the thread must outlive a list that cannot be written
-            _log.exception("lists have no later pages", num_lists=len(group))
-        self._fails = False
-        for list_id, _ in group:
-            self._waiting.pop(list_id, None)
-
-    def _write(self, group: list[tuple[str, KeptList]]) -> None:
-        if len(group) == 1:
-            [(list_id, kept)] = group
-            self._writer.set(self._prefix + list_id, kept.to_bytes(), ex=self._ttl_seconds)
-            return
-        with self._writer.pipeline(transaction=False) as pipe:
-            for list_id, kept in group:
-                pipe.set(self._prefix + list_id, kept.to_bytes(), ex=self._ttl_seconds)
-            pipe.execute()
+            raise _no_answer(error) from error
 
     async def _read(self, list_id: str) -> bytes | None:
         try:
             return cast("bytes | None", await self._reader.get(self._prefix + list_id))
         except (RedisError, OSError) as error:
-            raise StoreError(f"the store did not answer: {type(error).__name__}") from error
+            raise _no_answer(error) from error
+
+
+def _no_answer(error: Exception) -> StoreError:
+    return StoreError(f"the store did not answer: {type(error).__name__}")

@@ -27,6 +27,11 @@ class Watched:
     buffer: EventBuffer
     updater: StateUpdater
 
+    def shows_history(self, placement: str) -> bool:
+        """Whether a placement shows nothing but what the user had before."""
+        configured = self.engine.models.stable.config.placements.get(placement)
+        return configured is not None and configured.bought.startswith("only")
+
     def backlog(self) -> tuple[int, int] | None:
         """Events that have not left the buffer, and those of them no state has; ``None`` if it fails."""
         try:
@@ -74,9 +79,10 @@ def _metrics(stack: ExitStack, host: str, port: int, watched: Watched, recording
     # Else every series has a second one that tells when it began.
     disable_created_metrics()  # type: ignore[no-untyped-call]  # upstream forgot to say that it returns nothing
     registry = CollectorRegistry()
-    counted = CallMetrics(registry)
+    counted = CallMetrics(registry, watched.shows_history)
     watch(
         registry,
+        worker=watched.updater.worker,
         model_version=lambda: watched.engine.models.stable.version,
         num_running=lambda: recording.num_running,
         num_unobserved=lambda: recording.num_unobserved,
@@ -84,5 +90,5 @@ def _metrics(stack: ExitStack, host: str, port: int, watched: Watched, recording
         num_unreadable_states=lambda: watched.store.num_unreadable,
         backlog=watched.backlog,
     )
-    stack.enter_context(metrics_endpoint(host, port, registry))
+    stack.enter_context(metrics_endpoint(host, port, registry, watched.updater.worker))
     return counted

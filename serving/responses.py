@@ -6,7 +6,7 @@ from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from recsys.answer import Explanation, RankedItem
+from recsys.answer import Explanation
 from recsys.schema import (
     ATTRIBUTES,
     AVAILABLE,
@@ -31,8 +31,7 @@ from serving.intake import EventOutcome
 def recommend_response(answer: Answer) -> recommendation_pb.RecommendResponse:
     """Encode an answer to ``Recommend``."""
     ranked = answer.ranked
-    return recommendation_pb.RecommendResponse(
-        results=_results(answer),
+    response = recommendation_pb.RecommendResponse(
         next_page_token=answer.next_page_token,
         attribution_token=answer.attribution_token,
         model_version=ranked.model_version,
@@ -40,19 +39,22 @@ def recommend_response(answer: Answer) -> recommendation_pb.RecommendResponse:
         degraded_reasons=ranked.degraded_reasons,
         missing_item_ids=ranked.missing_item_ids,
     )
+    _add_results(response, answer)
+    return response
 
 
 def rank_response(answer: Answer) -> recommendation_pb.RankResponse:
     """Encode an answer to ``Rank``."""
     ranked = answer.ranked
-    return recommendation_pb.RankResponse(
-        results=_results(answer),
+    response = recommendation_pb.RankResponse(
         attribution_token=answer.attribution_token,
         model_version=ranked.model_version,
         service_level=types_pb.ServiceLevel.Value(f"SERVICE_LEVEL_{ranked.service_level.value}"),
         degraded_reasons=ranked.degraded_reasons,
         missing_item_ids=ranked.missing_item_ids,
     )
+    _add_results(response, answer)
+    return response
 
 
 def record_events_response(outcomes: Iterable[EventOutcome]) -> event_pb.RecordEventsResponse:
@@ -87,36 +89,29 @@ def item_message(row: Mapping[str, Any]) -> types_pb.Item:
     )
 
 
-def _results(answer: Answer) -> list[types_pb.Result]:
-    return [_result(item, answer.items.get(item.item_id)) for item in answer.ranked.items]
-
-
-def _result(item: RankedItem, row: Mapping[str, Any] | None) -> types_pb.Result:
-    return types_pb.Result(
-        item_id=item.item_id,
-        score=item.score,
-        sources=item.sources,
-        item=None if row is None else item_message(row),
-        reasons=item.reasons,
-        explanation=None if item.explanation is None else _explanation(item.explanation),
-        rule_steps=[
-            types_pb.RuleStep(rule=step.rule, from_position=step.from_position, to_position=step.to_position)
-            for step in item.rule_steps
-        ],
-    )
-
-
-def _explanation(explanation: Explanation) -> types_pb.Explanation:
-    parts = explanation.contributions
-    return types_pb.Explanation(
-        base_value=explanation.base_value,
-        contributions=[
-            types_pb.Contribution(feature=feature, value=value, contribution=contribution)
-            for feature, value, contribution in zip(
-                parts.features, parts.values, parts.contributions, strict=True
+def _add_results(
+    response: recommendation_pb.RecommendResponse | recommendation_pb.RankResponse, answer: Answer
+) -> None:
+    """Encode the items in place: a message that is made apart and copied in takes three times as long."""
+    for item in answer.ranked.items:
+        result = response.results.add(item_id=item.item_id, score=item.score, sources=item.sources)
+        if item.reasons:
+            result.reasons.extend(item.reasons)
+        if item.explanation is not None:
+            _add_explanation(result.explanation, item.explanation)
+        for step in item.rule_steps:
+            result.rule_steps.add(
+                rule=step.rule, from_position=step.from_position, to_position=step.to_position
             )
-        ],
-    )
+        if item.item_id in answer.items:
+            result.item.CopyFrom(item_message(answer.items[item.item_id]))
+
+
+def _add_explanation(message: types_pb.Explanation, explanation: Explanation) -> None:
+    parts, add = explanation.contributions, message.contributions.add
+    message.base_value = explanation.base_value
+    for feature, value, contribution in zip(parts.features, parts.values, parts.contributions, strict=True):
+        add(feature=feature, value=value, contribution=contribution)
 
 
 def _timestamp(time: datetime | None) -> Timestamp | None:

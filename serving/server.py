@@ -10,11 +10,10 @@ import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from recsys.errors import ConfigError
 from serving.access import Access
 from serving.interceptors import Admission, ErrorStatus, Recording
 from serving.servicer import RecommendationServicer, Servicer, service_handler
-from serving.settings import Settings
+from serving.settings import Settings, cannot_listen
 from serving.tls import Certificates
 
 _log = structlog.get_logger(__name__)
@@ -121,10 +120,7 @@ def _bind(server: grpc.aio.Server, settings: Settings) -> int:
             return server.add_insecure_port(f"{host}:{settings.port}")
         return server.add_secure_port(f"{host}:{settings.port}", certificates.credentials())
     except RuntimeError as error:
-        raise ConfigError(
-            f"cannot listen on {settings.host}:{settings.port}; see that the address is this machine's and "
-            "the port free, or take any free one with --port 0"
-        ) from error
+        raise cannot_listen(settings) from error
 
 
 def _certificates(settings: Settings) -> Certificates | None:

@@ -35,26 +35,26 @@ class RecommendationServicer:
         self._engine = engine
 
     async def Recommend(  # noqa: N802  # the method's name on the wire
-        self, request: recommendation_pb.RecommendRequest, context: CallContext
+        self, request: recommendation_pb.RecommendRequest, _: CallContext
     ) -> recommendation_pb.RecommendResponse:
         """Recommend items of the whole catalogue."""
         pipeline = self._engine.models.choose(subject(request.user_id, request.visitor_id))
         question = recommend_question(request, pipeline.config, self._engine.lists.signer)
         if request.validate_only:
             return recommendation_pb.RecommendResponse(model_version=pipeline.version)
-        answer = await self._engine.recommend(question, context.time_remaining(), pipeline)
+        answer = await self._engine.recommend(question, pipeline)
         with stage("encode"):
             return recommend_response(answer)
 
     async def Rank(  # noqa: N802  # the method's name on the wire
-        self, request: recommendation_pb.RankRequest, context: CallContext
+        self, request: recommendation_pb.RankRequest, _: CallContext
     ) -> recommendation_pb.RankResponse:
         """Order the caller's own list."""
         pipeline = self._engine.models.choose(subject(request.user_id, request.visitor_id))
         question, item_ids = rank_question(request, pipeline.config)
         if request.validate_only:
             return recommendation_pb.RankResponse(model_version=pipeline.version)
-        answer = await self._engine.rank(question, item_ids, context.time_remaining(), pipeline)
+        answer = await self._engine.rank(question, item_ids, pipeline)
         with stage("encode"):
             return rank_response(answer)
 

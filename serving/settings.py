@@ -88,7 +88,7 @@ class Settings(BaseSettings):
     metrics_host: str = "127.0.0.1"
     """Address of the metrics endpoint; whoever reaches it may read."""
     metrics_port: int | None = Field(default=None, ge=0, le=65535)
-    """Port of the Prometheus endpoint, further workers take the next free ones; none for no endpoint."""
+    """Port of worker 0's Prometheus endpoint, worker n takes the n-th above it; none for no endpoint."""
     access_log_sample: float = Field(default=1.0, ge=0, le=1)
     """Share of the successful calls that are logged; failed ones always are."""
     traces: bool = False
@@ -122,3 +122,11 @@ def load_settings(**overrides: object) -> Settings:
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'TLS'}: {e['msg']}" for e in error.errors())
         raise ConfigError(f"flags or RECSYS_ environment variables are wrong: {problems}") from None
+
+
+def cannot_listen(settings: Settings) -> ConfigError:
+    """What to say when the address or the port is not to be had."""
+    return ConfigError(
+        f"cannot listen on {settings.host}:{settings.port}; see that the address is this machine's and "
+        "the port free, or take any free one with --port 0"
+    )

@@ -78,10 +78,10 @@ class StateStore:
         Raises:
             StoreError: The store did not answer.
         """
-        raw = await _guard(self._client.get(self._key(user_id)))
+        raw = await _guard(self._client.get(self.key(user_id)))
         if (link := _link(raw)) is not None:
-            raw = await _guard(self._client.get(self._key(link.user_id)))
-        return self._decode(raw)
+            raw = await _guard(self._client.get(self.key(link.user_id)))
+        return self.decoded(raw)
 
     async def apply(self, user_id: str, events: Sequence[BufferedEvent]) -> None:
         """Bring a state up to date with one user's events, ascending by sequence number.
@@ -96,7 +96,7 @@ class StateStore:
         remembered = [e for e in events if e.event.event_type in kept]
         if not remembered:
             return
-        await self._retried(lambda: self._try_apply(self._key(user_id), remembered))
+        await self._retried(lambda: self._try_apply(self.key(user_id), remembered))
 
     async def merge(self, visitor: str, link: VisitorLink) -> None:
         """Add a visitor's state to a user's, and leave a link in its place.
@@ -111,10 +111,10 @@ class StateStore:
         Raises:
             StoreError: The store did not answer, or other writers kept winning.
         """
-        raw = await _guard(self._client.get(self._key(visitor)))
-        if _link(raw) is None and (state := self._decode(raw)) is not None:
-            await self._retried(lambda: self._try_add(self._key(link.user_id), state, link.sequence))
-        await self._retried(lambda: self._try_link(self._key(visitor), link))
+        raw = await _guard(self._client.get(self.key(visitor)))
+        if _link(raw) is None and (state := self.decoded(raw)) is not None:
+            await self._retried(lambda: self._try_add(self.key(link.user_id), state, link.sequence))
+        await self._retried(lambda: self._try_link(self.key(visitor), link))
 
     async def load(
         self,
@@ -171,13 +171,15 @@ class StateStore:
     def _marker_key(self) -> str:
         return f"{self._prefix}:loaded"
 
-    def _key(self, user_id: str) -> str:
+    def key(self, user_id: str) -> str:
+        """Where a user's state lies."""
         return f"{self._prefix}:u:{{{user_id}}}"
 
     def _marker_value(self, marker: str) -> bytes:
         return hashlib.sha256(f"{marker}\n{self._config.model_dump_json()}".encode()).hexdigest().encode()
 
-    def _decode(self, raw: bytes | str | None) -> UserState | None:
+    def decoded(self, raw: bytes | str | None) -> UserState | None:
+        """The state that was written, or ``None`` where there is none that can be read."""
         if raw is None:
             return None
         assert isinstance(raw, bytes)  # the client does not decode
@@ -204,7 +206,7 @@ class StateStore:
     async def _try_add(self, key: str, other: UserState, sequence: int) -> None:
         async with self._client.pipeline(transaction=True) as pipe:
             await pipe.watch(key)
-            state = self._decode(await pipe.get(key)) or UserState(self._config.half_lives_days)
+            state = self.decoded(await pipe.get(key)) or UserState(self._config.half_lives_days)
             if state.applied_sequence >= sequence:
                 return
             merged = state.merged_with(other).capped(self._config.max_rows_per_user)
@@ -229,7 +231,7 @@ class StateStore:
             raw = await pipe.get(key)
             if _link(raw) is not None:  # the merge, which lies above these events, was applied already
                 return
-            state = self._decode(raw) or UserState(self._config.half_lives_days)
+            state = self.decoded(raw) or UserState(self._config.half_lives_days)
             news = [buffered for buffered in events if buffered.sequence > state.applied_sequence]
             if not news:
                 return
@@ -250,7 +252,7 @@ class StateStore:
     async def _write(self, states: Sequence[tuple[str, UserState | VisitorLink]]) -> None:
         async with self._client.pipeline(transaction=False) as pipe:
             for user_id, state in states:
-                pipe.set(self._key(user_id), state.to_bytes(), ex=self._ttl_seconds)
+                pipe.set(self.key(user_id), state.to_bytes(), ex=self._ttl_seconds)
             await pipe.execute()
 
     async def _clear(self) -> None:

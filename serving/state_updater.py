@@ -68,7 +68,8 @@ class StateUpdater:
         self._store = store
         self._counter = counter
         self._board = ProgressBoard() if board is None else board
-        self._worker = worker
+        self.worker = worker
+        """Number of this process among those that share a port."""
         self._progress = asyncio.Condition()
         self._wake = asyncio.Event()
         self.applied = 0
@@ -89,7 +90,7 @@ class StateUpdater:
 
     def leave(self) -> None:
         """Hold nobody up any more; called when this worker has stopped counting."""
-        self._board.clear(self._worker)
+        self._board.clear(self.worker)
 
     async def catch_up(self) -> None:
         """Apply everything that is in the buffer now, or as much as the store allows."""
@@ -167,4 +168,4 @@ class StateUpdater:
             self._progress.notify_all()
 
     def _publish(self) -> None:
-        self._board.report(self._worker, applied=self.applied, counted=self._counter.counted)
+        self._board.report(self.worker, applied=self.applied, counted=self._counter.counted)

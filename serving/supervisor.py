@@ -17,11 +17,11 @@ from dataclasses import dataclass
 import structlog
 from pydantic import SecretStr
 
-from recsys.errors import ConfigError, RecsysError
+from recsys.errors import RecsysError
 from recsys.workspace import Workspace
 from serving.embedded_store import embedded_store
 from serving.progress_board import READY, ProgressBoard
-from serving.settings import Settings
+from serving.settings import Settings, cannot_listen
 
 _log = structlog.get_logger(__name__)
 
@@ -197,9 +197,6 @@ def _reserved(settings: Settings) -> Iterator[int]:
         reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         reservation.bind((address[0], port, *address[2:]))
     except OSError as error:
-        raise ConfigError(
-            f"cannot listen on {settings.host}:{settings.port}; see that the address is this machine's and "
-            "the port free, or take any free one with --port 0"
-        ) from error
+        raise cannot_listen(settings) from error
     with reservation:
         yield port

@@ -61,6 +61,7 @@ class Tracing:
                 span.set_attribute("recsys.placement", call.placement)
                 span.set_attribute("recsys.service_level", call.answer.service_level.value)
                 span.set_attribute("recsys.num_candidates", call.answer.num_candidates)
+                span.set_attribute("recsys.is_later_page", call.is_later_page)
                 span.set_attribute("recsys.model_version", call.answer.model_version)
                 span.set_attribute("recsys.degraded_reasons", call.answer.degraded_reasons)
             if call.status in _SERVER_FAULTS:

@@ -11,11 +11,13 @@ from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 
+import uvloop
+
 from recsys.errors import RecsysError
 from recsys.file_lock import shared
 from recsys.workspace import Workspace
 from serving.bootstrap import Seat, serve_until_stopped
-from serving.compaction import COMPACTION_LOCK, settle
+from serving.compaction import COMPACTION_LOCK, settle, settle_catalogue
 from serving.event_buffer import BUFFER_FILE, SqliteEventBuffer
 from serving.loading import (
     load_pipeline,
@@ -73,6 +75,7 @@ def serve_alone(workspace: Workspace, settings: Settings, announce: Callable[[in
     """
     one_thread()
     settle(workspace)
+    settle_catalogue(workspace)
     _serve(workspace, settings, announce, Seat())
 
 
@@ -80,6 +83,7 @@ def _join(crew: Crew, number: int) -> None:
     """Serve beside the others. The first worker of all puts the log in order before anybody reads it."""
     if number == 0 and crew.board.nobody_counts:
         settle(crew.workspace)
+        settle_catalogue(crew.workspace)
     crew.board.reach(number, PREPARED)
     while crew.board.stage(0) < PREPARED:
         time.sleep(_POLL_SECONDS)
@@ -95,7 +99,8 @@ def _serve(workspace: Workspace, settings: Settings, announce: Callable[[int], N
         warm_up(pipeline, log_end_ms(workspace))
         model, states = up_to_date(pipeline, workspace, buffer), load_states(workspace, pipeline)
         counting = replace(seat, counting=held.close)
-        asyncio.run(serve_until_stopped(workspace, settings, model, states, announce, seat=counting))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(serve_until_stopped(workspace, settings, model, states, announce, seat=counting))
 
 
 def _watching(lifeline: int) -> Callable[[asyncio.Event], None]:

@@ -2,13 +2,13 @@
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 
 import polars as pl
 import pytest
 from hypothesis import settings
 
 from recsys.config import Config
+from recsys.file_lock import exclusive
 from recsys.workspace import Workspace
 from tests.tiny_shop import TinyShop, ingest_shop, tiny_config, tiny_shop
 
@@ -30,15 +30,20 @@ class Trained:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """The tiny shop's history, ingested and trained on to its end."""
+    """The tiny shop's history, ingested and trained on to its end, once for all processes of a run."""
     from tests.tiny_encoder import make_tiny_encoder
     from training.recipe import train
 
-    root: Path = tmp_path_factory.mktemp("tiny-shop")
-    shop = tiny_shop()
-    workspace = ingest_shop(root, shop.items, shop.history)
-    config = tiny_config(make_tiny_encoder(root / "encoder", shop.items["title"].to_list()))
-    return Trained(workspace, config, shop, train(workspace, config=config).version)
+    own = tmp_path_factory.getbasetemp()
+    root = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "tiny-shop"
+    root.mkdir(exist_ok=True)
+    shop, done = tiny_shop(), root / "version.txt"
+    with exclusive(root / "lock"):
+        if not done.exists():
+            make_tiny_encoder(root / "encoder", shop.items["title"].to_list())
+            workspace = ingest_shop(root, shop.items, shop.history)
+            done.write_text(train(workspace, config=tiny_config(root / "encoder")).version)
+    return Trained(Workspace(root / "workspace"), tiny_config(root / "encoder"), shop, done.read_text())
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,6 +12,7 @@ from rich.table import Table
 from recsys.config import load_config
 from recsys.errors import ConfigError
 from recsys.options import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption, time_ms
+from recsys.timestamps import iso
 from recsys.workspace import Workspace
 
 
@@ -53,8 +53,7 @@ def train(
     console.print(table)
     for note in summary.details["notes"]:
         typer.echo(f"note: {note}")
-    until_time = datetime.fromtimestamp(summary.fitted_until_ms / 1000, UTC)
-    typer.echo(f"bundle {summary.version}, fitted until {until_time:%Y-%m-%dT%H:%M:%SZ}, is now stable")
+    typer.echo(f"bundle {summary.version}, fitted until {iso(summary.fitted_until_ms)}, is now stable")
 
 
 def evaluate(

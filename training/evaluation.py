@@ -5,7 +5,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from recsys.manifest import read_manifest
 from recsys.metrics import recall_at
 from recsys.registry import Registry
 from recsys.schema import DAY_MS, EFFECTIVE_TIME, EVENT_TYPE, ITEM_ID, USER_ID
+from recsys.timestamps import iso
 from recsys.workspace import Workspace, atomic_path
 from training import baselines
 from training.ablations import ranked_by_variants
@@ -120,10 +120,6 @@ def _lacking(
         yield (held_out.workspace, trained), {"share": share, "num_items": len(held_out.items)}
 
 
-def _utc(time_ms: int) -> str:
-    return f"{datetime.fromtimestamp(time_ms / 1000, UTC):%Y-%m-%dT%H:%M:%SZ}"
-
-
 class _Evaluation:
     """Makes the lists that a report is computed from."""
 
@@ -152,7 +148,7 @@ class _Evaluation:
         self.truth = liked.filter(in_test).select(USER_ID, ITEM_ID).unique().sort(USER_ID, ITEM_ID).collect()
         if self.truth.is_empty():
             raise DataError(
-                f"nobody chose anything from {_utc(start_ms)} on and before {_utc(self.end_ms)}, so there is "
+                f"nobody chose anything from {iso(start_ms)} on and before {iso(self.end_ms)}, so there is "
                 "nothing to test on; choose another window with --from and --to, or train with --until "
                 "earlier and then evaluate"
             )

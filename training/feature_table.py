@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +17,7 @@ from recsys.event_log import EventLog
 from recsys.manifest import Manifest, read_manifest
 from recsys.registry import Registry
 from recsys.schema import AS_OF, ITEM_ID, QUERY_ID, SOURCES, TIMESTAMP, USER_ID
+from recsys.timestamps import iso
 from recsys.workspace import Workspace, atomic_path
 from training.decisions import LABEL, SOURCE_BITS, decision_table, gains
 
@@ -71,7 +71,7 @@ def export_features(
         LeakageError: The bundle was fitted on events of the window.
     """
     if from_ms >= to_ms:
-        raise ConfigError(f"--from must lie before --to, got {_iso(from_ms)} and {_iso(to_ms)}")
+        raise ConfigError(f"--from must lie before --to, got {iso(from_ms)} and {iso(to_ms)}")
     directory = Registry(workspace.registry).stable()
     manifest = read_manifest(directory)
     _require_placement(manifest.config, placement)
@@ -82,7 +82,7 @@ def export_features(
     rows = table.orders[orders]
     if not rows.any():
         raise DataError(
-            f"between {_iso(from_ms)} and {_iso(to_ms)} nobody did anything that a source had offered; "
+            f"between {iso(from_ms)} and {iso(to_ms)} nobody did anything that a source had offered; "
             "choose another window"
         )
     keys = _keys(table.pairs.filter(rows), table.users, parts.catalogue.item_ids, from_ms)
@@ -110,8 +110,8 @@ def _require_fitted_before(manifest: Manifest, from_ms: int) -> None:
     part, fitted_until_ms = max(manifest.parts_fitted_until_ms.items(), key=lambda part: part[1])
     if fitted_until_ms > from_ms:
         raise LeakageError(
-            f"bundle {manifest.version} was fitted on events until {_iso(fitted_until_ms)} ({part}), so its "
-            f"features of {_iso(from_ms)} would know the labels; run: recsys train --until {_iso(from_ms)}"
+            f"bundle {manifest.version} was fitted on events until {iso(fitted_until_ms)} ({part}), so its "
+            f"features of {iso(from_ms)} would know the labels; run: recsys train --until {iso(from_ms)}"
         )
 
 
@@ -133,14 +133,9 @@ def _describe(output: Path, manifest: Manifest, to_ms: int) -> Path:
     described = {
         "feature_names": manifest.feature_names,
         "fingerprint": manifest.feature_fingerprint,
-        "fitted_until": _iso(to_ms),
+        "fitted_until": iso(to_ms),
         "label_gain": gains(manifest.config),
     }
     with atomic_path(path) as partial:
         partial.write_text(json.dumps(described, indent=1), encoding="utf-8")
     return path
-
-
-def _iso(time_ms: int) -> str:
-    moment = datetime.fromtimestamp(time_ms / 1000, UTC)
-    return moment.isoformat(timespec="milliseconds" if time_ms % 1000 else "seconds").replace("+00:00", "Z")

@@ -18,6 +18,7 @@ from recsys.catalogue import Catalogue
 from recsys.config import Config, load_config
 from recsys.errors import DataError
 from recsys.event_log import EventLog
+from recsys.file_lock import shared
 from recsys.index import VectorIndex, quantise
 from recsys.ingest import read_items
 from recsys.item_tables import fit_item_tables
@@ -26,6 +27,8 @@ from recsys.moment import Parts
 from recsys.ranker import Ranker
 from recsys.registry import Registry
 from recsys.schema import EFFECTIVE_TIME, EVENT_TYPE
+from recsys.tables import TRAINING_LOCK
+from recsys.timestamps import iso, utc
 from recsys.workspace import Workspace
 from training.decisions import Decisions, collect_decisions, grades
 from training.encoder_fit import FittedEncoder, fit_encoder
@@ -80,10 +83,11 @@ def train(
     """
     config = config or load_config(workspace.config)
     monotone_constraints(config)
-    catalogue = Catalogue(read_items(workspace))
-    registry = Registry(workspace.registry)
-    taken = take_over(registry, only, catalogue, config)
-    return TrainingRun(registry, workspace, catalogue, config, taken=taken, until_ms=until_ms).finish()
+    with shared(workspace.state / TRAINING_LOCK):
+        catalogue = Catalogue(read_items(workspace))
+        registry = Registry(workspace.registry)
+        taken = take_over(registry, only, catalogue, config)
+        return TrainingRun(registry, workspace, catalogue, config, taken=taken, until_ms=until_ms).finish()
 
 
 def label_window_ms(events: pl.LazyFrame, config: Config, until_ms: int) -> int:
@@ -134,14 +138,14 @@ class TrainingRun:
         self.config, self.catalogue, self.until_ms = config, catalogue, until_ms
         self.events = log.scan(until_ms).collect().lazy()
         if self.events.limit(1).collect().is_empty():
-            raise DataError(f"no event happened before {_utc(until_ms):%Y-%m-%dT%H:%MZ}; set a later --until")
+            raise DataError(f"no event happened before {iso(until_ms)}; set a later --until")
         window_ms = label_window_ms(self.events, config, until_ms)
         self.window_ends = [until_ms - window_ms * i for i in range(config.ranker.num_windows)][::-1]
         self.window_starts = [end - window_ms for end in self.window_ends]
         self._require_labels()
         taken.require_before(self.window_starts[0])
         self.created = datetime.now(UTC)
-        self.summary = TrainingSummary(new_version(_utc(until_ms), self.created), until_ms)
+        self.summary = TrainingSummary(new_version(utc(until_ms), self.created), until_ms)
 
     def _require_labels(self) -> None:
         """Refuse, before any work, a log in which nothing was taken when it matters.
@@ -160,7 +164,7 @@ class TrainingRun:
                 from_ms = self.window_starts[-1 if name == "last" else 0]
                 raise DataError(
                     f"the ranker learns from what users take, and no event of a positive weight "
-                    f"happened in the {which}, from {_utc(from_ms):%Y-%m-%dT%H:%MZ} on; set --until "
+                    f"happened in the {which}, from {iso(from_ms)} on; set --until "
                     "earlier, or a longer ranker.label_window"
                 )
 
@@ -259,7 +263,7 @@ class TrainingRun:
             "parent_version": registry.pointers().stable,
             "created_time": self.created,
             "data_from": first_ms,
-            "fitted_until": _utc(self.until_ms),
+            "fitted_until": utc(self.until_ms),
             "feature_names": names(self.config.state),
             "feature_fingerprint": fingerprint(self.config.state),
             "metrics": {
@@ -285,7 +289,3 @@ class TrainingRun:
         result = work()
         self.summary.seconds[stage] = self.summary.seconds.get(stage, 0.0) + time.monotonic() - started
         return result
-
-
-def _utc(time_ms: int) -> datetime:
-    return datetime.fromtimestamp(time_ms / 1000, UTC)

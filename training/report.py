@@ -28,7 +28,6 @@ Beside the keys that every report has:
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import polars as pl
@@ -44,6 +43,7 @@ from recsys.metrics import (
     top,
 )
 from recsys.schema import ITEM_ID, RANK, USER_ID
+from recsys.timestamps import iso
 from training.slices import EVERYTHING, NOVEL, Slice, losses, never_below, slices
 from training.window_lists import RECALL_DEPTH
 
@@ -134,9 +134,9 @@ def evaluate_lists(evaluation: EvaluationInput, seed: int = 0) -> dict[str, Any]
         "dataset": evaluation.dataset,
         "model_version": evaluation.model_version,
         "split": {
-            "train_until": _iso(evaluation.train_until_ms),
-            "test_from": _iso(evaluation.test_from_ms),
-            "test_to": _iso(evaluation.test_to_ms),
+            "train_until": iso(evaluation.train_until_ms),
+            "test_from": iso(evaluation.test_from_ms),
+            "test_to": iso(evaluation.test_to_ms),
         },
         "num_users": users.len(),
         "metrics": scorer.system(evaluation.lists, evaluation.truth),
@@ -351,21 +351,15 @@ def _check(evaluation: EvaluationInput) -> None:
     if evaluation.train_until_ms > evaluation.test_from_ms:
         raise LeakageError(
             f"expected a model that was fitted before the test window, got one fitted until "
-            f"{_iso(evaluation.train_until_ms)} for a window from {_iso(evaluation.test_from_ms)}; "
-            f"train with --until {_iso(evaluation.test_from_ms)} or earlier"
+            f"{iso(evaluation.train_until_ms)} for a window from {iso(evaluation.test_from_ms)}; "
+            f"train with --until {iso(evaluation.test_from_ms)} or earlier"
         )
     if evaluation.truth.is_empty():
         raise DataError(
-            f"expected events in the test window from {_iso(evaluation.test_from_ms)} to "
-            f"{_iso(evaluation.test_to_ms)}, got none; choose a window that the log covers"
+            f"expected events in the test window from {iso(evaluation.test_from_ms)} to "
+            f"{iso(evaluation.test_to_ms)}, got none; choose a window that the log covers"
         )
 
 
 def _as_json(intervals: Mapping[str, Interval]) -> dict[str, dict[str, float]]:
     return {name: value.as_json() for name, value in intervals.items()}
-
-
-def _iso(milliseconds: int) -> str:
-    time = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=milliseconds)
-    precision = "milliseconds" if milliseconds % 1000 else "seconds"
-    return time.isoformat(timespec=precision).replace("+00:00", "Z")

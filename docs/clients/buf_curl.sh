@@ -1,7 +1,6 @@
 #!/bin/sh
 # Calls a server with nothing but `buf` and the protos; `sh buf_curl.sh http://127.0.0.1:50051 [USER]`.
-# With RECSYS_REFLECTION=true on the server, leave --schema out. `grpcurl -plaintext -import-path proto -proto
-# recsys/v1/recommendation_service.proto` takes the same JSON.
+# With RECSYS_REFLECTION=true on the server, leave --schema out.
 set -eu
 server=$1
 user=${2:-1}

@@ -1,11 +1,11 @@
 """What a workspace holds."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 from recsys.config import load_config
 from recsys.doctor.finding import Checks, Finding, Status
 from recsys.errors import BundleError, DataError
+from recsys.timestamps import iso
 from recsys.workspace import Workspace
 
 _INGEST = "recsys ingest --items FILE --events FILE"
@@ -48,8 +48,7 @@ def _events(workspace: Workspace) -> Finding:
         count = log.scan().select(pl.len()).collect().item()
     except pl.exceptions.PolarsError as error:
         raise DataError(f"the event log in {workspace.events} cannot be read: {error}") from error
-    end = datetime.fromtimestamp(end_ms / 1000, UTC).isoformat(timespec="seconds")
-    return Finding(Status.OK, f"{count:,}, the last at {end}")
+    return Finding(Status.OK, f"{count:,}, the last at {iso(end_ms)}")
 
 
 def _models(workspace: Workspace) -> Finding:

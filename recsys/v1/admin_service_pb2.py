@@ -24,17 +24,17 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1drecsys/v1/admin_service.proto\x12\trecsys.v1\"\x13\n\x11ListModelsRequest\"~\n\x12ListModelsResponse\x12 \n\x06models\x18\x01 \x03(\x0b\x32\x10.recsys.v1.Model\x12\x16\n\x0e\x63\x61nary_percent\x18\x02 \x01(\x01\x12.\n\x10shadow_agreement\x18\x03 \x01(\x0b\x32\x14.recsys.v1.Agreement\"t\n\x05Model\x12\x0f\n\x07version\x18\x01 \x01(\t\x12#\n\x05parts\x18\x02 \x03(\x0e\x32\x14.recsys.v1.ModelPart\x12$\n\x05state\x18\x03 \x01(\x0e\x32\x15.recsys.v1.ModelState\x12\x0f\n\x07problem\x18\x04 \x01(\t\"\x99\x01\n\tAgreement\x12\x14\n\x0cnum_compared\x18\x01 \x01(\x03\x12\x13\n\x0bnum_dropped\x18\x02 \x01(\x03\x12\x12\n\nnum_failed\x18\x03 \x01(\x03\x12\x15\n\roverlap_at_10\x18\x04 \x01(\x01\x12\x1c\n\x14mean_rank_difference\x18\x05 \x01(\x01\x12\x18\n\x10mean_score_drift\x18\x06 \x01(\x01\"\x9c\x01\n\x14\x41\x63tivateModelRequest\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\"\n\x04part\x18\x02 \x01(\x0e\x32\x14.recsys.v1.ModelPart\x12\x1b\n\x0e\x63\x61nary_percent\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x1f\n\x17\x65xpected_stable_version\x18\x04 \x01(\tB\x11\n\x0f_canary_percent\"@\n\x15\x41\x63tivateModelResponse\x12\x16\n\x0estable_version\x18\x01 \x01(\t\x12\x0f\n\x07seconds\x18\x02 \x01(\x01\"7\n\x14RollbackModelRequest\x12\x1f\n\x17\x65xpected_stable_version\x18\x01 \x01(\t\"@\n\x15RollbackModelResponse\x12\x16\n\x0estable_version\x18\x01 \x01(\t\x12\x0f\n\x07seconds\x18\x02 \x01(\x01\"S\n\x13\x44iagnoseUserRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x11\n\tplacement\x18\x02 \x01(\t\x12\x18\n\x10\x63ontext_item_ids\x18\x03 \x03(\t\"T\n\x14\x44iagnoseUserResponse\x12\x15\n\rmodel_version\x18\x01 \x01(\t\x12\x10\n\x08\x66indings\x18\x02 \x03(\t\x12\x13\n\x0breport_json\x18\x03 \x01(\t\"J\n\x13\x44iagnoseItemRequest\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x11\n\tplacement\x18\x03 \x01(\t\"T\n\x14\x44iagnoseItemResponse\x12\x15\n\rmodel_version\x18\x01 \x01(\t\x12\x10\n\x08\x66indings\x18\x02 \x03(\t\x12\x13\n\x0breport_json\x18\x03 \x01(\t*\x85\x01\n\tModelPart\x12\x1a\n\x16MODEL_PART_UNSPECIFIED\x10\x00\x12\x15\n\x11MODEL_PART_STABLE\x10\x01\x12\x15\n\x11MODEL_PART_CANARY\x10\x02\x12\x15\n\x11MODEL_PART_SHADOW\x10\x03\x12\x17\n\x13MODEL_PART_PREVIOUS\x10\x04*\x8d\x01\n\nModelState\x12\x1b\n\x17MODEL_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15MODEL_STATE_AVAILABLE\x10\x01\x12\x17\n\x13MODEL_STATE_LOADING\x10\x02\x12\x16\n\x12MODEL_STATE_LOADED\x10\x03\x12\x16\n\x12MODEL_STATE_FAILED\x10\x04\x32\xa3\x03\n\x0c\x41\x64minService\x12I\n\nListModels\x12\x1c.recsys.v1.ListModelsRequest\x1a\x1d.recsys.v1.ListModelsResponse\x12R\n\rActivateModel\x12\x1f.recsys.v1.ActivateModelRequest\x1a .recsys.v1.ActivateModelResponse\x12R\n\rRollbackModel\x12\x1f.recsys.v1.RollbackModelRequest\x1a .recsys.v1.RollbackModelResponse\x12O\n\x0c\x44iagnoseUser\x12\x1e.recsys.v1.DiagnoseUserRequest\x1a\x1f.recsys.v1.DiagnoseUserResponse\x12O\n\x0c\x44iagnoseItem\x12\x1e.recsys.v1.DiagnoseItemRequest\x1a\x1f.recsys.v1.DiagnoseItemResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1drecsys/v1/admin_service.proto\x12\trecsys.v1\"\x13\n\x11ListModelsRequest\"~\n\x12ListModelsResponse\x12 \n\x06models\x18\x01 \x03(\x0b\x32\x10.recsys.v1.Model\x12\x16\n\x0e\x63\x61nary_percent\x18\x02 \x01(\x01\x12.\n\x10shadow_agreement\x18\x03 \x01(\x0b\x32\x14.recsys.v1.Agreement\"t\n\x05Model\x12\x0f\n\x07version\x18\x01 \x01(\t\x12#\n\x05parts\x18\x02 \x03(\x0e\x32\x14.recsys.v1.ModelPart\x12$\n\x05state\x18\x03 \x01(\x0e\x32\x15.recsys.v1.ModelState\x12\x0f\n\x07problem\x18\x04 \x01(\t\"\x99\x01\n\tAgreement\x12\x14\n\x0cnum_compared\x18\x01 \x01(\x03\x12\x13\n\x0bnum_dropped\x18\x02 \x01(\x03\x12\x12\n\nnum_failed\x18\x03 \x01(\x03\x12\x15\n\roverlap_at_10\x18\x04 \x01(\x01\x12\x1c\n\x14mean_rank_difference\x18\x05 \x01(\x01\x12\x18\n\x10mean_score_drift\x18\x06 \x01(\x01\"\xac\x01\n\x14\x41\x63tivateModelRequest\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\"\n\x04part\x18\x02 \x01(\x0e\x32\x14.recsys.v1.ModelPart\x12\x1b\n\x0e\x63\x61nary_percent\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x1f\n\x17\x65xpected_stable_version\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\tB\x11\n\x0f_canary_percent\"@\n\x15\x41\x63tivateModelResponse\x12\x16\n\x0estable_version\x18\x01 \x01(\t\x12\x0f\n\x07seconds\x18\x02 \x01(\x01\"G\n\x14RollbackModelRequest\x12\x1f\n\x17\x65xpected_stable_version\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"@\n\x15RollbackModelResponse\x12\x16\n\x0estable_version\x18\x01 \x01(\t\x12\x0f\n\x07seconds\x18\x02 \x01(\x01\"S\n\x13\x44iagnoseUserRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x11\n\tplacement\x18\x02 \x01(\t\x12\x18\n\x10\x63ontext_item_ids\x18\x03 \x03(\t\"T\n\x14\x44iagnoseUserResponse\x12\x15\n\rmodel_version\x18\x01 \x01(\t\x12\x10\n\x08\x66indings\x18\x02 \x03(\t\x12\x13\n\x0breport_json\x18\x03 \x01(\t\"J\n\x13\x44iagnoseItemRequest\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x11\n\tplacement\x18\x03 \x01(\t\"T\n\x14\x44iagnoseItemResponse\x12\x15\n\rmodel_version\x18\x01 \x01(\t\x12\x10\n\x08\x66indings\x18\x02 \x03(\t\x12\x13\n\x0breport_json\x18\x03 \x01(\t*\x85\x01\n\tModelPart\x12\x1a\n\x16MODEL_PART_UNSPECIFIED\x10\x00\x12\x15\n\x11MODEL_PART_STABLE\x10\x01\x12\x15\n\x11MODEL_PART_CANARY\x10\x02\x12\x15\n\x11MODEL_PART_SHADOW\x10\x03\x12\x17\n\x13MODEL_PART_PREVIOUS\x10\x04*\x8d\x01\n\nModelState\x12\x1b\n\x17MODEL_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15MODEL_STATE_AVAILABLE\x10\x01\x12\x17\n\x13MODEL_STATE_LOADING\x10\x02\x12\x16\n\x12MODEL_STATE_LOADED\x10\x03\x12\x16\n\x12MODEL_STATE_FAILED\x10\x04\x32\xa3\x03\n\x0c\x41\x64minService\x12I\n\nListModels\x12\x1c.recsys.v1.ListModelsRequest\x1a\x1d.recsys.v1.ListModelsResponse\x12R\n\rActivateModel\x12\x1f.recsys.v1.ActivateModelRequest\x1a .recsys.v1.ActivateModelResponse\x12R\n\rRollbackModel\x12\x1f.recsys.v1.RollbackModelRequest\x1a .recsys.v1.RollbackModelResponse\x12O\n\x0c\x44iagnoseUser\x12\x1e.recsys.v1.DiagnoseUserRequest\x1a\x1f.recsys.v1.DiagnoseUserResponse\x12O\n\x0c\x44iagnoseItem\x12\x1e.recsys.v1.DiagnoseItemRequest\x1a\x1f.recsys.v1.DiagnoseItemResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'recsys.v1.admin_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_MODELPART']._serialized_start=1149
-  _globals['_MODELPART']._serialized_end=1282
-  _globals['_MODELSTATE']._serialized_start=1285
-  _globals['_MODELSTATE']._serialized_end=1426
+  _globals['_MODELPART']._serialized_start=1181
+  _globals['_MODELPART']._serialized_end=1314
+  _globals['_MODELSTATE']._serialized_start=1317
+  _globals['_MODELSTATE']._serialized_end=1458
   _globals['_LISTMODELSREQUEST']._serialized_start=44
   _globals['_LISTMODELSREQUEST']._serialized_end=63
   _globals['_LISTMODELSRESPONSE']._serialized_start=65
@@ -44,21 +44,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AGREEMENT']._serialized_start=312
   _globals['_AGREEMENT']._serialized_end=465
   _globals['_ACTIVATEMODELREQUEST']._serialized_start=468
-  _globals['_ACTIVATEMODELREQUEST']._serialized_end=624
-  _globals['_ACTIVATEMODELRESPONSE']._serialized_start=626
-  _globals['_ACTIVATEMODELRESPONSE']._serialized_end=690
-  _globals['_ROLLBACKMODELREQUEST']._serialized_start=692
-  _globals['_ROLLBACKMODELREQUEST']._serialized_end=747
-  _globals['_ROLLBACKMODELRESPONSE']._serialized_start=749
-  _globals['_ROLLBACKMODELRESPONSE']._serialized_end=813
-  _globals['_DIAGNOSEUSERREQUEST']._serialized_start=815
-  _globals['_DIAGNOSEUSERREQUEST']._serialized_end=898
-  _globals['_DIAGNOSEUSERRESPONSE']._serialized_start=900
-  _globals['_DIAGNOSEUSERRESPONSE']._serialized_end=984
-  _globals['_DIAGNOSEITEMREQUEST']._serialized_start=986
-  _globals['_DIAGNOSEITEMREQUEST']._serialized_end=1060
-  _globals['_DIAGNOSEITEMRESPONSE']._serialized_start=1062
-  _globals['_DIAGNOSEITEMRESPONSE']._serialized_end=1146
-  _globals['_ADMINSERVICE']._serialized_start=1429
-  _globals['_ADMINSERVICE']._serialized_end=1848
+  _globals['_ACTIVATEMODELREQUEST']._serialized_end=640
+  _globals['_ACTIVATEMODELRESPONSE']._serialized_start=642
+  _globals['_ACTIVATEMODELRESPONSE']._serialized_end=706
+  _globals['_ROLLBACKMODELREQUEST']._serialized_start=708
+  _globals['_ROLLBACKMODELREQUEST']._serialized_end=779
+  _globals['_ROLLBACKMODELRESPONSE']._serialized_start=781
+  _globals['_ROLLBACKMODELRESPONSE']._serialized_end=845
+  _globals['_DIAGNOSEUSERREQUEST']._serialized_start=847
+  _globals['_DIAGNOSEUSERREQUEST']._serialized_end=930
+  _globals['_DIAGNOSEUSERRESPONSE']._serialized_start=932
+  _globals['_DIAGNOSEUSERRESPONSE']._serialized_end=1016
+  _globals['_DIAGNOSEITEMREQUEST']._serialized_start=1018
+  _globals['_DIAGNOSEITEMREQUEST']._serialized_end=1092
+  _globals['_DIAGNOSEITEMRESPONSE']._serialized_start=1094
+  _globals['_DIAGNOSEITEMRESPONSE']._serialized_end=1178
+  _globals['_ADMINSERVICE']._serialized_start=1461
+  _globals['_ADMINSERVICE']._serialized_end=1880
 # @@protoc_insertion_point(module_scope)

@@ -222,6 +222,7 @@ class ActivateModelRequest(_message.Message):
     PART_FIELD_NUMBER: _builtins.int
     CANARY_PERCENT_FIELD_NUMBER: _builtins.int
     EXPECTED_STABLE_VERSION_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """Required for MODEL_PART_STABLE. The version; empty clears a canary or a shadow."""
     part: Global___ModelPart.ValueType
@@ -232,6 +233,8 @@ class ActivateModelRequest(_message.Message):
     """
     expected_stable_version: _builtins.str
     """Optional. Change nothing when another version serves than this one; empty takes whichever serves."""
+    reason: _builtins.str
+    """Optional. Why, in words, for the record of decisions; at most 500 bytes of UTF-8."""
     def __init__(
         self,
         *,
@@ -239,10 +242,11 @@ class ActivateModelRequest(_message.Message):
         part: Global___ModelPart.ValueType = ...,
         canary_percent: _builtins.float | None = ...,
         expected_stable_version: _builtins.str = ...,
+        reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_canary_percent", b"_canary_percent", "canary_percent", b"canary_percent"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_canary_percent", b"_canary_percent", "canary_percent", b"canary_percent", "expected_stable_version", b"expected_stable_version", "part", b"part", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_canary_percent", b"_canary_percent", "canary_percent", b"canary_percent", "expected_stable_version", b"expected_stable_version", "part", b"part", "reason", b"reason", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__canary_percent: _TypeAlias = _typing.Literal["canary_percent"]  # noqa: Y015
     _WhichOneofArgType__canary_percent: _TypeAlias = _typing.Literal["_canary_percent", b"_canary_percent"]  # noqa: Y015
@@ -283,16 +287,20 @@ class RollbackModelRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     EXPECTED_STABLE_VERSION_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
     expected_stable_version: _builtins.str
     """Optional. Change nothing when another version serves than this one; empty takes whichever serves."""
+    reason: _builtins.str
+    """Optional. Why, in words, for the record of decisions; at most 500 bytes of UTF-8."""
     def __init__(
         self,
         *,
         expected_stable_version: _builtins.str = ...,
+        reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["expected_stable_version", b"expected_stable_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expected_stable_version", b"expected_stable_version", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -4,7 +4,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import Enum
 
 import polars as pl
@@ -15,6 +15,7 @@ from recsys.answer import Contribution, Query, RankedItem
 from recsys.event_log import EventLog
 from recsys.pipeline import Pipeline
 from recsys.schema import AS_OF, USER_ID
+from recsys.timestamps import utc
 from recsys.workspace import Workspace
 from serving.loading import load_pipeline
 
@@ -54,7 +55,7 @@ class Standing:
     @property
     def as_of(self) -> datetime:
         """The moment, in UTC."""
-        return datetime.fromtimestamp(self.as_of_ms / 1000, UTC)
+        return utc(self.as_of_ms)
 
     @property
     def num_items(self) -> int:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,12 +11,12 @@ import faiss
 import grpc
 import lignum
 import numpy as np
+import uvloop
 from jaxtyping import Float32
 
 from recsys.v1.recommendation_service_pb2 import RecommendRequest, RecommendResponse
-from recsys.v1.types_pb2 import Result
 from serving.embedded_store import embedded_store
-from serving.state_store import connect
+from serving.state_store import connect_blocking
 
 _ROUNDS = 300
 _TOP = 500
@@ -65,16 +66,9 @@ def features(num_items: int, num_rows: int, num_features: int) -> float:
 
 def state(num_bytes: int) -> float:
     """One ``GET`` of a state's size from the embedded store, as the server's client does it."""
-    with embedded_store() as url:
-        return asyncio.run(_state(url, num_bytes))
-
-
-async def _state(url: str, num_bytes: int) -> float:
-    client = connect(url, 1000)
-    await client.set("state", b"x" * num_bytes)
-    found = await _awaited(lambda: client.get("state"))
-    await client.aclose()
-    return found
+    with embedded_store() as url, closing(connect_blocking(url, 1000)) as client:
+        client.set("state", b"x" * num_bytes)
+        return median_ms(lambda: client.get("state"))
 
 
 def answer(num_results: int) -> float:
@@ -82,15 +76,18 @@ def answer(num_results: int) -> float:
     ids = [f"{number:07d}" for number in range(num_results)]
 
     def build() -> bytes:
-        results = [Result(item_id=item_id, score=1.5, sources=("own", "text")) for item_id in ids]
-        return RecommendResponse(results=results, model_version="v" * 36).SerializeToString()
+        response = RecommendResponse(model_version="v" * 36)
+        for item_id in ids:
+            response.results.add(item_id=item_id, score=1.5, sources=("own", "text"))
+        return response.SerializeToString()
 
     return median_ms(build)
 
 
 def transport() -> float:
     """An empty unary call on loopback, server and client in one process of their own loops."""
-    return asyncio.run(_transport())
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_transport())
 
 
 async def _transport() -> float:

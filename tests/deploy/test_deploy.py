@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ def exported() -> set[str]:
     metrics = CallMetrics(registry)
     watch(
         registry,
+        worker=0,
         model_version=lambda: "v",
         num_running=lambda: 0,
         num_unobserved=lambda: 0,
@@ -48,6 +50,7 @@ def exported() -> set[str]:
         call.stages.append(("state", 0.0, 1.0))
         call.outcomes.update(["ACCEPTED"])
         metrics(call)
+        metrics(replace(call, is_later_page=True))
     return {sample.name for family in registry.collect() for sample in family.samples}
 
 

@@ -79,7 +79,7 @@ def test_a_full_installation_with_a_workspace_lacks_nothing(shop: Workspace, fre
     assert findings["port"] == Finding(Status.OK, f"{free_port} is free")
     assert findings["extra serving"] == Finding(Status.OK, "installed")
     assert findings["items"] == Finding(Status.OK, "1")
-    assert findings["events"] == Finding(Status.OK, "2, the last at 2024-05-01T12:00:00+00:00")
+    assert findings["events"] == Finding(Status.OK, "2, the last at 2024-05-01T12:00:00Z")
     assert findings["models"] == Finding(Status.OK, "1, v1 serves")
     assert "redis" not in findings
 

@@ -40,6 +40,7 @@ class SmallPipeline:
             placements={
                 "home": PlacementConfig(sources=("own",)),
                 "similar_items": PlacementConfig(sources=("similar_text",), starts_from="context"),
+                "buy_it_again": PlacementConfig(sources=("own",), bought="only_purchased"),
             }
         )
     )

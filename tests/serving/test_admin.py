@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import grpc
 import pytest
 
+from recsys.promotion import decisions
 from recsys.registry import Registry
 from recsys.v1 import admin_service_pb2 as pb
 from recsys.v1.admin_service_pb2_grpc import AdminServiceStub
@@ -70,6 +71,37 @@ def test_an_activated_model_serves_when_the_call_returns_and_so_does_the_one_rol
         pb.RollbackModelRequest(expected_stable_version=SECOND), timeout=PATIENCE_SECONDS
     )
     assert (back.stable_version, version(client)) == (FIRST, FIRST)
+
+
+def recorded(workspace: Workspace, about: str) -> dict[str, object]:
+    """The last decision about a version, but for its time."""
+    last = decisions(Registry(workspace.registry), about)[-1]
+    return {name: last[name] for name in ("who", "part", "verdict", "reasons", "previous_version")}
+
+
+def test_every_switch_is_recorded_with_its_reason(
+    servers: tuple[AdminServiceStub, Client], workspace: Workspace
+) -> None:
+    admin, _ = servers
+    activate(admin, SECOND, pb.MODEL_PART_STABLE, reason="it won the test")
+    by_admin = {"who": "admin API", "part": "stable"}
+    promoted = {"verdict": "promoted", "reasons": ["it won the test"], "previous_version": FIRST}
+    assert recorded(workspace, SECOND) == by_admin | promoted
+    admin.RollbackModel(pb.RollbackModelRequest(reason="sales fell"), timeout=PATIENCE_SECONDS)
+    back = {"verdict": "rolled back", "reasons": ["sales fell"], "previous_version": SECOND}
+    assert recorded(workspace, FIRST) == by_admin | back
+    activate(admin, SECOND, pb.MODEL_PART_CANARY)
+    activate(admin, "", pb.MODEL_PART_CANARY)
+    cleared = {"part": "canary", "verdict": "cleared", "reasons": [], "previous_version": FIRST}
+    assert recorded(workspace, SECOND) == by_admin | cleared
+    with pytest.raises(grpc.RpcError) as caught:
+        activate(admin, SECOND, pb.MODEL_PART_STABLE, reason="x" * 501)
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    with pytest.raises(grpc.RpcError):
+        activate(admin, "broken", pb.MODEL_PART_STABLE)
+    refused = recorded(workspace, "broken")
+    assert refused["verdict"] == "refused"
+    assert "ranker.txt does not match" in str(refused["reasons"])
 
 
 def test_a_model_that_does_not_verify_leaves_everything_as_it_is_and_says_why(

@@ -54,6 +54,20 @@ def test_concurrent_callers_each_get_their_own_numbers(tmp_path: Path) -> None:
         assert results == [[by_id[f"e{n}"]] for n in range(200)]
 
 
+def test_a_batch_that_cannot_be_stored_says_so_and_takes_no_other_with_it(tmp_path: Path) -> None:
+    with closing(SqliteEventBuffer(tmp_path / "b.sqlite")) as buffer:
+        with buffer._lock:  # all of them wait for one commit
+            held = buffer.append([make_event("held")])
+            batches = [[make_event("a")], [make_event("b"), make_event("bad", time_ms=1 << 70)]]
+            futures = [buffer.append(batch) for batch in (*batches, [make_event("c")])]
+        held.result()
+        assert futures[0].result() == [2]
+        with pytest.raises(OverflowError):
+            futures[1].result()
+        assert futures[2].result() == [3]
+        assert [event.event.event_id for event in buffer.since(0, 10)] == ["held", "a", "c"]
+
+
 def test_acknowledged_events_survive_a_kill(tmp_path: Path) -> None:
     path = tmp_path / "b.sqlite"
     child = subprocess.run(

@@ -15,7 +15,7 @@ from serving.call import Call
 from serving.client import Client
 from serving.interceptors import Recording
 from tests.serving.running import PATIENCE_SECONDS, running_server
-from tests.serving.small_shop import VERSION, SmallPipeline
+from tests.serving.small_shop import ITEM_IDS, VERSION, SmallPipeline
 
 
 def test_every_call_leaves_one_line_that_names_nobody(tmp_path: Path) -> None:
@@ -79,6 +79,20 @@ def test_a_sample_of_the_access_log_keeps_every_failure(tmp_path: Path) -> None:
         with pytest.raises(grpc.RpcError):
             client.recommend(RecommendRequest(user_id="u", page_size=-1))
     assert [line["status"] for line in lines if line["event"] == "call"] == ["INVALID_ARGUMENT"]
+
+
+def test_a_later_page_is_logged_as_one(tmp_path: Path) -> None:
+    with (
+        capture_logs() as lines,
+        running_server(tmp_path) as where,
+        Client(where, timeout_seconds=PATIENCE_SECONDS) as client,
+    ):
+        first = client.recommend(RecommendRequest(user_id="u", page_size=2))
+        client.recommend(RecommendRequest(user_id="u", page_size=2, page_token=first.next_page_token))
+    one, other = [line for line in lines if line["event"] == "call"]
+    assert one["num_candidates"] == len(ITEM_IDS)
+    assert (other["placement"], other["is_later_page"], other["model_version"]) == ("home", True, VERSION)
+    assert "num_candidates" not in other
 
 
 def test_an_observer_that_fails_fails_no_call() -> None:

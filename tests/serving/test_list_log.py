@@ -85,6 +85,15 @@ def test_while_the_file_is_locked_lists_wait_and_nothing_fails(
         assert len(log.find(numbered(number).list_id for number in range(5))) == 3
 
 
+def test_a_list_that_cannot_be_written_takes_no_other_with_it(tmp_path: Path) -> None:
+    with opened(tmp_path) as log:
+        for number in range(9):
+            log.add(numbered(number, 1 << 70 if number == 4 else NOON))
+        log.flush()
+        assert len(log.find(numbered(number).list_id for number in range(9))) == 8
+        assert log.num_lost == 1
+
+
 def test_lists_are_exported_once_and_by_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = tmp_path / "served_lists"
     with opened(tmp_path) as log:

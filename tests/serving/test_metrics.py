@@ -16,8 +16,9 @@ from recsys.v1.recommendation_service_pb2 import RankRequest, RecommendRequest
 from serving.call import Call
 from serving.client import Client
 from serving.metrics import CallMetrics
+from serving.metrics_endpoint import metrics_endpoint
 from tests.serving.running import PATIENCE_SECONDS, free_port, running_server
-from tests.serving.small_shop import VERSION
+from tests.serving.small_shop import ITEM_IDS, VERSION
 from tests.serving.test_server import health_of
 
 RECOMMEND = "/recsys.v1.RecommendationService/Recommend"
@@ -51,6 +52,13 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Samples]:
         for _ in range(3):
             client.recommend(RecommendRequest(user_id="alice"))
         client.recommend(RecommendRequest(user_id="nobody", explain=True))
+        for placement in ("home", "buy_it_again", "buy_it_again"):
+            client.recommend(
+                RecommendRequest(user_id="alice", placement=placement, exclude_item_ids=ITEM_IDS)
+            )
+        first = client.recommend(RecommendRequest(user_id="alice", page_size=2))
+        page = RecommendRequest(user_id="alice", page_size=2, page_token=first.next_page_token)
+        assert client.recommend(page).results
         health_of(where, "")
         client.rank(RankRequest(user_id="alice", item_ids=["eggs", "bread"]))
         with pytest.raises(grpc.RpcError):
@@ -63,7 +71,7 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Samples]:
 
 
 def test_calls_are_counted_by_method_and_status(samples: Samples) -> None:
-    assert value(samples, "recsys_calls_total", method=RECOMMEND, status="OK") == 4
+    assert value(samples, "recsys_calls_total", method=RECOMMEND, status="OK") == 9
     assert value(samples, "recsys_calls_total", method=RECOMMEND, status="INVALID_ARGUMENT") == 1
     assert value(samples, "recsys_calls_total", method=RECORD, status="OK") == 2
     assert value(samples, "recsys_calls_running") == 0
@@ -71,18 +79,50 @@ def test_calls_are_counted_by_method_and_status(samples: Samples) -> None:
 
 @pytest.mark.parametrize("stage", ["state", "ranking", "encode"])
 def test_every_stage_is_timed(samples: Samples, stage: str) -> None:
-    assert value(samples, "recsys_stage_seconds_count", method=RECOMMEND, stage=stage) == 4
+    num_ranked = 9 if stage == "encode" else 8  # a later page is not ranked again
+    assert value(samples, "recsys_stage_seconds_count", method=RECOMMEND, stage=stage) == num_ranked
     whole = value(samples, "recsys_call_seconds_sum", method=RECOMMEND)
     assert 0 < value(samples, "recsys_stage_seconds_sum", method=RECOMMEND, stage=stage) < whole
 
 
 def test_answers_are_counted_by_how_good_they_were(samples: Samples) -> None:
     name = "recsys_answers_total"
-    assert value(samples, name, method=RECOMMEND, placement="home", service_level="FULL") == 3
+    assert value(samples, name, method=RECOMMEND, placement="home", service_level="FULL") == 5
     assert value(samples, name, method=RECOMMEND, placement="home", service_level="POPULAR") == 1
     assert value(samples, "recsys_degraded_answers_total", reason="explanation_unavailable") == 1
     assert value(samples, "recsys_candidates_sum", method=RANK, placement="home") == 2
-    assert value(samples, "recsys_empty_answers_total", method=RANK, placement="home") == 0
+
+
+def test_an_empty_list_of_what_one_had_is_told_from_one_that_should_not_be(samples: Samples) -> None:
+    def empty(method: str, placement: str, cause: str) -> float:
+        return value(samples, "recsys_empty_answers_total", method=method, placement=placement, cause=cause)
+
+    assert empty(RANK, "home", "unexpected") == 0
+    assert empty(RECOMMEND, "home", "unexpected") == 1
+    assert empty(RECOMMEND, "buy_it_again", "no_history") == 2
+    assert empty(RECOMMEND, "buy_it_again", "unexpected") == 0
+
+
+def test_without_the_state_an_empty_list_is_not_normal() -> None:
+    registry = CollectorRegistry()
+    metrics = CallMetrics(registry, lambda placement: placement == "buy_it_again")
+    for reasons in (("no_candidates",), ("no_candidates", "state_unavailable")):
+        answer = RankedList((), ServiceLevel.POPULAR, VERSION, degraded_reasons=reasons)
+        metrics(Call(RECOMMEND, (), "id", status="OK", placement="buy_it_again", answer=answer))
+    counted = {
+        cause: registry.get_sample_value(
+            "recsys_empty_answers_total", {"method": RECOMMEND, "placement": "buy_it_again", "cause": cause}
+        )
+        for cause in ("no_history", "unexpected")
+    }
+    assert counted == {"no_history": 1, "unexpected": 1}
+    name = "recsys_degraded_answers_total"
+    assert registry.get_sample_value(name, {"reason": "no_candidates"}) == 1
+
+
+def test_later_pages_are_counted_apart(samples: Samples) -> None:
+    assert value(samples, "recsys_later_pages_total", placement="home", service_level="FULL") == 1
+    assert value(samples, "recsys_candidates_count", method=RECOMMEND, placement="home") == 6
 
 
 def test_events_are_counted_by_outcome(samples: Samples) -> None:
@@ -96,6 +136,7 @@ def test_health_checks_are_not_counted(samples: Samples) -> None:
 
 def test_the_parts_tell_how_they_are(samples: Samples) -> None:
     assert value(samples, "recsys_model_info", version=VERSION) == 1
+    assert value(samples, "recsys_worker_info", worker="0") == 1
     assert value(samples, "recsys_state_breaker_open") == 0
     assert value(samples, "recsys_unreadable_states_total") == 0
     assert value(samples, "recsys_buffered_events") == 1
@@ -121,6 +162,13 @@ def test_a_further_worker_takes_the_next_port(tmp_path: Path) -> None:
         # another program may hold the very next port
         counted = [scrape_or_nothing(number) for number in range(port, port + 8)]
     assert sum((RECOMMEND in str(found)) for found in counted) == 1
+
+
+def test_a_worker_has_the_port_of_its_number() -> None:
+    with metrics_endpoint("127.0.0.1", port := free_port(), CollectorRegistry(), worker=3) as bound:
+        assert bound >= port + 3  # another program may hold that very port
+    with metrics_endpoint("127.0.0.1", 0, CollectorRegistry(), worker=3) as bound:
+        assert bound > 0
 
 
 def scrape_or_nothing(port: int) -> Samples:

@@ -77,7 +77,7 @@ def test_a_request_id_comes_back(address: str, sent: str | None, comes_back: boo
         _, call = RecommendationServiceStub(channel).Recommend.with_call(
             RecommendRequest(user_id="u"), metadata=metadata, timeout=PATIENCE_SECONDS
         )
-        received = dict(call.initial_metadata())[REQUEST_ID]
+        received = dict(call.trailing_metadata())[REQUEST_ID]
     assert (received == sent) == comes_back
     assert received
 

@@ -21,8 +21,9 @@ from recsys.v1.recommendation_service_pb2 import RecommendRequest
 from recsys.workspace import Workspace
 from serving.client import Client
 from serving.compaction import settle
-from tests.serving.running import PATIENCE_SECONDS
+from tests.serving.running import PATIENCE_SECONDS, free_port
 from tests.serving.small_models import FIRST, SECOND, two_models
+from tests.serving.test_metrics import scrape_or_nothing
 
 QUIET = {"RECSYS_LOG_LEVEL": "CRITICAL", "RECSYS_STATE_TIMEOUT_MS": "10000", "OMP_NUM_THREADS": "1"}
 
@@ -33,10 +34,11 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 
 @contextmanager
-def two_workers(workspace: Workspace) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def two_workers(workspace: Workspace, metrics_port: int) -> Iterator[tuple[subprocess.Popen[str], str]]:
     command = [sys.executable, "-m", "recsys", "serve", "--port=0", "--workers=2", "--clock=replay"]
+    settings = os.environ | QUIET | {"RECSYS_METRICS_PORT": str(metrics_port)}
     with subprocess.Popen(
-        [*command, f"--workspace={workspace.root}"], stdout=subprocess.PIPE, text=True, env=os.environ | QUIET
+        [*command, f"--workspace={workspace.root}"], stdout=subprocess.PIPE, text=True, env=settings
     ) as process:
         try:
             assert process.stdout is not None
@@ -51,6 +53,17 @@ def two_workers(workspace: Workspace) -> Iterator[tuple[subprocess.Popen[str], s
 def workers_of(process: subprocess.Popen[str]) -> list[int]:
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text(encoding="ascii").split()
     return [int(pid) for pid in children if b"valkey" not in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+def numbers_scraped(port: int) -> list[int]:
+    """The workers whose endpoints are on a port or shortly above it, in the order of their ports."""
+    found = [scrape_or_nothing(number) for number in range(port, port + 8)]
+    return [
+        int(dict(labels)["worker"])
+        for samples in found
+        for name, labels in samples
+        if name == "recsys_worker_info"
+    ]
 
 
 def has_gone(process: subprocess.Popen[str], victim: int) -> bool:
@@ -80,9 +93,11 @@ def num_listening(address: str) -> int:
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="finds processes by /proc")
 def test_two_workers_swap_together_outlive_a_death_and_drain(models: Workspace, tmp_path: Path) -> None:
     workspace = Workspace(shutil.copytree(models.root, tmp_path / "workspace"))
-    with two_workers(workspace) as (process, address):
+    metrics_port = free_port()
+    with two_workers(workspace, metrics_port) as (process, address):
         first, second = sorted(workers_of(process))
         of_both = num_listening(address)
+        assert numbers_scraped(metrics_port) == [0, 1]
         for number in range(8):  # of new connections the kernel gives each worker some
             with Client(address, timeout_seconds=PATIENCE_SECONDS) as client:
                 event = Event(
@@ -100,6 +115,7 @@ def test_two_workers_swap_together_outlive_a_death_and_drain(models: Workspace, 
             until(partial(has_gone, process, victim))
             until(lambda: len(workers_of(process)) == 2 and num_listening(address) == of_both)
             until(lambda: {version_of(address) for _ in range(24)} == {SECOND})
+            until(lambda: numbers_scraped(metrics_port) == [0, 1])
         process.terminate()
         assert process.wait(PATIENCE_SECONDS) == 0
     settle(workspace)  # the kill may have left events in the buffer and in the log

@@ -1,0 +1,46 @@
+"""Reads users' states for answers, on the threads that rank.
+
+A blocking client takes a third of the processor time that one of the event loop takes, and the event loop is
+not woken for it.
+"""
+
+import redis
+from redis.exceptions import RedisError
+
+from recsys.errors import StoreError
+from recsys.user_state import UserState
+from serving.state_store import StateStore
+from serving.visitor_link import VisitorLink
+
+
+class StateReader:
+    """Reads the states of one store; several threads may."""
+
+    def __init__(self, client: redis.Redis, store: StateStore) -> None:
+        """Put the two together.
+
+        Args:
+            client: Its timeout is the longest that an answer waits.
+            store: Whose states these are.
+        """
+        self._client = client
+        self._store = store
+
+    def get(self, user_id: str) -> UserState | None:
+        """The user's state, or ``None`` for somebody unknown; a visitor who logged in has the user's.
+
+        Raises:
+            StoreError: The store did not answer in time.
+        """
+        raw = self._read(user_id)
+        if raw is not None and (link := VisitorLink.from_bytes(raw)) is not None:
+            raw = self._read(link.user_id)
+        return self._store.decoded(raw)
+
+    def _read(self, user_id: str) -> bytes | None:
+        try:
+            raw = self._client.get(self._store.key(user_id))
+        except (RedisError, OSError) as error:
+            raise StoreError(f"the store did not answer: {type(error).__name__}") from error
+        assert raw is None or isinstance(raw, bytes)  # the client does not decode
+        return raw
