@@ -36,8 +36,10 @@ class Capacity:
     num_items: int
     parts: dict[str, Footprint]
     """What grows with the items, for the items that there are."""
+    program: int
+    """What all processes share however many items there are: the libraries' code."""
     worker: int
-    """What a process has for itself however many items there are: the program, the encoder, the forest."""
+    """What a process has for itself however many items there are: objects, the encoder, the forest."""
     num_users: int
     """Users whose states were put into a store."""
     user: float
@@ -68,7 +70,7 @@ class Capacity:
         """
         private = self.worker + self.private_per_million_items * num_items / MILLION
         shared = self.shared_per_million_items * num_items / MILLION
-        return num_workers * private + shared + self.user * num_users
+        return num_workers * private + self.program + shared + self.user * num_users
 
 
 def measure_capacity(workspace: Workspace) -> Capacity:
@@ -84,15 +86,15 @@ def measure_capacity(workspace: Workspace) -> Capacity:
     warm_up(pipeline, log_end_ms(workspace))
     reader = load_text_reader(workspace, pipeline.version, [pipeline])
     parts = footprints(pipeline)
-    private = sum(part.private for part in parts.values())
-    worker = max(_own_memory() - private, 0)
+    own, of_files = _resident("RssAnon"), _resident("RssFile")
     del reader  # it was in memory with the rest
     num_users, user = store_bytes(load_states(workspace, pipeline), pipeline.config.state)
     return Capacity(
         model_version=pipeline.version,
         num_items=len(pipeline.bundle.parts.catalogue),
         parts=parts,
-        worker=worker,
+        program=max(of_files - sum(part.shared for part in parts.values()), 0),
+        worker=max(own - sum(part.private for part in parts.values()), 0),
         num_users=num_users,
         user=user,
     )
@@ -129,7 +131,7 @@ def _used(client: redis.Redis) -> int:
     return int(sum(asking.execute()))
 
 
-def _own_memory() -> int:
-    """What this process has for itself, in bytes."""
+def _resident(kind: str) -> int:
+    """What this process has in memory, in bytes: ``RssAnon`` for itself, ``RssFile`` of files."""
     lines = _STATUS.read_text(encoding="ascii").splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon:"))
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{kind}:"))

@@ -39,6 +39,7 @@ def capacity(
                     "model_version": found.model_version,
                     "items": found.num_items,
                     "parts": {name: vars(part) for name, part in found.parts.items()},
+                    "program_bytes": found.program,
                     "worker_bytes": found.worker,
                     "shared_bytes_per_million_items": round(found.shared_per_million_items),
                     "private_bytes_per_million_items": round(found.private_per_million_items),
@@ -59,7 +60,7 @@ def capacity(
     table.add_section()
     sums = (found.shared_per_million_items, found.private_per_million_items)
     table.add_row("all of them", *(f"{value / _MB:,.0f}" for value in sums))
-    table.add_row("a worker without items", "", f"{found.worker / _MB:,.0f}")
+    table.add_row("without items", f"{found.program / _MB:,.0f}", f"{found.worker / _MB:,.0f}")
     table.add_row("per million users, in the store", f"{found.per_million_users / _MB:,.0f}", "")
     table.add_section()
     asked = f"{num_items:,} items, {users:,} users, {workers} workers"

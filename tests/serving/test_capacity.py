@@ -65,10 +65,10 @@ def test_of_no_users_nothing_is_known(trained: Trained) -> None:
 
 def test_workers_share_what_is_shared() -> None:
     parts = {"vectors": Footprint(shared=4_000, private=500), "ids": Footprint(private=500)}
-    capacity = Capacity("v1", 1_000, parts, worker=70_000, num_users=3, user=10.0)
+    capacity = Capacity("v1", 1_000, parts, program=9_000, worker=70_000, num_users=3, user=10.0)
     assert capacity.shared_per_million_items == 4e6
     assert capacity.private_per_million_items == 1e6
-    assert capacity.of(2_000, 100, 3) == 3 * (70_000 + 2_000) + 8_000 + 1_000
+    assert capacity.of(2_000, 100, 3) == 3 * (70_000 + 2_000) + 9_000 + 8_000 + 1_000
 
 
 def test_an_array_counts_once_where_it_is_first_met() -> None:
@@ -86,6 +86,7 @@ def test_the_command_says_what_was_asked_for(trained: Trained, capsys: pytest.Ca
     assert printed["asked"] == {"items": 1_000_000, "users": 1_000_000, "workers": 2}
     expected = (
         2 * (printed["worker_bytes"] + printed["private_bytes_per_million_items"])
+        + printed["program_bytes"]
         + printed["shared_bytes_per_million_items"]
         + printed["store_bytes_per_million_users"]
     )
