@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Thread
 
 import structlog
 
@@ -254,8 +255,14 @@ class _Site:
         return changes, catalogue
 
     async def _load_encoders(self, catalogue: LiveCatalogue) -> None:
-        """Load what was put off for the sake of a fast start, and what the first new text will need."""
-        await asyncio.to_thread(load_encoder, self.models.stable)
+        """Load what was put off for the sake of a fast start, and what the first new text will need.
+
+        The end of the process does not wait for it: a server that is told to stop while it loads stops.
+        """
+        loader = Thread(target=load_encoder, args=(self.models.stable,), name="query-encoder", daemon=True)
+        loader.start()
+        while loader.is_alive():
+            await asyncio.sleep(_POLL_SECONDS)
         if self.settings.load_encoder:
             await catalogue.prepare()
 
