@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from recsys.experiments.definition import load_experiment
+from recsys.experiments.offline_commands import evaluate_from_log, interleave_files
 from recsys.options import JsonOption
 
 experiment = typer.Typer(help="Define experiments, watch them and read their results.", no_args_is_help=True)
@@ -24,3 +25,7 @@ def validate(
         typer.echo(json.dumps({"key": defined.key, "fingerprint": defined.fingerprint}))
     else:
         typer.echo(f"{defined.key}: sound")
+
+
+experiment.command("evaluate-offline")(evaluate_from_log)
+experiment.command("interleave")(interleave_files)
