@@ -10,6 +10,9 @@ logging_propensity               yes    in (0, 1]: of what was served; in a list
 target_propensity                yes    in [0, 1]: the same of the policy to be evaluated
 q_logged, q_target               both   a reward model's value of what was served, and of what the target
                                  or none policy would serve, in a list given the items above
+action, target_actions,          all or what was served, and every action of the target policy with its
+target_propensities              none   propensity (lists): a reward model is then fitted
+context_…                        no     numbers known before the decision, for that model
 user_id                          no     whose row it is: intervals draw users
 slate_id, position               both   the list, and the slot from 0; rows of a list together, ascending
                                  or none
@@ -26,15 +29,24 @@ from jaxtyping import Float64, Int64
 
 from recsys.errors import DataError
 from recsys.experiments.off_policy import PolicyLog
+from recsys.experiments.reward_model import Options, cross_fitted
 from recsys.experiments.slate import SlateLog
 from recsys.schema import POSITION, USER_ID
 
 REWARD, LOGGING, TARGET = "reward", "logging_propensity", "target_propensity"
 Q_LOGGED, Q_TARGET = "q_logged", "q_target"
 SLATE_ID = "slate_id"
+ACTION, TARGET_ACTIONS, TARGET_PROPENSITIES = "action", "target_actions", "target_propensities"
+CONTEXT = "context_"
 LOGGING_MARGINAL, TARGET_MARGINAL = "logging_marginal", "target_marginal"
 
-_PAIRS = ((Q_LOGGED, Q_TARGET), (SLATE_ID, POSITION), (LOGGING_MARGINAL, TARGET_MARGINAL))
+_TOGETHER = (
+    (Q_LOGGED, Q_TARGET),
+    (SLATE_ID, POSITION),
+    (LOGGING_MARGINAL, TARGET_MARGINAL),
+    (ACTION, TARGET_ACTIONS, TARGET_PROPENSITIES),
+)
+_SUM_TOLERANCE = 1e-6
 _ROUNDING = 1e-12  # a product of probabilities may come out this much above 1
 
 
@@ -73,6 +85,8 @@ def checked(frame: pl.DataFrame) -> pl.DataFrame:
         raise DataError(f"{USER_ID} is missing in {nulls:,} rows; fill it in, or leave the column out")
     if SLATE_ID in frame.columns:
         _require_sorted_slates(frame)
+    if ACTION in frame.columns:
+        frame = _with_checked_actions(frame)
     return frame
 
 
@@ -89,13 +103,18 @@ def policy_log(frame: pl.DataFrame) -> PolicyLog:
             *([pl.col(USER_ID).first()] if USER_ID in frame.columns else []),
         )
     has_model = Q_LOGGED in frame.columns
+    q_logged, q_target = None, None
+    if has_model:
+        q_logged, q_target = _values(frame, Q_LOGGED), _values(frame, Q_TARGET)
+    elif ACTION in frame.columns:
+        q_logged, q_target = _fitted(frame)
     log = PolicyLog(
         reward=_values(frame, REWARD),
         logging_propensity=_values(frame, LOGGING),
         target_propensity=_values(frame, TARGET),
         cluster=_clusters(frame),
-        q_logged=_values(frame, Q_LOGGED) if has_model else None,
-        q_target=_values(frame, Q_TARGET) if has_model else None,
+        q_logged=q_logged,
+        q_target=q_target,
     )
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
         if not np.isfinite(log.weight).all():
@@ -137,15 +156,15 @@ def _require_columns(frame: pl.DataFrame) -> None:
             f"expected the columns {REWARD}, {LOGGING} and {TARGET}, the log lacks {' and '.join(missing)}; "
             "a policy can be evaluated only where the propensities of what was served are known"
         )
-    for pair in _PAIRS:
-        given = [name for name in pair if name in frame.columns]
-        if len(given) == 1:
-            raise DataError(f"expected both {pair[0]} and {pair[1]} or neither, got only {given[0]}")
+    for names in _TOGETHER:
+        given = [name for name in names if name in frame.columns]
+        if given and len(given) < len(names):
+            raise DataError(f"expected {' and '.join(names)} or none, got only {' and '.join(given)}")
 
 
 def _as_numbers(frame: pl.DataFrame) -> pl.DataFrame:
     names = (REWARD, LOGGING, TARGET, Q_LOGGED, Q_TARGET, LOGGING_MARGINAL, TARGET_MARGINAL)
-    present = [name for name in names if name in frame.columns]
+    present = [name for name in names if name in frame.columns] + _contexts(frame)
     for name in present:
         kind = frame[name].dtype
         if not (kind.is_numeric() or kind == pl.Boolean):
@@ -185,6 +204,53 @@ def _require_sorted_slates(frame: pl.DataFrame) -> None:
         several = frame.group_by(SLATE_ID).agg(pl.col(USER_ID).n_unique())[USER_ID]
         if mixed := int((several > 1).sum()):
             raise DataError(f"expected one {USER_ID} per list, {mixed:,} lists have more")
+
+
+def _contexts(frame: pl.DataFrame) -> list[str]:
+    return [name for name in frame.columns if name.startswith(CONTEXT)]
+
+
+def _with_checked_actions(frame: pl.DataFrame) -> pl.DataFrame:
+    try:
+        frame = frame.with_columns(
+            pl.col(ACTION).cast(pl.String),
+            pl.col(TARGET_ACTIONS).cast(pl.List(pl.String)),
+            pl.col(TARGET_PROPENSITIES).cast(pl.List(pl.Float64)),
+        )
+    except pl.exceptions.PolarsError as error:
+        expected = f"{ACTION} as text, {TARGET_ACTIONS} and {TARGET_PROPENSITIES} as lists"
+        raise DataError(f"expected {expected}; {error}") from error
+    sums = frame[TARGET_PROPENSITIES].list.sum()
+    whole = ((sums - 1).abs() <= _SUM_TOLERANCE) & (frame[TARGET_PROPENSITIES].list.min() >= 0)
+    paired = frame[TARGET_PROPENSITIES].list.len() == frame[TARGET_ACTIONS].list.len()
+    if wrong := int((~(whole & paired)).fill_null(value=True).sum()) + frame[ACTION].null_count():
+        raise DataError(
+            f"expected in every row an {ACTION}, and {TARGET_PROPENSITIES} of all {TARGET_ACTIONS}, each at "
+            f"least 0, with the sum 1; {wrong:,} rows have not"
+        )
+    return frame
+
+
+def _fitted(frame: pl.DataFrame) -> tuple[Float64[np.ndarray, " rows"], Float64[np.ndarray, " rows"]]:
+    """``q_logged`` and ``q_target`` of a model of action and context."""
+    offered = frame.select(
+        pl.int_range(pl.len()).alias("row"), TARGET_ACTIONS, TARGET_PROPENSITIES, *_contexts(frame)
+    ).explode(TARGET_ACTIONS, TARGET_PROPENSITIES)
+    names = (
+        pl.concat([frame[ACTION], offered[TARGET_ACTIONS]]).rank("dense").to_numpy().astype(np.float64) - 1
+    )
+    contexts = [frame.select(_contexts(frame)).to_numpy(), offered.select(_contexts(offered)).to_numpy()]
+    served, options = (
+        np.column_stack([codes, context]).astype(np.float64)
+        for codes, context in zip(np.split(names, [frame.height]), contexts, strict=True)
+    )
+    return cross_fitted(
+        served,
+        _values(frame, REWARD),
+        Options(offered["row"].to_numpy(), options, _values(offered, TARGET_PROPENSITIES)),
+        _clusters(frame),
+        categorical=(0,),
+    )
 
 
 def _values(frame: pl.DataFrame, name: str) -> Float64[np.ndarray, " rows"]:
