@@ -2,15 +2,17 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from recsys.experiments.interleaving import Draft
-from recsys.experiments.resampling import Interval
 from recsys.options import JsonOption
+
+if TYPE_CHECKING:
+    from recsys.experiments.interleaving import Draft
+    from recsys.experiments.resampling import Interval
 
 
 def evaluate_from_log(
@@ -72,11 +74,11 @@ def interleave_files(
     Console().print(table)
 
 
-def _document(drafted: Draft) -> dict[str, Any]:
+def _document(drafted: "Draft") -> dict[str, Any]:
     return {"items": list(drafted.item_ids), "teams": list(drafted.teams)}
 
 
-def _cells(found: Interval | None) -> tuple[str, str]:
+def _cells(found: "Interval | None") -> tuple[str, str]:
     if found is None:
         return "needs a reward model", ""
     return f"{found.estimate:.5f}", f"[{found.low:.5f}, {found.high:.5f}]"
