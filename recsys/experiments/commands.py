@@ -199,10 +199,6 @@ def _print_one(found: "Running", words: str, *, json_output: bool) -> None:
     if json_output:
         _print_json(_summary(found))
     else:
-<<<<<<< HEAD
-        typer.echo(f"{defined.key}: sound")
-
-=======
         typer.echo(f"{found.experiment.key} {words}")
 
 
@@ -212,4 +208,3 @@ def _short(found: "Running") -> str:
 
 def _print_json(document: Mapping[str, object] | Sequence[object]) -> None:
     typer.echo(json.dumps(document, ensure_ascii=False))
->>>>>>> assign
