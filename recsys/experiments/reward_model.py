@@ -63,9 +63,9 @@ def cross_fitted(
         ``q_logged`` and ``q_target = sum over options of propensity times value``.
     """
     q_logged, q_target = np.zeros(len(reward)), np.zeros(len(reward))
-    folds = _folds(cluster, seed)
+    fold_of_row = folds(cluster, seed)
     for fold in range(FOLDS):
-        inside = folds == fold
+        inside = fold_of_row == fold
         if not inside.any():
             continue
         model = _fit(features[~inside], reward[~inside], categorical)
@@ -76,7 +76,7 @@ def cross_fitted(
     return q_logged, q_target
 
 
-def _folds(cluster: Int64[np.ndarray, " rows"], seed: int) -> Int64[np.ndarray, " rows"]:
+def folds(cluster: Int64[np.ndarray, " rows"], seed: int) -> Int64[np.ndarray, " rows"]:
     """Which fold each row is in: users dealt out evenly at random."""
     dealt = np.arange(int(cluster.max()) + 1) % FOLDS
     np.random.default_rng(seed).shuffle(dealt)
