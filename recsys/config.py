@@ -351,6 +351,18 @@ _PLACEMENTS = {
 }
 
 
+class PromotionConfig(_Config):
+    """What the gate ``offpolicy`` of ``recsys models promote`` asks for."""
+
+    reward: Literal["click", "add_to_cart", "purchase", "like"] = "click"
+    """The event that counts, at most once per item of a list."""
+    slots: int = Field(default=3, ge=1, le=20)
+    """First places of a list that are judged; with more of them, fewer lists say anything."""
+    margin: float = Field(default=0.0, allow_inf_nan=False)
+    """Rewards per list by which the new model's lower bound must exceed the serving one's estimate: below 0,
+    it may lose that much."""
+
+
 class Config(_Config):
     """Everything a run can be told, one section per stage."""
 
@@ -360,6 +372,7 @@ class Config(_Config):
     encoder: EncoderConfig = EncoderConfig()
     candidates: CandidateConfig = CandidateConfig()
     ranker: RankerConfig = RankerConfig()
+    promotion: PromotionConfig = PromotionConfig()
     placements: dict[str, PlacementConfig] = _PLACEMENTS
     """What a page position asks for, by name; a file adds to these or replaces one of the same name."""
 
