@@ -12,19 +12,18 @@ _NUMBER = r"([0-9.]+(?:[eE][+-]?[0-9]+)?)"
 class DrawPolicy:
     """Plackett-Luce: slot by slot, by ``exp(score / temperature)`` among what is left of the best ``pool``.
 
-    Source: Plackett (1975), *The Analysis of Permutations*; drawn at once by adding Gumbel noise to
-    ``score / temperature``, Kool, van Hoof and Welling (2019), *Stochastic Beams and Where to Find Them*.
+    The n-th item of the list has the n-th best score, so that what rules moved keeps their order likely.
     """
 
     temperature: float
     """Above 0; the larger, the more alike all items are."""
     pool: int
-    """The best so many items are drawn from."""
+    """So many first items of the list are drawn from."""
 
     @property
     def text(self) -> str:
         """The policy as one word of a served list; the inverse of ``read``."""
-        return f"plackett_luce(temperature={self.temperature!r},pool={self.pool})"
+        return f"plackett_luce temperature={self.temperature:g} pool={self.pool}"
 
     @classmethod
     def read(cls, text: str) -> "DrawPolicy":

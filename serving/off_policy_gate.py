@@ -1,8 +1,8 @@
 """The gate ``offpolicy``: would a model earn more than the one that serves, by lists drawn at random?
 
 It replays the moments of those lists with the new model, which must not have been fitted on anything later,
-and compares by ``recsys.experiments.served_policy``. Only first pages of placements that start from a user are
-taken: a served list does not keep what else a request asked for.
+and compares by ``recsys.experiments.served_policy``. Only first pages of placements that start from a user
+and are ordered by score are taken: a served list does not keep what else a request asked for.
 """
 
 from collections.abc import Iterator, Mapping
@@ -80,7 +80,9 @@ def _drawn_lists(workspace: Workspace, version: str, serving: str) -> pl.DataFra
             f"{serving} served no list after {fitted_until:%Y-%m-%dT%H:%M:%SZ}, up to which {version} was "
             "fitted; a model can be judged only on what it has not seen"
         )
-    drawn = later.filter(pl.col("policy").fill_null("") != "", pl.col("first_position") == 0)
+    drawn = later.filter(
+        pl.col("policy").fill_null("").str.starts_with("plackett_luce"), pl.col("first_position") == 0
+    )
     drawn = drawn.filter(pl.col("placement").is_in(_placements(workspace)), pl.col("item_ids").list.len() > 0)
     if drawn.is_empty():
         return (
@@ -97,7 +99,11 @@ def _scanned(file: Path) -> pl.LazyFrame:
 
 def _placements(workspace: Workspace) -> list[str]:
     configured = load_config(workspace.config).placements
-    return [name for name, placement in configured.items() if placement.starts_from == "user"]
+    return [
+        name
+        for name, placement in configured.items()
+        if placement.starts_from == "user" and placement.order != "relevance"
+    ]
 
 
 def _rescored(
@@ -127,7 +133,7 @@ def _rescored(
                 propensities=row["propensities"],
                 rewards=row[_REWARD],
                 offered=[item.item_id for item in ranked.items],
-                scores=[item.score for item in ranked.items],
+                scores=sorted([item.score for item in ranked.items], reverse=True),
             )
             advance(1)
 

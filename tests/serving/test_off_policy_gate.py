@@ -1,0 +1,137 @@
+"""The gate over a real log, real served lists and a model that knows what is liked."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from recsys.answer import Query
+from recsys.draw_policy import DrawPolicy
+from recsys.event_log import EventLog
+from recsys.promotion import gate_names, promote
+from recsys.registry import Registry
+from recsys.schema import SERVED_LIST_SCHEMA
+from recsys.workspace import Workspace
+from serving.event import Event, event_frame
+from serving.loading import load_pipeline
+from tests.recsys.small_catalogue import (
+    NOW,
+    events_frame,
+    greengrocer,
+    greengrocer_encoder,
+    shopping,
+    small_config,
+    write_shop_bundle,
+)
+
+OLD, NEW = "old-shop", "new-shop"
+NUM_LISTS, HOUR_MS = 1_600, 3_600_000
+POLICY = DrawPolicy(temperature=2.0, pool=8)
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """Two bundles of one shop, the first of which serves; nothing was served yet."""
+    root: Path = tmp_path_factory.mktemp("offpolicy")
+    workspace, config = Workspace(root / "workspace"), small_config(greengrocer_encoder(root / "encoder"))
+    history = shopping(greengrocer(), num_users=4)
+    registry = Registry(workspace.registry)
+    for version in (OLD, NEW):
+        write_shop_bundle(registry.path(version), config, greengrocer(), events_frame(history))
+    EventLog(workspace.events).append(
+        event_frame(
+            Event(f"e{number}", kind, user, item, time_ms, time_ms)
+            for number, (user, item, kind, time_ms) in enumerate(history)
+        ),
+        "history",
+    )
+    registry.promote(OLD)
+    workspace.config.write_text("[promotion]\nslots = 1\n", encoding="utf-8")
+    return workspace
+
+
+@pytest.fixture
+def workspace(shop: Workspace, tmp_path: Path) -> Workspace:
+    copy = Workspace(tmp_path / "workspace")
+    copy.root.mkdir()
+    for name in ("registry", "recsys.toml", "items"):
+        if (shop.root / name).exists():
+            (copy.root / name).symlink_to(shop.root / name)
+    EventLog(copy.events).append(EventLog(shop.events).scan().drop("effective_time").collect(), "history")
+    return copy
+
+
+def serve(workspace: Workspace, liked: float, *, policy: str = POLICY.text) -> None:
+    """Lists drawn uniformly from the new model's first items, whose better half is clicked ``liked`` often."""
+    pipeline = load_pipeline(workspace, version=NEW)
+    pool = pipeline.recommend(Query(as_of_ms=NOW + HOUR_MS, user=None, limit=POLICY.pool)).items
+    random = np.random.default_rng(0)
+    lists, clicks = [], []
+    for number in range(NUM_LISTS):
+        at = int(random.integers(len(pool)))
+        time = datetime.fromtimestamp(NOW / 1000, UTC) + timedelta(hours=1, seconds=number)
+        user, list_id = f"guest-{number % 400}", f"list-{number}"
+        row = {
+            "list_id": list_id,
+            "served_time": time,
+            "subject": user,
+            "placement": "home",
+            "request_id": "r",
+            "model_version": OLD,
+            "service_level": "FULL",
+            "item_ids": [pool[at].item_id],
+            "scores": [0.0],
+            "propensities": [1 / len(pool)],
+            "first_position": 0,
+            "first_list_id": None,
+            "arms": [],
+        }
+        lists.append(row)
+        if random.random() < (liked if at < len(pool) / 2 else 0.6 - liked):
+            later = round(time.timestamp() * 1000) + 30 * 24 * HOUR_MS
+            clicks.append(Event(f"c{number}", "click", user, pool[at].item_id, later, later, list_id=list_id))
+    frame = pl.DataFrame(lists, schema={**SERVED_LIST_SCHEMA}).with_columns(policy=pl.lit(policy))
+    directory = workspace.served_lists / "day=2024-10-04"
+    directory.mkdir(parents=True)
+    frame.write_parquet(directory / "lists-1-2.parquet")
+    EventLog(workspace.events).append(event_frame(clicks), "clicks")
+
+
+def test_a_model_that_would_have_earned_more_is_promoted(workspace: Workspace) -> None:
+    assert "offpolicy" in gate_names()
+    serve(workspace, liked=0.5)
+    [gate] = promote(workspace, NEW, ["offpolicy"], part="shadow").gates
+    assert gate.reasons == ()
+    assert gate.figures["num_lists"] == NUM_LISTS
+    assert 0 < gate.figures["difference"]["low"] < gate.figures["difference"]["estimate"]
+
+
+def test_a_model_that_would_have_earned_less_is_refused(workspace: Workspace) -> None:
+    serve(workspace, liked=0.1)
+    decided = promote(workspace, NEW, ["offpolicy"])
+    [reason] = decided.reasons
+    assert "click per list is -" in reason
+    assert decided.verdict == "refused"
+
+
+def test_without_lists_or_without_drawn_ones_the_gate_says_so(workspace: Workspace) -> None:
+    [reason] = promote(workspace, NEW, ["offpolicy"]).reasons
+    assert "no served lists" in reason
+    serve(workspace, liked=0.5, policy="")
+    [reason] = promote(workspace, NEW, ["offpolicy"]).reasons
+    assert f"none of {NUM_LISTS:,} lists was drawn at random" in reason
+
+
+def test_the_model_that_serves_need_not_be_compared_with_itself(workspace: Workspace) -> None:
+    assert promote(workspace, OLD, ["offpolicy"]).verdict == "promoted"
+
+
+def test_lists_of_another_model_say_nothing_of_the_one_that_serves(workspace: Workspace) -> None:
+    serve(workspace, liked=0.5)
+    Registry(workspace.registry).path(OLD)
+    for file in workspace.served_lists.glob("day=*/*.parquet"):
+        pl.read_parquet(file).with_columns(model_version=pl.lit("another")).write_parquet(file)
+    [reason] = promote(workspace, NEW, ["offpolicy"]).reasons
+    assert "served no list after" in reason
