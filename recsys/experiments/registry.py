@@ -107,9 +107,9 @@ class ExperimentRegistry:
             raise ConfigError(
                 f"experiment {experiment.key!r} runs as version {mine.version}, and the definition differs "
                 f"in {', '.join(_differences(mine.experiment, experiment))}: an edit would change who gets "
-                f"what while it is measured. Stop it first (recsys experiment stop {experiment.key}), then start "
-                f"the edited definition as version {mine.version + 1}; coverage alone can be raised with "
-                f"recsys experiment ramp {experiment.key}"
+                f"what while it is measured. Stop it first (recsys experiment stop {experiment.key}), then "
+                f"start the edited definition as version {mine.version + 1}; coverage alone can be raised "
+                f"with recsys experiment ramp {experiment.key}"
             )
         check_together([*(other.experiment for other in others), experiment])
 
