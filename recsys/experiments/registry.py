@@ -99,6 +99,11 @@ class ExperimentRegistry:
         Raises:
             ConfigError: It may not; the message says why and what to do.
         """
+        if experiment.unit != "user":
+            raise ConfigError(
+                f'unit: servers assign users, so expected "user", got {experiment.unit!r}; assign other '
+                "units from a file: recsys experiment assign"
+            )
         others = self.running()
         mine = next((other for other in others if other.experiment.key == experiment.key), None)
         if mine is not None and mine.experiment.fingerprint == experiment.fingerprint:
@@ -107,9 +112,9 @@ class ExperimentRegistry:
             raise ConfigError(
                 f"experiment {experiment.key!r} runs as version {mine.version}, and the definition differs "
                 f"in {', '.join(_differences(mine.experiment, experiment))}: an edit would change who gets "
-                f"what while it is measured. Stop it first (recsys experiment stop {experiment.key}), then start "
-                f"the edited definition as version {mine.version + 1}; coverage alone can be raised with "
-                f"recsys experiment ramp {experiment.key}"
+                f"what while it is measured. Stop it first (recsys experiment stop {experiment.key}), then "
+                f"start the edited definition as version {mine.version + 1}; coverage alone can be raised "
+                f"with recsys experiment ramp {experiment.key}"
             )
         check_together([*(other.experiment for other in others), experiment])
 
