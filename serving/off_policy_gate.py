@@ -7,7 +7,6 @@ and are ordered by score are taken: a served list does not keep what else a requ
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -17,6 +16,7 @@ from recsys.config import PromotionConfig, load_config
 from recsys.draw_policy import DrawPolicy
 from recsys.errors import RecsysError
 from recsys.event_log import EventLog
+from recsys.experiments.exposures import scan_served_lists
 from recsys.experiments.served_policy import Comparison, RescoredList, compare_served
 from recsys.manifest import read_manifest
 from recsys.progress import progress
@@ -27,7 +27,6 @@ from recsys.schema import (
     EVENT_TYPE,
     ITEM_ID,
     LIST_ID,
-    SERVED_LIST_SCHEMA,
     SERVED_TIME,
     TIMESTAMP,
     USER_ID,
@@ -38,7 +37,7 @@ from serving.replay import Replay
 _NAME = "offpolicy"
 _MOST_LISTS = 20_000  # the newest; one costs what a recommendation costs
 _REWARD = "rewards"
-_NO_LISTS = pl.LazyFrame(schema={**SERVED_LIST_SCHEMA, "policy": pl.String()})
+_AS_SCORED = {"sampling": None, "exploration": None}  # the order that a list is drawn from
 
 
 def off_policy(workspace: Workspace, version: str, serving: str | None) -> Gate:
@@ -66,12 +65,10 @@ def off_policy(workspace: Workspace, version: str, serving: str | None) -> Gate:
 
 def _drawn_lists(workspace: Workspace, version: str, serving: str) -> pl.DataFrame | str:
     """The served lists that say something about another model, or why there are none."""
-    files = sorted(workspace.served_lists.glob("day=*/*.parquet"))
-    if not files:
+    if not any(workspace.served_lists.glob("day=*/*.parquet")):
         return "there are no served lists; serve with the model that serves now, see docs/off-policy.md"
     fitted_until = read_manifest(Registry(workspace.registry).path(version)).fitted_until
-    every = pl.concat([_NO_LISTS, *map(_scanned, files)], how="diagonal")
-    of_model = every.filter(
+    of_model = scan_served_lists(workspace).filter(
         pl.col("model_version") == serving, pl.col("service_level") == ServiceLevel.FULL.value
     )
     later = of_model.filter(pl.col(SERVED_TIME) > pl.lit(fitted_until).cast(TIMESTAMP)).collect()
@@ -93,10 +90,6 @@ def _drawn_lists(workspace: Workspace, version: str, serving: str) -> pl.DataFra
     return drawn.filter(pl.col("policy") == newest).sort(SERVED_TIME).tail(_MOST_LISTS)
 
 
-def _scanned(file: Path) -> pl.LazyFrame:
-    return pl.scan_parquet(file, hive_partitioning=False)
-
-
 def _placements(workspace: Workspace) -> list[str]:
     configured = load_config(workspace.config).placements
     return [
@@ -115,7 +108,7 @@ def _rescored(
         pl.col("subject").fill_null("").alias(USER_ID), pl.col(SERVED_TIME).alias(EVENT_TIME)
     )
     replay = Replay(workspace, queries, version=version)
-    rows = lists.to_dicts()
+    rows, placements = lists.to_dicts(), replay.pipeline.config.placements
     with progress("asking the new model", len(rows)) as advance:
         for at, as_of_ms, state in replay.moments():
             row = rows[at]
@@ -124,7 +117,7 @@ def _rescored(
                 user=state if row["subject"] else None,
                 placement=row["placement"],
                 limit=policy.pool,
-                subject=row["subject"] or "",
+                parameters=placements[row["placement"]].model_copy(update=_AS_SCORED),
             )
             ranked = replay.pipeline.recommend(query)
             yield RescoredList(
