@@ -133,6 +133,8 @@ class Question:
     """What experiments make of it."""
     parameters: PlacementConfig | None = None
     """The placement where an experiment changes it, see ``recsys.answer.Query.parameters``."""
+    drafted: Callable[[Query], RankedList] | None = None
+    """Makes the list instead of the pipeline where an experiment interleaves two models."""
 
 
 @dataclass(frozen=True)
@@ -190,6 +192,8 @@ class Engine:
         self._vouch()
         if question.page is not None:
             return await self._later_page(question, question.page, pipeline)
+        if question.drafted is not None:  # a list of two models says nothing about one
+            return await self._answer(question, seconds_left, pipeline, question.drafted)
         return await self._answer(question, seconds_left, pipeline, pipeline.recommend, self._observe)
 
     async def rank(

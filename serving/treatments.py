@@ -8,6 +8,7 @@ from recsys.errors import ConfigError, FieldViolation, InvalidRequestError
 from recsys.experiments.book import UNTREATED, ExperimentBook, Treatment
 from serving.engine import Question, RankingPipeline
 from serving.event import subject
+from serving.interleaved import Interleaved
 from serving.models import Models
 from serving.origins import Origins
 
@@ -21,12 +22,13 @@ class Chosen:
     pipeline: RankingPipeline
     treatment: Treatment = UNTREATED
     parameters: PlacementConfig | None = None
+    drafted: Interleaved | None = None
 
     def applied_to(self, question: Question) -> Question:
         """The question as the experiments have it."""
         if self.treatment is UNTREATED:
             return question
-        return replace(question, treatment=self.treatment, parameters=self.parameters)
+        return replace(question, treatment=self.treatment, parameters=self.parameters, drafted=self.drafted)
 
 
 class Treatments:
@@ -74,7 +76,11 @@ class Treatments:
             pipeline = self._models.choose(subject(user_id, visitor_id))
         else:
             pipeline = self._models.named(treatment.model)
-        return Chosen(pipeline, treatment, self._parameters(treatment, pipeline, placement))
+        drafted = None
+        if treatment.interleaving is not None:
+            other = self._models.named(treatment.interleaving.model_b)
+            drafted = Interleaved(pipeline, other, treatment.interleaving)
+        return Chosen(pipeline, treatment, self._parameters(treatment, pipeline, placement), drafted)
 
     def _parameters(
         self, treatment: Treatment, pipeline: RankingPipeline, placement: str

@@ -13,7 +13,7 @@ from typing import Any
 from recsys.config import PlacementConfig
 from recsys.experiments.assignment import Assignment
 from recsys.experiments.bucketing import arm_placer, layer_placer
-from recsys.experiments.definition import Arm, replaced
+from recsys.experiments.definition import INTERLEAVED, Arm, Experiment, replaced
 from recsys.experiments.registry import Running, require_arm
 from recsys.experiments.targeting import compile_targeting
 
@@ -21,6 +21,17 @@ FORCED_ATTRIBUTE = "experiment."
 """A request's attribute of this name and an experiment's key names the arm to give, for testers."""
 STABLE = "stable"
 """Model of the arms that name none, where another arm of the experiment does."""
+
+
+@dataclass(frozen=True)
+class Interleaving:
+    """Two models whose lists are drafted into one."""
+
+    experiment: str
+    """Its key."""
+    salt: str
+    model_b: str
+    """Of the second arm; the first arm's is the treatment's ``model``."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +46,8 @@ class Treatment:
     """Parameters of the placement that are replaced."""
     blurbs: str | None = None
     """Blurb policy; ``None`` for the usual one."""
+    interleaving: Interleaving | None = None
+    """With which other model the list is drafted; ``None`` for one model's list."""
 
     @property
     def arms(self) -> tuple[tuple[str, str], ...]:
@@ -145,11 +158,24 @@ class _Page:
 
 def _treatment(met: Sequence[tuple[_Page, Arm, bool]], placement: str) -> Treatment:
     parameters: dict[str, Any] = {}
-    model = blurbs = None
-    for page, arm, _ in met:
+    model = blurbs = interleaving = None
+    for page, arm, forced in met:
         parameters |= arm.placements.get(placement, {})
         blurbs = arm.blurbs or blurbs
         if page.changes_model:
             model = arm.model or STABLE
-    assignments = tuple([Assignment(page.experiment.key, arm.key, forced) for page, arm, forced in met])
-    return Treatment(assignments, model, parameters, blurbs)
+        if page.experiment.interleave and not forced:
+            first, second = page.experiment.arms
+            model = first.model or STABLE
+            interleaving = Interleaving(page.experiment.key, page.experiment.salt, second.model or STABLE)
+    assignments = tuple(
+        [
+            Assignment(page.experiment.key, _shown_arm(page.experiment, arm, forced=forced), forced)
+            for page, arm, forced in met
+        ]
+    )
+    return Treatment(assignments, model, parameters, blurbs, interleaving)
+
+
+def _shown_arm(experiment: Experiment, arm: Arm, *, forced: bool) -> str:
+    return INTERLEAVED if experiment.interleave and not forced else arm.key

@@ -26,6 +26,8 @@ Unit = Literal["user", "visitor", "session"]
 
 _NAME = r"^[A-Za-z0-9_.\-]{1,100}$"
 _Name = Annotated[str, Field(pattern=_NAME)]
+INTERLEAVED = "interleaved"
+"""Stands for an arm in the log where a list is of both."""
 _WEIGHT_SUM_TOLERANCE = 1e-6
 
 
@@ -104,6 +106,9 @@ class Experiment(_Table):
     """Whether units of the control arm are kept out of every other experiment."""
     placements: Annotated[tuple[str, ...], Field(strict=False)] = ()
     """Where lists count as exposed; empty for those that an arm changes."""
+    interleave: bool = False
+    """Whether every list is drafted from both arms' models (team draft) and clicks decide between these; see
+    ``recsys experiment preference``."""
     arms: Annotated[tuple[Arm, ...], Field(strict=False, min_length=2, max_length=20)]
     metrics: Annotated[tuple[MetricDefinition, ...], Field(strict=False, min_length=1)]
     analysis: Analysis = Analysis()
@@ -151,6 +156,18 @@ class Experiment(_Table):
                 f'expected exactly one metric with role = "primary", got {", ".join(primary) or "none"}'
             )
         return given
+
+    @model_validator(mode="after")
+    def _interleaves_two_models(self) -> "Experiment":
+        if not self.interleave:
+            return self
+        models = [arm.model or "stable" for arm in self.arms]
+        if len(set(models)) != 2 or len(models) != 2 or self.holdout:
+            given = ", ".join(models)
+            raise ValueError(f"expected two arms with different models to interleave, got {given}")
+        if any(arm.placements or arm.blurbs for arm in self.arms):
+            raise ValueError("expected arms that differ in their model alone to interleave")
+        return self
 
     @model_validator(mode="after")
     def _holdout_changes_nothing(self) -> "Experiment":

@@ -11,7 +11,7 @@ them (competitive pairs) is another method.
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 Team = Literal["a", "b"]
@@ -24,6 +24,8 @@ class Draft:
     item_ids: tuple[str, ...]
     teams: tuple[Team, ...]
     """Per slot."""
+    propensities: tuple[float, ...] = field(default=(), compare=False, repr=False)
+    """Per slot: probability of its item and team given the slots above, 1/2 where a coin decided, else 1."""
 
 
 def team_draft(a: Sequence[str], b: Sequence[str], seed: str, limit: int | None = None) -> Draft:
@@ -48,17 +50,20 @@ def draft(a: Sequence[str], b: Sequence[str], flips: Iterator[bool], limit: int 
     taken: dict[str, Team] = {}
     picks: dict[Team, int] = {"a": 0, "b": 0}
     best: dict[Team, str | None] = {"a": None, "b": None}
+    chances: list[float] = []
     room = len({*a, *b}) if limit is None else min(limit, len({*a, *b}))
     while len(taken) < room:
         for team, ranking in rankings.items():
             if best[team] is None or best[team] in taken:
                 best[team] = next((item for item in ranking if item not in taken), None)
+        by_coin = None not in best.values() and picks["a"] == picks["b"]
         team = _whose_turn(picks, best, flips)
         picked = best[team]
         assert picked is not None  # room counts the items that are left
         taken[picked] = team
         picks[team] += 1
-    return Draft(tuple(taken), tuple(taken.values()))
+        chances.append(0.5 if by_coin else 1.0)
+    return Draft(tuple(taken), tuple(taken.values()), tuple(chances))
 
 
 def coins(seed: str) -> Iterator[bool]:
