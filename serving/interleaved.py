@@ -36,4 +36,11 @@ class Interleaved:
             _log.warning("the second model of an interleaved list cannot answer", reason=repr(error))
             return first
         seed = draft_seed(self.interleaving.salt, query.subject, f"{query.as_of_ms} {query.placement}")
-        return drafted_list(first, second, self.interleaving.experiment, seed, query.limit, self.a.knows_item)
+        return drafted_list(
+            first,
+            second,
+            experiment=self.interleaving.experiment,
+            seed=seed,
+            limit=query.limit,
+            knows=self.a.knows_item,
+        )

@@ -1,7 +1,7 @@
 """One served list of two models' lists, by team draft: what the server shows when an experiment interleaves.
 
 Each model has applied filters, rules and diversity to its own list before. The first page's teams stand in
-the list's ``policy``, slot by slot, which is how clicks are credited later; those of later pages are not kept.
+the list's ``policy``, slot by slot, which is how clicks are credited later; later pages keep none.
 """
 
 import re
@@ -53,6 +53,7 @@ class DraftPolicy:
 def drafted_list(
     a: RankedList,
     b: RankedList,
+    *,
     experiment: str,
     seed: str,
     limit: int,
