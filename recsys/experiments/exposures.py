@@ -109,23 +109,25 @@ def num_lost(served: pl.LazyFrame) -> int:
 
 
 def _by_unit(lists: pl.DataFrame, merges: pl.DataFrame | None, prefix: str) -> pl.DataFrame:
-    """The lists with ``unit_id``: the user; of a visitor, the user of the next login, else the visitor."""
+    """The lists with ``unit_id``: the user; of a visitor, the user of the last login, else of the next one."""
     named = lists.with_columns(pl.col("subject").alias(UNIT_ID)).sort(SERVED_TIME)
     if merges is None or merges.is_empty():
         return named
     logins = merges.select(
         pl.col(VISITOR).alias("subject"), pl.col(MERGE_TIME), pl.col(USER_ID).alias("login")
     ).sort(MERGE_TIME)
-    joined = named.join_asof(
-        logins,
-        left_on=SERVED_TIME,
-        right_on=MERGE_TIME,
-        by="subject",
-        strategy="forward",
-        check_sortedness=False,
-    )
+    joined = named
+    for strategy, name in (("backward", "before"), ("forward", "after")):
+        joined = joined.join_asof(
+            logins.rename({"login": name}),
+            left_on=SERVED_TIME,
+            right_on=MERGE_TIME,
+            by="subject",
+            strategy=strategy,
+            check_sortedness=False,
+        ).drop(MERGE_TIME, strict=False)
     visitor = pl.col("subject").str.starts_with(prefix)
-    unit = pl.when(visitor).then(pl.coalesce("login", "subject")).otherwise("subject")
+    unit = pl.when(visitor).then(pl.coalesce("before", "after", "subject")).otherwise("subject")
     return joined.with_columns(unit.alias(UNIT_ID))
 
 
