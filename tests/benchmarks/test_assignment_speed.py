@@ -1,4 +1,6 @@
-"""How fast units get their arms: ``pytest tests/benchmarks/test_assignment_speed.py --benchmark-only``.
+"""How fast units get their arms, without the tests' checks of hints and shapes:
+``pytest -o addopts= tests/benchmarks/test_assignment_speed.py --benchmark-only``; on a busy machine with
+``--benchmark-timer=time.process_time``, the time that the processor worked.
 
 Many at once, per hash, and one at a request, in a book of five experiments in five layers with targeting.
 """
