@@ -29,7 +29,7 @@ def test_propensities_are_those_of_the_definition_and_sum_to_one() -> None:
 
 
 def test_lists_come_as_often_as_their_propensity_says() -> None:
-    random, num_draws = np.random.default_rng(3), 20_000
+    random, num_draws = np.random.default_rng(3), 6_000
     seen: Counter[tuple[int, ...]] = Counter()
     for _ in range(num_draws):
         found = draw(UTILITIES, 2, random)

@@ -29,14 +29,14 @@ def test_arms_own_the_stretches_that_growthbook_gives_them(
     found = assign(experiment(hash="growthbook_v2", arms=arms), UNITS, coverage)
     for number, (start, end) in enumerate(ranges):
         inside = found.buckets[found.arms == number] / 10_000
-        assert start <= inside.min() < inside.max() < end
+        assert start <= inside.min() < inside.max() < end + 1e-9  # 0.2 * 0.2 > 0.04, in its SDKs too
         assert len(inside) / len(UNITS) == pytest.approx(end - start, abs=0.015)
 
 
 @pytest.mark.parametrize("name", ["sha256", "growthbook_v2"])
 @pytest.mark.parametrize("arms", [THIRDS, None])
 def test_no_ramp_moves_a_unit(name: str, arms: list[dict[str, object]] | None) -> None:
-    about = experiment(hash=name, **({"arms": arms} if arms else {}))
+    about = experiment(hash=name) if arms is None else experiment(hash=name, arms=arms)
     steps = [assign(about, UNITS, coverage).arms for coverage in (0.0, 0.01, 0.05, 0.25, 0.3, 0.5, 0.99, 1.0)]
     for before, after in pairwise(steps):
         stays = before != NOBODY
@@ -87,21 +87,12 @@ def test_targeting_takes_those_it_is_about() -> None:
 
 
 def test_10_000_experiments_without_effect_have_uniform_p_values() -> None:
-    """Each is one salt over the same 500 units and their spending; Welch's test, all experiments at once."""
-    units, random = UNITS[:500], np.random.default_rng(7)
-    spending = random.gamma(0.5, 20.0, len(units))
-    treated = np.stack(
-        [assign(experiment(salt=f"aa-{number}"), units).arms == 1 for number in range(10_000)]
-    ).astype(np.float64)
-    num = treated.sum(1)
-    sums, squares = treated @ spending, treated @ spending**2
-    others = len(units) - num
-    means = sums / num, (spending.sum() - sums) / others
-    variances = (
-        (squares - num * means[0] ** 2) / (num - 1),
-        ((spending**2).sum() - squares - others * means[1] ** 2) / (others - 1),
-    )
-    found = stats.ttest_ind_from_stats(
-        means[0], np.sqrt(variances[0]), num, means[1], np.sqrt(variances[1]), others, equal_var=False
-    )
-    assert stats.kstest(found.pvalue, "uniform").pvalue > 0.001
+    """100 salts, each over 100 shops of 200 units and their spending; Welch's test, all of a salt at once."""
+    random, found = np.random.default_rng(7), []
+    spending = random.gamma(0.5, 20.0, (100, 200))
+    for number in range(100):
+        arms = assign(experiment(salt=f"aa-{number}"), UNITS).arms.reshape(spending.shape)
+        groups = [np.ma.masked_where(arms != arm, spending) for arm in (0, 1)]
+        described = [(group.mean(1), group.std(1, ddof=1), group.count(1)) for group in groups]
+        found.append(stats.ttest_ind_from_stats(*described[0], *described[1], equal_var=False).pvalue)
+    assert stats.kstest(np.concatenate(found), "uniform").pvalue > 0.001

@@ -84,5 +84,7 @@ def test_an_experiment_is_exposed_where_its_arms_may_differ() -> None:
     assert experiment().exposed_placements is None
     assert parsed(TEXT).exposed_placements is None  # another model ranks every list
     only_home = parsed(edited(('model = "canary"\n', "")))
-    assert only_home.exposed_placements == {"home"}
-    assert parsed(edited(('layer = "ranking"', 'placements = ["cart"]'))).exposed_placements == {"cart"}
+    assert only_home.exposed_placements == frozenset({"home"})
+    assert parsed(edited(('layer = "ranking"', 'placements = ["cart"]'))).exposed_placements == frozenset(
+        {"cart"}
+    )

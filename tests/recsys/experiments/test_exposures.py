@@ -67,8 +67,10 @@ def test_a_visitor_who_logs_in_counts_as_the_user_from_the_start() -> None:
     merges = pl.DataFrame([(V, "u", NOON + timedelta(minutes=8))], schema=MERGE_SCHEMA, orient="row")
     found = read_exposures(LISTS, "e", merges=merges)
     assert found.units.filter(unit_id="u").row(0) == ("u", "control", NOON, 2)
-    later = merges.with_columns(merge_time=pl.col("merge_time") - pl.duration(hours=1))
-    assert V in read_exposures(LISTS, "e", merges=later).units["unit_id"].to_list()
+    earlier = merges.with_columns(merge_time=pl.col("merge_time") - pl.duration(hours=1))
+    assert read_exposures(LISTS, "e", merges=earlier).units.filter(unit_id="u").row(0) == found.units.filter(
+        unit_id="u"
+    ).row(0)
 
 
 def test_a_version_counts_from_its_start_on() -> None:
