@@ -2,8 +2,8 @@
 
 A list was drawn slot by slot with logged propensities. The other model gives its own candidates their scores
 at the same moment and would have drawn by Plackett and Luce at the same temperature, so that its propensity
-of every slot is known too; an item that it would not have offered has propensity 0. The estimate is cascade-DR
-of ``recsys.experiments.slate``, over the first ``slots`` places and the rewards there.
+of every slot is known too; an item that it would not have offered has propensity 0. The estimate is
+cascade-DR of ``recsys.experiments.slate``, over the first ``slots`` places and the rewards there.
 
 The reward model is a table: mean reward by slot and by the item's rank with the other model, cross-fitted
 over users and drawn towards the slot's mean. Its expectation under the other model is a sum over few ranks.

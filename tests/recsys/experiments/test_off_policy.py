@@ -124,6 +124,13 @@ def test_rows_of_one_user_count_as_dependent() -> None:
     assert (wide.high - wide.low) / (narrow.high - narrow.low) == pytest.approx(10**0.5, rel=0.1)
 
 
+def test_many_clusters_are_drawn_in_groups_and_give_the_same_width() -> None:
+    value = np.random.default_rng(0).exponential(size=60_000)
+    log = PolicyLog(value, np.ones(60_000), np.ones(60_000), np.arange(60_000))
+    expected = clustered_std_error(value, log.cluster)
+    assert replicates([ips(log)], log.cluster, num=400).std() == pytest.approx(expected, rel=0.1)
+
+
 def test_the_bootstrap_agrees_with_the_standard_error_and_repeats() -> None:
     log = some_log(3_000)
     drawn = replicates([ips(log), snips(log)], log.cluster)
