@@ -1,10 +1,12 @@
 """What experiments make of a request: by which id it is assigned, which model answers, and how."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from recsys.config import PlacementConfig
 from recsys.errors import ConfigError, FieldViolation, InvalidRequestError
+from recsys.experiments.assignment import Assignment
 from recsys.experiments.book import UNTREATED, ExperimentBook, Treatment
 from serving.engine import Question, RankingPipeline
 from serving.event import subject
@@ -37,12 +39,13 @@ class Treatments:
     def __init__(self, models: Models, origins: Origins) -> None:
         self._models = models
         self._origins = origins
-        self._book = ExperimentBook()
+        self.book = ExperimentBook()
+        """The experiments that run."""
         self._placed: dict[tuple[object, ...], PlacementConfig | None] = {}
 
     def use_book(self, book: ExperimentBook) -> None:
         """Assign by these experiments from the next request on."""
-        self._book, self._placed = book, {}
+        self.book, self._placed = book, {}
 
     async def choose(
         self,
@@ -65,13 +68,11 @@ class Treatments:
         Raises:
             InvalidRequestError: The attributes ask for an arm that a running experiment does not have.
         """
-        book, treatment = self._book, UNTREATED
+        book, treatment = self.book, UNTREATED
         unit = await self._origins.unit(user_id, visitor_id) if book else None
         if unit is not None:
-            try:
+            with _arms_of_the_request():
                 treatment = book.treatment(unit, placement, attributes, ranks_only=ranks_only)
-            except ConfigError as error:
-                raise InvalidRequestError(FieldViolation("attributes", str(error))) from None
         if treatment.model is None:
             pipeline = self._models.choose(subject(user_id, visitor_id))
         else:
@@ -81,6 +82,16 @@ class Treatments:
             other = self._models.named(treatment.interleaving.model_b)
             drafted = Interleaved(pipeline, other, treatment.interleaving)
         return Chosen(pipeline, treatment, self._parameters(treatment, pipeline, placement), drafted)
+
+    async def assignments(
+        self, user_id: str, visitor_id: str, attributes: Mapping[str, str]
+    ) -> tuple[Assignment, ...]:
+        """The arms that somebody gets, wherever they matter; see ``choose``."""
+        unit = await self._origins.unit(user_id, visitor_id) if self.book else None
+        if unit is None:
+            return ()
+        with _arms_of_the_request():
+            return self.book.assignments(unit, attributes)
 
     def _parameters(
         self, treatment: Treatment, pipeline: RankingPipeline, placement: str
@@ -94,3 +105,11 @@ class Treatments:
                 self._placed.clear()
             self._placed[key] = treatment.placed(configured, placement)
         return self._placed[key]
+
+
+@contextmanager
+def _arms_of_the_request() -> Iterator[None]:
+    try:
+        yield
+    except ConfigError as error:
+        raise InvalidRequestError(FieldViolation("attributes", str(error))) from None

@@ -27,7 +27,7 @@ _LOCK = ".lock"
 
 @dataclass(frozen=True)
 class Running:
-    """An experiment and what became of it; stopped ones are ``Running`` no longer but keep the rest."""
+    """An experiment and what became of it, also after it was stopped."""
 
     experiment: Experiment
     version: int
@@ -80,6 +80,28 @@ class ExperimentRegistry:
         """The experiments that assign units; see ``all``."""
         latest = _latest(self.audit())
         return [self._loaded(latest[key]) for key in sorted(latest) if latest[key].stopped is None]
+
+    def running_where_sound(self, before: Mapping[str, Running]) -> tuple[list[Running], list[str]]:
+        """The same, as far as they can be read, for those who must go on: and what is wrong with the others.
+
+        Args:
+            before: Experiments by key, as they were when they could be read; they stand in for broken ones.
+
+        Raises:
+            ConfigError: The log is damaged.
+        """
+        found, problems = [], []
+        for known in _latest(self.audit()).values():
+            if known.stopped is not None:
+                continue
+            try:
+                found.append(self._loaded(known))
+            except ConfigError as error:
+                problems.append(str(error))
+                kept = before.get(known.key)
+                if kept is not None and kept.experiment.fingerprint == known.fingerprint:
+                    found.append(known.of(kept.experiment))
+        return found, problems
 
     def find(self, key: str) -> Running:
         """An experiment in its latest version.
@@ -235,15 +257,7 @@ class ExperimentRegistry:
                 f"{path} was edited after it started: its hash was {known.fingerprint[:12]} and is "
                 f"{experiment.fingerprint[:12]}; restore it, or stop the experiment and start the edit anew"
             )
-        return Running(
-            experiment,
-            known.version,
-            known.coverage,
-            known.started,
-            known.stopped,
-            known.reason,
-            dict(known.forced),
-        )
+        return known.of(experiment)
 
 
 @dataclass(frozen=True)
@@ -258,6 +272,11 @@ class _Known:
     stopped: datetime | None = None
     reason: str = ""
     forced: tuple[tuple[str, str], ...] = ()
+
+    def of(self, experiment: Experiment) -> Running:
+        """The same with the definition."""
+        about = (self.version, self.coverage, self.started, self.stopped, self.reason)
+        return Running(experiment, *about, dict(self.forced))
 
 
 def require_arm(experiment: Experiment, arm: str | None) -> None:
