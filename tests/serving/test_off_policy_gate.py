@@ -1,5 +1,6 @@
 """The gate over a real log, real served lists and a model that knows what is liked."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -7,14 +8,18 @@ import numpy as np
 import polars as pl
 import pytest
 
+from recsys.answer import Query
+from recsys.config import SamplingConfig
 from recsys.draw_policy import DrawPolicy
 from recsys.event_log import EventLog
+from recsys.experiments.served_policy import RescoredList, rescored_log
 from recsys.promotion import gate_names, promote
 from recsys.registry import Registry
 from recsys.schema import SERVED_LIST_SCHEMA
 from recsys.workspace import Workspace
 from serving.batch import recommend_queries, single_queries
 from serving.event import Event, event_frame
+from serving.loading import load_pipeline
 from tests.recsys.small_catalogue import (
     NOW,
     events_frame,
@@ -136,3 +141,28 @@ def test_lists_of_another_model_say_nothing_of_the_one_that_serves(workspace: Wo
         pl.read_parquet(file).with_columns(model_version=pl.lit("another")).write_parquet(file)
     [reason] = promote(workspace, NEW, ["offpolicy"]).reasons
     assert "served no list after" in reason
+
+
+def test_the_model_that_drew_a_list_has_the_propensities_that_it_logged(shop: Workspace) -> None:
+    pipeline = load_pipeline(shop)
+    home = pipeline.config.placements["home"]
+    sampling = SamplingConfig(share=1.0, temperature=0.3, places=4, pool=8)
+    lists = []
+    for second in range(20):
+        query = Query(as_of_ms=NOW + second * 1000, user=None, limit=5, subject=f"user-{second}")
+        drawn = pipeline.recommend(replace(query, parameters=home.model_copy(update={"sampling": sampling})))
+        policy = DrawPolicy.read(drawn.policy)
+        offered = pipeline.recommend(replace(query, parameters=home, limit=policy.pool)).items
+        lists.append(
+            RescoredList(
+                user=query.subject,
+                item_ids=[item.item_id for item in drawn.items],
+                propensities=[item.propensity for item in drawn.items],
+                rewards=[0.0] * len(drawn.items),
+                offered=[item.item_id for item in offered],
+                scores=sorted([item.score for item in offered], reverse=True),
+            )
+        )
+    assert len({tuple(one.item_ids) for one in lists}) > 10
+    assert policy == DrawPolicy(0.3, 8)
+    assert rescored_log(lists, policy.temperature, 4).ratio == pytest.approx(1.0, rel=1e-9)
