@@ -147,11 +147,11 @@ def test_the_model_that_drew_a_list_has_the_propensities_that_it_logged(shop: Wo
     pipeline = load_pipeline(shop)
     home = pipeline.config.placements["home"]
     sampling = SamplingConfig(share=1.0, temperature=0.3, places=4, pool=8)
-    lists = []
+    policy, lists = DrawPolicy(0.3, 8), []
     for second in range(20):
         query = Query(as_of_ms=NOW + second * 1000, user=None, limit=5, subject=f"user-{second}")
         drawn = pipeline.recommend(replace(query, parameters=home.model_copy(update={"sampling": sampling})))
-        policy = DrawPolicy.read(drawn.policy)
+        assert DrawPolicy.read(drawn.policy) == policy
         offered = pipeline.recommend(replace(query, parameters=home, limit=policy.pool)).items
         lists.append(
             RescoredList(
@@ -164,5 +164,4 @@ def test_the_model_that_drew_a_list_has_the_propensities_that_it_logged(shop: Wo
             )
         )
     assert len({tuple(one.item_ids) for one in lists}) > 10
-    assert policy == DrawPolicy(0.3, 8)
     assert rescored_log(lists, policy.temperature, 4).ratio == pytest.approx(1.0, rel=1e-9)
