@@ -191,14 +191,23 @@ def _violations(request: _Request, config: Config) -> Iterator[FieldViolation]:
     )
     if not (request.user_id or request.visitor_id or by_itself):
         yield FieldViolation("user_id", "expected a user_id or a visitor_id for this placement, got neither")
-    if request.user_id.startswith(VISITOR_PREFIX[0]):
-        problem = "expected an id that does not begin with U+001F, which marks visitors"
-        yield FieldViolation("user_id", problem)
-    for name in ("user_id", "visitor_id", "session_id"):
-        yield from _size_violations(name, getattr(request, name))
+    yield from asker_violations(request.user_id, request.visitor_id, {})
+    yield from _size_violations("session_id", request.session_id)
     yield from id_list_violations("context_item_ids", request.context_item_ids, MAX_CONTEXT_ITEMS)
     if request.view not in View.values():
         yield FieldViolation("view", f"expected one of {', '.join(View.keys())}, got {request.view}")
+
+
+def asker_violations(
+    user_id: str, visitor_id: str, attributes: Mapping[str, str]
+) -> Iterator[FieldViolation]:
+    """What is wrong with who asks, and with what is known of the request."""
+    if user_id.startswith(VISITOR_PREFIX[0]):
+        problem = "expected an id that does not begin with U+001F, which marks visitors"
+        yield FieldViolation("user_id", problem)
+    yield from _size_violations("user_id", user_id)
+    yield from _size_violations("visitor_id", visitor_id)
+    yield from _attribute_violations(attributes)
 
 
 def _query_violations(request: RecommendRequest, config: Config) -> Iterator[FieldViolation]:
