@@ -57,8 +57,9 @@ def start(
     json_output: JsonOption = False,
 ) -> None:
     """Freeze a definition as a version in the registry, and let every server assign by it."""
-    text = definition.read_text(encoding="utf-8")
-    started = _registry(workspace).start(text, str(definition), reason=reason)
+    from recsys.experiments.definition import definition_text
+
+    started = _registry(workspace).start(definition_text(definition), str(definition), reason=reason)
     _print_one(started, f"runs as version {started.version}, hash {_short(started)}", json_output=json_output)
 
 

@@ -250,8 +250,17 @@ def load_experiment(path: Path) -> Experiment:
     Raises:
         ConfigError: It cannot be read, or see ``parse_experiment``.
     """
+    return parse_experiment(definition_text(path), str(path))
+
+
+def definition_text(path: Path) -> str:
+    """The words of a definition's file.
+
+    Raises:
+        ConfigError: It cannot be read.
+    """
     try:
-        return parse_experiment(path.read_text(encoding="utf-8"), str(path))
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"the definition {path} cannot be read: {error}") from error
 
