@@ -14,7 +14,8 @@ from recsys.options import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption
 from recsys.workspace import Workspace
 
 if TYPE_CHECKING:
-    from recsys.experiments.registry import ExperimentRegistry, Running
+    from recsys.experiments.history import Running
+from recsys.experiments.registry import ExperimentRegistry
 
 experiment = typer.Typer(
     help="Define experiments, ramp and watch them, and read their results.", no_args_is_help=True
