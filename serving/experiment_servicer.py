@@ -1,7 +1,7 @@
 """``recsys.v1.ExperimentService``: decode, ask the domain, encode, and nothing else."""
 
 from recsys.errors import FieldViolation
-from recsys.experiments.registry import Running
+from recsys.experiments.history import Running
 from recsys.v1 import experiment_service_pb2 as experiment_pb
 from recsys.v1 import types_pb2 as types_pb
 from serving.requests import asker_violations, raise_violations

@@ -7,7 +7,8 @@ import structlog
 
 from recsys.errors import RecsysError
 from recsys.experiments.book import ExperimentBook
-from recsys.experiments.registry import ExperimentRegistry, Running
+from recsys.experiments.history import Running
+from recsys.experiments.registry import ExperimentRegistry
 from serving.model_follower import ModelFollower
 
 _EVERY_SECONDS = 1.0

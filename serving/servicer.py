@@ -1,6 +1,7 @@
 """The services of ``proto/recsys/v1``: decode, ask the domain, encode, and nothing else."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Protocol
 
 import grpc
@@ -44,10 +45,17 @@ class RecommendationServicer:
             request.user_id, request.visitor_id, placement, request.attributes
         )
         pipeline = chosen.pipeline
-        question = recommend_question(request, pipeline.config, self._engine.lists.signer)
+        question = recommend_question(
+            request,
+            pipeline.config,
+            self._engine.lists.signer,
+            treatment=chosen.treatment,
+            parameters=chosen.parameters,
+        )
         if request.validate_only:
             return recommendation_pb.RecommendResponse(model_version=pipeline.version)
-        question = chosen.applied_to(question)
+        if chosen.drafted is not None:
+            question = replace(question, drafted=chosen.drafted)
         answer = await self._engine.recommend(question, pipeline)
         with stage("encode"):
             return recommend_response(answer)
@@ -61,10 +69,9 @@ class RecommendationServicer:
             request.user_id, request.visitor_id, placement, {}, ranks_only=True
         )
         pipeline = chosen.pipeline
-        question, item_ids = rank_question(request, pipeline.config)
+        question, item_ids = rank_question(request, pipeline.config, treatment=chosen.treatment)
         if request.validate_only:
             return recommendation_pb.RankResponse(model_version=pipeline.version)
-        question = chosen.applied_to(question)
         answer = await self._engine.rank(question, item_ids, pipeline)
         with stage("encode"):
             return rank_response(answer)

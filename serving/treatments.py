@@ -1,14 +1,13 @@
 """What experiments make of a request: by which id it is assigned, which model answers, and how."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from recsys.config import PlacementConfig
 from recsys.errors import ConfigError, FieldViolation, InvalidRequestError
 from recsys.experiments.assignment import Assignment
 from recsys.experiments.book import UNTREATED, ExperimentBook, Treatment
-from serving.engine import Question, RankingPipeline
+from serving.engine import RankingPipeline
 from serving.event import subject
 from serving.interleaved import Interleaved
 from serving.models import Models
@@ -24,13 +23,9 @@ class Chosen:
     pipeline: RankingPipeline
     treatment: Treatment = UNTREATED
     parameters: PlacementConfig | None = None
+    """The placement where the treatment changes it; ``None`` for as configured."""
     drafted: Interleaved | None = None
-
-    def applied_to(self, question: Question) -> Question:
-        """The question as the experiments have it."""
-        if self.treatment is UNTREATED:
-            return question
-        return replace(question, treatment=self.treatment, parameters=self.parameters, drafted=self.drafted)
+    """Makes the list where the treatment interleaves two models."""
 
 
 class Treatments:
@@ -71,8 +66,10 @@ class Treatments:
         book, treatment = self.book, UNTREATED
         unit = await self._origins.unit(user_id, visitor_id) if book else None
         if unit is not None:
-            with _arms_of_the_request():
+            try:
                 treatment = book.treatment(unit, placement, attributes, ranks_only=ranks_only)
+            except ConfigError as error:
+                raise _refused(error) from None
         if treatment.model is None:
             pipeline = self._models.choose(subject(user_id, visitor_id))
         else:
@@ -90,8 +87,10 @@ class Treatments:
         unit = await self._origins.unit(user_id, visitor_id) if self.book else None
         if unit is None:
             return ()
-        with _arms_of_the_request():
+        try:
             return self.book.assignments(unit, attributes)
+        except ConfigError as error:
+            raise _refused(error) from None
 
     def _parameters(
         self, treatment: Treatment, pipeline: RankingPipeline, placement: str
@@ -107,9 +106,6 @@ class Treatments:
         return self._placed[key]
 
 
-@contextmanager
-def _arms_of_the_request() -> Iterator[None]:
-    try:
-        yield
-    except ConfigError as error:
-        raise InvalidRequestError(FieldViolation("attributes", str(error))) from None
+def _refused(error: ConfigError) -> InvalidRequestError:
+    """A request asked for an arm that there is not."""
+    return InvalidRequestError(FieldViolation("attributes", str(error)))

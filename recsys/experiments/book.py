@@ -14,7 +14,8 @@ from recsys.config import PlacementConfig
 from recsys.experiments.assignment import Assignment
 from recsys.experiments.bucketing import arm_placer, layer_placer
 from recsys.experiments.definition import INTERLEAVED, Arm, Experiment, replaced
-from recsys.experiments.registry import Running, require_arm
+from recsys.experiments.history import Running
+from recsys.experiments.registry import require_arm
 from recsys.experiments.targeting import compile_targeting
 
 FORCED_ATTRIBUTE = "experiment."
