@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -176,13 +176,37 @@ class Experiment(_Table):
         return next((arm for arm in self.arms if arm.key == key), None)
 
     @property
+    def changes(self) -> frozenset[str]:
+        """What its arms replace: ``model``, ``blurbs``, and parameters such as ``home.diversity``."""
+        models = {"model"} if any(arm.model for arm in self.arms) else set()
+        blurbs = {"blurbs"} if any(arm.blurbs for arm in self.arms) else set()
+        parameters = {
+            f"{placement}.{name}"
+            for arm in self.arms
+            for placement, replacing in arm.placements.items()
+            for name in replacing
+        }
+        return frozenset(models | blurbs | parameters)
+
+    @property
+    def exposed_placements(self) -> frozenset[str] | None:
+        """Where lists may differ between its arms, and so count as exposures; ``None`` for everywhere.
+
+        The same for every arm, so that control is exposed exactly where treatment is.
+        """
+        if self.placements:
+            return frozenset(self.placements)
+        everywhere = self.changes & {"model", "blurbs"} or not self.changes
+        return None if everywhere else frozenset(name.split(".")[0] for name in self.changes)
+
+    @property
     def fingerprint(self) -> str:
         """Hash of everything that is defined, in hexadecimal; comments and layout do not count."""
         defined = json.dumps(self.model_dump(mode="json"), sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(defined.encode()).hexdigest()
 
 
-def replaced(placement: PlacementConfig, parameters: dict[str, Any], name: str) -> PlacementConfig:
+def replaced(placement: PlacementConfig, parameters: Mapping[str, Any], name: str) -> PlacementConfig:
     """A placement with some of its parameters replaced.
 
     Args:
@@ -191,10 +215,12 @@ def replaced(placement: PlacementConfig, parameters: dict[str, Any], name: str) 
         name: The placement's name, for messages.
 
     Raises:
-        ValueError: A parameter is not known or does not fit.
+        ValueError: A parameter is not known or does not fit, or says what a request has to bring.
     """
+    if "starts_from" in parameters:
+        raise ValueError(f"{name}.starts_from: expected no such key, clients would have to know of it")
     try:
-        return PlacementConfig.model_validate(placement.model_dump() | parameters)
+        return PlacementConfig.model_validate(placement.model_dump() | dict(parameters))
     except ValidationError as error:
         raise ValueError("; ".join(f"{name}.{words}" for words in _problems(error))) from None
 
@@ -234,12 +260,14 @@ def check_together(experiments: Iterable[Experiment]) -> None:
     """See that experiments can run at once.
 
     Raises:
-        ConfigError: Two have one key, or two of one layer overlap or differ in ``hash`` or ``unit``.
+        ConfigError: Two have one key; two of one layer overlap or differ in ``hash`` or ``unit``; or two of
+            different layers replace the same thing.
     """
     for one, other in combinations(experiments, 2):
         if one.key == other.key:
             raise ConfigError(f"key: expected distinct experiments, got {one.key!r} twice")
         if one.layer != other.layer:
+            _require_apart(one, other)
             continue
         for name in ("hash", "unit"):
             mine, theirs = getattr(one, name), getattr(other, name)
@@ -254,6 +282,16 @@ def check_together(experiments: Iterable[Experiment]) -> None:
                 f"{list(one.layer_range)} in {one.key!r} and {list(other.layer_range)} in {other.key!r}; "
                 "change one of them, give one another layer, or stop one"
             )
+
+
+def _require_apart(one: Experiment, other: Experiment) -> None:
+    """Experiments of different layers meet in one request, so they must not replace the same thing."""
+    both = sorted(one.changes & other.changes)
+    if both:
+        raise ConfigError(
+            "arms: expected experiments of different layers to change different things, got "
+            f"{', '.join(both)} in both {one.key!r} and {other.key!r}; put them on separate parts of one layer"
+        )
 
 
 def _require_distinct(what: str, names: list[str]) -> None:

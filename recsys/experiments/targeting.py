@@ -108,27 +108,33 @@ class _Compiler(Transformer[Token, Any]):
     def NUMBER(self, token: Token) -> float:  # noqa: N802
         return float(token)
 
-    def comparison(self, name: Token, comparator: Token, value: _Value) -> Targeting:
+    def NAME(self, token: Token) -> str:  # noqa: N802
+        return str(token)
+
+    def comparison(self, name: str, comparator: Token, value: _Value) -> Targeting:
         compare = _COMPARISONS[comparator]
         ordered = comparator[0] in "<>"
         return _condition(name, _reader(value, ordered=ordered), compare, value)
 
-    def between(self, name: Token, low: _Value, high: _Value) -> Targeting:
+    def between(self, name: str, low: _Value, high: _Value) -> Targeting:
         if isinstance(low, str) != isinstance(high, str):
             raise TargetingError(f"expected two numbers or two texts around 'and', got {low!r} and {high!r}")
         at_least = self.comparison(name, Token("COMPARATOR", ">="), low)
         at_most = self.comparison(name, Token("COMPARATOR", "<="), high)
         return lambda attributes: at_least(attributes) and at_most(attributes)
 
-    def is_in(self, name: Token, *values: _Value) -> Targeting:
+    def is_in(self, name: str, *values: _Value) -> Targeting:
+        if all(isinstance(value, str) for value in values):
+            texts = frozenset(values)
+            return lambda attributes: attributes.get(name) in texts
         any_of = [self.comparison(name, Token("COMPARATOR", "="), value) for value in values]
         return lambda attributes: any(equal(attributes) for equal in any_of)
 
-    def not_in(self, name: Token, *values: _Value) -> Targeting:
+    def not_in(self, name: str, *values: _Value) -> Targeting:
         is_in, exists = self.is_in(name, *values), self.exists(name)
         return lambda attributes: exists(attributes) and not is_in(attributes)
 
-    def exists(self, name: Token) -> Targeting:
+    def exists(self, name: str) -> Targeting:
         return lambda attributes: attributes.get(name) is not None
 
     def negation(self, condition: Targeting) -> Targeting:
