@@ -39,7 +39,7 @@ def critical_value(n: _Number, alpha: float, rho: float) -> _Number:
 
     Source: Waudby-Smith et al., arXiv:2103.06476, equation 3 with sigma^2 = n SE^2.
 
-    >>> round(critical_value(10_000, 0.05, mixture_scale(0.05, 10_000)), 3)
+    >>> round(critical_value(10_000, 0.05, mixture_scale(0.05, 10_000.0)), 3)
     3.035
     """
     scaled = n * rho**2
@@ -68,7 +68,8 @@ def mixture_p_value(difference: _Number, n: _Number, variance: _Number, tau: flo
         difference: Treatment's mean minus control's.
         n: Units in each of the two arms, which are equal.
         variance: Of one unit, the same in both arms.
-        tau: Standard deviation of the effects that are mixed, about the minimum effect; fixed before the data.
+        tau: Standard deviation of the effects that are mixed, about the minimum effect; fixed
+            before the data.
 
     Returns:
         1 over the likelihood ratio, at most 1. The p-value at look k is the least of the looks so far.

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from recsys.experiments import analysis_commands
 from recsys.options import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption
 from recsys.workspace import Workspace
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 experiment = typer.Typer(
     help="Define experiments, ramp and watch them, and read their results.", no_args_is_help=True
 )
+
+analysis_commands.add_to(experiment)
 
 _DefinitionArgument = Annotated[Path, typer.Argument(help="The definition, a TOML file.")]
 _KeyArgument = Annotated[str, typer.Argument(metavar="KEY", help="The experiment's key.")]

@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from itertools import combinations
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -77,7 +77,7 @@ class Analysis(_Table):
     """Days after a unit's first exposure whose events count for it; absent for all until the report."""
 
     @model_validator(mode="after")
-    def _knows_its_size(self) -> Self:
+    def _knows_its_size(self) -> "Analysis":
         if self.method != "fixed" and self.expected_units is None:
             raise ValueError(f"expected expected_units for method {self.method!r}, got none")
         return self
@@ -153,7 +153,7 @@ class Experiment(_Table):
         return given
 
     @model_validator(mode="after")
-    def _holdout_changes_nothing(self) -> Self:
+    def _holdout_changes_nothing(self) -> "Experiment":
         changed = [arm.key for arm in self.arms if arm.model or arm.placements or arm.blurbs]
         if self.holdout and changed:
             raise ValueError(

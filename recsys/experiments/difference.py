@@ -63,9 +63,8 @@ def compare(treatment: ArmEstimate, control: ArmEstimate) -> Difference:
     Source: Welch, "The generalization of Student's problem", 1947. With CUPED the relative difference divides
     by control's plain mean, and the covariance of the two is accounted for.
     """
-    parts = (treatment.squared_error, control.squared_error)
-    total = sum(parts)
-    spread = parts[0] ** 2 / (treatment.n - 1) + parts[1] ** 2 / (control.n - 1)
+    total = treatment.squared_error + control.squared_error
+    spread = sum(arm.squared_error**2 / arm.degrees_of_freedom for arm in (treatment, control))
     return Difference(
         estimate=treatment.adjusted_mean - control.adjusted_mean,
         std_error=math.sqrt(total),

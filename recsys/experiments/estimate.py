@@ -1,8 +1,9 @@
 """What one arm achieves on one metric: a mean whose variance is known, also where the metric is a ratio.
 
-Whatever the kind, the squared standard error of ``mean`` is ``variance / n``: that is all that comparisons see.
+Whatever the kind, the squared standard error of ``mean`` is ``variance / n``.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +27,8 @@ class ArmEstimate:
     adjusted_variance: float
     adjusted_covariance: float
     """Of one unit's adjusted and plain value."""
+    degrees_of_freedom: float
+    """Of the variance; infinite for a plain proportion, whose variance follows from its mean."""
 
     @property
     def squared_error(self) -> float:
@@ -37,8 +40,8 @@ def estimate_arms(moments: dict[str, Moments], kind: Kind) -> dict[str, ArmEstim
     """Estimate a metric in every arm.
 
     Args:
-        moments: By arm. The columns are the value (mean, proportion) or numerator and denominator (ratio), then
-            any number of covariates known before the exposure. No arm is empty; for a ratio, no arm's
+        moments: By arm. The columns are the value, or numerator and denominator for a ratio, then any
+            number of covariates known before the exposure. No arm is empty; for a ratio, no arm's
             denominator sums to zero.
         kind: What is estimated.
 
@@ -56,13 +59,17 @@ def estimate_arms(moments: dict[str, Moments], kind: Kind) -> dict[str, ArmEstim
 
 
 def _estimate(
-    moments: Moments, kind: Kind, theta: Float[np.ndarray, " covariates"], center: Float[np.ndarray, " covariates"]
+    moments: Moments,
+    kind: Kind,
+    theta: Float[np.ndarray, " covariates"],
+    center: Float[np.ndarray, " covariates"],
 ) -> ArmEstimate:
     mean, gradient = _linearised(moments, kind)
     covariance = moments.covariance
     num_outcomes = len(gradient)
     variance = float(gradient @ covariance[:num_outcomes, :num_outcomes] @ gradient)
-    if kind == "proportion" and not len(theta):
+    is_plain_proportion = kind == "proportion" and not len(theta)
+    if is_plain_proportion:
         variance = mean * (1 - mean)
     with_covariates = gradient @ covariance[:num_outcomes, num_outcomes:]
     shared = float(with_covariates @ theta)
@@ -74,6 +81,7 @@ def _estimate(
         adjusted_mean=mean - float(theta @ (moments.mean[num_outcomes:] - center)),
         adjusted_variance=max(variance - 2 * shared + spread, 0.0),
         adjusted_covariance=variance - shared,
+        degrees_of_freedom=math.inf if is_plain_proportion else float(moments.n - 1),
     )
 
 

@@ -1,7 +1,7 @@
-"""Inference for a few planned looks: alpha is spent over them, so that all together err with probability alpha.
+"""Inference for a few planned looks: alpha is spent over them, so that all together err with it.
 
-The bounds come from the recursion of Armitage, McPherson and Rowe (1969): the density of a Brownian motion that
-stayed within the bounds so far, on Gauss-Legendre nodes, carried from look to look.
+The bounds come from the recursion of Armitage, McPherson and Rowe (1969): the density of a Brownian motion
+that stayed within the bounds so far, on Gauss-Legendre nodes, carried from look to look.
 """
 
 import math

@@ -1,6 +1,6 @@
 """What an experiment measures: one metric, as its definition names it."""
 
-from typing import Literal, Self
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -39,7 +39,7 @@ class MetricDefinition(BaseModel):
     """Which way is better."""
 
     @model_validator(mode="after")
-    def _has_its_columns(self) -> Self:
+    def _has_its_columns(self) -> "MetricDefinition":
         needed = _COLUMNS[self.kind]
         given = [name for name in ("value", "numerator", "denominator") if getattr(self, name) is not None]
         if tuple(given) != needed:
@@ -49,7 +49,7 @@ class MetricDefinition(BaseModel):
         return self
 
     @model_validator(mode="after")
-    def _margin_is_a_guardrails(self) -> Self:
+    def _margin_is_a_guardrails(self) -> "MetricDefinition":
         if self.margin is not None and self.role != "guardrail":
             raise ValueError(f"expected margin on guardrails only, got it with role {self.role!r}")
         return self

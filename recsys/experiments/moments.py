@@ -1,10 +1,9 @@
 """Sufficient statistics: all that a comparison of arms needs to know of the units in them.
 
-Moments of disjoint groups add up, so that one pass over the data serves the whole, every day and every segment.
+Moments of disjoint groups add up, so that one pass over the data serves the whole and every day.
 """
 
 from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
 from jaxtyping import Float
@@ -19,17 +18,17 @@ class Moments:
     comoment: Float[np.ndarray, "columns columns"]
     """Sums of products of deviations from the means; over n - 1 they are covariances."""
 
-    @classmethod
-    def of(cls, values: Float[np.ndarray, "columns units"]) -> Self:
+    @staticmethod
+    def of(values: Float[np.ndarray, "columns units"]) -> "Moments":
         """Moments of finite values, in two passes, which loses no digits where the mean is large."""
         num_columns, n = values.shape
         if n == 0:
-            return cls(0, np.zeros(num_columns), np.zeros((num_columns, num_columns)))
+            return Moments(0, np.zeros(num_columns), np.zeros((num_columns, num_columns)))
         mean = values.mean(axis=1)
         deviation = values - mean[:, None]
-        return cls(n, mean, deviation @ deviation.T)
+        return Moments(n, mean, deviation @ deviation.T)
 
-    def __add__(self, other: Self) -> Self:
+    def __add__(self, other: "Moments") -> "Moments":
         """Moments of both groups together.
 
         Source: Chan, Golub, LeVeque, "Updating formulae and a pairwise algorithm for computing sample
@@ -41,7 +40,7 @@ class Moments:
         apart = other.mean - self.mean
         mean = self.mean + apart * (other.n / n)
         comoment = self.comoment + other.comoment + np.outer(apart, apart) * (self.n * other.n / n)
-        return type(self)(n, mean, comoment)
+        return Moments(n, mean, comoment)
 
     @property
     def covariance(self) -> Float[np.ndarray, "columns columns"]:

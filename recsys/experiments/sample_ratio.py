@@ -1,6 +1,6 @@
 """Sample ratio mismatch: whether the arms have the units that the weights promised.
 
-A mismatch says that assignment or logging is broken, and so that no result can be trusted: it blocks a verdict.
+A mismatch says that assignment or logging is broken, and no result can be trusted: it blocks a verdict.
 """
 
 from collections.abc import Mapping

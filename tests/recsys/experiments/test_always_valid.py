@@ -10,7 +10,7 @@ from recsys.experiments.always_valid import (
     p_value,
 )
 
-RHO = mixture_scale(0.05, 10_000)
+RHO = mixture_scale(0.05, 10_000.0)
 
 
 def test_at_the_expected_size_an_interval_is_half_as_wide_again_as_a_fixed_one() -> None:
@@ -18,8 +18,7 @@ def test_at_the_expected_size_an_interval_is_half_as_wide_again_as_a_fixed_one()
     assert wide == pytest.approx(3.035, abs=1e-3)
     assert wide / stats.norm.ppf(0.975) == pytest.approx(1.55, abs=0.01)
     sizes = np.array([1_000, 5_000, 20_000, 100_000])
-    scaled = critical_value(sizes, 0.05, RHO)
-    assert (scaled > wide).sum() == 2  # narrowest in z near, not at, the size it is tuned for
+    assert (critical_value(sizes, 0.05, RHO) > wide).all()
 
 
 def test_a_p_value_is_alpha_exactly_where_the_interval_touches_zero() -> None:
@@ -48,7 +47,7 @@ def test_seventy_nine_looks_at_nothing_seldom_reject() -> None:
     sums = steps.cumsum(axis=1)
     difference = (sums[..., 0] - sums[..., 1]) / looks
     z = difference / np.sqrt(2 / looks)
-    rho = mixture_scale(0.05, 2 * looks[-1])
+    rho = mixture_scale(0.05, float(2 * looks[-1]))
     assert (np.abs(z) > 1.96).any(axis=1).mean() > 0.28
     assert (np.abs(z) > critical_value(2 * looks, 0.05, rho)).any(axis=1).mean() <= 0.05
     assert (z > one_sided_critical_value(2 * looks, 0.05, rho)).any(axis=1).mean() <= 0.05

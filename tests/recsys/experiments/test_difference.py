@@ -1,12 +1,14 @@
 """Absolute effects and standard errors equal those of scipy, statsmodels and tea-tasting."""
 
 import numpy as np
+import polars as pl
 import pytest
 import statsmodels.api as sm
 import tea_tasting as tt
 from jaxtyping import Float
 from scipy import stats
-from statsmodels.stats.proportion import confint_proportions_2indep, test_proportions_2indep
+from statsmodels.stats.proportion import confint_proportions_2indep
+from statsmodels.stats.proportion import test_proportions_2indep as two_proportions
 from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
 
 from recsys.experiments.difference import Difference, compare
@@ -49,7 +51,7 @@ def test_proportions_equal_statsmodels() -> None:
     control, treatment = np.zeros((1, 5000)), np.zeros((1, 4000))
     control[0, :500], treatment[0, :460] = 1, 1
     found = difference(control, treatment, "proportion")
-    reference = test_proportions_2indep(460, 4000, 500, 5000, method="wald", compare="diff")
+    reference = two_proportions(460, 4000, 500, 5000, method="wald", compare="diff")
     assert found.z == pytest.approx(reference.statistic, rel=EXACT)
     limits = confint_proportions_2indep(460, 4000, 500, 5000, method="wald", compare="diff")
     assert found.interval(stats.norm.ppf(0.975)) == pytest.approx(limits, rel=EXACT)
@@ -79,10 +81,10 @@ def test_ratios_equal_cluster_robust_regression_of_single_sessions() -> None:
 
 @pytest.mark.parametrize("kind", ["mean", "ratio"])
 def test_means_and_ratios_with_and_without_covariate_equal_tea_tasting(kind: Kind) -> None:
-    import pandas as pd
-
     frames = [
-        pd.DataFrame(dict(zip("yxz", values, strict=True))).assign(one=1.0, variant=variant)
+        pl.DataFrame(dict(zip("yxz", values, strict=True))).with_columns(
+            one=pl.lit(1.0), variant=pl.lit(variant)
+        )
         for variant, values in enumerate((CONTROL, TREATMENT))
     ]
     denominator = "x" if kind == "ratio" else None
@@ -90,7 +92,7 @@ def test_means_and_ratios_with_and_without_covariate_equal_tea_tasting(kind: Kin
         "plain": tt.RatioOfMeans("y", denominator),
         "cuped": tt.RatioOfMeans("y", denominator, "z", "one"),
     }
-    reference = tt.Experiment(metric).analyze(pd.concat(frames))
+    reference = tt.Experiment(metric).analyze(pl.concat(frames))
     columns = [0, 1] if kind == "ratio" else [0]
     for name, rows in (("plain", columns), ("cuped", [*columns, 2])):
         found = difference(CONTROL[rows], TREATMENT[rows], kind)
@@ -108,7 +110,8 @@ def test_a_covariate_takes_its_share_of_the_variance_and_none_without_variation(
     constant = difference(
         np.vstack([CONTROL[:1], np.ones((1, 1200))]), np.vstack([TREATMENT[:1], np.ones((1, 1000))])
     )
-    assert constant == plain
+    assert constant.estimate == plain.estimate
+    assert constant.std_error == pytest.approx(plain.std_error, rel=1e-12)
 
 
 def test_a_relative_interval_excludes_zero_exactly_when_the_absolute_one_does() -> None:
@@ -139,12 +142,12 @@ def test_a_relative_interval_without_covariate_is_fiellers_for_two_means() -> No
 @pytest.mark.parametrize("rows", [[0], [0, 2]])
 def test_relative_intervals_cover_as_often_as_they_say(rows: list[int]) -> None:
     covered = 0
-    for seed in range(1000):
+    for seed in range(400):
         found = difference(revenue(2 * seed, 300)[rows], revenue(2 * seed + 1, 200, 1.3)[rows])
         interval = found.relative_interval(1.96)
         assert interval is not None
         covered += interval[0] <= 0.3 <= interval[1]
-    assert 0.93 <= covered / 1000 <= 0.97
+    assert 0.92 <= covered / 400 <= 0.98
 
 
 def test_there_is_no_relative_interval_where_control_is_not_clearly_apart_from_zero() -> None:

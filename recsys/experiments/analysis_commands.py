@@ -1,0 +1,101 @@
+"""The verbs of ``recsys experiment`` that read results: each parses, makes one call and prints."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from recsys.options import JsonOption
+
+if TYPE_CHECKING:
+    from recsys.experiments.comparison import Comparison, Interval
+    from recsys.experiments.result import Result
+
+_DefinitionOption = Annotated[Path, typer.Option("--definition", help="The definition, a TOML file.")]
+_HtmlOption = Annotated[Path | None, typer.Option("--html", help="Also write a page with plots here.")]
+
+
+def analyze(
+    definition: _DefinitionOption,
+    data: Annotated[
+        Path, typer.Option("--data", help="Parquet, one row per unit: unit_id, arm, metric columns.")
+    ],
+    segment: Annotated[
+        list[str] | None,
+        typer.Option("--segment", help="Column whose values are looked at apart; repeatable."),
+    ] = None,
+    html: _HtmlOption = None,
+    *,
+    json_output: JsonOption = False,
+) -> None:
+    """Compare the arms on data of one's own, and say what follows."""
+    from recsys.experiments.analysis import analyze as run
+    from recsys.experiments.definition import load_experiment
+    from recsys.experiments.unit_table import read_units
+
+    experiment, segments = load_experiment(definition), segment or []
+    _show(run(experiment, read_units(data, experiment, segments), segments), html, json_output=json_output)
+
+
+def add_to(experiment: typer.Typer) -> None:
+    """Add the verbs to the group."""
+    experiment.command("analyze")(analyze)
+
+
+def _show(result: "Result", html: Path | None, *, json_output: bool) -> None:
+    from recsys.experiments.result_json import as_json
+
+    if html is not None:
+        from recsys.experiments.page import write_page
+
+        write_page(result, html)
+    if json_output:
+        typer.echo(json.dumps(as_json(result), allow_nan=False))
+        return
+    Console().print(_result_table(result))
+    for problem in result.problems:
+        about = f"{problem.metric}: " if problem.metric else ""
+        typer.echo(f"{problem.severity}: {about}{problem.message}")
+    typer.echo(f"verdict: {result.judgement.verdict}")
+    for reason in result.judgement.reasons:
+        typer.echo(f"- {reason}")
+
+
+def _result_table(result: "Result") -> Table:
+    analysis, units = result.experiment.analysis, result.units
+    counts = ", ".join(f"{arm} {count:,}" for arm, count in units.items())
+    caption = (
+        f"{1 - analysis.alpha:.0%} intervals, {analysis.method}; sample ratio p = {result.srm.p_value:.3g}"
+    )
+    table = Table(title=f"{result.experiment.key}: {counts}", caption=caption)
+    for heading in ("metric", "role", "arm"):
+        table.add_column(heading)
+    for heading in ("control", "difference", "relative", "p", "adjusted p"):
+        table.add_column(heading, justify="right")
+    for metric in result.metrics:
+        for each in metric.comparisons:
+            control = f"{metric.arms[each.control].mean:.4g}"
+            head = (Text(metric.metric.name), _role(metric.metric.role, each), Text(each.arm), control)
+            shown = (_interval(each.absolute, "+.4g"), _interval(each.relative, "+.2%"))
+            table.add_row(*head, *shown, _p(each.p_value), _p(each.adjusted_p_value))
+    return table
+
+
+def _role(role: str, comparison: "Comparison") -> str:
+    return role if comparison.guardrail is None else f"{role}: {comparison.guardrail.status}"
+
+
+def _interval(interval: "Interval", form: str) -> str:
+    if interval.estimate is None:
+        return "-"
+    if interval.low is None or interval.high is None:
+        return f"{interval.estimate:{form}}"
+    return f"{interval.estimate:{form}} ({interval.low:{form}} to {interval.high:{form}})"
+
+
+def _p(p_value: float | None) -> str:
+    return "-" if p_value is None else f"{p_value:.3g}"
