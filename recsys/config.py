@@ -278,7 +278,10 @@ class ExplorationConfig(_Config):
     max_events: float = Field(default=10.0, ge=0)
     """An item is new while its engagement over the longest half-life is at most this."""
     pool: int = Field(default=50, ge=1)
-    """The draw is uniform among this many new candidates, those that are ranked best."""
+    """The draw is among this many new candidates, those that are ranked best."""
+    floor: float = Field(default=1.0, gt=0, le=1)
+    """Share of every draw that is uniform. The rest goes by what the items' click rates may well be, so that
+    promising ones are shown more often; 1 for a uniform draw."""
 
     @field_validator("slots")
     @classmethod
@@ -286,6 +289,19 @@ class ExplorationConfig(_Config):
         if given[0] < 0 or any(a >= b for a, b in pairwise(given)):
             raise ValueError(f"expected positions from 0 on, ascending, got {list(given)}")
         return given
+
+
+class SamplingConfig(_Config):
+    """How some lists are drawn at random, so that other rankers can be judged offline."""
+
+    share: float = Field(gt=0, le=1)
+    """Share of the requests whose list is drawn; the others are ordered as ever."""
+    temperature: float = Field(default=1.0, gt=0)
+    """Scale of the scores, in the scores' unit: small values stay close to the order by score."""
+    places: int = Field(default=10, ge=1, le=200)
+    """First places that are drawn."""
+    pool: int = Field(default=100, ge=1, le=1000)
+    """First items of the list that they are drawn from."""
 
 
 class PlacementConfig(_Config):
@@ -305,6 +321,8 @@ class PlacementConfig(_Config):
     """When items that were shown in vain move down; ``None`` for never."""
     exploration: ExplorationConfig | None = None
     """How new items come into the list; ``None`` for by their score alone."""
+    sampling: SamplingConfig | None = None
+    """How some lists are drawn at random; ``None`` for never. A drawn list gets no new items besides."""
 
     @model_validator(mode="before")
     @classmethod

@@ -361,7 +361,7 @@ class Pipeline:
         return positions[positions >= 0], missing
 
     def _placement(self, query: Query) -> PlacementConfig:
-        placement = self.config.placements.get(query.placement)
+        placement = query.parameters or self.config.placements.get(query.placement)
         if placement is None:
             known = ", ".join(sorted(self.config.placements))
             raise ConfigError(f"there is no placement {query.placement!r}; configured are: {known}")
@@ -415,7 +415,7 @@ class Pipeline:
         reasons = [] if len(gathered.moment.user.positions) else ["unknown_user"]
         if gathered.moment.sought is not None and gathered.moment.sought.vector is None:
             reasons.append("query_by_words_only")
-        ranked = self._list(items, candidates, missing, ServiceLevel.FULL, *reasons)
+        ranked = self._list(items, candidates, missing, ServiceLevel.FULL, *reasons, policy=arranged.policy)
         rest = further[: max(query.depth - limit, 0)]
         return self._with_rest(ranked, candidates, scores, rest, arranged.propensity)
 
@@ -432,7 +432,7 @@ class Pipeline:
         arranged = self._arranged(gathered, candidates.score, keep, query)
         further = arranged.cut(query.limit)
         items = self._items_of(candidates, candidates.score, arranged, [None] * len(arranged.rows))
-        ranked = self._list(items, candidates, missing, level, *reasons)
+        ranked = self._list(items, candidates, missing, level, *reasons, policy=arranged.policy)
         rest = further[: max(query.depth - query.limit, 0)]
         return self._with_rest(ranked, candidates, candidates.score, rest, arranged.propensity)
 
@@ -471,7 +471,7 @@ class Pipeline:
             return Arrangement(candidates.positions, _best_first(scores, keep))
         hard = Inspection(moment, candidates, self._passes(candidates, moment, query, hard_only=True)).keep
         listed = Arrangement(candidates.positions, _best_first(scores, keep))
-        arrange(listed, moment, query, placement, active=active, may_pin=hard)
+        arrange(listed, moment, query, placement, active=active, may_pin=hard, scores=scores)
         return listed
 
     def _items_of(
@@ -525,6 +525,7 @@ class Pipeline:
         missing: tuple[str, ...],
         level: ServiceLevel,
         *reasons: str,
+        policy: str = "",
     ) -> RankedList:
         return RankedList(
             items=items,
@@ -533,6 +534,7 @@ class Pipeline:
             degraded_reasons=reasons,
             missing_item_ids=missing,
             num_candidates=len(candidates.positions),
+            policy=policy,
         )
 
     def _explain(self, ranker: Ranker, matrix: Float32[np.ndarray, "items features"]) -> list[Explanation]:

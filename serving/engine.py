@@ -16,8 +16,9 @@ from jaxtyping import Bool
 
 from recsys.answer import Query, RankedList, ServiceLevel
 from recsys.clock import Clock
-from recsys.config import Config
+from recsys.config import Config, PlacementConfig
 from recsys.errors import StoreError
+from recsys.experiments.book import UNTREATED, Treatment
 from recsys.item_changes import ItemChange
 from recsys.live_parts import TextVectors
 from recsys.rules import Rule
@@ -128,6 +129,10 @@ class Question:
     """Hash of the request, see ``serving.page_token.request_identity``; empty when it has no pages."""
     page: PageToken | None = None
     """The later page that is asked for; ``None`` for the first."""
+    treatment: Treatment = UNTREATED
+    """What experiments make of it."""
+    parameters: PlacementConfig | None = None
+    """The placement where an experiment changes it, see ``recsys.answer.Query.parameters``."""
 
 
 @dataclass(frozen=True)
@@ -138,6 +143,8 @@ class Answer:
     items: dict[str, dict[str, object]]
     attribution_token: str = ""
     next_page_token: str = ""
+    arms: tuple[tuple[str, str], ...] = ()
+    """Pairs of experiment and arm that the list is an exposure of."""
 
 
 class Engine:
@@ -220,6 +227,7 @@ class Engine:
             query=question.query,
             attributes=question.attributes,
             subject=question.subject or "",
+            parameters=question.parameters,
         )
         loop = asyncio.get_running_loop()
         with stage("ranking"):  # the wait for a free thread too
@@ -244,7 +252,13 @@ class Engine:
         return _with_list(Answer(ranked, rows), replace(issued, ranked=ranked))
 
     def _occasion(self, question: Question) -> Occasion:
-        return Occasion(question.subject, question.placement, question.identity, self._clock.now_ms())
+        return Occasion(
+            question.subject,
+            question.placement,
+            question.identity,
+            self._clock.now_ms(),
+            question.treatment,
+        )
 
     async def _read_state(
         self, subject: str | None, seconds_left: float | None
@@ -290,4 +304,4 @@ def _rows(
 
 
 def _with_list(answer: Answer, issued: Issued) -> Answer:
-    return Answer(issued.ranked, answer.items, issued.attribution_token, issued.next_page_token)
+    return Answer(issued.ranked, answer.items, issued.attribution_token, issued.next_page_token, issued.arms)

@@ -39,6 +39,7 @@ def recommend_response(answer: Answer) -> recommendation_pb.RecommendResponse:
         service_level=types_pb.ServiceLevel.Value(f"SERVICE_LEVEL_{ranked.service_level.value}"),
         degraded_reasons=ranked.degraded_reasons,
         missing_item_ids=ranked.missing_item_ids,
+        assignments=_assignments(answer),
     )
 
 
@@ -52,6 +53,7 @@ def rank_response(answer: Answer) -> recommendation_pb.RankResponse:
         service_level=types_pb.ServiceLevel.Value(f"SERVICE_LEVEL_{ranked.service_level.value}"),
         degraded_reasons=ranked.degraded_reasons,
         missing_item_ids=ranked.missing_item_ids,
+        assignments=_assignments(answer),
     )
 
 
@@ -89,6 +91,10 @@ def item_message(row: Mapping[str, Any]) -> types_pb.Item:
 
 def _results(answer: Answer) -> list[types_pb.Result]:
     return [_result(item, answer.items.get(item.item_id)) for item in answer.ranked.items]
+
+
+def _assignments(answer: Answer) -> list[types_pb.Assignment]:
+    return [types_pb.Assignment(experiment=experiment, arm=arm) for experiment, arm in answer.arms]
 
 
 def _result(item: RankedItem, row: Mapping[str, Any] | None) -> types_pb.Result:

@@ -12,10 +12,10 @@ from recsys.v1 import event_service_pb2 as event_pb
 from recsys.v1 import recommendation_service_pb2 as recommendation_pb
 from serving.call import note_outcomes, stage
 from serving.engine import Engine
-from serving.event import subject
 from serving.intake import Intake
-from serving.requests import parse, rank_question, received_events, recommend_question
+from serving.requests import DEFAULT_PLACEMENT, parse, rank_question, received_events, recommend_question
 from serving.responses import rank_response, recommend_response, record_events_response
+from serving.treatments import Treatments
 
 
 class CallContext(Protocol):
@@ -31,17 +31,23 @@ class RecommendationServicer:
 
     descriptor = recommendation_pb.DESCRIPTOR.services_by_name["RecommendationService"]
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, treatments: Treatments) -> None:
         self._engine = engine
+        self._treatments = treatments
 
     async def Recommend(  # noqa: N802  # the method's name on the wire
         self, request: recommendation_pb.RecommendRequest, context: CallContext
     ) -> recommendation_pb.RecommendResponse:
         """Recommend items of the whole catalogue."""
-        pipeline = self._engine.models.choose(subject(request.user_id, request.visitor_id))
+        placement = request.placement or DEFAULT_PLACEMENT
+        chosen = await self._treatments.choose(
+            request.user_id, request.visitor_id, placement, request.attributes
+        )
+        pipeline = chosen.pipeline
         question = recommend_question(request, pipeline.config, self._engine.lists.signer)
         if request.validate_only:
             return recommendation_pb.RecommendResponse(model_version=pipeline.version)
+        question = chosen.applied_to(question)
         answer = await self._engine.recommend(question, context.time_remaining(), pipeline)
         with stage("encode"):
             return recommend_response(answer)
@@ -50,10 +56,15 @@ class RecommendationServicer:
         self, request: recommendation_pb.RankRequest, context: CallContext
     ) -> recommendation_pb.RankResponse:
         """Order the caller's own list."""
-        pipeline = self._engine.models.choose(subject(request.user_id, request.visitor_id))
+        placement = request.placement or DEFAULT_PLACEMENT
+        chosen = await self._treatments.choose(
+            request.user_id, request.visitor_id, placement, {}, ranks_only=True
+        )
+        pipeline = chosen.pipeline
         question, item_ids = rank_question(request, pipeline.config)
         if request.validate_only:
             return recommendation_pb.RankResponse(model_version=pipeline.version)
+        question = chosen.applied_to(question)
         answer = await self._engine.rank(question, item_ids, context.time_remaining(), pipeline)
         with stage("encode"):
             return rank_response(answer)

@@ -11,7 +11,6 @@ from itertools import accumulate
 from typing import Any
 
 from recsys.config import PlacementConfig
-from recsys.errors import ConfigError
 from recsys.experiments.assignment import Assignment
 from recsys.experiments.bucketing import arm_placer, layer_placer
 from recsys.experiments.definition import Arm, replaced
@@ -154,16 +153,3 @@ def _treatment(met: Sequence[tuple[_Page, Arm, bool]], placement: str) -> Treatm
             model = arm.model or STABLE
     assignments = tuple([Assignment(page.experiment.key, arm.key, forced) for page, arm, forced in met])
     return Treatment(assignments, model, parameters, blurbs)
-
-
-def require_servable(running: Running) -> None:
-    """See that a server can assign by an experiment.
-
-    Raises:
-        ConfigError: It is about something else than users.
-    """
-    if running.experiment.unit != "user":
-        raise ConfigError(
-            f'unit: servers assign users, so expected "user", got {running.experiment.unit!r}; assign other '
-            "units from a file: recsys experiment assign"
-        )

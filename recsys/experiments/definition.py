@@ -290,7 +290,7 @@ def _require_apart(one: Experiment, other: Experiment) -> None:
     if both:
         raise ConfigError(
             "arms: expected experiments of different layers to change different things, got "
-            f"{', '.join(both)} in both {one.key!r} and {other.key!r}; put them on separate parts of one layer"
+            f"{', '.join(both)} in both {one.key!r} and {other.key!r}; put them on parts of one layer"
         )
 
 

@@ -99,6 +99,11 @@ class ExperimentRegistry:
         Raises:
             ConfigError: It may not; the message says why and what to do.
         """
+        if experiment.unit != "user":
+            raise ConfigError(
+                f'unit: servers assign users, so expected "user", got {experiment.unit!r}; assign other '
+                "units from a file: recsys experiment assign"
+            )
         others = self.running()
         mine = next((other for other in others if other.experiment.key == experiment.key), None)
         if mine is not None and mine.experiment.fingerprint == experiment.fingerprint:

@@ -31,6 +31,10 @@ LIST = ServedList(
     first_position=20,
     first_list_id="b" * 32,
     arms=(("tuned", "control"),),
+    forced=("tuned",),
+    policy="drawn",
+    server="c" * 16,
+    server_sequence=7,
 )
 
 
