@@ -1,6 +1,7 @@
 """The verbs of ``recsys experiment`` that read results: each parses, makes one call and prints."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -41,9 +42,27 @@ def analyze(
     _show(run(experiment, read_units(data, experiment, segments), segments), html, json_output=json_output)
 
 
+def report(
+    key: Annotated[str, typer.Argument(metavar="KEY", help="The experiment's key.")],
+    until: Annotated[
+        str | None, typer.Option("--until", metavar="TIME", help="What happened before; absent for all.")
+    ] = None,
+    html: _HtmlOption = None,
+    *,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    json_output: JsonOption = False,
+) -> None:
+    """Report on an experiment that servers ran, from the log of lists and events."""
+    from recsys.experiments.report import report as run
+
+    moment = None if until is None else datetime.fromtimestamp(time_ms(until, "--until") / 1000, UTC)
+    _show(run(Workspace(workspace), key, moment), html, json_output=json_output)
+
+
 def add_to(experiment: typer.Typer) -> None:
     """Add the verbs to the group."""
-    experiment.command("analyze")(analyze)
+    for verb in (analyze, report):
+        experiment.command(verb.__name__)(verb)
 
 
 def _show(result: "Result", html: Path | None, *, json_output: bool) -> None:
@@ -68,20 +87,19 @@ def _show(result: "Result", html: Path | None, *, json_output: bool) -> None:
 def _result_table(result: "Result") -> Table:
     analysis, units = result.experiment.analysis, result.units
     counts = ", ".join(f"{arm} {count:,}" for arm, count in units.items())
-    caption = (
-        f"{1 - analysis.alpha:.0%} intervals, {analysis.method}; sample ratio p = {result.srm.p_value:.3g}"
-    )
-    table = Table(title=f"{result.experiment.key}: {counts}", caption=caption)
-    for heading in ("metric", "role", "arm"):
+    ratio = f"sample ratio p = {result.srm.p_value:.3g}"
+    caption = f"{1 - analysis.alpha:.0%} intervals, {analysis.method}; {ratio}"
+    table = Table(title=f"{result.experiment.key}: {counts}", caption=caption, show_lines=True)
+    for heading in ("metric", "arm"):
         table.add_column(heading)
-    for heading in ("control", "difference", "relative", "p", "adjusted p"):
+    for heading in ("control", "difference", "relative", "adjusted p"):
         table.add_column(heading, justify="right")
     for metric in result.metrics:
         for each in metric.comparisons:
             control = f"{metric.arms[each.control].mean:.4g}"
-            head = (Text(metric.metric.name), _role(metric.metric.role, each), Text(each.arm), control)
+            name = Text(f"{metric.metric.name}\n{_role(metric.metric.role, each)}")
             shown = (_interval(each.absolute, "+.4g"), _interval(each.relative, "+.2%"))
-            table.add_row(*head, *shown, _p(each.p_value), _p(each.adjusted_p_value))
+            table.add_row(name, Text(each.arm), control, *shown, _p(each.adjusted_p_value))
     return table
 
 
@@ -94,7 +112,7 @@ def _interval(interval: "Interval", form: str) -> str:
         return "-"
     if interval.low is None or interval.high is None:
         return f"{interval.estimate:{form}}"
-    return f"{interval.estimate:{form}} ({interval.low:{form}} to {interval.high:{form}})"
+    return f"{interval.estimate:{form}}\n[dim]{interval.low:{form}} to {interval.high:{form}}[/dim]"
 
 
 def _p(p_value: float | None) -> str:

@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float
 
+from recsys.experiments.bulk import ARM
 from recsys.experiments.comparison import Comparison, compare_arm
 from recsys.experiments.data_quality import Problem
 from recsys.experiments.definition import Experiment
@@ -15,7 +16,6 @@ from recsys.experiments.metric import MetricDefinition
 from recsys.experiments.metric_values import metric_values
 from recsys.experiments.moments import Moments
 from recsys.experiments.result import MetricResult
-from recsys.experiments.unit_table import ARM
 
 
 def analyze_metric(

@@ -8,12 +8,12 @@ from dataclasses import replace
 
 import polars as pl
 
+from recsys.experiments.bulk import ARM
 from recsys.experiments.definition import Experiment
 from recsys.experiments.metric_analysis import analyze_metric
 from recsys.experiments.multiplicity import correct
 from recsys.experiments.result import Segment
 from recsys.experiments.sample_ratio import check_sample_ratio
-from recsys.experiments.unit_table import ARM
 
 MAX_VALUES = 20
 """Most frequent values of a column that are shown; the others are left out."""

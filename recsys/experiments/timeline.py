@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import polars as pl
 
+from recsys.experiments.bulk import ARM
 from recsys.experiments.comparison import Interval
 from recsys.experiments.definition import Experiment
 from recsys.experiments.difference import compare
@@ -14,7 +15,7 @@ from recsys.experiments.metric_values import MetricValues, metric_values
 from recsys.experiments.moments import Moments
 from recsys.experiments.result import Day
 from recsys.experiments.sample_ratio import check_sample_ratio
-from recsys.experiments.unit_table import ARM, EXPOSURE_TIME
+from recsys.experiments.unit_table import EXPOSURE_TIME
 
 _MAX_DAYS = 400
 

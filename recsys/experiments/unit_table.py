@@ -12,11 +12,10 @@ from pathlib import Path
 import polars as pl
 
 from recsys.errors import DataError
+from recsys.experiments.bulk import ARM, UNIT_ID
 from recsys.experiments.data_quality import Problem
 from recsys.experiments.definition import Experiment
 
-UNIT_ID = "unit_id"
-ARM = "arm"
 EXPOSURE_TIME = "exposure_time"
 """Optional; ``datetime``, UTC where it has no zone."""
 MAX_MIXED_SHARE = 0.01
