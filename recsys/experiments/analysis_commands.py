@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from recsys.options import JsonOption
+from recsys.options import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption, time_ms
+from recsys.workspace import Workspace
 
 if TYPE_CHECKING:
     from recsys.experiments.comparison import Comparison, Interval
@@ -98,7 +99,7 @@ def _result_table(result: "Result") -> Table:
         for each in metric.comparisons:
             control = f"{metric.arms[each.control].mean:.4g}"
             name = Text(f"{metric.metric.name}\n{_role(metric.metric.role, each)}")
-            shown = (_interval(each.absolute, "+.4g"), _interval(each.relative, "+.2%"))
+            shown = (_interval(each.absolute, "+.3g"), _interval(each.relative, "+.2%"))
             table.add_row(name, Text(each.arm), control, *shown, _p(each.adjusted_p_value))
     return table
 

@@ -1,19 +1,19 @@
 """What exposed units did, from the event log: one row per unit, with columns that metrics can name.
 
-============================ ==================================================================================
+============================ =======================================================================
 column                       meaning
-============================ ==================================================================================
+============================ =======================================================================
 impressions, views, clicks   number of events
 add_to_carts, purchases      number of events
 orders                       number of different moments with a purchase
-revenue                      sum of price times quantity over purchases; a quantity that is missing counts as 1
+revenue                      sum of price times quantity of purchases; a missing quantity counts as 1
 converted                    1 with a purchase, else 0
 clicks_before,               the same over the 28 days before the first exposure: covariates, which the
 purchases_before,            experiment cannot have changed
 revenue_before
-============================ ==================================================================================
+============================ =======================================================================
 
-Events count from the first exposure, inclusive, to the end of the unit's window, exclusive, by effective time.
+Events count from the first exposure, inclusive, to the end of the window, exclusive, by effective time.
 """
 
 from datetime import datetime, timedelta
@@ -90,8 +90,8 @@ def unit_metrics(
         end: To so long after it, exclusive; ``None`` for all.
 
     Returns:
-        ``unit_id``, ``arm``, ``exposure_time`` and the columns above, for every unit, in order of arm; zeros for
-        a unit without events.
+        ``unit_id``, ``arm``, ``exposure_time`` and the columns above, for every unit, in order of arm; zeros
+        for a unit without events.
     """
     age = pl.col(EFFECTIVE_TIME) - pl.col(FIRST_EXPOSURE)
     counts = age >= start if end is None else (age >= start) & (age < end)

@@ -38,8 +38,8 @@ def report(workspace: Workspace, key: str, until: datetime | None = None) -> Res
     )
     if exposures.units.is_empty():
         raise DataError(
-            f"nobody was exposed to {key!r} before {until:%Y-%m-%d %H:%M} UTC; lists are written to the log "
-            "with every compaction: see that servers run, and how many units its coverage and targeting take in"
+            f"nobody was exposed to {key!r} before {until:%Y-%m-%d %H:%M} UTC; lists reach the log with "
+            "every compaction: see that servers run, and whom its coverage and targeting take in"
         )
     units, open_windows = _mature(running, exposures.units, until)
     events = exposed_events(log.scan(), units, until)
@@ -70,8 +70,8 @@ def _mature(
     if not waiting:
         return units, ()
     message = (
-        f"{waiting:,} of {units.height:,} units were exposed less than {window:g} days ago; they are left out "
-        "until their window closes"
+        f"{waiting:,} of {units.height:,} units were exposed less than {window:g} days ago; they are left "
+        "out until their window closes"
     )
     return mature, (Problem("open_windows", "warning", message),)
 
@@ -82,8 +82,8 @@ def _log_problems(exposures: Exposures) -> tuple[Problem, ...]:
         share = mixed / (mixed + exposures.units.height)
         seen = ", ".join(f"{arm} {count:,}" for arm, count in exposures.mixed_by_arm().items())
         message = (
-            f"{mixed:,} units ({share:.2%}) were in several arms ({seen}) and are left out; logins that bring two "
-            "visitors together do that, and so does a change of salt or weights"
+            f"{mixed:,} units ({share:.2%}) were in several arms ({seen}) and are left out; logins that "
+            "bring two visitors together do that, and so does a change of salt or weights"
         )
         problems.append(Problem("mixed_arms", "blocking" if share > MAX_MIXED_SHARE else "warning", message))
     if exposures.num_lost:
