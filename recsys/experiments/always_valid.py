@@ -61,15 +61,14 @@ def p_value(z: _Number, n: _Number, rho: float) -> _Number:
     return np.minimum(1.0, np.sqrt(scaled + 1) * np.exp(-(z**2) * scaled / (2 * (scaled + 1))))
 
 
-def mixture_p_value(difference: _Number, n: _Number, variance: _Number, tau: float) -> _Number:
+def mixture_p_value(difference: _Number, squared_error: _Number, tau: float) -> _Number:
     """P-value of the mixture sequential probability ratio test (mSPRT) at this look.
 
     Args:
         difference: Treatment's mean minus control's.
-        n: Units in each of the two arms, which are equal.
-        variance: Of one unit, the same in both arms.
-        tau: Standard deviation of the effects that are mixed, about the minimum effect; fixed
-            before the data.
+        squared_error: Its squared standard error; 2 s^2 / n for two arms of n units with variance s^2.
+        tau: Standard deviation of the effects that are mixed, about the minimum effect; fixed before the
+            data.
 
     Returns:
         1 over the likelihood ratio, at most 1. The p-value at look k is the least of the looks so far.
@@ -77,7 +76,6 @@ def mixture_p_value(difference: _Number, n: _Number, variance: _Number, tau: flo
     Source: Johari, Koomen, Pekelis, Walsh, "Always valid inference", Operations Research 2022
     (arXiv:1512.04922), equation 5 for two normal streams.
     """
-    spread = 2 * variance
-    total = spread + n * tau**2
-    log_ratio = 0.5 * np.log(spread / total) + n**2 * tau**2 * difference**2 / (2 * spread * total)
+    total = squared_error + tau**2
+    log_ratio = 0.5 * np.log(squared_error / total) + tau**2 * difference**2 / (2 * squared_error * total)
     return np.minimum(1.0, np.exp(-log_ratio))

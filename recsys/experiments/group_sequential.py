@@ -61,9 +61,17 @@ def bounds(fractions: tuple[float, ...], alpha: float, spending: Spending) -> tu
     return tuple(found)
 
 
-def crossing_probabilities(bounds: Sequence[float], fractions: Sequence[float]) -> list[float]:
-    """Probability of every look to be the first where |z| reaches its bound, under the null."""
-    process, found = _Surviving(), []
+def crossing_probabilities(
+    bounds: Sequence[float], fractions: Sequence[float], drift: float = 0.0
+) -> list[float]:
+    """Probability of every look to be the first where |z| reaches its bound.
+
+    Args:
+        bounds: One per look.
+        fractions: Shares of the planned information.
+        drift: Expected z at the planned end; 0 under the null.
+    """
+    process, found = _Surviving(drift), []
     for bound, fraction in zip(bounds, fractions, strict=True):
         found.append(process.crossing(fraction, bound))
         process = process.after(fraction, bound)
@@ -101,15 +109,27 @@ def p_value(z: float, fractions: tuple[float, ...], spending: Spending) -> float
     return math.exp(brentq(beyond, least, most, xtol=1e-7))
 
 
+def needed_drift(fractions: tuple[float, ...], alpha: float, spending: Spending, power: float) -> float:
+    """Expected z at the planned end with which some look rejects with probability ``power``."""
+    limits = bounds(fractions, alpha, spending)
+
+    def short(drift: float) -> float:
+        return sum(crossing_probabilities(limits, fractions, drift)) - power
+
+    return float(brentq(short, 0.0, 20.0, xtol=1e-8)) if power > alpha else 0.0
+
+
 class _Surviving:
     """Density of the score at the last look, over paths that crossed no bound."""
 
     def __init__(
         self,
+        drift: float = 0.0,
         fraction: float = 0.0,
         nodes: Float[np.ndarray, " nodes"] | None = None,
         mass: Float[np.ndarray, " nodes"] | None = None,
     ) -> None:
+        self._drift = drift
         self._fraction = fraction
         self._nodes = np.zeros(1) if nodes is None else nodes
         self._mass = np.ones(1) if mass is None else mass
@@ -118,7 +138,8 @@ class _Surviving:
         """Probability to cross at the next look, having survived."""
         step = math.sqrt(fraction - self._fraction)
         reach = bound * math.sqrt(fraction)
-        tails = ndtr((-reach - self._nodes) / step) + ndtr((self._nodes - reach) / step)
+        center = self._nodes + self._drift * (fraction - self._fraction)
+        tails = ndtr((-reach - center) / step) + ndtr((center - reach) / step)
         return float(self._mass @ tails)
 
     def bound(self, fraction: float, probability: float) -> float:
@@ -134,6 +155,7 @@ class _Surviving:
         step = math.sqrt(fraction - self._fraction)
         reach = bound * math.sqrt(fraction)
         nodes = _NODES * reach
-        apart = (nodes[:, None] - self._nodes[None, :]) / step
+        center = self._nodes + self._drift * (fraction - self._fraction)
+        apart = (nodes[:, None] - center[None, :]) / step
         density = np.exp(-0.5 * apart**2) @ self._mass / (step * math.sqrt(2 * math.pi))
-        return _Surviving(fraction, nodes, density * _WEIGHTS * reach)
+        return _Surviving(self._drift, fraction, nodes, density * _WEIGHTS * reach)

@@ -34,10 +34,14 @@ def test_one_side_is_nearer_than_two() -> None:
 def test_mixture_p_value_equals_the_likelihood_ratio_by_integration() -> None:
     n, variance, tau, difference = 500, 2.0, 0.1, 0.2
     error = np.sqrt(2 * variance / n)
+    published = np.sqrt(2 * variance / (2 * variance + n * tau**2)) * np.exp(
+        n**2 * tau**2 * difference**2 / (4 * variance * (2 * variance + n * tau**2))
+    )
     effects = np.linspace(-2, 2, 200_001)
     density = stats.norm.pdf(difference, effects, error) * stats.norm.pdf(effects, 0, tau)
     ratio = np.trapezoid(density, effects) / stats.norm.pdf(difference, 0, error)
-    assert mixture_p_value(difference, n, variance, tau) == pytest.approx(1 / ratio, rel=1e-9)
+    assert mixture_p_value(difference, 2 * variance / n, tau) == pytest.approx(1 / ratio, rel=1e-9)
+    assert published == pytest.approx(ratio, rel=1e-9)
 
 
 def test_seventy_nine_looks_at_nothing_seldom_reject() -> None:
@@ -51,4 +55,4 @@ def test_seventy_nine_looks_at_nothing_seldom_reject() -> None:
     assert (np.abs(z) > 1.96).any(axis=1).mean() > 0.28
     assert (np.abs(z) > critical_value(2 * looks, 0.05, rho)).any(axis=1).mean() <= 0.05
     assert (z > one_sided_critical_value(2 * looks, 0.05, rho)).any(axis=1).mean() <= 0.05
-    assert (mixture_p_value(difference, looks, 1.0, 0.1).min(axis=1) <= 0.05).mean() <= 0.05
+    assert (mixture_p_value(difference, 2.0 / looks, 0.1).min(axis=1) <= 0.05).mean() <= 0.05
