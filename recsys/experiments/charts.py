@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -140,7 +141,7 @@ def _novelty(days: tuple[NoveltyDay, ...]) -> Chart | None:
     return _finish(figure, axes, "Does it wear off?", caption, len(arms))
 
 
-def _dates(days: Sequence[Day]) -> npt.NDArray[np.datetime64]:
+def _dates(days: Sequence[Day]) -> npt.NDArray[Any]:
     return np.array([day.date for day in days], dtype="datetime64[D]")
 
 

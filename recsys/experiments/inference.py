@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from scipy import stats
 
@@ -11,6 +11,7 @@ from recsys.experiments.definition import Analysis
 from recsys.experiments.difference import Difference
 
 
+@runtime_checkable
 class Inference(Protocol):
     """A method, ready for one comparison."""
 

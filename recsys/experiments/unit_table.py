@@ -54,7 +54,7 @@ def read_units(path: Path, experiment: Experiment, segments: Sequence[str] = ())
         wanted = [UNIT_ID, ARM, *_metric_columns(experiment), *segments]
         optional = [EXPOSURE_TIME] if EXPOSURE_TIME in schema else []
         present = [name for name in dict.fromkeys([*wanted, *optional]) if name in schema]
-        _require_columns(schema, experiment, segments, str(path))
+        _require_columns(schema.names(), experiment, segments, str(path))
         frame = scan.select(present).collect()
     except (OSError, pl.exceptions.PolarsError) as error:
         raise DataError(f"expected a Parquet file with one row per unit in {path}: {error}") from error
@@ -69,7 +69,7 @@ def check_units(
     Raises:
         DataError: A column is missing or not numeric, or an arm is not of the experiment.
     """
-    _require_columns(frame.schema, experiment, segments, source)
+    _require_columns(frame.columns, experiment, segments, source)
     frame, problems = _typed(frame, experiment, source), list[Problem]()
     frame = _without_nobody(frame, problems)
     _require_known_arms(frame, experiment, source)
@@ -81,14 +81,14 @@ def _metric_columns(experiment: Experiment) -> list[str]:
     return list(dict.fromkeys(name for metric in experiment.metrics for name in metric.columns))
 
 
-def _require_columns(schema: pl.Schema, experiment: Experiment, segments: Sequence[str], source: str) -> None:
+def _require_columns(names: Sequence[str], experiment: Experiment, segments: Sequence[str], source: str) -> None:
     owners = {UNIT_ID: "every unit", ARM: "every unit"} | dict.fromkeys(segments, "--segment")
     for metric in experiment.metrics:
         owners |= {name: f"metric {metric.name!r}" for name in metric.columns if name not in owners}
-    missing = [f"{name!r} (for {owner})" for name, owner in owners.items() if name not in schema]
+    missing = [f"{name!r} (for {owner})" for name, owner in owners.items() if name not in names]
     if missing:
         raise DataError(
-            f"{source} lacks the column {', '.join(missing)}; it has {', '.join(schema) or 'none'}. Correct "
+            f"{source} lacks the column {', '.join(missing)}; it has {', '.join(names) or 'none'}. Correct "
             "the metric in the definition or add the column"
         )
 
@@ -100,15 +100,15 @@ def _typed(frame: pl.DataFrame, experiment: Experiment, source: str) -> pl.DataF
         if not (kind.is_numeric() or kind in (pl.Boolean, pl.Null)):
             raise DataError(f"expected numbers in column {name!r} of {source}, got {kind}; convert it")
     if EXPOSURE_TIME in frame.columns:
-        frame = frame.with_columns(_moment(frame.schema[EXPOSURE_TIME], source))
+        frame = frame.with_columns(_moment(frame, source))
     return frame.with_columns(
         pl.col(UNIT_ID, ARM).cast(pl.String), pl.col(columns).cast(pl.Float64) if columns else []
     )
 
 
-def _moment(kind: pl.DataType, source: str) -> pl.Expr:
+def _moment(frame: pl.DataFrame, source: str) -> pl.Expr:
     """The exposure time in UTC; texts may mix zones, which a column of times cannot."""
-    column = pl.col(EXPOSURE_TIME)
+    column, kind = pl.col(EXPOSURE_TIME), frame.schema[EXPOSURE_TIME]
     if isinstance(kind, pl.Datetime):
         return (
             column.dt.replace_time_zone("UTC")
