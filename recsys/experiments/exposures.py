@@ -7,6 +7,7 @@ lists carry its arm. A visitor who logs in counts as the user, from the first li
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
 import polars as pl
 
@@ -109,23 +110,29 @@ def num_lost(served: pl.LazyFrame) -> int:
 
 
 def _by_unit(lists: pl.DataFrame, merges: pl.DataFrame | None, prefix: str) -> pl.DataFrame:
-    """The lists with ``unit_id``: the user; of a visitor, the user of the next login, else the visitor."""
+    """The lists with ``unit_id``: the user; of a visitor, that of the last login, else of the next one."""
     named = lists.with_columns(pl.col("subject").alias(UNIT_ID)).sort(SERVED_TIME)
     if merges is None or merges.is_empty():
         return named
     logins = merges.select(
         pl.col(VISITOR).alias("subject"), pl.col(MERGE_TIME), pl.col(USER_ID).alias("login")
     ).sort(MERGE_TIME)
-    joined = named.join_asof(
-        logins,
-        left_on=SERVED_TIME,
-        right_on=MERGE_TIME,
-        by="subject",
-        strategy="forward",
-        check_sortedness=False,
+    joined = named
+    sides: tuple[tuple[Literal["backward", "forward"], str], ...] = (
+        ("backward", "before"),
+        ("forward", "after"),
     )
+    for strategy, name in sides:
+        joined = joined.join_asof(
+            logins.rename({"login": name}),
+            left_on=SERVED_TIME,
+            right_on=MERGE_TIME,
+            by="subject",
+            strategy=strategy,
+            check_sortedness=False,
+        ).drop(MERGE_TIME, strict=False)
     visitor = pl.col("subject").str.starts_with(prefix)
-    unit = pl.when(visitor).then(pl.coalesce("login", "subject")).otherwise("subject")
+    unit = pl.when(visitor).then(pl.coalesce("before", "after", "subject")).otherwise("subject")
     return joined.with_columns(unit.alias(UNIT_ID))
 
 
