@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from recsys.errors import ConfigError
 from recsys.options import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption, time_ms
 from recsys.workspace import Workspace
 
@@ -165,8 +166,10 @@ def _show(result: "Result", html: Path | None, *, json_output: bool) -> None:
     from recsys.experiments.result_json import as_json
 
     if html is not None:
-        from recsys.experiments.page import write_page
-
+        try:
+            from recsys.experiments.page import write_page
+        except ImportError as error:
+            raise ConfigError(f"--html needs: pip install '.[experiments]' ({error})") from error
         write_page(result, html)
     if json_output:
         typer.echo(json.dumps(as_json(result), allow_nan=False))

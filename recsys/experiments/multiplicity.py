@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
+from recsys.errors import ConfigError
 from recsys.experiments.comparison import Comparison
 
 Correction = Literal["holm", "benjamini_hochberg", "none"]
@@ -19,11 +20,16 @@ def adjusted(p_values: Sequence[float], correction: Correction) -> list[float]:
 
     Source: Holm, Scandinavian Journal of Statistics 1979; Benjamini, Hochberg, JRSS B 1995; both by
         statsmodels.
+
+    Raises:
+        ConfigError: The extra ``experiments`` is not installed.
     """
     if correction == "none" or len(p_values) < 2:
         return list(p_values)
-    from statsmodels.stats.multitest import multipletests
-
+    try:
+        from statsmodels.stats.multitest import multipletests
+    except ImportError as error:
+        raise ConfigError(f"corrected p-values need: pip install '.[experiments]' ({error})") from error
     corrected = multipletests(p_values, method=_METHODS[correction])[1]
     return [float(p_value) for p_value in corrected]
 

@@ -33,9 +33,7 @@ def report(workspace: Workspace, key: str, until: datetime | None = None) -> Res
     running = ExperimentRegistry(workspace).find(key)
     log, served = EventLog(workspace.events), scan_served_lists(workspace)
     until = until or _log_end(log, served)
-    exposures = read_exposures(
-        served, key, since=running.started, until=min(until, running.stopped or until), merges=log.merges()
-    )
+    exposures, replayed = _exposures(running, served, until, log.merges())
     if exposures.units.is_empty():
         raise DataError(
             f"nobody was exposed to {key!r} before {until:%Y-%m-%d %H:%M} UTC; lists reach the log with "
@@ -46,9 +44,15 @@ def report(workspace: Workspace, key: str, until: datetime | None = None) -> Res
     window = running.experiment.analysis.window_days
     end = None if window is None else timedelta(days=window)
     table = check_units(unit_metrics(units, events, end=end), running.experiment, source="the log")
-    problems = (*table.problems, *open_windows, *_log_problems(exposures), *_price_problems(events))
+    problems = (
+        *table.problems,
+        *replayed,
+        *open_windows,
+        *_log_problems(exposures),
+        *_price_problems(events),
+    )
     novelty = by_day_since_exposure(running.experiment, units, events, until)
-    return analyze(running.experiment, UnitTable(table.frame, problems), novelty=novelty)
+    return analyze(running.experiment, UnitTable(table.frame, (*table.problems, *found)), novelty=novelty)
 
 
 def _log_end(log: EventLog, served: pl.LazyFrame) -> datetime:
@@ -56,6 +60,22 @@ def _log_end(log: EventLog, served: pl.LazyFrame) -> datetime:
     last: datetime | None = served.select(pl.col(SERVED_TIME).max()).collect().item()
     ends = [datetime.fromtimestamp((log.end_ms() or 0) / 1000, UTC), *([last] if last else [])]
     return max(ends) + timedelta(milliseconds=1)
+
+
+def _exposures(
+    running: Running, served: pl.LazyFrame, until: datetime, merges: pl.DataFrame
+) -> tuple[Exposures, tuple[Problem, ...]]:
+    """Who was exposed to this version; to any version, where the log's clock is not that of the wall."""
+    key = running.experiment.key
+    if until > running.started:
+        last = min(until, running.stopped or until)
+        return read_exposures(served, key, since=running.started, until=last, merges=merges), ()
+    message = (
+        f"the log ends on {until:%Y-%m-%d}, before the experiment's start: servers run on a replay clock, so "
+        "all lists of the experiment count, whatever their version"
+    )
+    replayed = (Problem("replay_clock", "warning", message),)
+    return read_exposures(served, key, until=until, merges=merges), replayed
 
 
 def _mature(

@@ -81,7 +81,9 @@ def _metric_columns(experiment: Experiment) -> list[str]:
     return list(dict.fromkeys(name for metric in experiment.metrics for name in metric.columns))
 
 
-def _require_columns(names: Sequence[str], experiment: Experiment, segments: Sequence[str], source: str) -> None:
+def _require_columns(
+    names: Sequence[str], experiment: Experiment, segments: Sequence[str], source: str
+) -> None:
     owners = {UNIT_ID: "every unit", ARM: "every unit"} | dict.fromkeys(segments, "--segment")
     for metric in experiment.metrics:
         owners |= {name: f"metric {metric.name!r}" for name in metric.columns if name not in owners}
