@@ -59,6 +59,10 @@ def report(
     ] = None,
     html: _HtmlOption = None,
     *,
+    auto_stop: Annotated[
+        bool,
+        typer.Option("--auto-stop", help="End it on a breached guardrail or a sample ratio mismatch."),
+    ] = False,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     json_output: JsonOption = False,
 ) -> None:
@@ -66,7 +70,14 @@ def report(
     from recsys.experiments.report import report as run
 
     moment = None if until is None else datetime.fromtimestamp(time_ms(until, "--until") / 1000, UTC)
-    _show(run(Workspace(workspace), key, moment), html, json_output=json_output)
+    result = run(Workspace(workspace), key, moment)
+    if auto_stop:
+        from recsys.experiments.auto_stop import stop_if_harmful
+        from recsys.experiments.registry import ExperimentRegistry
+
+        if reason := stop_if_harmful(ExperimentRegistry(Workspace(workspace)), result):
+            typer.echo(f"stopped {key}: {reason}", err=True)
+    _show(result, html, json_output=json_output)
 
 
 def power(

@@ -44,13 +44,7 @@ def report(workspace: Workspace, key: str, until: datetime | None = None) -> Res
     window = running.experiment.analysis.window_days
     end = None if window is None else timedelta(days=window)
     table = check_units(unit_metrics(units, events, end=end), running.experiment, source="the log")
-    problems = (
-        *table.problems,
-        *replayed,
-        *open_windows,
-        *_log_problems(exposures),
-        *_price_problems(events),
-    )
+    found = (*replayed, *open_windows, *_log_problems(exposures), *_price_problems(events))
     novelty = by_day_since_exposure(running.experiment, units, events, until)
     return analyze(running.experiment, UnitTable(table.frame, (*table.problems, *found)), novelty=novelty)
 

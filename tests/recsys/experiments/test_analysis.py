@@ -6,13 +6,16 @@ import numpy as np
 import polars as pl
 import pytest
 from scipy import stats
+from typer.testing import CliRunner
 
 from recsys.errors import DataError
 from recsys.experiments.analysis import analyze
+from recsys.experiments.commands import experiment as command
 from recsys.experiments.page import write_page
 from recsys.experiments.result import Result
 from recsys.experiments.result_json import as_json
 from recsys.experiments.unit_table import check_units, read_units
+from tests.recsys.experiments.small_experiment import toml
 from tests.recsys.experiments.unit_data import CLICK_RATE, CONVERSION, REVENUE, experiment, units
 
 
@@ -36,7 +39,7 @@ def test_a_better_arm_is_shipped_and_the_document_holds_what_the_contract_names(
     assert [metric["name"] for metric in document["metrics"]] == ["revenue", "conversion", "click_rate"]
     assert [metric["method"] for metric in document["metrics"]] == ["fixed"] * 3
     (found,) = document["metrics"][1]["comparisons"]
-    shares = [frame.filter(arm=arm)["bought"].mean() for arm in ("arm1", "control")]
+    shares = [np.mean(frame.filter(arm=arm)["bought"].to_numpy()) for arm in ("arm1", "control")]
     assert (found["arm"], found["control"]) == ("arm1", "control")
     assert found["absolute"]["estimate"] == pytest.approx(shares[0] - shares[1])
     assert set(found["absolute"]) == {"estimate", "std_error", "low", "high"}
@@ -292,3 +295,18 @@ def test_what_is_no_parquet_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "units.parquet").write_text("unit_id,arm", encoding="utf-8")
     with pytest.raises(DataError, match="expected a Parquet file"):
         read_units(tmp_path / "units.parquet", experiment())
+
+
+def test_a_blocked_verdict_is_a_result_and_exits_with_zero(tmp_path: Path) -> None:
+    definition, data = tmp_path / "d.toml", tmp_path / "units.parquet"
+    definition.write_text(toml(), encoding="utf-8")
+    frame = units().with_columns(pl.col("arm").replace("arm1", "treatment"))
+    frame.filter((pl.col("arm") == "control") | (pl.int_range(pl.len()) % 3 != 0)).write_parquet(data)
+    words = ["analyze", "--definition", str(definition), "--data", str(data), "--segment", "country"]
+    done = CliRunner().invoke(command, [*words, "--json"], catch_exceptions=False)
+    assert done.exit_code == 0
+    document = json.loads(done.stdout)
+    assert document["verdict"] == "blocked"
+    assert not document["srm"]["ok"]
+    shown = CliRunner().invoke(command, words, catch_exceptions=False).stdout
+    assert "verdict: blocked" in shown

@@ -72,7 +72,9 @@ def test_history_gives_means_variances_and_what_a_covariate_explains(tmp_path: P
     assert revenue.mean == pytest.approx(frame["revenue"].mean())
     assert revenue.explained > 0.15
     assert conversion.variance == pytest.approx(conversion.mean * (1 - conversion.mean))
-    assert click_rate.mean == pytest.approx(frame["clicks"].sum() / frame["impressions"].sum())
+    assert click_rate.mean == pytest.approx(
+        frame["clicks"].to_numpy().sum() / frame["impressions"].to_numpy().sum()
+    )
     planned = plan(defined, [revenue, conversion, click_rate])
     assert planned.alpha == 0.025  # two goal metrics
     assert planned.requirements[2].effect == pytest.approx(0.01 / click_rate.mean)

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from recsys.errors import ConfigError, DataError
 from recsys.event_log import EventLog
+from recsys.experiments.auto_stop import stop_if_harmful
 from recsys.experiments.commands import experiment
 from recsys.experiments.log_metrics import exposed_events, unit_metrics
 from recsys.experiments.registry import ExperimentRegistry
@@ -179,3 +180,27 @@ def test_columns_of_the_log_are_counts_sums_and_what_was_before(tmp_path: Path) 
     assert (
         sum(value for name, value in nobody.items() if name not in {"unit_id", "arm", "exposure_time"}) == 0
     )
+
+
+def test_harm_ends_an_experiment_when_asked_to_and_is_recorded(tmp_path: Path) -> None:
+    workspace, start = started(
+        tmp_path,
+        DEFINED
+        + '[[metrics]]\nname = "spent"\nrole = "guardrail"\nvalue = "revenue"\ndirection = "decrease"\n',
+    )
+    shop(workspace, start)
+    words = ["report", "e", "--workspace", str(workspace.root), "--json"]
+    watched = CliRunner().invoke(experiment, words, catch_exceptions=False)
+    assert json.loads(watched.stdout)["verdict"] == "stop"
+    registry = ExperimentRegistry(workspace)
+    assert registry.find("e").is_running
+    ended = CliRunner().invoke(experiment, [*words, "--auto-stop"], catch_exceptions=False)
+    assert "guardrail spent is breached in treatment" in ended.stderr
+    assert not registry.find("e").is_running
+    assert (registry.audit()[-1].action, registry.audit()[-1].by) == ("stop", "auto-stop")
+
+
+def test_what_is_not_harmful_goes_on(tmp_path: Path) -> None:
+    workspace, start = started(tmp_path)
+    shop(workspace, start)
+    assert stop_if_harmful(ExperimentRegistry(workspace), report(workspace, "e")) is None

@@ -7,9 +7,9 @@ import polars as pl
 
 from recsys.experiments.definition import Experiment
 
-REVENUE = {"name": "revenue", "role": "primary", "kind": "mean", "value": "revenue"}
-CONVERSION = {"name": "conversion", "kind": "proportion", "value": "bought"}
-CLICK_RATE = {
+REVENUE: dict[str, Any] = {"name": "revenue", "role": "primary", "kind": "mean", "value": "revenue"}
+CONVERSION: dict[str, Any] = {"name": "conversion", "kind": "proportion", "value": "bought"}
+CLICK_RATE: dict[str, Any] = {
     "name": "click_rate",
     "role": "guardrail",
     "kind": "ratio",
