@@ -10,7 +10,7 @@ from recsys.event_log import EventLog
 from recsys.experiments.bulk import ARM, UNIT_ID
 from recsys.experiments.definition import Experiment
 from recsys.experiments.exposures import FIRST_EXPOSURE
-from recsys.experiments.log_metrics import exposed_events, unit_metrics
+from recsys.experiments.log_metrics import exposed_log
 from recsys.experiments.unit_table import UnitTable, check_units
 from recsys.schema import EFFECTIVE_TIME, TIMESTAMP, USER_ID
 from recsys.workspace import Workspace
@@ -55,7 +55,7 @@ def history_from_log(workspace: Workspace, experiment: Experiment) -> UnitTable:
             f"expected events over two windows of {window.days} days in {workspace.events}, got "
             f"{units.height} users in the first; ingest more, give analysis.window_days, or give --data"
         )
-    metrics = unit_metrics(units, exposed_events(events, units, end), end=window)
+    metrics = exposed_log(events, units, end).metrics(end=window)
     return check_units(metrics, experiment, source="the log")
 
 

@@ -16,9 +16,12 @@ revenue_before
 Events count from the first exposure, inclusive, to the end of the window, exclusive, by effective time.
 """
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Final
 
+import numpy as np
 import polars as pl
 
 from recsys.experiments.bulk import ARM, UNIT_ID
@@ -29,6 +32,7 @@ from recsys.schema import EFFECTIVE_TIME, EVENT_TYPE, MERGED_INTO, PRICE, QUANTI
 COVARIATE_DAYS: Final = 28
 """Days before the first exposure that covariates sum over: four whole weeks."""
 
+_UNIT, _AGE, _AMOUNT = "unit", "age", "amount"
 _COUNTED = {
     "impressions": "impression",
     "views": "view",
@@ -37,77 +41,88 @@ _COUNTED = {
     "purchases": "purchase",
 }
 _IS_PURCHASE = pl.col(EVENT_TYPE) == "purchase"
-_REVENUE = (pl.col(PRICE) * pl.col(QUANTITY).fill_null(1.0)).filter(_IS_PURCHASE).sum()
-_OUTCOMES = [
-    *((pl.col(EVENT_TYPE) == kind).sum().cast(pl.Float64).alias(name) for name, kind in _COUNTED.items()),
-    pl.col(EFFECTIVE_TIME).filter(_IS_PURCHASE).n_unique().cast(pl.Float64).alias("orders"),
-    _REVENUE.alias("revenue"),
-    _IS_PURCHASE.any().cast(pl.Float64).alias("converted"),
-]
-_COVARIATES = [
-    (pl.col(EVENT_TYPE) == "click").sum().cast(pl.Float64).alias("clicks_before"),
-    _IS_PURCHASE.sum().cast(pl.Float64).alias("purchases_before"),
-    _REVENUE.alias("revenue_before"),
-]
+_OUTCOMES = (
+    *((pl.col(EVENT_TYPE) == kind).sum().alias(name) for name, kind in _COUNTED.items()),
+    pl.col(_AGE).filter(_IS_PURCHASE).n_unique().alias("orders"),
+    pl.col(_AMOUNT).sum().alias("revenue"),
+    _IS_PURCHASE.any().alias("converted"),
+)
+_COVARIATES = (
+    (pl.col(EVENT_TYPE) == "click").sum().alias("clicks_before"),
+    _IS_PURCHASE.sum().alias("purchases_before"),
+    pl.col(_AMOUNT).sum().alias("revenue_before"),
+)
 
 
-def exposed_events(events: pl.LazyFrame, units: pl.DataFrame, until: datetime) -> pl.DataFrame:
-    """The events of exposed units, from ``COVARIATE_DAYS`` before their first exposure on.
+@dataclass(frozen=True, eq=False)
+class ExposedLog:
+    """Exposed units and their events."""
+
+    units: pl.DataFrame
+    """``unit_id``, ``arm``, ``first_exposure``; in order of arm."""
+    events: pl.DataFrame
+    """``unit``: row of ``units``; ``age`` since its first exposure; ``event_type``; ``amount`` of a purchase,
+    0 without a price."""
+    num_unpriced: int
+    """Purchases without a price, which add nothing to revenue."""
+
+    def metrics(self, start: timedelta = timedelta(0), end: timedelta | None = None) -> pl.DataFrame:
+        """Sum up what every unit did.
+
+        Args:
+            start: Events count from so long after the first exposure, inclusive.
+            end: To so long after it, exclusive; ``None`` for all.
+
+        Returns:
+            ``unit_id``, ``arm``, ``exposure_time`` and the columns above, for every unit, in order of arm;
+            zeros for a unit without events.
+        """
+        age = pl.col(_AGE)
+        counts = age >= start if end is None else (age >= start) & (age < end)
+        return self.units.select(UNIT_ID, ARM, pl.col(FIRST_EXPOSURE).alias(EXPOSURE_TIME)).with_columns(
+            *self._summed(self.events.filter(counts), _OUTCOMES), *self._before
+        )
+
+    @cached_property
+    def _before(self) -> list[pl.Series]:
+        return self._summed(self.events.filter(pl.col(_AGE) < timedelta(0)), _COVARIATES)
+
+    def _summed(self, events: pl.DataFrame, sums: tuple[pl.Expr, ...]) -> list[pl.Series]:
+        """Sums per unit, each a column as long as ``units``."""
+        grouped = events.group_by(_UNIT).agg(sums)
+        rows, columns = grouped[_UNIT].to_numpy(), []
+        for name in grouped.columns[1:]:
+            values = np.zeros(self.units.height)
+            values[rows] = grouped[name].to_numpy()
+            columns.append(pl.Series(name, values))
+        return columns
+
+
+def exposed_log(events: pl.LazyFrame, units: pl.DataFrame, until: datetime) -> ExposedLog:
+    """Read the events of exposed units, from ``COVARIATE_DAYS`` before their first exposure on.
 
     Args:
         events: A scan of the event log; a visitor's events count for the user of the next login.
         units: ``unit_id``, ``arm``, ``first_exposure``.
         until: Events before this moment.
-
-    Returns:
-        ``unit_id``, ``first_exposure``, ``event_type``, ``effective_time``, ``price``, ``quantity``.
     """
+    units = units.select(UNIT_ID, ARM, FIRST_EXPOSURE).sort(ARM, UNIT_ID)
     names = events.collect_schema().names()
-    unit = pl.coalesce(MERGED_INTO, USER_ID) if MERGED_INTO in names else pl.col(USER_ID)
+    unit_id = pl.coalesce(MERGED_INTO, USER_ID) if MERGED_INTO in names else pl.col(USER_ID)
     time = pl.col(EFFECTIVE_TIME)
-    return (
-        events.select(unit.alias(UNIT_ID), EVENT_TYPE, EFFECTIVE_TIME, PRICE, QUANTITY)
+    numbered = units.lazy().with_row_index(_UNIT).select(_UNIT, UNIT_ID, FIRST_EXPOSURE)
+    found = (
+        events.select(unit_id.alias(UNIT_ID), EVENT_TYPE, EFFECTIVE_TIME, PRICE, QUANTITY)
         .filter(time < pl.lit(until).cast(TIMESTAMP))
-        .join(units.lazy().select(UNIT_ID, FIRST_EXPOSURE), on=UNIT_ID)
+        .join(numbered, on=UNIT_ID)
         .filter(time >= pl.col(FIRST_EXPOSURE) - timedelta(days=COVARIATE_DAYS))
+        .select(
+            _UNIT,
+            EVENT_TYPE,
+            (time - pl.col(FIRST_EXPOSURE)).alias(_AGE),
+            pl.when(_IS_PURCHASE).then(pl.col(PRICE) * pl.col(QUANTITY).fill_null(1.0)).alias(_AMOUNT),
+        )
         .collect(engine="streaming")
     )
-
-
-def unit_metrics(
-    units: pl.DataFrame,
-    events: pl.DataFrame,
-    *,
-    start: timedelta = timedelta(0),
-    end: timedelta | None = None,
-) -> pl.DataFrame:
-    """Sum up what every unit did.
-
-    Args:
-        units: ``unit_id``, ``arm``, ``first_exposure``.
-        events: From ``exposed_events``.
-        start: Events count from so long after the first exposure, inclusive.
-        end: To so long after it, exclusive; ``None`` for all.
-
-    Returns:
-        ``unit_id``, ``arm``, ``exposure_time`` and the columns above, for every unit, in order of arm; zeros
-        for a unit without events.
-    """
-    age = pl.col(EFFECTIVE_TIME) - pl.col(FIRST_EXPOSURE)
-    counts = age >= start if end is None else (age >= start) & (age < end)
-    outcomes = events.lazy().filter(counts).group_by(UNIT_ID).agg(_OUTCOMES)
-    covariates = events.lazy().filter(age < timedelta(0)).group_by(UNIT_ID).agg(_COVARIATES)
-    return (
-        units.lazy()
-        .select(UNIT_ID, ARM, pl.col(FIRST_EXPOSURE).alias(EXPOSURE_TIME))
-        .join(outcomes, on=UNIT_ID, how="left")
-        .join(covariates, on=UNIT_ID, how="left")
-        .with_columns(pl.selectors.float().fill_null(0.0))
-        .sort(ARM, UNIT_ID)
-        .collect(engine="streaming")
-    )
-
-
-def unpriced_purchases(events: pl.DataFrame) -> int:
-    """Purchases without a price, which add nothing to revenue."""
-    return events.filter(_IS_PURCHASE & pl.col(PRICE).is_null()).height
+    num_unpriced = found.filter(_IS_PURCHASE & pl.col(_AMOUNT).is_null()).height
+    return ExposedLog(units, found.with_columns(pl.col(_AMOUNT).fill_null(0.0)), num_unpriced)

@@ -5,25 +5,22 @@ from datetime import datetime, timedelta
 import polars as pl
 
 from recsys.experiments.definition import Experiment
-from recsys.experiments.exposures import FIRST_EXPOSURE
-from recsys.experiments.log_metrics import unit_metrics
+from recsys.experiments.log_metrics import ExposedLog
 from recsys.experiments.metric_analysis import analyze_metric
 from recsys.experiments.result import NoveltyDay
+from recsys.experiments.unit_table import EXPOSURE_TIME
 
 MAX_DAYS = 28
 """Days after the first exposure that are looked at."""
 _MIN_UNITS = 100
 
 
-def by_day_since_exposure(
-    experiment: Experiment, units: pl.DataFrame, events: pl.DataFrame, until: datetime
-) -> tuple[NoveltyDay, ...]:
+def by_day_since_exposure(experiment: Experiment, log: ExposedLog, until: datetime) -> tuple[NoveltyDay, ...]:
     """Compare the arms on each day after the exposure, among units that were watched for all of it.
 
     Args:
         experiment: The definition.
-        units: ``unit_id``, ``arm``, ``first_exposure``.
-        events: From ``exposed_events``.
+        log: Units and events.
         until: The end of the log.
 
     Returns:
@@ -34,10 +31,9 @@ def by_day_since_exposure(
     days = []
     for day in range(MAX_DAYS):
         start, end = timedelta(days=day), timedelta(days=day + 1)
-        watched = units.filter(pl.col(FIRST_EXPOSURE) + end <= until)
-        if watched.height < _MIN_UNITS:
+        frame = log.metrics(start, end).filter(pl.col(EXPOSURE_TIME) + end <= until)
+        if frame.height < _MIN_UNITS:
             break
-        frame = unit_metrics(watched, events, start=start, end=end)
         result, _ = analyze_metric(single, frame, experiment.primary)
         counts = {arm: estimate.n for arm, estimate in result.arms.items()}
         days.append(NoveltyDay(day, counts, {each.arm: each.absolute for each in result.comparisons}))

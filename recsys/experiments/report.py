@@ -9,7 +9,7 @@ from recsys.event_log import EventLog
 from recsys.experiments.analysis import analyze
 from recsys.experiments.data_quality import Problem
 from recsys.experiments.exposures import FIRST_EXPOSURE, Exposures, read_exposures, scan_served_lists
-from recsys.experiments.log_metrics import exposed_events, unit_metrics, unpriced_purchases
+from recsys.experiments.log_metrics import exposed_log
 from recsys.experiments.novelty import by_day_since_exposure
 from recsys.experiments.registry import ExperimentRegistry, Running
 from recsys.experiments.result import Result
@@ -40,12 +40,12 @@ def report(workspace: Workspace, key: str, until: datetime | None = None) -> Res
             "every compaction: see that servers run, and whom its coverage and targeting take in"
         )
     units, open_windows = _mature(running, exposures.units, until)
-    events = exposed_events(log.scan(), units, until)
+    exposed = exposed_log(log.scan(), units, until)
     window = running.experiment.analysis.window_days
     end = None if window is None else timedelta(days=window)
-    table = check_units(unit_metrics(units, events, end=end), running.experiment, source="the log")
-    found = (*replayed, *open_windows, *_log_problems(exposures), *_price_problems(events))
-    novelty = by_day_since_exposure(running.experiment, units, events, until)
+    table = check_units(exposed.metrics(end=end), running.experiment, source="the log")
+    found = (*replayed, *open_windows, *_log_problems(exposures), *_price_problems(exposed.num_unpriced))
+    novelty = by_day_since_exposure(running.experiment, exposed, until)
     return analyze(running.experiment, UnitTable(table.frame, (*table.problems, *found)), novelty=novelty)
 
 
@@ -112,8 +112,8 @@ def _log_problems(exposures: Exposures) -> tuple[Problem, ...]:
     return tuple(problems)
 
 
-def _price_problems(events: pl.DataFrame) -> tuple[Problem, ...]:
-    if not (unpriced := unpriced_purchases(events)):
+def _price_problems(unpriced: int) -> tuple[Problem, ...]:
+    if not unpriced:
         return ()
     message = f"{unpriced:,} purchases have no price and add nothing to revenue"
     return (Problem("unpriced_purchases", "warning", message),)

@@ -1,7 +1,7 @@
 """An experiment of a million units and ten metrics, analysed as a command: seconds and peak memory.
 
 ``pytest tests/benchmarks/test_experiment_report.py --benchmark-only -o addopts= -s``; the units are read
-from a Parquet file in one test, and joined from the logs of lists and events, five events per unit, in the other.
+from a Parquet file in one test, and joined from the logs, with five events per unit, in the other.
 """
 
 import subprocess

@@ -11,7 +11,7 @@ from recsys.errors import ConfigError, DataError
 from recsys.event_log import EventLog
 from recsys.experiments.auto_stop import stop_if_harmful
 from recsys.experiments.commands import experiment
-from recsys.experiments.log_metrics import exposed_events, unit_metrics
+from recsys.experiments.log_metrics import exposed_log
 from recsys.experiments.registry import ExperimentRegistry
 from recsys.experiments.report import report
 from recsys.experiments.result import Result
@@ -171,8 +171,8 @@ def test_columns_of_the_log_are_counts_sums_and_what_was_before(tmp_path: Path) 
         schema={"unit_id": pl.String, "arm": pl.String, "first_exposure": pl.Datetime("ms", "UTC")},
         orient="row",
     )
-    events = exposed_events(EventLog(workspace.events).scan(), units, start + 10 * DAY)
-    nobody, found = unit_metrics(units, events, end=2 * DAY).rows(named=True)
+    log = exposed_log(EventLog(workspace.events).scan(), units, start + 10 * DAY)
+    nobody, found = log.metrics(end=2 * DAY).rows(named=True)
     assert (found["impressions"], found["clicks"], found["purchases"], found["orders"]) == (1, 1, 2, 1)
     assert (found["revenue"], found["converted"]) == (19.0, 1.0)
     assert (found["revenue_before"], found["purchases_before"], found["clicks_before"]) == (6.0, 1.0, 0.0)
