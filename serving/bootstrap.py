@@ -28,6 +28,7 @@ from serving.compaction import COMPACTION_LOCK
 from serving.embedded_store import embedded_store
 from serving.engine import Engine, RankingPipeline
 from serving.event_buffer import BUFFER_FILE, EventBuffer, SqliteEventBuffer
+from serving.experiment_servicer import ExperimentServicer
 from serving.experiment_watch import ExperimentWatch
 from serving.intake import Intake
 from serving.item_intake import ItemIntake
@@ -147,6 +148,7 @@ async def serving(
             RecommendationServicer(engine, treatments),
             EventServicer(intake, settings.max_events_per_batch),
             CatalogServicer(ItemIntake(changes), models, catalogue.wake),
+            ExperimentServicer(treatments),
         )
         recording = stack.enter_context(recorded(settings, Watched(engine, store, buffer, updater)))
         port = await stack.enter_async_context(

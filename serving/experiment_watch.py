@@ -7,6 +7,7 @@ import structlog
 
 from recsys.errors import RecsysError
 from recsys.experiments.book import ExperimentBook
+from recsys.experiments.history import Running
 from recsys.experiments.registry import ExperimentRegistry
 from serving.model_follower import ModelFollower
 
@@ -35,6 +36,7 @@ class ExperimentWatch:
         """
         self._registry, self._use_book, self._follower = registry, use_book, follower
         self._seen: _Stamp = None
+        self._running: dict[str, Running] = {}
         self._wanted: frozenset[str] = frozenset()
         self._held: frozenset[str] = frozenset()
 
@@ -52,10 +54,15 @@ class ExperimentWatch:
             return
         self._seen = stamp
         try:
-            running = self._registry.running()
+            running, problems = self._registry.running_where_sound(self._running)
         except (RecsysError, OSError) as error:
-            _log.warning("the experiments stay as they were: one is broken", reason=str(error))
+            _log.warning("the experiments stay as they were: the audit log is broken", reason=str(error))
             return
+        for problem in problems:
+            _log.warning(
+                "an experiment is broken; it goes on as it was read before, if it was", reason=problem
+            )
+        self._running = {each.experiment.key: each for each in running}
         book = ExperimentBook(running)
         self._wanted = book.models - _PARTS
         self._use_book(book)

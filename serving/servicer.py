@@ -44,10 +44,15 @@ class RecommendationServicer:
             request.user_id, request.visitor_id, placement, request.attributes
         )
         pipeline = chosen.pipeline
-        question = recommend_question(request, pipeline.config, self._engine.lists.signer)
+        question = recommend_question(
+            request,
+            pipeline.config,
+            self._engine.lists.signer,
+            treatment=chosen.treatment,
+            parameters=chosen.parameters,
+        )
         if request.validate_only:
             return recommendation_pb.RecommendResponse(model_version=pipeline.version)
-        question = chosen.applied_to(question)
         answer = await self._engine.recommend(question, context.time_remaining(), pipeline)
         with stage("encode"):
             return recommend_response(answer)
@@ -61,10 +66,9 @@ class RecommendationServicer:
             request.user_id, request.visitor_id, placement, {}, ranks_only=True
         )
         pipeline = chosen.pipeline
-        question, item_ids = rank_question(request, pipeline.config)
+        question, item_ids = rank_question(request, pipeline.config, treatment=chosen.treatment)
         if request.validate_only:
             return recommendation_pb.RankResponse(model_version=pipeline.version)
-        question = chosen.applied_to(question)
         answer = await self._engine.rank(question, item_ids, context.time_remaining(), pipeline)
         with stage("encode"):
             return rank_response(answer)

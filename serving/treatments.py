@@ -1,12 +1,13 @@
 """What experiments make of a request: by which id it is assigned, which model answers, and how."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from recsys.config import PlacementConfig
 from recsys.errors import ConfigError, FieldViolation, InvalidRequestError
+from recsys.experiments.assignment import Assignment
 from recsys.experiments.book import UNTREATED, ExperimentBook, Treatment
-from serving.engine import Question, RankingPipeline
+from serving.engine import RankingPipeline
 from serving.event import subject
 from serving.models import Models
 from serving.origins import Origins
@@ -21,12 +22,7 @@ class Chosen:
     pipeline: RankingPipeline
     treatment: Treatment = UNTREATED
     parameters: PlacementConfig | None = None
-
-    def applied_to(self, question: Question) -> Question:
-        """The question as the experiments have it."""
-        if self.treatment is UNTREATED:
-            return question
-        return replace(question, treatment=self.treatment, parameters=self.parameters)
+    """The placement where the treatment changes it; ``None`` for as configured."""
 
 
 class Treatments:
@@ -35,12 +31,13 @@ class Treatments:
     def __init__(self, models: Models, origins: Origins) -> None:
         self._models = models
         self._origins = origins
-        self._book = ExperimentBook()
+        self.book = ExperimentBook()
+        """The experiments that run."""
         self._placed: dict[tuple[object, ...], PlacementConfig | None] = {}
 
     def use_book(self, book: ExperimentBook) -> None:
         """Assign by these experiments from the next request on."""
-        self._book, self._placed = book, {}
+        self.book, self._placed = book, {}
 
     async def choose(
         self,
@@ -63,18 +60,30 @@ class Treatments:
         Raises:
             InvalidRequestError: The attributes ask for an arm that a running experiment does not have.
         """
-        book, treatment = self._book, UNTREATED
+        book, treatment = self.book, UNTREATED
         unit = await self._origins.unit(user_id, visitor_id) if book else None
         if unit is not None:
             try:
                 treatment = book.treatment(unit, placement, attributes, ranks_only=ranks_only)
             except ConfigError as error:
-                raise InvalidRequestError(FieldViolation("attributes", str(error))) from None
+                raise _refused(error) from None
         if treatment.model is None:
             pipeline = self._models.choose(subject(user_id, visitor_id))
         else:
             pipeline = self._models.named(treatment.model)
         return Chosen(pipeline, treatment, self._parameters(treatment, pipeline, placement))
+
+    async def assignments(
+        self, user_id: str, visitor_id: str, attributes: Mapping[str, str]
+    ) -> tuple[Assignment, ...]:
+        """The arms that somebody gets, wherever they matter; see ``choose``."""
+        unit = await self._origins.unit(user_id, visitor_id) if self.book else None
+        if unit is None:
+            return ()
+        try:
+            return self.book.assignments(unit, attributes)
+        except ConfigError as error:
+            raise _refused(error) from None
 
     def _parameters(
         self, treatment: Treatment, pipeline: RankingPipeline, placement: str
@@ -88,3 +97,8 @@ class Treatments:
                 self._placed.clear()
             self._placed[key] = treatment.placed(configured, placement)
         return self._placed[key]
+
+
+def _refused(error: ConfigError) -> InvalidRequestError:
+    """A request asked for an arm that there is not."""
+    return InvalidRequestError(FieldViolation("attributes", str(error)))

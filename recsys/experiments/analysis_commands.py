@@ -166,7 +166,7 @@ def add_to(experiment: typer.Typer) -> None:
 
 
 def _history(experiment: "Experiment", data: Path | None, workspace: Path) -> "pl.DataFrame":
-    from recsys.experiments.history import history_from_file, history_from_log
+    from recsys.experiments.past_units import history_from_file, history_from_log
 
     if data is not None:
         return history_from_file(data, experiment).frame

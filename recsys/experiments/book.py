@@ -5,7 +5,7 @@ hand, in the registry or in the request's attribute ``experiment.KEY``, goes bef
 so that the analysis leaves it out.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any
@@ -14,7 +14,8 @@ from recsys.config import PlacementConfig
 from recsys.experiments.assignment import Assignment
 from recsys.experiments.bucketing import arm_placer, layer_placer
 from recsys.experiments.definition import Arm, replaced
-from recsys.experiments.registry import Running, require_arm
+from recsys.experiments.history import Running
+from recsys.experiments.registry import require_arm
 from recsys.experiments.targeting import compile_targeting
 
 FORCED_ATTRIBUTE = "experiment."
@@ -60,6 +61,8 @@ class ExperimentBook:
 
     def __init__(self, running: Iterable[Running] = ()) -> None:
         found = sorted(running, key=lambda each: (not each.experiment.holdout, each.experiment.key))
+        self.running = tuple(found)
+        """Holdouts first, then by key."""
         self._pages = tuple(map(_Page, found))
 
     def __bool__(self) -> bool:
@@ -85,16 +88,27 @@ class ExperimentBook:
         Raises:
             ConfigError: The request's attributes ask for an arm that a running experiment does not have.
         """
-        met: list[tuple[_Page, Arm, bool]] = []
+        met = [
+            (page, arm, forced)
+            for page, arm, forced in self._parts(unit, attributes)
+            if page.concerns(placement, ranks_only=ranks_only)
+        ]
+        return _treatment(met, placement) if met else UNTREATED
+
+    def assignments(self, unit: str, attributes: Mapping[str, str]) -> tuple[Assignment, ...]:
+        """A unit's arms, wherever they matter; see ``treatment``."""
+        return tuple(
+            Assignment(page.experiment.key, arm.key, forced)
+            for page, arm, forced in self._parts(unit, attributes)
+        )
+
+    def _parts(self, unit: str, attributes: Mapping[str, str]) -> Iterator[tuple["_Page", Arm, bool]]:
         held_out = False
         for page in self._pages:
             arm, forced = page.arm(unit, attributes, by_hash=not held_out)
-            if arm is None:
-                continue
-            held_out |= page.experiment.holdout and arm is page.experiment.control
-            if page.concerns(placement, ranks_only=ranks_only):
-                met.append((page, arm, forced))
-        return _treatment(met, placement) if met else UNTREATED
+            if arm is not None:
+                held_out |= page.experiment.holdout and arm is page.experiment.control
+                yield page, arm, forced
 
 
 class _Page:

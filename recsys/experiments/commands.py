@@ -15,7 +15,8 @@ from recsys.options import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption
 from recsys.workspace import Workspace
 
 if TYPE_CHECKING:
-    from recsys.experiments.registry import ExperimentRegistry, Running
+    from recsys.experiments.history import Running
+from recsys.experiments.registry import ExperimentRegistry
 
 experiment = typer.Typer(
     help="Define experiments, ramp and watch them, and read their results.", no_args_is_help=True
@@ -60,8 +61,9 @@ def start(
     json_output: JsonOption = False,
 ) -> None:
     """Freeze a definition as a version in the registry, and let every server assign by it."""
-    text = definition.read_text(encoding="utf-8")
-    started = _registry(workspace).start(text, str(definition), reason=reason)
+    from recsys.experiments.definition import definition_text
+
+    started = _registry(workspace).start(definition_text(definition), str(definition), reason=reason)
     _print_one(started, f"runs as version {started.version}, hash {_short(started)}", json_output=json_output)
 
 

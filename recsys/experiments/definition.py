@@ -7,8 +7,7 @@ import hashlib
 import json
 import math
 import tomllib
-from collections.abc import Iterable, Mapping
-from itertools import combinations
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from recsys.config import PlacementConfig
 from recsys.errors import ConfigError
+from recsys.experiments.complaint import problems
 from recsys.experiments.metric import MetricDefinition
 from recsys.experiments.targeting import TargetingError, compile_targeting
 
@@ -222,7 +222,7 @@ def replaced(placement: PlacementConfig, parameters: Mapping[str, Any], name: st
     try:
         return PlacementConfig.model_validate(placement.model_dump() | dict(parameters))
     except ValidationError as error:
-        raise ValueError("; ".join(f"{name}.{words}" for words in _problems(error))) from None
+        raise ValueError("; ".join(f"{name}.{words}" for words in problems(error))) from None
 
 
 def parse_experiment(text: str, source: str) -> Experiment:
@@ -241,7 +241,7 @@ def parse_experiment(text: str, source: str) -> Experiment:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{source} is not valid TOML: {error}") from error
     except ValidationError as error:
-        raise ConfigError(f"{source} is no experiment: {'; '.join(_problems(error))}") from None
+        raise ConfigError(f"{source} is no experiment: {'; '.join(problems(error))}") from None
 
 
 def load_experiment(path: Path) -> Experiment:
@@ -250,78 +250,22 @@ def load_experiment(path: Path) -> Experiment:
     Raises:
         ConfigError: It cannot be read, or see ``parse_experiment``.
     """
-    try:
-        return parse_experiment(path.read_text(encoding="utf-8"), str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"the definition {path} cannot be read: {error}") from error
+    return parse_experiment(definition_text(path), str(path))
 
 
-def check_together(experiments: Iterable[Experiment]) -> None:
-    """See that experiments can run at once.
+def definition_text(path: Path) -> str:
+    """The words of a definition's file.
 
     Raises:
-        ConfigError: Two have one key; two of one layer overlap or differ in ``hash`` or ``unit``; or two of
-            different layers replace the same thing.
+        ConfigError: It cannot be read.
     """
-    for one, other in combinations(experiments, 2):
-        if one.key == other.key:
-            raise ConfigError(f"key: expected distinct experiments, got {one.key!r} twice")
-        if one.layer != other.layer:
-            _require_apart(one, other)
-            continue
-        for name in ("hash", "unit"):
-            mine, theirs = getattr(one, name), getattr(other, name)
-            if mine != theirs:
-                raise ConfigError(
-                    f"{name}: expected one for all of layer {one.layer!r}, got {mine!r} in {one.key!r} "
-                    f"and {theirs!r} in {other.key!r}; give one of them another layer"
-                )
-        if max(one.layer_range[0], other.layer_range[0]) < min(one.layer_range[1], other.layer_range[1]):
-            raise ConfigError(
-                f"layer_range: expected parts of layer {one.layer!r} that do not overlap, got "
-                f"{list(one.layer_range)} in {one.key!r} and {list(other.layer_range)} in {other.key!r}; "
-                "change one of them, give one another layer, or stop one"
-            )
-
-
-def _require_apart(one: Experiment, other: Experiment) -> None:
-    """Experiments of different layers meet in one request, so they must not replace the same thing."""
-    both = sorted(one.changes & other.changes)
-    if both:
-        raise ConfigError(
-            "arms: expected experiments of different layers to change different things, got "
-            f"{', '.join(both)} in both {one.key!r} and {other.key!r}; put them on parts of one layer"
-        )
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"the definition {path} cannot be read: {error}") from error
 
 
 def _require_distinct(what: str, names: list[str]) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ValueError(f"expected distinct {what}, got {', '.join(twice)} more than once")
-
-
-def _problems(error: ValidationError) -> list[str]:
-    """Every wrong key: its path, what was expected, what came; not what merely follows from another."""
-    found = error.errors(include_url=False)
-    inner = {problem["loc"][:-depth] for problem in found for depth in range(1, len(problem["loc"]))}
-    return [_words(p) for p in found if p["type"] != "too_short" or p["loc"] not in inner]
-
-
-def _words(problem: Any) -> str:  # noqa: ANN401  # pydantic's ErrorDetails
-    kind, given = problem["type"], problem["input"]
-    path = ".".join(f"[{part}]" if isinstance(part, int) else str(part) for part in problem["loc"])
-    path = path.replace(".[", "[")
-    if kind == "value_error":
-        words = str(problem["ctx"]["error"])
-        return f"{path}: {words}" if path else words
-    if kind == "missing":
-        return f"{path}: expected a value, got none"
-    if kind == "extra_forbidden":
-        return f"{path}: expected no such key, got {_shown(given)}; see that it is spelled right"
-    expected = problem["msg"].removeprefix("Input should ").removeprefix("be ")
-    return f"{path}: expected {expected}, got {_shown(given)}"
-
-
-def _shown(given: object) -> str:
-    shown = repr(given)
-    return shown if len(shown) <= 80 else f"{shown[:77]}..."

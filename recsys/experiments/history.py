@@ -1,63 +1,74 @@
-"""What units did before there was an experiment: the ground for planning and rehearsing one."""
+"""What the audit log makes of every experiment: its latest version, whether it runs, and for whom."""
 
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 
-import polars as pl
-
-from recsys.errors import DataError
-from recsys.event_log import EventLog
-from recsys.experiments.bulk import ARM, UNIT_ID
+from recsys.experiments.audit import AuditEntry
 from recsys.experiments.definition import Experiment
-from recsys.experiments.exposures import FIRST_EXPOSURE
-from recsys.experiments.log_metrics import exposed_log
-from recsys.experiments.unit_table import UnitTable, check_units
-from recsys.schema import EFFECTIVE_TIME, TIMESTAMP, USER_ID
-from recsys.workspace import Workspace
-
-DEFAULT_WINDOW_DAYS = 28.0
-"""Days a unit is watched for, where the definition has no window."""
 
 
-def history_from_file(path: Path, experiment: Experiment) -> UnitTable:
-    """Units of a Parquet file with the columns that the metrics name; arms, where it has any, do not matter.
+@dataclass(frozen=True)
+class Running:
+    """An experiment and what became of it, also after it was stopped."""
 
-    Raises:
-        DataError: It cannot be read, or lacks a column.
-    """
-    try:
-        frame = pl.read_parquet(path, hive_partitioning=False)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise DataError(f"expected a Parquet file with one row per unit in {path}: {error}") from error
-    if UNIT_ID not in frame.columns:
-        frame = frame.with_row_index(UNIT_ID)
-    return check_units(_in_control(frame, experiment), experiment, source=str(path))
+    experiment: Experiment
+    version: int
+    coverage: float
+    """Share of every arm that takes part now."""
+    started: datetime
+    """When this version began, UTC."""
+    stopped: datetime | None = None
+    """When it ended; ``None`` while it runs."""
+    reason: str = ""
+    """Why it ended."""
+    forced: Mapping[str, str] = field(default_factory=dict)
+    """Arms by unit, given by hand."""
 
-
-def history_from_log(workspace: Workspace, experiment: Experiment) -> UnitTable:
-    """Users of the log's last weeks, each watched for one window from the first event on.
-
-    Raises:
-        DataError: The log is shorter than two windows, or a metric names a column that the log does not give.
-    """
-    window = timedelta(days=experiment.analysis.window_days or DEFAULT_WINDOW_DAYS)
-    log = EventLog(workspace.events)
-    end = datetime.fromtimestamp((log.end_ms() or 0) / 1000, UTC) + timedelta(milliseconds=1)
-    start, until = end - 2 * window, end - window
-    time = pl.col(EFFECTIVE_TIME)
-    events = log.scan()
-    within = (time >= pl.lit(start).cast(TIMESTAMP)) & (time < pl.lit(until).cast(TIMESTAMP))
-    by_user = events.filter(within).group_by(pl.col(USER_ID).alias(UNIT_ID))
-    first = by_user.agg(time.min().alias(FIRST_EXPOSURE)).sort(UNIT_ID).collect()
-    units = _in_control(first, experiment)
-    if units.height < 2:
-        raise DataError(
-            f"expected events over two windows of {window.days} days in {workspace.events}, got "
-            f"{units.height} users in the first; ingest more, give analysis.window_days, or give --data"
-        )
-    metrics = exposed_log(events, units, end).metrics(end=window)
-    return check_units(metrics, experiment, source="the log")
+    @property
+    def is_running(self) -> bool:
+        """Whether it assigns units."""
+        return self.stopped is None
 
 
-def _in_control(frame: pl.DataFrame, experiment: Experiment) -> pl.DataFrame:
-    return frame.with_columns(pl.lit(experiment.control.key).alias(ARM))
+@dataclass(frozen=True)
+class Known:
+    """What the audit log says of one experiment."""
+
+    key: str
+    version: int
+    fingerprint: str
+    coverage: float
+    started: datetime
+    stopped: datetime | None = None
+    reason: str = ""
+    forced: tuple[tuple[str, str], ...] = ()
+
+    def of(self, experiment: Experiment) -> Running:
+        """The same with the definition."""
+        about = (self.version, self.coverage, self.started, self.stopped, self.reason)
+        return Running(experiment, *about, dict(self.forced))
+
+
+def latest_states(entries: Iterable[AuditEntry]) -> dict[str, Known]:
+    """What the last entries leave, by key."""
+    known: dict[str, Known] = {}
+    for entry in entries:
+        before = known.get(entry.key)
+        if entry.action == "start":
+            coverage = 1.0 if entry.coverage is None else entry.coverage
+            known[entry.key] = Known(entry.key, entry.version, entry.fingerprint, coverage, entry.time)
+        elif before is not None:
+            known[entry.key] = _after(before, entry)
+    return known
+
+
+def _after(before: Known, entry: AuditEntry) -> Known:
+    if entry.action == "ramp" and entry.coverage is not None:
+        return replace(before, coverage=entry.coverage)
+    if entry.action == "stop":
+        return replace(before, stopped=entry.time, reason=entry.reason)
+    forced = {unit: arm for unit, arm in before.forced if unit != entry.unit}
+    if entry.unit is not None and entry.arm is not None:
+        forced[entry.unit] = entry.arm
+    return replace(before, forced=tuple(forced.items()))

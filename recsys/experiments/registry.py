@@ -3,9 +3,7 @@
 ``registry/experiments/<key>/<version>.toml`` is never changed; ``audit.jsonl`` beside them says what runs.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from collections.abc import Mapping
 from pathlib import Path
 
 from recsys.errors import ConfigError
@@ -18,34 +16,13 @@ from recsys.experiments.audit import (
     now,
     read_audit,
 )
-from recsys.experiments.definition import Experiment, check_together, load_experiment, parse_experiment
+from recsys.experiments.conflicts import check_together
+from recsys.experiments.definition import Experiment, load_experiment, parse_experiment
+from recsys.experiments.history import Known, Running, latest_states
 from recsys.file_lock import exclusive
 from recsys.workspace import Workspace, atomic_path
 
 _LOCK = ".lock"
-
-
-@dataclass(frozen=True)
-class Running:
-    """An experiment and what became of it; stopped ones are ``Running`` no longer but keep the rest."""
-
-    experiment: Experiment
-    version: int
-    coverage: float
-    """Share of every arm that takes part now."""
-    started: datetime
-    """When this version began, UTC."""
-    stopped: datetime | None = None
-    """When it ended; ``None`` while it runs."""
-    reason: str = ""
-    """Why it ended."""
-    forced: Mapping[str, str] = field(default_factory=dict)
-    """Arms by unit, given by hand."""
-
-    @property
-    def is_running(self) -> bool:
-        """Whether it assigns units."""
-        return self.stopped is None
 
 
 class ExperimentRegistry:
@@ -73,13 +50,35 @@ class ExperimentRegistry:
         Raises:
             ConfigError: The log or a definition is damaged, or a definition was edited since it started.
         """
-        latest = _latest(self.audit())
+        latest = latest_states(self.audit())
         return [self._loaded(latest[key]) for key in sorted(latest)]
 
     def running(self) -> list[Running]:
         """The experiments that assign units; see ``all``."""
-        latest = _latest(self.audit())
+        latest = latest_states(self.audit())
         return [self._loaded(latest[key]) for key in sorted(latest) if latest[key].stopped is None]
+
+    def running_where_sound(self, before: Mapping[str, Running]) -> tuple[list[Running], list[str]]:
+        """The same, as far as they can be read, for those who must go on: and what is wrong with the others.
+
+        Args:
+            before: Experiments by key, as they were when they could be read; they stand in for broken ones.
+
+        Raises:
+            ConfigError: The log is damaged.
+        """
+        found, problems = [], []
+        for known in latest_states(self.audit()).values():
+            if known.stopped is not None:
+                continue
+            try:
+                found.append(self._loaded(known))
+            except ConfigError as error:
+                problems.append(str(error))
+                kept = before.get(known.key)
+                if kept is not None and kept.experiment.fingerprint == known.fingerprint:
+                    found.append(known.of(kept.experiment))
+        return found, problems
 
     def find(self, key: str) -> Running:
         """An experiment in its latest version.
@@ -87,7 +86,7 @@ class ExperimentRegistry:
         Raises:
             ConfigError: There is none, or see ``all``.
         """
-        latest = _latest(self.audit())
+        latest = latest_states(self.audit())
         if key not in latest:
             known = ", ".join(sorted(latest)) or "none yet"
             raise ConfigError(f"there is no experiment {key!r}; started were: {known}")
@@ -227,7 +226,7 @@ class ExperimentRegistry:
         entry = self._entry(action, experiment, version, coverage, reason)
         append_audit(self.audit_file, entry if by is None else entry.model_copy(update={"by": by}))
 
-    def _loaded(self, known: "_Known") -> Running:
+    def _loaded(self, known: Known) -> Running:
         path = self.path(known.key, known.version)
         experiment = load_experiment(path)
         if experiment.fingerprint != known.fingerprint:
@@ -235,29 +234,7 @@ class ExperimentRegistry:
                 f"{path} was edited after it started: its hash was {known.fingerprint[:12]} and is "
                 f"{experiment.fingerprint[:12]}; restore it, or stop the experiment and start the edit anew"
             )
-        return Running(
-            experiment,
-            known.version,
-            known.coverage,
-            known.started,
-            known.stopped,
-            known.reason,
-            dict(known.forced),
-        )
-
-
-@dataclass(frozen=True)
-class _Known:
-    """What the audit log says of one experiment."""
-
-    key: str
-    version: int
-    fingerprint: str
-    coverage: float
-    started: datetime
-    stopped: datetime | None = None
-    reason: str = ""
-    forced: tuple[tuple[str, str], ...] = ()
+        return known.of(experiment)
 
 
 def require_arm(experiment: Experiment, arm: str | None) -> None:
@@ -269,29 +246,6 @@ def require_arm(experiment: Experiment, arm: str | None) -> None:
     if arm is not None and experiment.arm(arm) is None:
         arms = ", ".join(each.key for each in experiment.arms)
         raise ConfigError(f"expected one of the arms {arms} of {experiment.key!r}, got {arm!r}")
-
-
-def _latest(entries: Iterable[AuditEntry]) -> dict[str, _Known]:
-    known: dict[str, _Known] = {}
-    for entry in entries:
-        before = known.get(entry.key)
-        if entry.action == "start":
-            coverage = 1.0 if entry.coverage is None else entry.coverage
-            known[entry.key] = _Known(entry.key, entry.version, entry.fingerprint, coverage, entry.time)
-        elif before is not None:
-            known[entry.key] = _after(before, entry)
-    return known
-
-
-def _after(before: _Known, entry: AuditEntry) -> _Known:
-    if entry.action == "ramp" and entry.coverage is not None:
-        return replace(before, coverage=entry.coverage)
-    if entry.action == "stop":
-        return replace(before, stopped=entry.time, reason=entry.reason)
-    forced = {unit: arm for unit, arm in before.forced if unit != entry.unit}
-    if entry.unit is not None and entry.arm is not None:
-        forced[entry.unit] = entry.arm
-    return replace(before, forced=tuple(forced.items()))
 
 
 def _differences(before: Experiment, after: Experiment) -> list[str]:

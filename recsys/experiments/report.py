@@ -9,9 +9,10 @@ from recsys.event_log import EventLog
 from recsys.experiments.analysis import analyze
 from recsys.experiments.data_quality import Problem
 from recsys.experiments.exposures import FIRST_EXPOSURE, Exposures, read_exposures, scan_served_lists
+from recsys.experiments.history import Running
 from recsys.experiments.log_metrics import exposed_log
 from recsys.experiments.novelty import by_day_since_exposure
-from recsys.experiments.registry import ExperimentRegistry, Running
+from recsys.experiments.registry import ExperimentRegistry
 from recsys.experiments.result import Result
 from recsys.experiments.unit_table import MAX_MIXED_SHARE, UnitTable, check_units
 from recsys.schema import SERVED_TIME

@@ -63,7 +63,7 @@ def simulate(
 
     Args:
         experiment: The definition; its first arm besides control.
-        history: One row per unit, see ``history``.
+        history: One row per unit, see ``past_units``.
         rng: Source of chance.
         runs: Experiments.
         looks: Looks at equal distances in each.

@@ -12,7 +12,7 @@ import pytest
 
 from recsys.experiments.assignment import assign
 from recsys.experiments.book import ExperimentBook, Treatment
-from recsys.experiments.registry import Running
+from recsys.experiments.history import Running
 from tests.recsys.experiments.small_experiment import experiment
 
 UNITS = [f"user-{number}" for number in range(500_000)]

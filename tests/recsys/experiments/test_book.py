@@ -8,7 +8,7 @@ from recsys.errors import ConfigError
 from recsys.experiments.assignment import NOBODY, assign
 from recsys.experiments.book import UNTREATED, ExperimentBook
 from recsys.experiments.definition import Experiment
-from recsys.experiments.registry import Running
+from recsys.experiments.history import Running
 from tests.recsys.experiments.small_experiment import experiment
 
 UNITS = [f"user-{i}" for i in range(400)]

@@ -47,6 +47,22 @@ def test_an_operator_walks_from_a_definition_to_its_end(call: Any, tmp_path: Pat
     assert any("carries over" in remark for remark in call("validate", definition)["remarks"])
 
 
+@pytest.mark.parametrize("content", [None, b"key = '\xff'", b"key ="])
+def test_a_file_that_is_no_definition_is_told_in_one_line(
+    call: Any,
+    tmp_path: Path,
+    content: bytes | None,
+) -> None:
+    path = tmp_path / "d.toml"
+    if content is not None:
+        path.write_bytes(content)
+    for verb in ("validate", "start"):
+        said = call(verb, path, code=1)
+        assert said.startswith("error: ")
+        assert "d.toml" in said
+        assert said.count("\n") == 1
+
+
 def test_people_get_tables(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     definition = written(tmp_path / "d.toml", toml(top="coverage = 0.25"))
     for words in (

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from recsys.errors import ConfigError, DataError
 from recsys.experiments.commands import experiment as command
 from recsys.experiments.definition import Analysis
-from recsys.experiments.history import history_from_file, history_from_log
+from recsys.experiments.past_units import history_from_file, history_from_log
 from recsys.experiments.power import Baseline, baselines_of, needed_z, plan
 from recsys.workspace import Workspace
 from tests.recsys.experiments.small_experiment import toml
