@@ -173,7 +173,7 @@ def _weight_pairs(experiment: Experiment) -> list[tuple[float, float]]:
     pairs = [(control.weight, arm.weight) for arm in experiment.arms if arm is not control]
     usable = [pair for pair in pairs if min(pair) > 0]
     if not usable:
-        raise DataError("expected control and another arm with weight above 0; change the weights")
+        raise ConfigError("expected control and another arm with weight above 0; change the weights")
     return usable
 
 
