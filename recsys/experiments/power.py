@@ -73,6 +73,8 @@ class Plan:
     inflation: float
     """Units relative to a fixed horizon."""
     requirements: tuple[Requirement, ...]
+    left_out: tuple[str, ...]
+    """Metrics without a baseline: unknown, or the same for every unit of the history."""
 
 
 def plan(experiment: Experiment, baselines: list[Baseline], effect: float | None = None) -> Plan:
@@ -94,7 +96,9 @@ def plan(experiment: Experiment, baselines: list[Baseline], effect: float | None
         margin = _margin(experiment, each)
         asked = (margin, one_sided) if margin else (wanted, squared)
         requirements.append(_requirement(experiment, each, *asked))
-    return Plan(alpha, analysis.power, analysis.method, squared / fixed, tuple(requirements))
+    known = {baseline.metric for baseline in baselines}
+    left_out = tuple(metric.name for metric in experiment.metrics if metric.name not in known)
+    return Plan(alpha, analysis.power, analysis.method, squared / fixed, tuple(requirements), left_out)
 
 
 def baselines_of(experiment: Experiment, frame: pl.DataFrame) -> list[Baseline]:

@@ -3,6 +3,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from scipy import stats
 from statsmodels.stats.power import NormalIndPower
@@ -78,6 +79,8 @@ def test_history_gives_means_variances_and_what_a_covariate_explains(tmp_path: P
     planned = plan(defined, [revenue, conversion, click_rate])
     assert planned.alpha == 0.025  # two goal metrics
     assert planned.requirements[2].effect == pytest.approx(0.01 / click_rate.mean)
+    still = baselines_of(defined, frame.with_columns(bought=pl.lit(1.0)))
+    assert plan(defined, still).left_out == ("conversion",)
     with pytest.raises(DataError, match="no metric varies"):
         baselines_of(experiment(), frame.with_columns(revenue=1.0))
 
