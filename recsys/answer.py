@@ -8,6 +8,7 @@ from typing import NamedTuple, overload
 import numpy as np
 from jaxtyping import Float64, UInt32
 
+from recsys.config import PlacementConfig
 from recsys.user_state import UserState
 
 
@@ -54,6 +55,8 @@ class Query:
     """What is known of the request, such as ``country`` and ``device``; rules look at it."""
     subject: str = ""
     """Who asks; with ``as_of_ms`` the seed of random draws, so that they repeat."""
+    parameters: PlacementConfig | None = None
+    """What the placement is to be instead of what is configured; ``None`` for that."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +122,8 @@ class RuleStep:
     """One step after scoring that moved an item."""
 
     rule: str
-    """The rule's name, or ``shown_before``, ``diversity`` or ``exploration``."""
+    """The rule's name, or ``shown_before``, ``diversity``, ``exploration`` or
+    ``sampling``."""
     from_position: int | None
     """Place before the step, 0 the first; ``None`` where the item was not in the list."""
     to_position: int
@@ -167,5 +171,7 @@ class RankedList:
     """Items the caller named that the catalogue does not hold."""
     num_candidates: int = 0
     """How many items were ranked."""
+    policy: str = ""
+    """How the order was drawn, where it was drawn at random, see ``recsys.plackett_luce``; else empty."""
     rest: Remainder | None = None
     """What follows, when ``Query.depth`` asks for more than the items and there is more."""

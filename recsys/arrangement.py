@@ -9,19 +9,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int64
+from jaxtyping import Bool, Float32, Float64, Int64
 
 from recsys.answer import Query, RuleStep
 from recsys.catalogue import Catalogue
-from recsys.config import ExplorationConfig, PlacementConfig
+from recsys.config import ExplorationConfig, PlacementConfig, SamplingConfig
 from recsys.diversity import diversified
-from recsys.exploration import explored
+from recsys.exploration import explored, upper_rates
 from recsys.moment import Moment
+from recsys.plackett_luce import draw, sampling_random
 from recsys.repeats import shown_in_vain
 from recsys.rule_book import ActiveRules, Meant, Pinned
 from recsys.rules import Boost, Bury, Cap
 
-DIVERSITY, REPEAT, EXPLORATION = "diversity", "shown_before", "exploration"
+DIVERSITY, REPEAT, EXPLORATION, SAMPLING = "diversity", "shown_before", "exploration", "sampling"
 """Steps of ``RankedItem.rule_steps`` that no rule of the shop stands behind."""
 _PLACES, _POOL = 50, 200
 
@@ -48,6 +49,8 @@ class Arrangement:
     """Candidate rows in the list's order."""
     propensity: dict[int, float] = field(default_factory=dict)
     """By row, where it is not 1."""
+    policy: str = ""
+    """How the order was drawn, where it was, see ``RankedList.policy``."""
     _steps: list[_Step] = field(default_factory=list)
 
     def cut(self, limit: int) -> _Rows:
@@ -111,10 +114,47 @@ class Arrangement:
             counts.update((rule.name, codes[placed[-1]]) for rule, codes in here)
         self._hold_back(np.asarray(placed + left, np.int64), held)
 
-    def explore(self, config: ExplorationConfig, is_new: Bool[np.ndarray, " candidates"], seed: str) -> None:
+    def sample(
+        self,
+        config: SamplingConfig,
+        scores: Float64[np.ndarray, " candidates"],
+        keep_out: Bool[np.ndarray, " candidates"],
+        random: np.random.Generator,
+    ) -> None:
+        """Draw the first places, see ``recsys.plackett_luce``.
+
+        The utility of the n-th item is the n-th best score: its own, where nothing else reordered the list;
+        what rules moved is as likely to stay there.
+
+        Args:
+            config: How.
+            scores: Of the candidates.
+            keep_out: Candidates that get a place of their own later, whatever is drawn.
+            random: Where the randomness comes from.
+        """
+        free = self.rows[~keep_out[self.rows]]
+        pool = free[: config.pool]
+        if not len(pool):
+            return
+        utilities = -np.sort(-scores[pool]) / config.temperature
+        found = draw(utilities, config.places, random)
+        first = pool[found.order]
+        self.propensity.update(zip(first.tolist(), found.propensities.tolist(), strict=True))
+        self.policy = f"plackett_luce temperature={config.temperature:g} pool={config.pool}"
+        others = self.rows[~np.isin(self.rows, first)]
+        self.put(SAMPLING, np.concatenate((first, others)), None)
+
+    def explore(
+        self,
+        config: ExplorationConfig,
+        is_new: Bool[np.ndarray, " candidates"],
+        seed: str,
+        worth: Float64[np.ndarray, " candidates"] | None = None,
+    ) -> None:
         """Draw new items into the list, see ``recsys.exploration``."""
-        found = explored(self.rows, is_new, config, seed)
+        found = explored(self.rows, is_new, config, seed, worth)
         self.propensity.update(found.propensity)
+        self.policy = f"exploration share={config.share:g} pool={config.pool} floor={config.floor:g}"
         self.put(EXPLORATION, found.rows, np.isin(np.arange(len(self.positions)), found.drawn))
 
     def put(self, name: str, rows: _Rows, touched: Bool[np.ndarray, " candidates"] | None) -> None:
@@ -172,7 +212,7 @@ class Arrangement:
 
 def rearranges(placement: PlacementConfig, active: ActiveRules) -> bool:
     """Whether anything may reorder a list after it was scored."""
-    configured = placement.repeats is not None or placement.exploration is not None
+    configured = (placement.repeats, placement.exploration, placement.sampling) != (None, None, None)
     return bool(configured or placement.diversity or active.moves or active.caps or active.pins)
 
 
@@ -184,6 +224,7 @@ def arrange(
     *,
     active: ActiveRules,
     may_pin: Bool[np.ndarray, " candidates"],
+    scores: Float64[np.ndarray, " candidates"],
 ) -> None:
     """Take a list through all steps.
 
@@ -194,6 +235,7 @@ def arrange(
         placement: Its placement.
         active: The rules that apply to it.
         may_pin: Whether each candidate may be shown at all.
+        scores: What the list was ordered by.
     """
     parts, positions = moment.parts, listed.positions
     if placement.repeats is not None:
@@ -204,7 +246,13 @@ def arrange(
         listed.diversify(placement.diversity, parts.index.of_items(positions[listed.top]))
     if active.caps:
         listed.cap(active.caps, parts.catalogue)
-    if placement.exploration is not None:
+    seed = f"{query.subject} {query.as_of_ms} {query.placement}"
+    random = None if placement.sampling is None else sampling_random(placement.sampling, seed)
+    if placement.sampling is not None and random is not None:
+        pinned = np.isin(positions, [pin.position for pin in active.pins])
+        listed.sample(placement.sampling, scores, pinned & may_pin, random)
+    elif placement.exploration is not None:
         is_new = moment.popularity.engagement[-1][positions] <= placement.exploration.max_events
-        listed.explore(placement.exploration, is_new, f"{query.subject} {query.as_of_ms} {query.placement}")
+        worth = upper_rates(moment.popularity.click_rates, positions)
+        listed.explore(placement.exploration, is_new, seed, worth)
     listed.pin(active.pins, may_pin)

@@ -13,7 +13,7 @@ import faiss
 import numpy as np
 from jaxtyping import Float32, Int8, Int32, Int64, Integer, UInt8
 
-MOST_IN_ONE_LIST: Final = 200_000
+MOST_IN_ONE_LIST: Final = 50_000
 """Vectors up to which the search is exact."""
 RECALL_AT: Final = 500
 _RECALL_WANTED = 0.98

@@ -185,7 +185,7 @@ def verify_model(
 def promote_model(
     version: Annotated[str, typer.Argument(help="A version that `recsys models list` shows.")],
     gates: Annotated[
-        str, typer.Option("--if", help="Gates to pass, with commas: parity, quality, slices.")
+        str, typer.Option("--if", help="Gates to pass, with commas: parity, quality, slices, offpolicy.")
     ] = "",
     *,
     canary: Annotated[
@@ -199,11 +199,11 @@ def promote_model(
     json_output: JsonOption = False,
 ) -> None:
     """Let a model serve, if the gates let it pass; a running server follows. The decision is recorded."""
-    from recsys.promotion import GATES, promote
+    from recsys.promotion import gate_names, promote
 
     names = [name.strip() for name in gates.split(",") if name.strip()]
-    if unknown := [name for name in names if name not in GATES]:
-        raise typer.BadParameter(f"there is no gate {unknown[0]!r}; there are {', '.join(GATES)}")
+    if unknown := [name for name in names if name not in gate_names()]:
+        raise typer.BadParameter(f"there is no gate {unknown[0]!r}; there are {', '.join(gate_names())}")
     if shadow and canary is not None:
         raise typer.BadParameter("choose one of --canary and --shadow")
     part: Part = "shadow" if shadow else "canary" if canary is not None else "stable"

@@ -278,7 +278,10 @@ class ExplorationConfig(_Config):
     max_events: float = Field(default=10.0, ge=0)
     """An item is new while its engagement over the longest half-life is at most this."""
     pool: int = Field(default=50, ge=1)
-    """The draw is uniform among this many new candidates, those that are ranked best."""
+    """The draw is among this many new candidates, those that are ranked best."""
+    floor: float = Field(default=1.0, gt=0, le=1)
+    """Share of every draw that is uniform. The rest goes by what the items' click rates may well be, so that
+    promising ones are shown more often; 1 for a uniform draw."""
 
     @field_validator("slots")
     @classmethod
@@ -286,6 +289,19 @@ class ExplorationConfig(_Config):
         if given[0] < 0 or any(a >= b for a, b in pairwise(given)):
             raise ValueError(f"expected positions from 0 on, ascending, got {list(given)}")
         return given
+
+
+class SamplingConfig(_Config):
+    """How some lists are drawn at random, so that other rankers can be judged offline."""
+
+    share: float = Field(gt=0, le=1)
+    """Share of the requests whose list is drawn; the others are ordered as ever."""
+    temperature: float = Field(default=1.0, gt=0)
+    """Scale of the scores, in the scores' unit: small values stay close to the order by score."""
+    places: int = Field(default=10, ge=1, le=200)
+    """First places that are drawn."""
+    pool: int = Field(default=100, ge=1, le=1000)
+    """First items of the list that they are drawn from."""
 
 
 class PlacementConfig(_Config):
@@ -305,6 +321,8 @@ class PlacementConfig(_Config):
     """When items that were shown in vain move down; ``None`` for never."""
     exploration: ExplorationConfig | None = None
     """How new items come into the list; ``None`` for by their score alone."""
+    sampling: SamplingConfig | None = None
+    """How some lists are drawn at random; ``None`` for never. A drawn list gets no new items besides."""
 
     @model_validator(mode="before")
     @classmethod
@@ -351,6 +369,18 @@ _PLACEMENTS = {
 }
 
 
+class PromotionConfig(_Config):
+    """What the gate ``offpolicy`` of ``recsys models promote`` asks for."""
+
+    reward: Literal["click", "add_to_cart", "purchase", "like"] = "click"
+    """The event that counts, at most once per item of a list."""
+    slots: int = Field(default=3, ge=1, le=20)
+    """First places of a list that are judged; with more of them, fewer lists say anything."""
+    margin: float = Field(default=0.0, allow_inf_nan=False)
+    """Rewards per list by which the new model's lower bound must exceed the serving one's estimate: below 0,
+    it may lose that much."""
+
+
 class Config(_Config):
     """Everything a run can be told, one section per stage."""
 
@@ -360,6 +390,7 @@ class Config(_Config):
     encoder: EncoderConfig = EncoderConfig()
     candidates: CandidateConfig = CandidateConfig()
     ranker: RankerConfig = RankerConfig()
+    promotion: PromotionConfig = PromotionConfig()
     placements: dict[str, PlacementConfig] = _PLACEMENTS
     """What a page position asks for, by name; a file adds to these or replaces one of the same name."""
 

@@ -358,7 +358,7 @@ class Pipeline:
         return positions[positions >= 0], missing
 
     def _placement(self, query: Query) -> PlacementConfig:
-        placement = self.config.placements.get(query.placement)
+        placement = query.parameters or self.config.placements.get(query.placement)
         if placement is None:
             known = ", ".join(sorted(self.config.placements))
             raise ConfigError(f"there is no placement {query.placement!r}; configured are: {known}")
@@ -454,6 +454,7 @@ class Pipeline:
             missing_item_ids=missing,
             num_candidates=len(listing.candidates.positions),
             rest=listing.rest(further, arranged.propensity),
+            policy=arranged.policy,
         )
 
     def _ordering(
@@ -487,7 +488,7 @@ class Pipeline:
             return Arrangement(candidates.positions, best_first(scores, keep))
         hard = Inspection(moment, candidates, self._passes(candidates, moment, query, hard_only=True)).keep
         listed = Arrangement(candidates.positions, best_first(scores, keep))
-        arrange(listed, moment, query, placement, active=active, may_pin=hard)
+        arrange(listed, moment, query, placement, active=active, may_pin=hard, scores=scores)
         return listed
 
 

@@ -2,7 +2,8 @@
 
 A gate reads what is stored beside the models, computes nothing anew, and says why it refuses. ``parity``: the
 bundle verifies, its canary rows score here as they did, and offline equals online where that was tested.
-``quality``: it is not significantly below the serving model. ``slices``: nor is it on any slice.
+``quality``: it is not significantly below the serving model. ``slices``: nor is it on any slice. Packages
+above this one bring gates through the entry-point group ``recsys.gates``, which may compute: ``offpolicy``.
 
 Reports hold intervals and no scores by user, so the difference of two models is not paired: its interval is
 that of independent estimates, ``sqrt(a² + b²)`` of the half-widths, which is wider than the paired one. A
@@ -15,11 +16,12 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 from recsys.bundle import load_bundle
-from recsys.errors import BundleError
+from recsys.errors import BundleError, ConfigError
 from recsys.registry import Part, Registry
 from recsys.workspace import Workspace
 
@@ -79,18 +81,19 @@ def promote(
     Args:
         workspace: The workspace.
         version: The version.
-        gates: Names of ``GATES`` to ask.
+        gates: Names of ``gate_names`` to ask.
         part: What it becomes.
         canary_percent: Share of the users whom a canary answers.
         who: The command that asks.
 
     Raises:
         BundleError: There is no such version, or its manifest is damaged.
+        ConfigError: There is no such gate, or its package is not installed.
     """
     registry = Registry(workspace.registry)
     registry.require(version)
     serving = registry.pointers().stable
-    found = tuple(GATES[name](workspace, version, serving) for name in gates)
+    found = tuple(gate(name)(workspace, version, serving) for name in gates)
     reasons = tuple(f"{gate.name}: {reason}" for gate in found for reason in gate.reasons)
     if not reasons:
         registry.activate(part, version, canary_percent=canary_percent, expected_stable=serving)
@@ -194,12 +197,34 @@ def slices(workspace: Workspace, version: str, serving: str | None) -> Gate:
     return Gate("slices", reasons, compared)
 
 
-GATES: Mapping[str, Callable[[Workspace, str, str | None], Gate]] = {
-    "parity": parity,
-    "quality": quality,
-    "slices": slices,
-}
-"""What may be asked before a promotion, by name."""
+AskGate = Callable[[Workspace, str, str | None], Gate]
+"""Called with the version that is to be promoted and the one that serves."""
+GATES: Mapping[str, AskGate] = {"parity": parity, "quality": quality, "slices": slices}
+"""What this package asks before a promotion, by name."""
+_GROUP = "recsys.gates"
+
+
+def gate_names() -> list[str]:
+    """Names of all gates, those of other packages included."""
+    return [*GATES, *sorted(entry_points(group=_GROUP).names - GATES.keys())]
+
+
+def gate(name: str) -> AskGate:
+    """A gate by its name.
+
+    Raises:
+        ConfigError: There is none of this name, or its package is not installed.
+    """
+    if name in GATES:
+        return GATES[name]
+    if name not in gate_names():
+        raise ConfigError(f"there is no gate {name!r}; there are {', '.join(gate_names())}")
+    [found] = entry_points(group=_GROUP, name=name)
+    try:
+        asked: AskGate = found.load()
+    except ImportError as error:
+        raise ConfigError(f"the gate {name} needs packages that are not installed: {error}") from error
+    return asked
 
 
 def _reports(

@@ -180,6 +180,10 @@ SERVED_LIST_SCHEMA: Final = pl.Schema(
         "first_position": pl.Int32(),
         "first_list_id": pl.String(),
         "arms": pl.List(pl.Struct({"experiment": pl.String(), "arm": pl.String()})),
+        "forced": pl.List(pl.String()),
+        "policy": pl.String(),
+        "server": pl.String(),
+        "server_sequence": pl.Int64(),
     }
 )
 

@@ -21,6 +21,7 @@ _ROLES = {
     "/recsys.v1.EventService/": Role.WRITE,
     "/recsys.v1.CatalogService/": Role.WRITE,
     "/recsys.v1.CatalogService/BatchGetItems": Role.READ,
+    "/recsys.v1.ExperimentService/": Role.READ,
     "/grpc.reflection.v1alpha.ServerReflection/": Role.READ,
 }
 """Role by service or method. What is not listed needs ``admin``, so that a new service is closed at first."""

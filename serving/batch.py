@@ -1,7 +1,7 @@
 """Recommending and ranking for whole files, with the pipeline that the server runs."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -9,22 +9,15 @@ from typing import Any
 import polars as pl
 from rich.table import Table
 
-from features.log import require_fitted_before
-from features.states import states_at
 from recsys.answer import Query, RankedList, ServiceLevel
 from recsys.columns import REASON, conform
 from recsys.errors import ConfigError, DataError
-from recsys.event_log import EventLog
 from recsys.item_filter import compile_filter
 from recsys.pipeline import Pipeline
 from recsys.progress import progress
 from recsys.schema import (
-    AS_OF,
     CONTEXT_ITEM_IDS,
-    EFFECTIVE_TIME,
     EVENT_TIME,
-    EVENT_TYPE,
-    EVENT_TYPE_CODES,
     ITEM_ID,
     LIST_ID,
     POSITION,
@@ -36,11 +29,9 @@ from recsys.schema import (
     TITLE,
     USER_ID,
 )
-from recsys.user_state import UserState
 from recsys.workspace import Workspace, atomic_path
-from serving.loading import load_pipeline
+from serving.replay import Replay
 
-_ORDER = "_order"
 _COLUMNS = pl.Schema(
     {
         USER_ID: pl.String(),
@@ -213,7 +204,7 @@ def recommend_queries(
     """
     if item_filter:
         compile_filter(item_filter)
-    replay = _Replay(workspace, queries, at_ms)
+    replay = Replay(workspace, queries, at_ms)
     _require_start(replay.pipeline, placement, queries, words)
     has_context = CONTEXT_ITEM_IDS in queries.columns
     answers: list[RankedList | None] = [None] * queries.height
@@ -273,7 +264,7 @@ def rank_lists(workspace: Workspace, lists: pl.DataFrame, *, at_ms: int | None =
     queries = lists.group_by(LIST_ID, maintain_order=True).agg(
         pl.col(USER_ID).first(), pl.col(ITEM_ID), *times, *places
     )
-    replay = _Replay(workspace, queries, at_ms)
+    replay = Replay(workspace, queries, at_ms)
     frames = []
     with progress("ranking", queries.height) as advance:
         for row, as_of_ms, state in replay.moments():
@@ -291,60 +282,6 @@ def rank_lists(workspace: Workspace, lists: pl.DataFrame, *, at_ms: int | None =
     return lists.select(LIST_ID, ITEM_ID).join(
         pl.concat(frames), on=[LIST_ID, ITEM_ID], how="left", maintain_order="left"
     )
-
-
-class _Replay:
-    """Runs through queries in order of time, with the log's events recorded as they become visible."""
-
-    def __init__(self, workspace: Workspace, queries: pl.DataFrame, at_ms: int | None) -> None:
-        if queries.is_empty():
-            raise DataError("there is nobody to answer: the file holds no rows")
-        self._log = EventLog(workspace.events)
-        default_ms = at_ms if at_ms is not None else (self._log.end_ms() or 0) + 1
-        times = (
-            pl.col(EVENT_TIME).cast(TIMESTAMP).dt.epoch("ms")
-            if EVENT_TIME in queries.columns
-            else pl.lit(None, pl.Int64)
-        )
-        self._queries = (
-            queries.select(pl.col(USER_ID).cast(pl.String), times.fill_null(default_ms).alias(AS_OF))
-            .with_row_index(_ORDER)
-            .sort(AS_OF, _ORDER)
-        )
-        first_ms: int = self._queries[AS_OF][0]
-        self.pipeline = load_pipeline(workspace, at_ms=first_ms)
-        manifest = self.pipeline.bundle.manifest
-        require_fitted_before(f"bundle {manifest.version}", manifest.fitted_until_ms, first_ms)
-
-    def moments(self) -> Iterator[tuple[int, int, UserState]]:
-        """Row, as-of and user state of every query, in order of time."""
-        states = states_at(
-            self._log.scan(),
-            self._queries.select(USER_ID, AS_OF),
-            self.pipeline.bundle.parts.catalogue,
-            self.pipeline.config,
-        )
-        later = self._later_events()
-        event = next(later, None)
-        for (row, as_of_ms), (_, state) in zip(
-            self._queries.select(_ORDER, AS_OF).iter_rows(), states, strict=True
-        ):
-            while event is not None and event[2] < as_of_ms:
-                self.pipeline.record(*event)
-                event = next(later, None)
-            yield row, as_of_ms, state
-
-    def _later_events(self) -> Iterator[tuple[str, int, int]]:
-        first_ms, last_ms = self._queries[AS_OF][0], self._queries[AS_OF][-1]
-        time = pl.col(EFFECTIVE_TIME).dt.epoch("ms")
-        rows = (
-            self._log.scan(last_ms)
-            .filter(time >= first_ms)
-            .select(ITEM_ID, pl.col(EVENT_TYPE).replace_strict(EVENT_TYPE_CODES, return_dtype=pl.Int64), time)
-            .sort(EFFECTIVE_TIME)
-            .collect()
-        )
-        yield from rows.iter_rows()
 
 
 def _read(path: Path, required: tuple[str, ...]) -> pl.DataFrame:

@@ -14,6 +14,7 @@ import structlog
 
 from recsys.clock import Clock, ReplayClock, WallClock
 from recsys.event_log import EventLog
+from recsys.experiments.registry import ExperimentRegistry
 from recsys.item_changes import CHANGES_FILE, ItemChanges
 from recsys.registry import Registry
 from recsys.schema import DAY_MS
@@ -28,6 +29,8 @@ from serving.compaction import COMPACTION_LOCK
 from serving.embedded_store import embedded_store
 from serving.engine import Engine, RankingPipeline
 from serving.event_buffer import BUFFER_FILE, EventBuffer, SqliteEventBuffer
+from serving.experiment_servicer import ExperimentServicer
+from serving.experiment_watch import ExperimentWatch
 from serving.intake import Intake
 from serving.item_intake import ItemIntake
 from serving.list_export import ListExport
@@ -38,6 +41,7 @@ from serving.loading import load_encoder, load_model, load_text_reader, warm_up
 from serving.log_sync import LogSync
 from serving.model_follower import ModelFollower
 from serving.models import Model, Models
+from serving.origins import Origins
 from serving.page_store import PageStore
 from serving.progress_board import LOADED, ProgressBoard
 from serving.recorder import Watched, recorded
@@ -52,6 +56,7 @@ from serving.state_store import StateStore, connect, connect_blocking
 from serving.state_updater import StateUpdater
 from serving.text_vectors import TextVectorSource
 from serving.threads import one_thread
+from serving.treatments import Treatments
 
 _POLL_SECONDS = 0.02
 _OLD_DAYS = 30
@@ -123,6 +128,8 @@ async def serving(
         executor = ThreadPoolExecutor(settings.ranking_threads, "ranking", initializer=one_thread)
         stack.callback(executor.shutdown, cancel_futures=True)
         changes, catalogue = await site.catalogue()
+        treatments = Treatments(models, Origins(store, settings.state_timeout_ms / 1000))
+        await site.experiments(treatments, follower)
         engine = Engine(
             models,
             StateReader(states_client, store),
@@ -141,9 +148,10 @@ async def serving(
             apply_timeout_seconds=settings.apply_timeout_ms / 1000,
         )
         servicers = (
-            RecommendationServicer(engine),
+            RecommendationServicer(engine, treatments),
             EventServicer(intake, settings.max_events_per_batch),
             CatalogServicer(ItemIntake(changes), models, catalogue.wake),
+            ExperimentServicer(treatments),
         )
         recording = stack.enter_context(recorded(settings, Watched(engine, store, buffer, updater)))
         port = await stack.enter_async_context(
@@ -233,6 +241,12 @@ class _Site:
         shadow = Shadow(self.models, self.settings.shadow_share)
         self.stack.callback(shadow.close)
         return follower, shadow
+
+    async def experiments(self, treatments: Treatments, follower: ModelFollower) -> None:
+        """Follow the experiments that run, and have the models that they name in memory."""
+        watch = ExperimentWatch(ExperimentRegistry(self.workspace), treatments.use_book, follower)
+        await asyncio.to_thread(watch.look)  # from the first answer on
+        self.run("experiments", watch.run())
 
     async def catalogue(self) -> tuple[ItemChanges, LiveCatalogue]:
         """Follow the catalogue's changes."""

@@ -19,8 +19,9 @@ from jaxtyping import Bool
 
 from recsys.answer import Query, RankedList, ServiceLevel
 from recsys.clock import Clock
-from recsys.config import Config
+from recsys.config import Config, PlacementConfig
 from recsys.errors import StoreError
+from recsys.experiments.book import UNTREATED, Treatment
 from recsys.item_changes import ItemChange
 from recsys.live_parts import TextVectors
 from recsys.rules import Rule
@@ -131,6 +132,12 @@ class Question:
     """Hash of the request, see ``serving.page_token.request_identity``; empty when it has no pages."""
     page: PageToken | None = None
     """The later page that is asked for; ``None`` for the first."""
+    treatment: Treatment = UNTREATED
+    """What experiments make of it."""
+    parameters: PlacementConfig | None = None
+    """The placement where an experiment changes it, see ``recsys.answer.Query.parameters``."""
+    drafted: Callable[[Query], RankedList] | None = None
+    """Makes the list instead of the pipeline where an experiment interleaves two models."""
 
 
 @dataclass(frozen=True)
@@ -141,6 +148,8 @@ class Answer:
     items: dict[str, dict[str, object]]
     attribution_token: str = ""
     next_page_token: str = ""
+    arms: tuple[tuple[str, str], ...] = ()
+    """Pairs of experiment and arm that the list is an exposure of."""
 
 
 class Engine:
@@ -181,6 +190,8 @@ class Engine:
         self._vouch()
         if question.page is not None:
             return await self._later_page(question, question.page, pipeline)
+        if question.drafted is not None:  # a list of two models says nothing about one
+            return await self._answer(question, pipeline, question.drafted)
         return await self._answer(question, pipeline, pipeline.recommend, self._observe)
 
     async def rank(self, question: Question, item_ids: Sequence[str], pipeline: RankingPipeline) -> Answer:
@@ -216,7 +227,13 @@ class Engine:
         return _with_list(Answer(ranked, rows), replace(issued, ranked=ranked))
 
     def _occasion(self, question: Question) -> Occasion:
-        return Occasion(question.subject, question.placement, question.identity, self._clock.now_ms())
+        return Occasion(
+            question.subject,
+            question.placement,
+            question.identity,
+            self._clock.now_ms(),
+            question.treatment,
+        )
 
     def _run(
         self,
@@ -259,6 +276,7 @@ class Engine:
             query=question.query,
             attributes=question.attributes,
             subject=question.subject or "",
+            parameters=question.parameters,
         )
 
     def _read_state(self, subject: str | None) -> tuple[UserState | None, tuple[str, ...]]:
@@ -284,4 +302,4 @@ def _rows(
 
 
 def _with_list(answer: Answer, issued: Issued) -> Answer:
-    return Answer(issued.ranked, answer.items, issued.attribution_token, issued.next_page_token)
+    return Answer(issued.ranked, answer.items, issued.attribution_token, issued.next_page_token, issued.arms)

@@ -12,7 +12,7 @@ from recsys.answer import RankedItem, RankedList, ServiceLevel
 from recsys.candidates import source_names
 from recsys.errors import StoreError
 
-_VERSION = 2  # also of the meaning of the bits of ``sources``
+_VERSION = 3  # also of the meaning of the bits of ``sources``
 _HEADER = struct.Struct("<BxHII")  # version, items, description bytes, id bytes
 
 
@@ -30,6 +30,8 @@ class KeptList:
     arms: tuple[tuple[str, str], ...] = ()
     propensity: Mapping[int, float] = field(default_factory=dict)
     """By row, where it is not 1."""
+    forced: tuple[str, ...] = ()
+    policy: str = ""
 
     def to_bytes(self) -> bytes:
         """Some 20 bytes per item; the inverse of ``from_bytes``."""
@@ -40,6 +42,8 @@ class KeptList:
             self.missing_item_ids,
             self.arms,
             list(self.propensity.items()),
+            self.forced,
+            self.policy,
         ]
         description, ids = json.dumps(described).encode(), "".join(self.item_ids).encode()
         lengths = np.fromiter(map(len, self.item_ids), "<u2", len(self.item_ids))
@@ -68,7 +72,8 @@ class KeptList:
         at = _HEADER.size + description_bytes
         if version != _VERSION or len(raw) != at + num_items * 14 + id_bytes:
             raise StoreError(f"a kept list has version {version} or is cut short")
-        version_, level, reasons, missing, arms, propensity = json.loads(raw[_HEADER.size : at])
+        described = json.loads(raw[_HEADER.size : at])
+        version_, level, reasons, missing, arms, propensity, forced, policy = described
         lengths = np.frombuffer(raw, "<u2", num_items, at)
         at += 2 * num_items
         ends = np.cumsum(lengths, dtype=np.int64).tolist()
@@ -84,6 +89,8 @@ class KeptList:
             missing_item_ids=tuple(missing),
             arms=tuple((experiment, arm) for experiment, arm in arms),
             propensity=dict(propensity),
+            forced=tuple(forced),
+            policy=policy,
         )
 
     def ranked(self, rows: Sequence[int]) -> RankedList:
@@ -102,10 +109,13 @@ class KeptList:
             model_version=self.model_version,
             degraded_reasons=self.degraded_reasons,
             missing_item_ids=self.missing_item_ids,
+            policy=self.policy,
         )
 
 
-def kept_list(ranked: RankedList) -> KeptList | None:
+def kept_list(
+    ranked: RankedList, arms: tuple[tuple[str, str], ...] = (), forced: tuple[str, ...] = ()
+) -> KeptList | None:
     """What is to be kept of a first page's list; ``None`` when nothing follows it."""
     if ranked.rest is None:
         return None
@@ -117,5 +127,8 @@ def kept_list(ranked: RankedList) -> KeptList | None:
         ranked.service_level,
         ranked.degraded_reasons,
         ranked.missing_item_ids,
+        arms=arms,
         propensity=ranked.rest.propensity,
+        forced=forced,
+        policy=ranked.policy,
     )

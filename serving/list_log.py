@@ -8,7 +8,7 @@ new ones are lost, counted and said once.
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 
@@ -154,4 +154,8 @@ def _connect(path: Path) -> sqlite3.Connection:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.executescript(_SCHEMA)
+    known = {row[1] for row in connection.execute("PRAGMA table_info(lists)")}
+    for name in (name for name in COLUMNS if name not in known):  # of a file that was made before
+        with suppress(sqlite3.OperationalError):  # another process was faster
+            connection.execute(f"ALTER TABLE lists ADD COLUMN {name}")
     return connection

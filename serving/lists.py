@@ -2,6 +2,7 @@
 
 import secrets
 from dataclasses import dataclass, replace
+from itertools import count
 
 import numpy as np
 import structlog
@@ -9,6 +10,7 @@ from jaxtyping import Bool
 
 from recsys.answer import RankedList
 from recsys.errors import FieldViolation, InvalidRequestError
+from recsys.experiments.book import UNTREATED, Treatment
 from serving.attribution_token import AttributionToken
 from serving.kept_list import KeptList, kept_list
 from serving.list_log import ListLog
@@ -33,6 +35,8 @@ class Occasion:
     """Hash of the request, see ``serving.page_token.request_identity``; empty when it has no pages."""
     now_ms: int
     """Milliseconds since the epoch."""
+    treatment: Treatment = UNTREATED
+    """What experiments made of it; later pages have what their first one had."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,8 @@ class Issued:
     ranked: RankedList
     attribution_token: str
     next_page_token: str = ""
+    arms: tuple[tuple[str, str], ...] = ()
+    """Pairs of experiment and arm."""
 
 
 class Lists:
@@ -53,18 +59,20 @@ class Lists:
         self.signer = signer
         self.page_depth = page_depth
         """Most items of a list, over all its pages."""
+        self._server, self._numbers = secrets.token_hex(8), count(1)
 
     def issue(self, ranked: RankedList, occasion: Occasion) -> Issued:
         """Record the first page of a list and keep what follows it."""
         list_id = secrets.token_hex(16)
-        kept, next_page = kept_list(ranked), ""
+        treatment, next_page = occasion.treatment, ""
+        kept = kept_list(ranked, treatment.arms, treatment.forced)
         if kept is not None and self._pages.keep(list_id, kept):
             place = PageToken(list_id, occasion.now_ms, occasion.identity, 0, len(ranked.items))
             next_page = place.signed(self.signer)
         elif kept is not None:
             ranked = replace(ranked, degraded_reasons=(*ranked.degraded_reasons, PAGES_UNAVAILABLE))
-        self.list_log.add(_served(list_id, ranked, occasion))
-        return Issued(ranked, self._token(list_id, occasion), next_page)
+        self._log(list_id, ranked, occasion, treatment.arms, treatment.forced)
+        return Issued(ranked, self._token(list_id, occasion), next_page, treatment.arms)
 
     async def find(self, place: PageToken, now_ms: int) -> KeptList:
         """What was kept of a list.
@@ -104,26 +112,41 @@ class Lists:
         if further:
             on = replace(place, issued_ms=occasion.now_ms, start=further[0], position=place.position + limit)
             next_page = on.signed(self.signer)
-        served = _served(list_id, ranked, occasion)
+        self._log(list_id, ranked, occasion, kept.arms, kept.forced, first=(place.position, place.list_id))
+        return Issued(ranked, self._token(list_id, occasion), next_page, kept.arms)
+
+    def _log(
+        self,
+        list_id: str,
+        ranked: RankedList,
+        occasion: Occasion,
+        arms: tuple[tuple[str, str], ...],
+        forced: tuple[str, ...],
+        *,
+        first: tuple[int, str | None] = (0, None),
+    ) -> None:
+        """Number a list and hand it over; one that is lost then leaves a gap in the numbers."""
         self.list_log.add(
-            replace(served, first_position=place.position, first_list_id=place.list_id, arms=tuple(kept.arms))
+            ServedList(
+                list_id=list_id,
+                served_time=occasion.now_ms,
+                subject=occasion.subject,
+                placement=occasion.placement,
+                request_id=str(structlog.contextvars.get_contextvars().get("request_id", "")),
+                model_version=ranked.model_version,
+                service_level=ranked.service_level.value,
+                item_ids=tuple([item.item_id for item in ranked.items]),
+                scores=tuple([item.score for item in ranked.items]),
+                propensities=tuple([item.propensity for item in ranked.items]),
+                first_position=first[0],
+                first_list_id=first[1],
+                arms=arms,
+                forced=forced,
+                policy=ranked.policy,
+                server=self._server,
+                server_sequence=next(self._numbers),
+            )
         )
-        return Issued(ranked, self._token(list_id, occasion), next_page)
 
     def _token(self, list_id: str, occasion: Occasion) -> str:
         return AttributionToken(list_id, occasion.now_ms).signed(self.signer)
-
-
-def _served(list_id: str, ranked: RankedList, occasion: Occasion) -> ServedList:
-    return ServedList(
-        list_id=list_id,
-        served_time=occasion.now_ms,
-        subject=occasion.subject,
-        placement=occasion.placement,
-        request_id=str(structlog.contextvars.get_contextvars().get("request_id", "")),
-        model_version=ranked.model_version,
-        service_level=ranked.service_level.value,
-        item_ids=tuple([item.item_id for item in ranked.items]),
-        scores=tuple([item.score for item in ranked.items]),
-        propensities=tuple([item.propensity for item in ranked.items]),
-    )

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from recsys.errors import ConfigError, InvalidRequestError
+from recsys.experiments.exposures import scan_served_lists
 from recsys.options import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption
 from recsys.schema import LIST_ID, SERVED_TIME
 from recsys.workspace import Workspace
@@ -50,6 +51,7 @@ def show(
     for name in ("list_id", "first_list_id", SERVED_TIME, "subject", "placement", "request_id"):
         typer.echo(f"{name:<14} {found[name] or '-'}")
     typer.echo(f"{'model':<14} {found['model_version']}, {found['service_level']}")
+    typer.echo(f"{'policy':<14} {found['policy'] or 'as ranked'}")
     Console().print(table)
 
 
@@ -92,10 +94,8 @@ def find_list(workspace: Workspace, list_id: str) -> dict[str, Any]:
         with closing(ListLog(workspace.state / LIST_FILE)) as list_log:
             recent = list_log.find([list_id])
         frame = served_frame(recent.values())
-    files = sorted(workspace.served_lists.glob("day=*/*.parquet"))
-    if frame.is_empty() and files:
-        scan = pl.scan_parquet(files, hive_partitioning=False)
-        frame = scan.filter(pl.col(LIST_ID) == list_id).collect()
+    if frame.is_empty():
+        frame = scan_served_lists(workspace).filter(pl.col(LIST_ID) == list_id).collect()
     if frame.is_empty():
         raise ConfigError(
             f"no list {list_id} was served from {workspace.root}; see that the workspace is right"

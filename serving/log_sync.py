@@ -20,6 +20,7 @@ from recsys.user_state import UserState
 from serving.compaction import compact
 from serving.event import Merge
 from serving.event_buffer import EventBuffer
+from serving.origins import origins_in
 from serving.state_store import StateStore
 from serving.state_updater import StateUpdater
 from serving.visitor_link import VisitorLink
@@ -68,6 +69,7 @@ class LogSync:
         links = await asyncio.to_thread(self._links)
         if not await self._store.is_loaded(self._marker):
             num_users = await self._store.load(states, self._marker, links)
+            await self._store.learn_origins(await asyncio.to_thread(origins_in, self._event_log))
             self._updater.forget_applied()
             _log.info("user states loaded", num_users=num_users)
         await self._updater.catch_up()

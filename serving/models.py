@@ -80,6 +80,18 @@ class Models:
         chosen = place_of(subject, canary.version) * 100 < lineup.canary_percent
         return canary if chosen else lineup.stable.pipeline
 
+    def named(self, name: str) -> RankingPipeline:
+        """The pipeline of a version, or of the part ``stable`` or ``canary``.
+
+        One that is not in memory, or a part that nobody plays, is answered by the stable one: an experiment's
+        arm must not fail requests. The list's ``model_version`` tells.
+        """
+        lineup = self.lineup
+        if name in {"stable", "canary"}:
+            return (lineup.canary or lineup.stable if name == "canary" else lineup.stable).pipeline
+        model = self.find(name)
+        return (model or lineup.stable).pipeline
+
     def find(self, version: str) -> Model | None:
         """The model of a version, where it is in memory."""
         return next((model for model in self.lineup.models() if model.pipeline.version == version), None)

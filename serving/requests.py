@@ -5,8 +5,9 @@ from typing import Literal, TypeAlias, TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
-from recsys.config import Config
+from recsys.config import Config, PlacementConfig
 from recsys.errors import FieldViolation, InvalidRequestError
+from recsys.experiments.book import UNTREATED, Treatment
 from recsys.item_filter import compile_filter
 from recsys.schema import MAX_ID_BYTES
 from recsys.v1.event_service_pb2 import Event, RecordEventsRequest
@@ -52,8 +53,22 @@ def parse(message_type: type[_M], raw: bytes) -> _M:
     return message
 
 
-def recommend_question(request: RecommendRequest, config: Config, signer: Signer) -> Question:
-    """What a ``RecommendRequest`` asks; ``signer`` knows the page tokens.
+def recommend_question(
+    request: RecommendRequest,
+    config: Config,
+    signer: Signer,
+    *,
+    treatment: Treatment = UNTREATED,
+    parameters: PlacementConfig | None = None,
+) -> Question:
+    """What a ``RecommendRequest`` asks.
+
+    Args:
+        request: The request.
+        config: Of the model that answers.
+        signer: Knows the page tokens.
+        treatment: What experiments make of the request.
+        parameters: The placement, where they change it.
 
     Raises:
         InvalidRequestError: It breaks a rule; all broken rules are named, up to a limit.
@@ -80,10 +95,14 @@ def recommend_question(request: RecommendRequest, config: Config, signer: Signer
         page=page,
         query=request.query.strip(),
         attributes=dict(request.attributes),
+        treatment=treatment,
+        parameters=parameters,
     )
 
 
-def rank_question(request: RankRequest, config: Config) -> tuple[Question, tuple[str, ...]]:
+def rank_question(
+    request: RankRequest, config: Config, *, treatment: Treatment = UNTREATED
+) -> tuple[Question, tuple[str, ...]]:
     """What a ``RankRequest`` asks, and the distinct items that it names, in its order.
 
     Raises:
@@ -95,7 +114,10 @@ def rank_question(request: RankRequest, config: Config) -> tuple[Question, tuple
     violations += id_list_violations("item_ids", request.item_ids, MAX_RANKED_ITEMS)
     raise_violations(violations)
     item_ids = tuple(dict.fromkeys(request.item_ids))
-    return _question(request, exclude_item_ids=frozenset(), limit=len(item_ids)), item_ids
+    asked = _question(
+        request, exclude_item_ids=frozenset(), limit=len(item_ids), treatment=treatment, parameters=None
+    )
+    return asked, item_ids
 
 
 def received_events(request: RecordEventsRequest, max_events: int) -> list[ReceivedEvent]:
@@ -121,6 +143,8 @@ def _question(
     page: PageToken | None = None,
     query: str = "",
     attributes: Mapping[str, str] | None = None,
+    treatment: Treatment,
+    parameters: PlacementConfig | None,
 ) -> Question:
     return Question(
         subject=subject(request.user_id, request.visitor_id),
@@ -135,6 +159,8 @@ def _question(
         with_items=request.view == View.VIEW_FULL,
         identity=identity,
         page=page,
+        treatment=treatment,
+        parameters=parameters,
     )
 
 
@@ -191,14 +217,23 @@ def _violations(request: _Request, config: Config) -> Iterator[FieldViolation]:
     )
     if not (request.user_id or request.visitor_id or by_itself):
         yield FieldViolation("user_id", "expected a user_id or a visitor_id for this placement, got neither")
-    if request.user_id.startswith(VISITOR_PREFIX[0]):
-        problem = "expected an id that does not begin with U+001F, which marks visitors"
-        yield FieldViolation("user_id", problem)
-    for name in ("user_id", "visitor_id", "session_id"):
-        yield from _size_violations(name, getattr(request, name))
+    yield from asker_violations(request.user_id, request.visitor_id, {})
+    yield from _size_violations("session_id", request.session_id)
     yield from id_list_violations("context_item_ids", request.context_item_ids, MAX_CONTEXT_ITEMS)
     if request.view not in View.values():
         yield FieldViolation("view", f"expected one of {', '.join(View.keys())}, got {request.view}")
+
+
+def asker_violations(
+    user_id: str, visitor_id: str, attributes: Mapping[str, str]
+) -> Iterator[FieldViolation]:
+    """What is wrong with who asks, and with what is known of the request."""
+    if user_id.startswith(VISITOR_PREFIX[0]):
+        problem = "expected an id that does not begin with U+001F, which marks visitors"
+        yield FieldViolation("user_id", problem)
+    yield from _size_violations("user_id", user_id)
+    yield from _size_violations("visitor_id", visitor_id)
+    yield from _attribute_violations(attributes)
 
 
 def _query_violations(request: RecommendRequest, config: Config) -> Iterator[FieldViolation]:

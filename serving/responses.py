@@ -38,6 +38,7 @@ def recommend_response(answer: Answer) -> recommendation_pb.RecommendResponse:
         service_level=types_pb.ServiceLevel.Value(f"SERVICE_LEVEL_{ranked.service_level.value}"),
         degraded_reasons=ranked.degraded_reasons,
         missing_item_ids=ranked.missing_item_ids,
+        assignments=_assignments(answer),
     )
     _add_results(response, answer)
     return response
@@ -52,6 +53,7 @@ def rank_response(answer: Answer) -> recommendation_pb.RankResponse:
         service_level=types_pb.ServiceLevel.Value(f"SERVICE_LEVEL_{ranked.service_level.value}"),
         degraded_reasons=ranked.degraded_reasons,
         missing_item_ids=ranked.missing_item_ids,
+        assignments=_assignments(answer),
     )
     _add_results(response, answer)
     return response
@@ -87,6 +89,10 @@ def item_message(row: Mapping[str, Any]) -> types_pb.Item:
         created_time=_timestamp(row.get(CREATED_TIME)),
         attributes={pair["key"]: pair["value"] or "" for pair in row.get(ATTRIBUTES) or ()},
     )
+
+
+def _assignments(answer: Answer) -> list[types_pb.Assignment]:
+    return [types_pb.Assignment(experiment=experiment, arm=arm) for experiment, arm in answer.arms]
 
 
 def _add_results(

@@ -36,7 +36,16 @@ class ServedList:
     first_list_id: str | None = None
     """The list of the first page, on later ones."""
     arms: tuple[tuple[str, str], ...] = ()
-    """Pairs of experiment and arm."""
+    """Pairs of experiment and arm, of those experiments that could change the list; the same list would be
+    an exposure in every arm."""
+    forced: tuple[str, ...] = ()
+    """Experiments among ``arms`` whose arm was given by hand."""
+    policy: str = ""
+    """How the order was drawn, where it was drawn at random, see ``recsys.answer.RankedList.policy``."""
+    server: str = ""
+    """The server process, 64 random bits in hexadecimal; every start is another one."""
+    server_sequence: int = 0
+    """Number of the list among those of ``server``, from 1 without gaps: what is missing was lost."""
 
     def position_of(self, item_id: str) -> int | None:
         """0-based position of an item, or ``None`` when the list does not hold it."""
@@ -61,13 +70,18 @@ class ServedList:
             self.first_position,
             self.first_list_id,
             json.dumps(self.arms, ensure_ascii=False),
+            json.dumps(self.forced, ensure_ascii=False),
+            self.policy,
+            self.server,
+            self.server_sequence,
         )
 
     @classmethod
     def from_row(cls, row: tuple[Any, ...]) -> "ServedList":
         """Read what ``to_row`` wrote."""
         list_id, served_time, subject, placement, request_id, model_version, level = row[:7]
-        item_ids, scores, propensities, first_position, first_list_id, arms = row[7:]
+        item_ids, scores, propensities, first_position, first_list_id, arms = row[7:13]
+        forced, policy, server, sequence = row[13:]
         return cls(
             list_id=list_id,
             served_time=served_time,
@@ -82,6 +96,10 @@ class ServedList:
             first_position=first_position,
             first_list_id=first_list_id,
             arms=tuple((experiment, arm) for experiment, arm in json.loads(arms)),
+            forced=tuple(json.loads(forced or "[]")),
+            policy=policy or "",
+            server=server or "",
+            server_sequence=sequence or 0,
         )
 
 
@@ -99,6 +117,10 @@ COLUMNS = (
     "first_position",
     "first_list_id",
     "arms",
+    "forced",
+    "policy",
+    "server",
+    "server_sequence",
 )
 """Names of the values of ``ServedList.to_row``."""
 
@@ -107,7 +129,7 @@ def served_frame(lists: Iterable[ServedList]) -> pl.DataFrame:
     """The lists as a frame of ``SERVED_LIST_SCHEMA``."""
     rows = [
         {
-            **{name: getattr(served, name) for name in COLUMNS[:-1]},
+            **{name: getattr(served, name) for name in COLUMNS},
             "arms": [{"experiment": experiment, "arm": arm} for experiment, arm in served.arms],
         }
         for served in lists

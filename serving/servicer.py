@@ -1,6 +1,7 @@
 """The services of ``proto/recsys/v1``: decode, ask the domain, encode, and nothing else."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Protocol
 
 import grpc
@@ -12,10 +13,10 @@ from recsys.v1 import event_service_pb2 as event_pb
 from recsys.v1 import recommendation_service_pb2 as recommendation_pb
 from serving.call import note_outcomes, stage
 from serving.engine import Engine
-from serving.event import subject
 from serving.intake import Intake
-from serving.requests import parse, rank_question, received_events, recommend_question
+from serving.requests import DEFAULT_PLACEMENT, parse, rank_question, received_events, recommend_question
 from serving.responses import rank_response, recommend_response, record_events_response
+from serving.treatments import Treatments
 
 
 class CallContext(Protocol):
@@ -31,17 +32,30 @@ class RecommendationServicer:
 
     descriptor = recommendation_pb.DESCRIPTOR.services_by_name["RecommendationService"]
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, treatments: Treatments) -> None:
         self._engine = engine
+        self._treatments = treatments
 
     async def Recommend(  # noqa: N802  # the method's name on the wire
         self, request: recommendation_pb.RecommendRequest, _: CallContext
     ) -> recommendation_pb.RecommendResponse:
         """Recommend items of the whole catalogue."""
-        pipeline = self._engine.models.choose(subject(request.user_id, request.visitor_id))
-        question = recommend_question(request, pipeline.config, self._engine.lists.signer)
+        placement = request.placement or DEFAULT_PLACEMENT
+        chosen = await self._treatments.choose(
+            request.user_id, request.visitor_id, placement, request.attributes
+        )
+        pipeline = chosen.pipeline
+        question = recommend_question(
+            request,
+            pipeline.config,
+            self._engine.lists.signer,
+            treatment=chosen.treatment,
+            parameters=chosen.parameters,
+        )
         if request.validate_only:
             return recommendation_pb.RecommendResponse(model_version=pipeline.version)
+        if chosen.drafted is not None:
+            question = replace(question, drafted=chosen.drafted)
         answer = await self._engine.recommend(question, pipeline)
         with stage("encode"):
             return recommend_response(answer)
@@ -50,8 +64,12 @@ class RecommendationServicer:
         self, request: recommendation_pb.RankRequest, _: CallContext
     ) -> recommendation_pb.RankResponse:
         """Order the caller's own list."""
-        pipeline = self._engine.models.choose(subject(request.user_id, request.visitor_id))
-        question, item_ids = rank_question(request, pipeline.config)
+        placement = request.placement or DEFAULT_PLACEMENT
+        chosen = await self._treatments.choose(
+            request.user_id, request.visitor_id, placement, {}, ranks_only=True
+        )
+        pipeline = chosen.pipeline
+        question, item_ids = rank_question(request, pipeline.config, treatment=chosen.treatment)
         if request.validate_only:
             return recommendation_pb.RankResponse(model_version=pipeline.version)
         answer = await self._engine.rank(question, item_ids, pipeline)

@@ -112,9 +112,37 @@ class StateStore:
             StoreError: The store did not answer, or other writers kept winning.
         """
         raw = await _guard(self._client.get(self.key(visitor)))
+        if _link(raw) is None:
+            await self._note_origin(link.user_id, visitor)
         if _link(raw) is None and (state := self.decoded(raw)) is not None:
             await self._retried(lambda: self._try_add(self.key(link.user_id), state, link.sequence))
         await self._retried(lambda: self._try_link(self.key(visitor), link))
+
+    async def origin(self, user_id: str) -> tuple[str | None, bool]:
+        """The visitor that a user was before the first login, and whether the user has a state.
+
+        Raises:
+            StoreError: The store did not answer.
+        """
+        keys = self._origin_key(user_id), self.key(user_id)
+        async with self._client.pipeline(transaction=False) as pipe:
+            pipe.get(keys[0])
+            pipe.exists(keys[1])
+            raw, known = await _guard(pipe.execute())
+        return (raw.decode() if isinstance(raw, bytes) else None), bool(known)
+
+    async def learn_origins(self, origins: Iterable[tuple[str, str]]) -> None:
+        """Remember which visitors users were, where nothing is known of it yet.
+
+        Raises:
+            StoreError: The store did not answer.
+        """
+        iterator = iter(origins)
+        while chunk := list(islice(iterator, _CHUNK)):
+            async with self._client.pipeline(transaction=False) as pipe:
+                for user_id, visitor in chunk:
+                    pipe.set(self._origin_key(user_id), visitor, ex=self._ttl_seconds, nx=True)
+                await _guard(pipe.execute())
 
     async def load(
         self,
@@ -174,6 +202,14 @@ class StateStore:
     def key(self, user_id: str) -> str:
         """Where a user's state lies."""
         return f"{self._prefix}:u:{{{user_id}}}"
+
+    def _origin_key(self, user_id: str) -> str:
+        return f"{self._prefix}:o:{{{user_id}}}"
+
+    async def _note_origin(self, user_id: str, visitor: str) -> None:
+        """A user whom nobody knew until now was the visitor; it has to come before the user's state does."""
+        if not await _guard(self._client.exists(self.key(user_id))):
+            await self.learn_origins([(user_id, visitor)])
 
     def _marker_value(self, marker: str) -> bytes:
         return hashlib.sha256(f"{marker}\n{self._config.model_dump_json()}".encode()).hexdigest().encode()

@@ -1,5 +1,6 @@
 """A very small text encoder with random weights, in Hugging Face's layout, for tests that train for real."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -9,7 +10,7 @@ from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 _SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
 
 
-def make_tiny_encoder(directory: Path, texts: list[str], *, width: int = 32, layers: int = 2) -> Path:
+def make_tiny_encoder(directory: Path, texts: Sequence[str], *, width: int = 32, layers: int = 2) -> Path:
     """Write an encoder whose vocabulary is the words and letters of ``texts``; a few hundred kilobytes."""
     normalizer, splitter = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
     tokenizer = Tokenizer(models.WordPiece(_vocabulary(texts, normalizer, splitter), unk_token="[UNK]"))
@@ -35,7 +36,7 @@ def make_tiny_encoder(directory: Path, texts: list[str], *, width: int = 32, lay
 
 
 def _vocabulary(
-    texts: list[str], normalizer: normalizers.Normalizer, splitter: pre_tokenizers.PreTokenizer
+    texts: Sequence[str], normalizer: normalizers.Normalizer, splitter: pre_tokenizers.PreTokenizer
 ) -> dict[str, int]:
     """The same in every process, which a trained vocabulary is not: the library breaks ties at random."""
     words = {word for text in texts for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text))}

@@ -1,5 +1,6 @@
 """Every distinct text of the catalogue, as far as training has come with it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,7 +38,7 @@ class TextTable:
 
 
 def read_texts(
-    encoder: TextEncoder, texts: list[str], train: Examples, validation: Examples, budget: int
+    encoder: TextEncoder, texts: Sequence[str], train: Examples, validation: Examples, budget: int
 ) -> TextTable:
     """Encode the catalogue's texts and count how often each is taken.
 

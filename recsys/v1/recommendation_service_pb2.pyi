@@ -154,6 +154,7 @@ class RecommendResponse(_message.Message):
     SERVICE_LEVEL_FIELD_NUMBER: _builtins.int
     DEGRADED_REASONS_FIELD_NUMBER: _builtins.int
     MISSING_ITEM_IDS_FIELD_NUMBER: _builtins.int
+    ASSIGNMENTS_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Asks for the page after this one; empty when there is none. The pages of one list neither repeat nor leave out an
     item, whatever happens meanwhile; only items that can no longer be sold are passed over.
@@ -178,6 +179,10 @@ class RecommendResponse(_message.Message):
     def missing_item_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Items the caller named that the catalogue does not hold."""
 
+    @_builtins.property
+    def assignments(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Assignment]:
+        """Experiments that could change this list, with the arm that it got; empty when there are none."""
+
     def __init__(
         self,
         *,
@@ -188,10 +193,11 @@ class RecommendResponse(_message.Message):
         service_level: _types_pb2.ServiceLevel.ValueType = ...,
         degraded_reasons: _abc.Iterable[_builtins.str] | None = ...,
         missing_item_ids: _abc.Iterable[_builtins.str] | None = ...,
+        assignments: _abc.Iterable[_types_pb2.Assignment] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribution_token", b"attribution_token", "degraded_reasons", b"degraded_reasons", "missing_item_ids", b"missing_item_ids", "model_version", b"model_version", "next_page_token", b"next_page_token", "results", b"results", "service_level", b"service_level"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "attribution_token", b"attribution_token", "degraded_reasons", b"degraded_reasons", "missing_item_ids", b"missing_item_ids", "model_version", b"model_version", "next_page_token", b"next_page_token", "results", b"results", "service_level", b"service_level"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -269,6 +275,7 @@ class RankResponse(_message.Message):
     SERVICE_LEVEL_FIELD_NUMBER: _builtins.int
     DEGRADED_REASONS_FIELD_NUMBER: _builtins.int
     MISSING_ITEM_IDS_FIELD_NUMBER: _builtins.int
+    ASSIGNMENTS_FIELD_NUMBER: _builtins.int
     attribution_token: _builtins.str
     """Names this list in events, see `Event.attribution_token`; opaque, 60 characters of the URL-safe alphabet."""
     model_version: _builtins.str
@@ -287,6 +294,10 @@ class RankResponse(_message.Message):
     def missing_item_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Items of the request that the catalogue does not hold."""
 
+    @_builtins.property
+    def assignments(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Assignment]:
+        """Experiments that could change this list, with the arm that it got; empty when there are none."""
+
     def __init__(
         self,
         *,
@@ -296,10 +307,11 @@ class RankResponse(_message.Message):
         service_level: _types_pb2.ServiceLevel.ValueType = ...,
         degraded_reasons: _abc.Iterable[_builtins.str] | None = ...,
         missing_item_ids: _abc.Iterable[_builtins.str] | None = ...,
+        assignments: _abc.Iterable[_types_pb2.Assignment] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribution_token", b"attribution_token", "degraded_reasons", b"degraded_reasons", "missing_item_ids", b"missing_item_ids", "model_version", b"model_version", "results", b"results", "service_level", b"service_level"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "attribution_token", b"attribution_token", "degraded_reasons", b"degraded_reasons", "missing_item_ids", b"missing_item_ids", "model_version", b"model_version", "results", b"results", "service_level", b"service_level"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

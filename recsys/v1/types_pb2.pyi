@@ -249,7 +249,7 @@ class RuleStep(_message.Message):
     FROM_POSITION_FIELD_NUMBER: _builtins.int
     TO_POSITION_FIELD_NUMBER: _builtins.int
     rule: _builtins.str
-    """Required. The name of the shop's rule, or `shown_before`, `diversity` or `exploration`."""
+    """Required. The name of the shop's rule, or `shown_before`, `diversity`, `exploration` or `sampling`."""
     from_position: _builtins.int
     """Optional. The item's place before the step; absent when it was not in the list."""
     to_position: _builtins.int
@@ -328,3 +328,29 @@ class Result(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Result: _TypeAlias = Result  # noqa: Y015
+
+@_typing.final
+class Assignment(_message.Message):
+    """One experiment's part in a list."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXPERIMENT_FIELD_NUMBER: _builtins.int
+    ARM_FIELD_NUMBER: _builtins.int
+    experiment: _builtins.str
+    """Key of the experiment."""
+    arm: _builtins.str
+    """Key of the arm that the list got."""
+    def __init__(
+        self,
+        *,
+        experiment: _builtins.str = ...,
+        arm: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arm", b"arm", "experiment", b"experiment"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Assignment: _TypeAlias = Assignment  # noqa: Y015

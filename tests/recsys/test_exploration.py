@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from recsys.click_rates import ClickRates
 from recsys.config import ExplorationConfig
-from recsys.exploration import explored
+from recsys.exploration import explored, upper_rates
 
 ROWS = np.arange(20)
 NEW = ROWS >= 15
@@ -53,3 +54,24 @@ def test_without_new_items_or_places_nothing_is_drawn() -> None:
 def test_slots_ascend_from_0(slots: tuple[int, ...]) -> None:
     with pytest.raises(ValidationError):
         ExplorationConfig(share=0.1, slots=slots)
+
+
+def test_promising_items_are_drawn_more_often_and_none_less_than_the_floor() -> None:
+    config = CONFIG.model_copy(update={"floor": 0.4, "slots": (1,), "share": 1.0})
+    worth = np.where(ROWS == 15, 9.0, 1.0)
+    expected = {15: 0.4 / 4 + 0.6 * 9 / 12, **dict.fromkeys((16, 17, 18), 0.4 / 4 + 0.6 / 12)}
+    seen: Counter[int] = Counter()
+    for i in range(1500):
+        found = explored(ROWS, NEW, config, str(i), worth)
+        [row] = found.drawn.tolist()
+        seen[row] += 1
+        assert found.propensity[row] == pytest.approx(expected[row])
+    assert {row: count / 1500 for row, count in seen.items()} == pytest.approx(expected, abs=0.04)
+
+
+def test_little_evidence_leaves_a_rate_room_upwards() -> None:
+    rates = ClickRates(np.asarray([0.0, 10_000.0]), np.full(2, 0.1), np.full(2, 0.1), 0.1)
+    upper = upper_rates(rates, np.asarray([0, 1]))
+    assert upper is not None
+    assert upper.tolist() == pytest.approx([0.4, 0.103], abs=1e-4)
+    assert upper_rates(None, np.asarray([0])) is None

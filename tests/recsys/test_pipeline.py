@@ -9,7 +9,7 @@ import pytest
 from recsys.answer import Query, RankedList, RuleStep, ServiceLevel
 from recsys.bundle import Bundle
 from recsys.candidates import source_names
-from recsys.config import Config, ExplorationConfig, PlacementConfig, RepeatConfig
+from recsys.config import Config, ExplorationConfig, PlacementConfig, RepeatConfig, SamplingConfig
 from recsys.errors import ConfigError
 from recsys.item_state import ItemState
 from recsys.manifest import Manifest
@@ -581,6 +581,37 @@ def test_exploration_repeats_for_one_moment_and_differs_between_shoppers() -> No
     for place, item in enumerate(answer.items):
         assert (item.propensity < 1) == (place in exploration.slots)
         assert item.propensity == 0.5 or item.item_id in drawn or place not in exploration.slots
+
+
+def test_drawn_lists_carry_the_probability_of_every_place() -> None:
+    sampling = SamplingConfig(share=1.0, temperature=0.5, places=3, pool=5)
+    mine = with_home(sampling=sampling)
+    lists = {subject: mine.recommend(query(subject=str(subject))) for subject in range(20)}
+    assert len({tuple(ids(answer)) for answer in lists.values()}) > 3
+    best = PIPELINE.recommend(query()).items
+    score = {item.item_id: item.score for item in best[:5]}
+    for answer in lists.values():
+        left = dict(score)
+        for item in answer.items[:3]:
+            total = sum(np.exp(value / 0.5) for value in left.values())
+            assert item.propensity == pytest.approx(np.exp(left.pop(item.item_id) / 0.5) / total)
+        assert all(item.propensity == 1 for item in answer.items[3:])
+        assert ids(answer)[3:] == [i for i in (item.item_id for item in best) if i not in ids(answer)[:3]]
+        assert answer.policy == "plackett_luce temperature=0.5 pool=5"
+    assert lists[1] == mine.recommend(query(subject="1"))
+
+
+def test_a_list_that_is_not_drawn_is_as_ever() -> None:
+    mine = with_home(sampling=SamplingConfig(share=1e-9))
+    assert mine.recommend(query()).items == PIPELINE.recommend(query()).items
+    assert mine.recommend(query()).policy == ""
+
+
+def test_a_query_may_bring_its_own_placement() -> None:
+    home = PIPELINE.config.placements["home"]
+    diverse = with_home(diversity=0.9)
+    asked = query(parameters=home.model_copy(update={"diversity": 0.9}))
+    assert PIPELINE.recommend(asked).items == diverse.recommend(query()).items
 
 
 def test_what_follows_a_page_keeps_the_propensities_of_the_whole_list() -> None:

@@ -14,7 +14,7 @@ from recsys.schema import DAY_MS, SERVED_LIST_SCHEMA
 from serving import list_log as module
 from serving.list_export import export_lists
 from serving.list_log import ListLog
-from serving.served_list import ServedList
+from serving.served_list import COLUMNS, ServedList
 from tests.serving.small_shop import NOON
 
 LIST = ServedList(
@@ -31,6 +31,10 @@ LIST = ServedList(
     first_position=20,
     first_list_id="b" * 32,
     arms=(("tuned", "control"),),
+    forced=("tuned",),
+    policy="drawn",
+    server="c" * 16,
+    server_sequence=7,
 )
 
 
@@ -53,6 +57,24 @@ def test_a_list_comes_back_as_it_was_before_and_after_it_is_written(tmp_path: Pa
     with opened(tmp_path) as log:
         assert log.find([LIST.list_id]) == {LIST.list_id: LIST}
         assert log.find([]) == {}
+
+
+def test_a_file_of_before_is_read_on_and_written_on(tmp_path: Path) -> None:
+    path, before = tmp_path / "state" / "lists.sqlite", COLUMNS[:13]
+    path.parent.mkdir()
+    with closing(sqlite3.connect(path)) as old:
+        old.execute(
+            f"CREATE TABLE lists (sequence INTEGER PRIMARY KEY, {', '.join(before)}, UNIQUE (list_id))"
+        )
+        marks = ", ".join("?" * len(before))
+        old.execute(f"INSERT INTO lists ({', '.join(before)}) VALUES ({marks})", LIST.to_row()[:13])
+        old.commit()
+    with opened(tmp_path) as log:
+        plain = replace(LIST, forced=(), policy="", server="", server_sequence=0)
+        assert log.find([LIST.list_id]) == {LIST.list_id: plain}
+        log.add(numbered(1))
+        log.flush()
+        assert log.find([numbered(1).list_id]) == {numbered(1).list_id: numbered(1)}
 
 
 def test_processes_share_the_file(tmp_path: Path) -> None:

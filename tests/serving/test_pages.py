@@ -238,11 +238,14 @@ def test_a_kept_list_comes_back_as_it_was() -> None:
         ("gone",),
         (("e", "a"),),
         {1: 0.002},
+        ("e",),
+        "drawn",
     )
     again = KeptList.from_bytes(kept.to_bytes())
     assert again.item_ids == kept.item_ids
     assert (again.scores.tolist(), again.sources.tolist()) == (kept.scores.tolist(), kept.sources.tolist())
     assert (again.model_version, again.service_level, again.arms) == ("m", Level.FULL, (("e", "a"),))
+    assert (again.forced, again.policy, again.ranked([0]).policy) == (("e",), "drawn", "drawn")
     assert (again.degraded_reasons, again.missing_item_ids) == (("r",), ("gone",))
     assert [item.propensity for item in again.ranked([0, 1, 2]).items] == [1, 0.002, 1]
 

@@ -1,0 +1,97 @@
+"""The verbs of ``recsys experiment`` that read results: each parses, makes one call and prints."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from recsys.errors import ConfigError
+from recsys.options import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption, time_ms
+from recsys.workspace import Workspace
+
+if TYPE_CHECKING:
+    from recsys.experiments.result import Result
+
+_DefinitionOption = Annotated[Path, typer.Option("--definition", help="The definition, a TOML file.")]
+_HtmlOption = Annotated[Path | None, typer.Option("--html", help="Also write a page with plots here.")]
+
+
+def analyze(
+    definition: _DefinitionOption,
+    data: Annotated[
+        Path, typer.Option("--data", help="Parquet, one row per unit: unit_id, arm, metric columns.")
+    ],
+    segment: Annotated[
+        list[str] | None,
+        typer.Option("--segment", help="Column whose values are looked at apart; repeatable."),
+    ] = None,
+    html: _HtmlOption = None,
+    *,
+    json_output: JsonOption = False,
+) -> None:
+    """Compare the arms on data of one's own, and say what follows."""
+    from recsys.experiments.analysis import analyze as run
+    from recsys.experiments.definition import load_experiment
+    from recsys.experiments.unit_table import read_units
+
+    experiment, segments = load_experiment(definition), segment or []
+    _show(run(experiment, read_units(data, experiment, segments), segments), html, json_output=json_output)
+
+
+def report(
+    key: Annotated[str, typer.Argument(metavar="KEY", help="The experiment's key.")],
+    until: Annotated[
+        str | None, typer.Option("--until", metavar="TIME", help="What happened before; absent for all.")
+    ] = None,
+    html: _HtmlOption = None,
+    *,
+    auto_stop: Annotated[
+        bool,
+        typer.Option("--auto-stop", help="End it on a breached guardrail or a sample ratio mismatch."),
+    ] = False,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    json_output: JsonOption = False,
+) -> None:
+    """Report on an experiment that servers ran, from the log of lists and events."""
+    from recsys.experiments.report import report as run
+
+    moment = None if until is None else datetime.fromtimestamp(time_ms(until, "--until") / 1000, UTC)
+    result = run(Workspace(workspace), key, moment)
+    if auto_stop:
+        from recsys.experiments.auto_stop import stop_if_harmful
+        from recsys.experiments.registry import ExperimentRegistry
+
+        if reason := stop_if_harmful(ExperimentRegistry(Workspace(workspace)), result):
+            typer.echo(f"stopped {key}: {reason}", err=True)
+    _show(result, html, json_output=json_output)
+
+
+def add_to(experiment: typer.Typer) -> None:
+    """Add the verbs to the group."""
+    for verb in (analyze, report):
+        experiment.command(verb.__name__)(verb)
+
+
+def _show(result: "Result", html: Path | None, *, json_output: bool) -> None:
+    from recsys.experiments.result_json import as_json
+    from recsys.experiments.result_table import result_table
+
+    if html is not None:
+        try:
+            from recsys.experiments.page import write_page
+        except ImportError as error:
+            raise ConfigError(f"--html needs: pip install '.[experiments]' ({error})") from error
+        write_page(result, html)
+    if json_output:
+        typer.echo(json.dumps(as_json(result), allow_nan=False))
+        return
+    Console().print(result_table(result))
+    for problem in result.problems:
+        about = f"{problem.metric}: " if problem.metric else ""
+        typer.echo(f"{problem.severity}: {about}{problem.message}")
+    typer.echo(f"verdict: {result.judgement.verdict}")
+    for reason in result.judgement.reasons:
+        typer.echo(f"- {reason}")

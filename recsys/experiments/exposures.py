@@ -1,0 +1,142 @@
+"""Exposures: from the log of served lists to one row per unit, and what is wrong with the log.
+
+A list is an exposure of an experiment where the experiment could change it, whichever arm it got; only such
+lists carry its arm. A visitor who logs in counts as the user, from the first list as a visitor on.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+import polars as pl
+
+from recsys.experiments.bulk import ARM, UNIT_ID
+from recsys.schema import MERGE_TIME, SERVED_LIST_SCHEMA, SERVED_TIME, TIMESTAMP, USER_ID, VISITOR
+from recsys.workspace import Workspace
+
+FIRST_EXPOSURE = "first_exposure"
+NUM_LISTS = "num_lists"
+
+
+@dataclass(frozen=True, eq=False)
+class Exposures:
+    """Who was exposed to an experiment, and how trustworthy the log is."""
+
+    units: pl.DataFrame
+    """One row per unit that was only ever in one arm: ``unit_id``, ``arm``, ``first_exposure`` (UTC),
+    ``num_lists``."""
+    mixed: pl.DataFrame
+    """One row per unit that was in several arms, which the analysis leaves out: ``unit_id``, ``arms``,
+    ``first_exposure``."""
+    num_forced: int
+    """Lists whose arm was given by hand; left out."""
+    num_anonymous: int
+    """Lists for nobody in particular; left out."""
+    num_lost: int
+    """Lists, of any experiment or none, whose numbers are missing in the log."""
+
+    def mixed_by_arm(self) -> dict[str, int]:
+        """How many mixed units were seen in each arm; where that differs, assignment itself is broken."""
+        counted = self.mixed.explode("arms").group_by("arms").len().sort("arms")
+        return dict(counted.iter_rows())
+
+
+def scan_served_lists(workspace: Workspace) -> pl.LazyFrame:
+    """All lists that were exported, of ``SERVED_LIST_SCHEMA``; what older files lack is null."""
+    files = sorted(workspace.served_lists.glob("day=*/*.parquet"))
+    if not files:
+        return pl.LazyFrame(schema=SERVED_LIST_SCHEMA)
+    return pl.scan_parquet(
+        files, schema=dict(SERVED_LIST_SCHEMA), hive_partitioning=False, missing_columns="insert"
+    )
+
+
+def read_exposures(
+    served: pl.LazyFrame,
+    key: str,
+    *,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    merges: pl.DataFrame | None = None,
+    visitor_prefix: str = "\x1fvisitor:",
+) -> Exposures:
+    """Who was exposed to an experiment.
+
+    Args:
+        served: Frame of ``SERVED_LIST_SCHEMA``.
+        key: The experiment.
+        since: Only lists from this moment on, for example the start of the version; ``None`` for all.
+        until: Only lists before this moment; ``None`` for all.
+        merges: Logins, ``recsys.schema.MERGE_SCHEMA``; ``None`` for none.
+        visitor_prefix: Marks visitors where the log has users.
+    """
+    within = served
+    if since is not None:
+        within = within.filter(pl.col(SERVED_TIME) >= pl.lit(since).cast(TIMESTAMP))
+    if until is not None:
+        within = within.filter(pl.col(SERVED_TIME) < pl.lit(until).cast(TIMESTAMP))
+    own = within.select("subject", SERVED_TIME, "forced", "arms").explode("arms").unnest("arms")
+    own = own.filter(pl.col("experiment") == key)
+    lists = own.with_columns(forced=pl.col("forced").list.contains(key).fill_null(value=False)).collect()
+    by_hand, anonymous = lists["forced"], lists["subject"].is_null()
+    counted = _by_unit(lists.filter(~by_hand & ~anonymous), merges, visitor_prefix)
+    arms = pl.col(ARM).unique().sort()
+    grouped = counted.group_by(UNIT_ID).agg(
+        arms=arms, first_exposure=pl.col(SERVED_TIME).min(), num_lists=pl.len()
+    )
+    is_mixed = pl.col("arms").list.len() > 1
+    return Exposures(
+        units=grouped.filter(~is_mixed)
+        .select(UNIT_ID, pl.col("arms").list.first().alias(ARM), FIRST_EXPOSURE, NUM_LISTS)
+        .sort(UNIT_ID),
+        mixed=grouped.filter(is_mixed).select(UNIT_ID, "arms", FIRST_EXPOSURE).sort(UNIT_ID),
+        num_forced=int(by_hand.sum()),
+        num_anonymous=int((anonymous & ~by_hand).sum()),
+        num_lost=num_lost(served),
+    )
+
+
+def num_lost(served: pl.LazyFrame) -> int:
+    """Lists that servers made and that are in no log, as the gaps in their numbers tell.
+
+    What a server lost after its last list that was written leaves no gap.
+    """
+    numbers = served.filter(pl.col("server_sequence") > 0).group_by("server")
+    per_server = numbers.agg(
+        lost=pl.col("server_sequence").max() - pl.col("server_sequence").n_unique().cast(pl.Int64)
+    )
+    return int(per_server.select(pl.col("lost").sum()).collect().item())
+
+
+def _by_unit(lists: pl.DataFrame, merges: pl.DataFrame | None, prefix: str) -> pl.DataFrame:
+    """The lists with ``unit_id``: the user; of a visitor, that of the last login, else of the next one."""
+    named = lists.with_columns(pl.col("subject").alias(UNIT_ID)).sort(SERVED_TIME)
+    if merges is None or merges.is_empty():
+        return named
+    logins = merges.select(
+        pl.col(VISITOR).alias("subject"), pl.col(MERGE_TIME), pl.col(USER_ID).alias("login")
+    ).sort(MERGE_TIME)
+    joined = named
+    sides: tuple[tuple[Literal["backward", "forward"], str], ...] = (
+        ("backward", "before"),
+        ("forward", "after"),
+    )
+    for strategy, name in sides:
+        joined = joined.join_asof(
+            logins.rename({"login": name}),
+            left_on=SERVED_TIME,
+            right_on=MERGE_TIME,
+            by="subject",
+            strategy=strategy,
+            check_sortedness=False,
+        ).drop(MERGE_TIME, strict=False)
+    visitor = pl.col("subject").str.starts_with(prefix)
+    unit = pl.when(visitor).then(pl.coalesce("before", "after", "subject")).otherwise("subject")
+    return joined.with_columns(unit.alias(UNIT_ID))
+
+
+def arms_of(exposures: Exposures, arms: Sequence[str]) -> dict[str, int]:
+    """Units by arm, 0 for an arm that nobody was exposed to."""
+    counted = dict(exposures.units.group_by(ARM).len().iter_rows())
+    return {arm: counted.get(arm, 0) for arm in arms}

@@ -1,0 +1,82 @@
+"""Which visitor a user was before the first login: whoever was seen as a visitor keeps the visitor's arms.
+
+The state store remembers it from the moment the login is applied; it is rebuilt from the log as states are. A
+user who had a state before any login was never a visitor to us, and keeps the arms of the user's own id.
+"""
+
+import asyncio
+
+import polars as pl
+import structlog
+
+from recsys.errors import StoreError
+from recsys.event_log import EventLog
+from recsys.schema import EFFECTIVE_TIME, MERGE_TIME, USER_ID, VISITOR
+from serving.breaker import Breaker
+from serving.event import VISITOR_PREFIX
+from serving.state_store import StateStore
+
+_MOST_KEPT = 200_000
+_log = structlog.get_logger(__name__)
+
+
+class Origins:
+    """Says by which id somebody is assigned; answers that cannot change are kept in memory."""
+
+    def __init__(self, store: StateStore, timeout_seconds: float) -> None:
+        self._store = store
+        self._timeout_seconds = timeout_seconds
+        self._breaker = Breaker()
+        self._kept: dict[str, str] = {}
+
+    async def unit(self, user_id: str, visitor_id: str) -> str | None:
+        """The id that a request's arms follow from.
+
+        A user whom nobody knows yet, with a visitor's id beside it, has just logged in: the visitor's counts.
+
+        Returns:
+            The id; ``None`` where it cannot be told, for nobody in particular or because the store is away:
+            then no experiment may touch the request, or a unit could be in two arms.
+        """
+        if not user_id:
+            return visitor_id or None
+        if (kept := self._kept.get(user_id)) is not None:
+            return kept
+        if self._breaker.is_open():
+            return None
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                visitor, known = await self._store.origin(user_id)
+        except (StoreError, TimeoutError):
+            if self._breaker.failed():
+                _log.warning("experiments leave users alone while the store is away")
+            return None
+        self._breaker.succeeded()
+        if visitor is None and not known:
+            return visitor_id or user_id
+        unit = user_id if visitor is None else visitor.removeprefix(VISITOR_PREFIX)
+        if len(self._kept) >= _MOST_KEPT:
+            self._kept.clear()
+        self._kept[user_id] = unit
+        return unit
+
+
+def origins_in(event_log: EventLog) -> list[tuple[str, str]]:
+    """Users who were visitors before anything else is known of them, each with that visitor.
+
+    Raises:
+        DataError: The log is damaged.
+    """
+    first = event_log.merges().unique(USER_ID, keep="first", maintain_order=True)
+    if first.is_empty():
+        return []
+    own = (
+        event_log.scan()
+        .filter(pl.col(USER_ID).is_in(first[USER_ID].implode()))
+        .group_by(USER_ID)
+        .agg(pl.col(EFFECTIVE_TIME).min().alias("seen"))
+        .collect()
+    )
+    found = first.join(own, on=USER_ID, how="left")
+    found = found.filter(pl.col("seen").is_null() | (pl.col("seen") >= pl.col(MERGE_TIME)))
+    return list(found.select(USER_ID, VISITOR).iter_rows())

@@ -1,0 +1,111 @@
+"""What experiments make of a request: by which id it is assigned, which model answers, and how."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from recsys.config import PlacementConfig
+from recsys.errors import ConfigError, FieldViolation, InvalidRequestError
+from recsys.experiments.assignment import Assignment
+from recsys.experiments.book import UNTREATED, ExperimentBook, Treatment
+from serving.engine import RankingPipeline
+from serving.event import subject
+from serving.interleaved import Interleaved
+from serving.models import Models
+from serving.origins import Origins
+
+_MOST_KEPT = 1000
+
+
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """Who answers a request, and as what."""
+
+    pipeline: RankingPipeline
+    treatment: Treatment = UNTREATED
+    parameters: PlacementConfig | None = None
+    """The placement where the treatment changes it; ``None`` for as configured."""
+    drafted: Interleaved | None = None
+    """Makes the list where the treatment interleaves two models."""
+
+
+class Treatments:
+    """Chooses for every request; all methods are for the event loop's thread, but ``use_book``."""
+
+    def __init__(self, models: Models, origins: Origins) -> None:
+        self._models = models
+        self._origins = origins
+        self.book = ExperimentBook()
+        """The experiments that run."""
+        self._placed: dict[tuple[object, ...], PlacementConfig | None] = {}
+
+    def use_book(self, book: ExperimentBook) -> None:
+        """Assign by these experiments from the next request on."""
+        self.book, self._placed = book, {}
+
+    async def choose(
+        self,
+        user_id: str,
+        visitor_id: str,
+        placement: str,
+        attributes: Mapping[str, str],
+        *,
+        ranks_only: bool = False,
+    ) -> Chosen:
+        """Who answers a request.
+
+        Args:
+            user_id: Of the request, or empty.
+            visitor_id: Of the request, or empty.
+            placement: Of the request.
+            attributes: Of the request.
+            ranks_only: Whether the request brings its own items.
+
+        Raises:
+            InvalidRequestError: The attributes ask for an arm that a running experiment does not have.
+        """
+        book, treatment = self.book, UNTREATED
+        unit = await self._origins.unit(user_id, visitor_id) if book else None
+        if unit is not None:
+            try:
+                treatment = book.treatment(unit, placement, attributes, ranks_only=ranks_only)
+            except ConfigError as error:
+                raise _refused(error) from None
+        if treatment.model is None:
+            pipeline = self._models.choose(subject(user_id, visitor_id))
+        else:
+            pipeline = self._models.named(treatment.model)
+        drafted = None
+        if treatment.interleaving is not None:
+            other = self._models.named(treatment.interleaving.model_b)
+            drafted = Interleaved(pipeline, other, treatment.interleaving)
+        return Chosen(pipeline, treatment, self._parameters(treatment, pipeline, placement), drafted)
+
+    async def assignments(
+        self, user_id: str, visitor_id: str, attributes: Mapping[str, str]
+    ) -> tuple[Assignment, ...]:
+        """The arms that somebody gets, wherever they matter; see ``choose``."""
+        unit = await self._origins.unit(user_id, visitor_id) if self.book else None
+        if unit is None:
+            return ()
+        try:
+            return self.book.assignments(unit, attributes)
+        except ConfigError as error:
+            raise _refused(error) from None
+
+    def _parameters(
+        self, treatment: Treatment, pipeline: RankingPipeline, placement: str
+    ) -> PlacementConfig | None:
+        configured = pipeline.config.placements.get(placement)
+        if not treatment.parameters or configured is None:
+            return None
+        key = (treatment.arms, pipeline.version, placement)
+        if key not in self._placed:
+            if len(self._placed) >= _MOST_KEPT:
+                self._placed.clear()
+            self._placed[key] = treatment.placed(configured, placement)
+        return self._placed[key]
+
+
+def _refused(error: ConfigError) -> InvalidRequestError:
+    """A request asked for an arm that there is not."""
+    return InvalidRequestError(FieldViolation("attributes", str(error)))
