@@ -43,7 +43,7 @@ from serving.loading import load_states
 NUM_CANDIDATES = 500
 NUM_TREES, NUM_LEAVES = 300, 63
 _LEAN_FAMILIES = ("user_item", "user_attribute", "item", "user", "text_interest")
-_LEAN_SIZES = {"own": 150, "text": 150, "co_occurrence": 150, "ease": 150, "popular": 100, "adopted": 100}
+_LEAN_SIZES = {"own": 130, "text": 130, "co_occurrence": 130, "ease": 130, "popular": 85, "adopted": 85}
 _LEAN_SOURCES: tuple[SourceName, ...] = ("own", "text", "co_occurrence", "ease", "popular", "adopted")
 _SHOPPERS_TO_FIT = 150
 _SHARE = 0.4
