@@ -45,7 +45,7 @@ def test_no_other_distribution_provides_a_package_of_ours(package: str) -> None:
 
 
 def test_serving_imports_neither_training_nor_lightning() -> None:
-    assert not loaded_by(modules_of("serving")) & {"training", *LIGHTNING, "peft"}
+    assert not loaded_by(modules_of("serving")) & {"training", *LIGHTNING, "peft", "statsmodels"}
 
 
 def test_recsys_imports_none_of_the_packages_above_it_and_no_lightning() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from training.drawing import INK, MUTED, OURS, Bar, as_uri, draw_bars, label, single, style
+from recsys.drawing import INK, MUTED, OURS, Bar, as_uri, draw_bars, label, single, style
 
 MAX_FEATURES = 20
 """Features shown, strongest first."""

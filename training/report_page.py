@@ -8,8 +8,8 @@ from typing import Any
 import jinja2
 from rich.table import Table
 
+from recsys.drawing import label
 from recsys.workspace import atomic_path
-from training.drawing import label
 from training.plots import charts
 from training.report import HEADLINE, EvaluationInput, K
 

@@ -1,4 +1,4 @@
-"""How the charts of a report are drawn: bars, colours and the image itself; what they show is elsewhere."""
+"""How the charts of reports are drawn: bars, colours and the image itself; what they show is elsewhere."""
 
 import base64
 import io

@@ -1,0 +1,37 @@
+"""When a program may end an experiment by itself: on harm or broken data. It never ships one."""
+
+from recsys.experiments.registry import ExperimentRegistry
+from recsys.experiments.result import Result
+from recsys.experiments.sample_ratio import ALARM
+
+MIN_UNITS = 100
+"""Units before a sample ratio is acted on."""
+
+
+def reason_to_stop(result: Result) -> str | None:
+    """Why an experiment must not go on; ``None`` when it may.
+
+    A guardrail counts when a one-sided sequence that holds at all looks excludes its margin, in any arm.
+    """
+    breached = [
+        f"guardrail {metric.metric.name} is breached in {each.arm}"
+        for metric in result.metrics
+        for each in metric.comparisons
+        if each.guardrail is not None and each.guardrail.status == "breached"
+    ]
+    if not result.srm.ok and sum(result.units.values()) >= MIN_UNITS:
+        breached.append(f"sample ratio mismatch, p = {result.srm.p_value:.2g} below {ALARM:g}")
+    return "; ".join(breached) or None
+
+
+def stop_if_harmful(registry: ExperimentRegistry, result: Result) -> str | None:
+    """End a running experiment where there is a reason to; the audit log keeps it.
+
+    Returns:
+        The reason, or ``None`` when nothing was ended.
+    """
+    key, reason = result.experiment.key, reason_to_stop(result)
+    if reason is None or not registry.find(key).is_running:
+        return None
+    registry.stop(key, reason=reason, by="auto-stop")
+    return reason

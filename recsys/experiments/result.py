@@ -1,0 +1,83 @@
+"""The result of an experiment, complete: what the JSON, the page and the terminal show."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from recsys.experiments.comparison import Comparison, Interval
+from recsys.experiments.data_quality import Problem
+from recsys.experiments.definition import Experiment
+from recsys.experiments.estimate import ArmEstimate
+from recsys.experiments.metric import MetricDefinition
+from recsys.experiments.sample_ratio import SampleRatio
+
+Verdict = Literal["ship", "stop", "continue", "blocked"]
+
+
+@dataclass(frozen=True)
+class MetricResult:
+    """One metric in all arms."""
+
+    metric: MetricDefinition
+    arms: dict[str, ArmEstimate]
+    """Arms with at least two units."""
+    comparisons: tuple[Comparison, ...]
+    cap: float | None = None
+    """Where values were cut; ``None`` for nowhere."""
+
+
+@dataclass(frozen=True)
+class Day:
+    """The primary metric of all units that were exposed until a day."""
+
+    date: str
+    units: dict[str, int]
+    srm: SampleRatio
+    lifts: dict[str, tuple[Interval, Interval]]
+    """By arm: absolute and relative difference to control, with a band that holds on all days together."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """The primary metric in one part of the units; exploratory."""
+
+    column: str
+    value: str
+    units: dict[str, int]
+    srm: SampleRatio
+    comparisons: tuple[Comparison, ...]
+
+
+@dataclass(frozen=True)
+class NoveltyDay:
+    """The primary outcome on one day after the exposure, among units that were watched that long."""
+
+    day: int
+    """0 for the first 24 hours."""
+    units: dict[str, int]
+    lifts: dict[str, Interval]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What follows."""
+
+    verdict: Verdict
+    reasons: tuple[str, ...]
+    arms: dict[str, Verdict] = field(default_factory=dict)
+    """By treatment arm."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """Everything a report says."""
+
+    experiment: Experiment
+    units: dict[str, int]
+    """By arm of the definition."""
+    srm: SampleRatio
+    metrics: tuple[MetricResult, ...]
+    problems: tuple[Problem, ...]
+    judgement: Judgement
+    over_time: tuple[Day, ...] = ()
+    segments: tuple[Segment, ...] = ()
+    novelty: tuple[NoveltyDay, ...] = ()

@@ -1,0 +1,206 @@
+import json
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+from recsys.errors import ConfigError, DataError
+from recsys.event_log import EventLog
+from recsys.experiments.auto_stop import stop_if_harmful
+from recsys.experiments.commands import experiment
+from recsys.experiments.log_metrics import exposed_log
+from recsys.experiments.registry import ExperimentRegistry
+from recsys.experiments.report import report
+from recsys.experiments.result import Result
+from recsys.schema import EVENT_SCHEMA, MERGE_SCHEMA, SERVED_LIST_SCHEMA
+from recsys.workspace import Workspace
+from tests.recsys.experiments.small_experiment import toml
+
+DEFINED = toml(top="").replace('value = "revenue"', 'value = "revenue"\ncovariate = "revenue_before"')
+DAY = timedelta(days=1)
+Event = tuple[str, str, datetime, float | None, float | None]
+"""User, type, time, price, quantity."""
+
+
+def write_events(workspace: Workspace, events: Sequence[Event], merges: pl.DataFrame | None = None) -> None:
+    rows = [
+        {
+            "event_id": f"e{number}",
+            "event_type": kind,
+            "user_id": user,
+            "item_id": "i",
+            "event_time": time,
+            "received_time": time,
+            "price": price,
+            "quantity": quantity,
+        }
+        for number, (user, kind, time, price, quantity) in enumerate(events)
+    ]
+    EventLog(workspace.events).append(pl.DataFrame(rows, schema=EVENT_SCHEMA), "all", merges=merges)
+
+
+def write_lists(workspace: Workspace, lists: Sequence[tuple[str, str, datetime]]) -> None:
+    rows = [
+        {
+            "list_id": str(number),
+            "served_time": time,
+            "subject": user,
+            "arms": [{"experiment": "e", "arm": arm}],
+            "forced": [],
+            "server": "s",
+            "server_sequence": number,
+        }
+        for number, (user, arm, time) in enumerate(lists, 1)
+    ]
+    folder = workspace.served_lists / "day=2026-03-01"
+    folder.mkdir(parents=True)
+    pl.DataFrame(rows, schema=SERVED_LIST_SCHEMA).write_parquet(folder / "lists.parquet")
+
+
+def started(tmp_path: Path, definition: str = DEFINED) -> tuple[Workspace, datetime]:
+    """A workspace with a running experiment, and a moment soon after its start."""
+    workspace = Workspace(tmp_path)
+    running = ExperimentRegistry(workspace).start(definition, "d.toml")
+    return workspace, running.started.replace(microsecond=0) + timedelta(hours=1)
+
+
+def shop(workspace: Workspace, start: datetime, *, users: int = 240, days: int = 4) -> None:
+    """Users who buy for 10 a day, those of the treatment for 12; one was in both arms."""
+    arms = ["control", "treatment"]
+    lists = [(f"u{number}", arms[number % 2], start) for number in range(users)]
+    lists += [("mixed", arm, start) for arm in arms]
+    events: list[Event] = []
+    for number in range(users):
+        price = 10.0 + 2 * (number % 2) + number % 7
+        events.append((f"u{number}", "purchase", start - DAY, 5.0 + number % 7, None))
+        events += [
+            (f"u{number}", "purchase", start + DAY * day + timedelta(hours=1), price, 1.0)
+            for day in range(days)
+        ]
+    events.append(("nobody", "click", start + DAY * days, None, None))
+    write_lists(workspace, lists)
+    write_events(workspace, events)
+
+
+def codes(result: Result) -> set[str]:
+    return {problem.code for problem in result.problems}
+
+
+def test_a_report_joins_exposures_with_what_followed(tmp_path: Path) -> None:
+    workspace, start = started(tmp_path)
+    shop(workspace, start)
+    result = report(workspace, "e")
+    assert result.units == {"control": 120, "treatment": 120}
+    (comparison,) = result.metrics[0].comparisons
+    assert comparison.absolute.estimate == pytest.approx(8.0, abs=0.2)  # 2 a day for 4 days
+    assert comparison.std_error < 0.1  # what was bought before explains the rest
+    assert result.judgement.verdict == "ship"
+    assert codes(result) == {"mixed_arms"}
+    assert [day.day for day in result.novelty] == [0, 1, 2, 3]
+    assert all(day.lifts["treatment"].estimate == pytest.approx(2.0, abs=0.1) for day in result.novelty)
+    assert len(result.over_time) == 1
+
+
+def test_a_command_reports_as_json_and_as_a_page(tmp_path: Path) -> None:
+    workspace, start = started(tmp_path / "w")
+    shop(workspace, start)
+    page = tmp_path / "page.html"
+    words = ["report", "e", "--workspace", str(workspace.root), "--html", str(page)]
+    done = CliRunner().invoke(experiment, [*words, "--json"], catch_exceptions=False)
+    assert json.loads(done.stdout)["verdict"] == "ship"
+    assert "Does it wear off?" in page.read_text(encoding="utf-8")
+    assert "verdict: ship" in CliRunner().invoke(experiment, words, catch_exceptions=False).stdout
+
+
+def test_units_with_an_open_window_wait(tmp_path: Path) -> None:
+    workspace, start = started(tmp_path, DEFINED + "[analysis]\nwindow_days = 2.0\n")
+    late = [(f"late{number}", "control", start + 3 * DAY) for number in range(50)]
+    early = [(f"u{number}", ("control", "treatment")[number % 2], start) for number in range(100)]
+    write_lists(workspace, early + late)
+    events: list[Event] = [
+        (f"u{number}", "purchase", start + DAY * day, 10.0 + number % 5, None)
+        for number in range(100)
+        for day in range(4)
+    ]
+    write_events(workspace, events)
+    result = report(workspace, "e")
+    assert result.units == {"control": 50, "treatment": 50}
+    assert "open_windows" in codes(result)
+    assert result.metrics[0].arms["control"].mean == pytest.approx(2 * 12.0)  # days 0 and 1
+
+
+def test_a_log_on_a_replay_clock_counts_as_a_whole_and_says_so(tmp_path: Path) -> None:
+    workspace, start = started(tmp_path)
+    shop(workspace, start - 1000 * DAY)
+    result = report(workspace, "e")
+    assert result.units == {"control": 120, "treatment": 120}
+    assert "replay_clock" in codes(result)
+
+
+def test_nobody_exposed_and_an_unknown_experiment_are_errors(tmp_path: Path) -> None:
+    workspace, _ = started(tmp_path)
+    with pytest.raises(DataError, match="nobody was exposed"):
+        report(workspace, "e")
+    with pytest.raises(ConfigError, match="no experiment 'other'"):
+        report(workspace, "other")
+
+
+def test_columns_of_the_log_are_counts_sums_and_what_was_before(tmp_path: Path) -> None:
+    workspace, start = Workspace(tmp_path), datetime.fromisoformat("2026-03-01T12:00:00+00:00")
+    merges = pl.DataFrame([("visitor", "a", start + DAY)], schema=MERGE_SCHEMA, orient="row")
+    hour = timedelta(hours=1)
+    write_events(
+        workspace,
+        [
+            ("a", "purchase", start - hour, 3.0, 2.0),
+            ("a", "purchase", start - 40 * DAY, 99.0, 1.0),
+            ("a", "impression", start, None, None),
+            ("visitor", "click", start + hour, None, None),
+            ("a", "purchase", start + 2 * hour, 5.0, None),
+            ("a", "purchase", start + 2 * hour, 7.0, 2.0),
+            ("a", "purchase", start + 3 * DAY, 11.0, 1.0),
+            ("stranger", "purchase", start + hour, 1000.0, 1.0),
+        ],
+        merges,
+    )
+    units = pl.DataFrame(
+        [("a", "treatment", start), ("b", "control", start)],
+        schema={"unit_id": pl.String, "arm": pl.String, "first_exposure": pl.Datetime("ms", "UTC")},
+        orient="row",
+    )
+    log = exposed_log(EventLog(workspace.events).scan(), units, start + 10 * DAY)
+    nobody, found = log.metrics(end=2 * DAY).rows(named=True)
+    assert (found["impressions"], found["clicks"], found["purchases"], found["orders"]) == (1, 1, 2, 1)
+    assert (found["revenue"], found["converted"]) == (19.0, 1.0)
+    assert (found["revenue_before"], found["purchases_before"], found["clicks_before"]) == (6.0, 1.0, 0.0)
+    assert nobody["unit_id"] == "b"
+    assert (
+        sum(value for name, value in nobody.items() if name not in {"unit_id", "arm", "exposure_time"}) == 0
+    )
+
+
+def test_harm_ends_an_experiment_when_asked_to_and_is_recorded(tmp_path: Path) -> None:
+    workspace, start = started(
+        tmp_path,
+        DEFINED
+        + '[[metrics]]\nname = "spent"\nrole = "guardrail"\nvalue = "revenue"\ndirection = "decrease"\n',
+    )
+    shop(workspace, start)
+    words = ["report", "e", "--workspace", str(workspace.root), "--json"]
+    watched = CliRunner().invoke(experiment, words, catch_exceptions=False)
+    assert json.loads(watched.stdout)["verdict"] == "stop"
+    registry = ExperimentRegistry(workspace)
+    assert registry.find("e").is_running
+    ended = CliRunner().invoke(experiment, [*words, "--auto-stop"], catch_exceptions=False)
+    assert "guardrail spent is breached in treatment" in ended.stderr
+    assert not registry.find("e").is_running
+    assert (registry.audit()[-1].action, registry.audit()[-1].by) == ("stop", "auto-stop")
+
+
+def test_what_is_not_harmful_goes_on(tmp_path: Path) -> None:
+    workspace, start = started(tmp_path)
+    shop(workspace, start)
+    assert stop_if_harmful(ExperimentRegistry(workspace), report(workspace, "e")) is None
