@@ -115,7 +115,7 @@ def _wait(workspace: Workspace, shop: Shop, expected: tuple[int, int], rehearsal
             if time.monotonic() > until:
                 raise DataError(
                     f"the log does not hold all lists and events after {rehearsal.wait_seconds:g} s; run the "
-                    "server with RECSYS_COMPACT_EVERY=5, or give a longer --wait"
+                    "server with RECSYS_COMPACT_EVERY=PT5S, or give a longer --wait"
                 )
             time.sleep(_POLL_SECONDS)
 

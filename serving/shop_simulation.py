@@ -39,7 +39,6 @@ class Household:
 class Visit:
     """What came of one list."""
 
-    arm: str
     control: Expected
     """What the list brings on average in control, see ``ChoiceModel.expected``."""
     treatment: Expected
@@ -146,8 +145,9 @@ class Shop:
         clicked = np.flatnonzero(chances[1] < self.choices.clicks(appeal))
         await self._record(client, household.user_id, answer, clicked.tolist(), bought.tolist())
         prices = np.asarray([self.prices.get(item_id, 0.0) for item_id in item_ids])
-        expected = [self.choices.expected(appeal, prices, treated=each) for each in (False, True)]
-        return Visit(arm, *expected, len(item_ids) + len(clicked) + len(bought), len(bought))
+        control = self.choices.expected(appeal, prices, treated=False)
+        treatment = self.choices.expected(appeal, prices, treated=True)
+        return Visit(control, treatment, len(item_ids) + len(clicked) + len(bought), len(bought))
 
     async def _record(
         self,

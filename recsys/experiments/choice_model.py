@@ -36,7 +36,8 @@ class ChoiceModel:
     def appeal(self, bought: Mapping[str, int], item_ids: Sequence[str]) -> Chances:
         """What place and affinity make of each item of a list."""
         times = np.asarray([bought.get(item_id, 0) for item_id in item_ids], np.float64)
-        return np.minimum(1 + np.log2(1 + times), _MAX_AFFINITY) / np.log2(np.arange(len(times)) + 2)
+        affinity = np.minimum(1 + np.log2(1 + times), _MAX_AFFINITY)
+        return np.asarray(affinity / np.log2(np.arange(len(times)) + 2))
 
     def purchases(self, appeal: Chances, *, treated: bool) -> Chances:
         """Chance of each item to be bought."""
