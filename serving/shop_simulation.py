@@ -19,20 +19,12 @@ from recsys.progress import Advance
 from recsys.v1.event_service_pb2 import EVENT_STATUS_REJECTED, Event
 from recsys.v1.recommendation_service_pb2 import RecommendRequest, RecommendResponse
 from serving.client import AsyncClient, Connection
+from serving.households import Household
 
 PAGE_SIZE = 10
 """Items of a list."""
 _AT_ONCE = 16  # households
 _TIMEOUT_SECONDS = 10.0
-
-
-@dataclass(frozen=True)
-class Household:
-    """Somebody of the log."""
-
-    user_id: str
-    bought: Mapping[str, int]
-    """How often, by item."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +45,8 @@ class Traffic:
 
     visits: Sequence[Sequence[Visit]]
     """Of every household that takes part in the experiment."""
+    num_without_arm: int
+    """Lists that are no exposures: the household takes no part, or the server could not tell its arm."""
 
     @property
     def num_lists(self) -> int:
@@ -113,7 +107,7 @@ class Shop:
                 f"no list of {self._placement} was given an arm of {self.experiment.key!r}; see that the "
                 "server runs on the same workspace, and whom targeting, layer and coverage take in"
             )
-        return Traffic(taking_part)
+        return Traffic(taking_part, len(households) * visits - sum(map(len, taking_part)))
 
     async def _serve(
         self,

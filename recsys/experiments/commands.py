@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from recsys.experiments import analysis_commands
+from recsys.experiments import analysis_commands, planning_commands
 from recsys.experiments.offline_commands import compare_interleaved, evaluate_from_log, interleave_files
 from recsys.options import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption
 from recsys.workspace import Workspace
@@ -27,6 +27,7 @@ experiment.command("interleave")(interleave_files)
 experiment.command("preference")(compare_interleaved)
 
 analysis_commands.add_to(experiment)
+planning_commands.add_to(experiment)
 
 _DefinitionArgument = Annotated[Path, typer.Argument(help="The definition, a TOML file.")]
 _KeyArgument = Annotated[str, typer.Argument(metavar="KEY", help="The experiment's key.")]

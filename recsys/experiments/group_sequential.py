@@ -16,7 +16,7 @@ from scipy.special import ndtr, ndtri
 
 Spending = Literal["obrien_fleming", "pocock"]
 
-_NUM_NODES = 256
+_NUM_NODES = 128
 _WIDEST = 9.0
 """Bounds above this are never crossed; about 2e-19 of probability lies beyond."""
 _LEAST_P = 1e-16

@@ -2,48 +2,16 @@
 
 from dataclasses import dataclass
 
-import polars as pl
 from scipy import stats
 
-from recsys.errors import ConfigError, DataError
+from recsys.errors import ConfigError
 from recsys.experiments import always_valid, group_sequential
+from recsys.experiments.baseline import Baseline
 from recsys.experiments.definition import Analysis, Experiment
-from recsys.experiments.estimate import ArmEstimate, estimate_arms
-from recsys.experiments.metric import Kind, MetricDefinition
-from recsys.experiments.metric_values import metric_values
-from recsys.experiments.moments import Moments
 
 _CURVE = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
 """Multiples of the wanted effect that the curve shows."""
 _DEFAULT_EFFECT = 0.02
-
-
-@dataclass(frozen=True)
-class Baseline:
-    """One metric before the experiment."""
-
-    metric: str
-    kind: Kind
-    mean: float
-    variance: float
-    """Of one unit, after the covariate."""
-    explained: float = 0.0
-    """Share of the variance that the covariate takes away."""
-
-    @staticmethod
-    def by_hand(metric: MetricDefinition, mean: float, deviation: float | None) -> "Baseline":
-        """A metric that is known by its mean and standard deviation; a proportion needs its mean only.
-
-        Raises:
-            ConfigError: There is no deviation where one is needed, or no mean between 0 and 1.
-        """
-        if metric.kind == "proportion":
-            if not 0 < mean < 1:
-                raise ConfigError(f"--mean: expected a proportion between 0 and 1, got {mean:g}")
-            return Baseline(metric.name, metric.kind, mean, mean * (1 - mean))
-        if deviation is None or not mean:
-            raise ConfigError(f"expected --std, and a --mean that is not 0, for kind {metric.kind!r}")
-        return Baseline(metric.name, metric.kind, mean, deviation**2)
 
 
 @dataclass(frozen=True)
@@ -73,6 +41,8 @@ class Plan:
     inflation: float
     """Units relative to a fixed horizon."""
     requirements: tuple[Requirement, ...]
+    left_out: tuple[str, ...]
+    """Metrics without a baseline: unknown, or the same for every unit of the history."""
 
 
 def plan(experiment: Experiment, baselines: list[Baseline], effect: float | None = None) -> Plan:
@@ -94,20 +64,9 @@ def plan(experiment: Experiment, baselines: list[Baseline], effect: float | None
         margin = _margin(experiment, each)
         asked = (margin, one_sided) if margin else (wanted, squared)
         requirements.append(_requirement(experiment, each, *asked))
-    return Plan(alpha, analysis.power, analysis.method, squared / fixed, tuple(requirements))
-
-
-def baselines_of(experiment: Experiment, frame: pl.DataFrame) -> list[Baseline]:
-    """Measure the metrics on historical units.
-
-    Raises:
-        DataError: No metric can be measured.
-    """
-    found = [_baseline(frame, metric) for metric in experiment.metrics]
-    baselines = [baseline for baseline in found if baseline is not None]
-    if not baselines:
-        raise DataError("no metric varies in the historical data; see that its columns are filled")
-    return baselines
+    known = {baseline.metric for baseline in baselines}
+    left_out = tuple(metric.name for metric in experiment.metrics if metric.name not in known)
+    return Plan(alpha, analysis.power, analysis.method, squared / fixed, tuple(requirements), left_out)
 
 
 def needed_z(analysis: Analysis, alpha: float) -> float:
@@ -173,7 +132,7 @@ def _weight_pairs(experiment: Experiment) -> list[tuple[float, float]]:
     pairs = [(control.weight, arm.weight) for arm in experiment.arms if arm is not control]
     usable = [pair for pair in pairs if min(pair) > 0]
     if not usable:
-        raise DataError("expected control and another arm with weight above 0; change the weights")
+        raise ConfigError("expected control and another arm with weight above 0; change the weights")
     return usable
 
 
@@ -188,17 +147,3 @@ def _num_comparisons(experiment: Experiment) -> int:
         return 1
     goals = sum(metric.role != "guardrail" for metric in experiment.metrics)
     return goals * (len(experiment.arms) - 1)
-
-
-def _baseline(frame: pl.DataFrame, metric: MetricDefinition) -> Baseline | None:
-    taken, _ = metric_values(frame, metric)
-    if taken is None or frame.height < 2:
-        return None
-    moments = Moments.of(taken.values)
-    if metric.kind == "ratio" and not moments.mean[1]:
-        return None
-    found: ArmEstimate = estimate_arms({"all": moments}, metric.kind)["all"]
-    if not found.variance or not found.mean:
-        return None
-    explained = 1 - found.adjusted_variance / found.variance
-    return Baseline(metric.name, metric.kind, found.mean, found.adjusted_variance, explained)

@@ -11,7 +11,7 @@ import polars as pl
 from jaxtyping import Bool, Float, Int
 from scipy import stats
 
-from recsys.errors import DataError
+from recsys.errors import ConfigError, DataError
 from recsys.experiments import always_valid, group_sequential
 from recsys.experiments.definition import Analysis, Experiment
 from recsys.experiments.metric_values import metric_values
@@ -148,7 +148,7 @@ def _treatment_share(experiment: Experiment) -> float:
     both = control.weight + other.weight
     share = other.weight / both if both else 0.0
     if not 0 < share < 1:
-        raise DataError("expected control and the first other arm with weights above 0; change the weights")
+        raise ConfigError("expected control and the first other arm with weights above 0; change the weights")
     return share
 
 

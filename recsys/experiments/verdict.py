@@ -114,7 +114,7 @@ def _by_primary(
     p_value = comparison.adjusted_p_value
     if p_value is None:
         return "continue", f"{name} does not vary"
-    shown = f"{name} {_effect(comparison)}, p = {p_value:.2g}"
+    shown = f"{name} {_effect(comparison)}, adjusted p = {p_value:.2g}"
     if p_value <= analysis.alpha:
         improves = comparison.improves(primary.metric)
         return ("ship", f"{shown}: better") if improves else ("stop", f"{shown}: worse")

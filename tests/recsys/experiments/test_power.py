@@ -3,16 +3,18 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from scipy import stats
 from statsmodels.stats.power import NormalIndPower
 from typer.testing import CliRunner
 
 from recsys.errors import ConfigError, DataError
+from recsys.experiments.baseline import Baseline, baselines_of
 from recsys.experiments.commands import experiment as command
 from recsys.experiments.definition import Analysis
 from recsys.experiments.past_units import history_from_file, history_from_log
-from recsys.experiments.power import Baseline, baselines_of, needed_z, plan
+from recsys.experiments.power import needed_z, plan
 from recsys.workspace import Workspace
 from tests.recsys.experiments.small_experiment import toml
 from tests.recsys.experiments.test_report import Event, write_events
@@ -78,6 +80,8 @@ def test_history_gives_means_variances_and_what_a_covariate_explains(tmp_path: P
     planned = plan(defined, [revenue, conversion, click_rate])
     assert planned.alpha == 0.025  # two goal metrics
     assert planned.requirements[2].effect == pytest.approx(0.01 / click_rate.mean)
+    still = baselines_of(defined, history.frame.with_columns(bought=pl.lit(1.0)))
+    assert plan(defined, still).left_out == ("conversion",)
     with pytest.raises(DataError, match="no metric varies"):
         baselines_of(experiment(), frame.with_columns(revenue=1.0))
 

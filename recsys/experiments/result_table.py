@@ -1,0 +1,43 @@
+"""A result for a terminal."""
+
+from rich.table import Table
+from rich.text import Text
+
+from recsys.experiments.comparison import Comparison, Interval
+from recsys.experiments.result import Result
+
+
+def result_table(result: Result) -> Table:
+    """Every comparison, a row each."""
+    analysis, units = result.experiment.analysis, result.units
+    counts = ", ".join(f"{arm} {count:,}" for arm, count in units.items())
+    ratio = f"sample ratio p = {result.srm.p_value:.3g}"
+    caption = f"{1 - analysis.alpha:.0%} intervals, {analysis.method}; {ratio}"
+    table = Table(title=f"{result.experiment.key}: {counts}", caption=caption, show_lines=True)
+    for heading in ("metric", "arm"):
+        table.add_column(heading)
+    for heading in ("control", "difference", "relative", "adjusted p"):
+        table.add_column(heading, justify="right")
+    for metric in result.metrics:
+        for each in metric.comparisons:
+            control = f"{metric.arms[each.control].mean:.4g}"
+            name = Text(f"{metric.metric.name}\n{_role(metric.metric.role, each)}")
+            shown = (_interval(each.absolute, "+.3g"), _interval(each.relative, "+.2%"))
+            table.add_row(name, Text(each.arm), control, *shown, _p(each.adjusted_p_value))
+    return table
+
+
+def _role(role: str, comparison: Comparison) -> str:
+    return role if comparison.guardrail is None else f"{role}: {comparison.guardrail.status}"
+
+
+def _interval(interval: Interval, form: str) -> str:
+    if interval.estimate is None:
+        return "-"
+    if interval.low is None or interval.high is None:
+        return f"{interval.estimate:{form}}"
+    return f"{interval.estimate:{form}}\n[dim]{interval.low:{form}} to {interval.high:{form}}[/dim]"
+
+
+def _p(p_value: float | None) -> str:
+    return "-" if p_value is None else f"{p_value:.3g}"
