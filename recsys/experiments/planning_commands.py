@@ -82,16 +82,34 @@ def simulate(
         float, typer.Option("--effect", min=-0.99, help="Relative difference to plant; 0 is A/A.")
     ] = 0.0,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Equal seeds give equal results.")] = 0,
+    shop: Annotated[
+        str | None,
+        typer.Option("--shop", metavar="HOST:PORT", help="Let users of the log shop at this server instead."),
+    ] = None,
+    visits: Annotated[int, typer.Option("--visits", min=1, help="Of each user, with --shop.")] = 5,
+    wait: Annotated[
+        float, typer.Option("--wait", min=0, help="Seconds for the log to take all in, with --shop.")
+    ] = 120.0,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     json_output: JsonOption = False,
 ) -> None:
-    """Rehearse the primary metric on history: how often every method finds what is, or is not, there."""
+    """Rehearse the primary metric on history: how often every method finds what is, or is not, there.
+
+    With --shop, the whole loop: --units users of the log visit a running server, where the experiment of the
+    definition runs. The report is shown beside the effect that was planted, and beside --runs A/A analyses
+    of the same log under other salts.
+    """
     import numpy as np
 
     from recsys.experiments.definition import load_experiment
+    from recsys.experiments.rehearsal import Rehearsal, rehearse
     from recsys.experiments.simulation import simulate as run
 
     experiment = load_experiment(definition)
+    if shop is not None:
+        rehearsal = Rehearsal(shop, experiment.key, effect, units, visits, runs, seed, wait)
+        rehearse(Workspace(workspace), rehearsal, json_output=json_output)
+        return
     history = _history(experiment, data, workspace)
     rng = np.random.default_rng(seed)
     done = run(experiment, history, rng, runs=runs, looks=looks, units=units, effect=effect)

@@ -88,7 +88,7 @@ def simulate(
         units=int(paths.units[-1]),
         looks=looks,
         effect=effect,
-        rates={name: _rate(found) for name, found in rejections(paths, analysis, tau).items()},
+        rates={name: rate_of(found) for name, found in rejections(paths, analysis, tau).items()},
         uniformity=float(stats.kstest(p_values, "uniform").pvalue),
     )
 
@@ -161,6 +161,7 @@ def _mixed_effect(
     return abs(wanted * float(mean)) if wanted and mean else 2 * error
 
 
-def _rate(rejected: Bool[np.ndarray, " runs"]) -> Rate:
+def rate_of(rejected: Bool[np.ndarray, " runs"]) -> Rate:
+    """The share of runs that rejected."""
     interval = stats.binomtest(int(rejected.sum()), len(rejected)).proportion_ci(method="wilson")
     return Rate(float(rejected.mean()), float(interval.low), float(interval.high))

@@ -35,7 +35,7 @@ def test_a_kept_encoder_gives_the_ranker_the_same_text_scores_to_learn_from(
     for name in ("vectors", "words"):
         found, expected = (load_file(path / "items" / f"{name}.safetensors") for path in (ours, theirs))
         np.testing.assert_allclose(
-            found["vectors"].astype(np.int64), expected["vectors"].astype(np.int64), atol=1
+            found["codes"].astype(np.int64), expected["codes"].astype(np.int64), atol=1
         )
     towers = "encoder/towers.safetensors"
     assert (ours / towers).read_bytes() == (theirs / towers).read_bytes()
