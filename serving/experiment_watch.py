@@ -1,7 +1,8 @@
 """Takes over which experiments run while the server runs, off the request path."""
 
 import asyncio
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -12,6 +13,7 @@ from recsys.experiments.registry import ExperimentRegistry
 from serving.model_follower import ModelFollower
 
 _EVERY_SECONDS = 1.0
+_HOLD_AGAIN_SECONDS = 30.0
 _PARTS = frozenset({"stable", "canary"})
 _log = structlog.get_logger(__name__)
 
@@ -39,6 +41,8 @@ class ExperimentWatch:
         self._running: dict[str, Running] = {}
         self._wanted: frozenset[str] = frozenset()
         self._held: frozenset[str] = frozenset()
+        self._hold_again_at = 0.0
+        self._told: set[tuple[str, str]] = set()
 
     async def run(self, every_seconds: float = _EVERY_SECONDS) -> None:
         """Look until cancelled."""
@@ -48,21 +52,21 @@ class ExperimentWatch:
             await asyncio.sleep(every_seconds)
 
     def look(self) -> None:
-        """Take over what runs, if the log changed since the last look; a broken one is reported once."""
+        """Take over what runs, if the log changed since the last look or something was broken then."""
         stamp = self._stamp()
         if stamp == self._seen:
             return
-        self._seen = stamp
         try:
             running, problems = self._registry.running_where_sound(self._running)
         except (RecsysError, OSError) as error:
-            _log.warning("the experiments stay as they were: the audit log is broken", reason=str(error))
+            self._tell("the experiments stay as they were: the audit log is broken", [str(error)])
             return
-        for problem in problems:
-            _log.warning(
-                "an experiment is broken; it goes on as it was read before, if it was", reason=problem
-            )
-        self._running = {each.experiment.key: each for each in running}
+        self._tell("an experiment is broken; it goes on as it was read before, if it was", problems)
+        self._seen = stamp if not problems else None  # what is broken may be mended without an entry
+        taken_over = {each.experiment.key: each for each in running}
+        if taken_over == self._running:
+            return
+        self._running = taken_over
         book = ExperimentBook(running)
         self._wanted = book.models - _PARTS
         self._use_book(book)
@@ -70,15 +74,25 @@ class ExperimentWatch:
 
     async def _hold(self) -> None:
         """Have the versions that arms name in memory; until one is, the stable model answers its arm."""
-        wanted, held = self._wanted, self._held
-        self._held = wanted
-        for version in held - wanted:
+        for version in self._held - self._wanted:
             self._follower.release(version)
-        for version in wanted - held:
+        self._held &= self._wanted
+        if time.monotonic() < self._hold_again_at:
+            return
+        for version in self._wanted - self._held:
             try:
                 await self._follower.prepare(version)
+                self._held |= {version}
             except RecsysError as error:
-                _log.warning("the stable model answers for an arm's", version=version, reason=str(error))
+                self._tell("the stable model answers for an arm's", [f"{version}: {error}"])
+                self._hold_again_at = time.monotonic() + _HOLD_AGAIN_SECONDS
+
+    def _tell(self, what: str, reasons: Sequence[str]) -> None:
+        """Log what was not logged before."""
+        for reason in reasons:
+            if (what, reason) not in self._told:
+                self._told.add((what, reason))
+                _log.warning(what, reason=reason)
 
     def _stamp(self) -> _Stamp:
         try:

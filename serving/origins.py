@@ -5,17 +5,19 @@ user who had a state before any login was never a visitor to us, and keeps the a
 """
 
 import asyncio
+from datetime import timedelta
 
 import polars as pl
 import structlog
 
 from recsys.errors import StoreError
 from recsys.event_log import EventLog
-from recsys.schema import EFFECTIVE_TIME, MERGE_TIME, USER_ID, VISITOR
+from recsys.schema import MERGE_TIME, RECEIVED_TIME, USER_ID, VISITOR
 from serving.breaker import Breaker
 from serving.event import VISITOR_PREFIX
 from serving.state_store import StateStore
 
+_OF_ONE_LOGIN = timedelta(minutes=1)
 _MOST_KEPT = 200_000
 _log = structlog.get_logger(__name__)
 
@@ -62,7 +64,10 @@ class Origins:
 
 
 def origins_in(event_log: EventLog) -> list[tuple[str, str]]:
-    """Users who were visitors before anything else is known of them, each with that visitor.
+    """Users who were visitors before anything else was known of them, each with that visitor.
+
+    What came within a minute before the login belongs to it: the event that says who the visitor is has the
+    user's id too, and was received a little before it was merged.
 
     Raises:
         DataError: The log is damaged.
@@ -74,9 +79,10 @@ def origins_in(event_log: EventLog) -> list[tuple[str, str]]:
         event_log.scan()
         .filter(pl.col(USER_ID).is_in(first[USER_ID].implode()))
         .group_by(USER_ID)
-        .agg(pl.col(EFFECTIVE_TIME).min().alias("seen"))
+        .agg(pl.col(RECEIVED_TIME).min().alias("seen"))
         .collect()
     )
     found = first.join(own, on=USER_ID, how="left")
-    found = found.filter(pl.col("seen").is_null() | (pl.col("seen") >= pl.col(MERGE_TIME)))
+    is_new = pl.col("seen").is_null() | (pl.col("seen") >= pl.col(MERGE_TIME) - _OF_ONE_LOGIN)
+    found = found.filter(is_new)
     return list(found.select(USER_ID, VISITOR).iter_rows())

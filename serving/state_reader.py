@@ -20,7 +20,7 @@ class StateReader:
         """Put the two together.
 
         Args:
-            client: Its timeout is the longest that an answer waits.
+            client: Its timeout is the longest that one read waits; a visitor who logged in takes two.
             store: Whose states these are.
         """
         self._client = client

@@ -63,8 +63,9 @@ class Treatments:
         Raises:
             InvalidRequestError: The attributes ask for an arm that a running experiment does not have.
         """
-        book, treatment = self.book, UNTREATED
-        unit = await self._origins.unit(user_id, visitor_id) if book else None
+        treatment = UNTREATED
+        unit = await self._origins.unit(user_id, visitor_id) if self.book else None
+        book = self.book  # the wait may have brought another
         if unit is not None:
             try:
                 treatment = book.treatment(unit, placement, attributes, ranks_only=ranks_only)

@@ -76,7 +76,7 @@ def coins(seed: str) -> Iterator[bool]:
 
 
 def draft_seed(salt: str, subject: str, request_id: str) -> str:
-    """The seed of one served list: a retry of the request drafts the same list, another request another.
+    """The seed of one served list: the same request drafts the same list, another request another.
 
     Later pages are cut from the list that the first page drafted, so they need no seed.
     """
