@@ -24,6 +24,7 @@ from serving.event import VISITOR_PREFIX, Event, Merge
 from serving.event_buffer import SqliteEventBuffer
 from serving.log_sync import LogSync
 from serving.models import Model, Models
+from serving.origins import origins_in
 from serving.state_store import StateStore, connect
 from serving.state_updater import StateUpdater
 from serving.visitor_link import VisitorLink
@@ -96,6 +97,7 @@ def test_a_login_makes_the_visitors_history_the_users(tmp_path: Path) -> None:
         assert answer.results[0].item_id == "eggs"  # it is known again who the visitor is
     log = EventLog(tmp_path / "events")
     assert log.merges().select("visitor", "user_id").rows() == [(V, "u"), (V, "w")]
+    assert dict(origins_in(log)) == {"u": V, "w": V}  # though the login's own events came a little before
     who = log.scan().sort("effective_time").collect()
     assert who["user_id"].to_list() == [V, "u", "u", "w", "w", "w"]
     assert who["merged_into"].to_list() == ["u", None, None, None, None, None]
