@@ -7,7 +7,7 @@ import numpy as np
 from scipy import stats
 
 from recsys.experiments.comparison import Comparison
-from recsys.experiments.data_quality import Problem
+from recsys.experiments.data_quality import Problem, Severity
 from recsys.experiments.difference import compare
 from recsys.experiments.estimate import estimate_arms
 from recsys.experiments.metric import MetricDefinition
@@ -38,8 +38,8 @@ def variation_problems(
             f"{metric.columns[0]!r} is the same for every unit in {', '.join(still)} (zero variance)"
             + ("; see that it is logged" if len(still) == len(usable) else "")
         )
-        severity = "blocking" if len(still) == len(usable) else "warning"
-        problems.append(Problem("zero_variance", severity, message, metric.name))  # type: ignore[arg-type]
+        severity: Severity = "blocking" if len(still) == len(usable) else "warning"
+        problems.append(Problem("zero_variance", severity, message, metric.name))
     return usable, tuple(problems)
 
 
