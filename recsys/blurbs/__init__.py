@@ -1,0 +1,1 @@
+"""Short, true, safe lines of text for ranked items: made offline, checked, and only then published."""
