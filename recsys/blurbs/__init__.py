@@ -1,1 +1,1 @@
-"""Short, true, safe lines of text for ranked items: made offline, checked, and only then published."""
+"""Blurbs: short, true, safe lines of text about items, made beforehand and checked before they are shown."""
