@@ -51,6 +51,8 @@ def judge(
     if canary and canary.casefold() in draft.text.casefold():
         _log.error("a model repeated the canary of its prompt: item text may be steering it")
         return Verdict.of([Reason("canary", canary, 0, len(draft.text))])
+    if draft.fault:
+        return Verdict.of([Reason(draft.fault, "the backend's answer is no whole sentence")])
     folded = draft.text.casefold()
     withdrawn = [Reason("withdrawn_term", term) for term in terms if term.casefold() in folded]
     try:
