@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import structlog
 
@@ -14,6 +14,7 @@ from recsys.blurbs.verdict import Reason, Verdict
 _log = structlog.get_logger(__name__)
 
 
+@runtime_checkable
 class Checks(Protocol):
     """What is asked of ``recsys.blurbs.gate.Gate``."""
 
