@@ -39,6 +39,7 @@ class Ground:
         claims: Claims that the structured facts make, with all that follows from them.
         han: Text without spaces that holds for the item.
         han_denied: Such text from a negation on.
+        rivals: Keys of words that would contradict one of the facts', as *jar* does where they have *can*.
         quotable: Title and brand: what a text may quote as it is.
     """
 
@@ -51,6 +52,7 @@ class Ground:
     claims: frozenset[str]
     han: str
     han_denied: tuple[str, ...]
+    rivals: frozenset[str]
     quotable: tuple[str, ...]
 
     @classmethod
@@ -61,8 +63,9 @@ class Ground:
         held = [word for word, part in words if not word.is_negated and not part.is_denied]
         han, han_denied = _han_texts(parts, lexicon)
         implied = list(_implied(held, han, lexicon))
+        keys = frozenset([*(word.key for word in held), *(key for keys in implied for key in keys)])
         return cls(
-            keys=frozenset([*(word.key for word in held), *(key for keys in implied for key in keys)]),
+            keys=keys,
             denied_keys=frozenset(word.key for word, part in words if word.is_negated or part.is_denied),
             words=frozenset(folded(word.text.casefold()) for word, _ in words),
             names=_line(word for word, part in words if part.is_structured),
@@ -71,6 +74,7 @@ class Ground:
             claims=lexicon.closure(_claims(parts, lexicon)),
             han=" ".join([han, *(key for keys in implied for key in keys if _is_han(key))]),
             han_denied=han_denied,
+            rivals=frozenset(key for group in lexicon.rivals if group & keys for key in group - keys),
             quotable=tuple(text for text in (facts.title, facts.brand) if text),
         )
 
@@ -93,6 +97,7 @@ def _attribute_parts(fact: Fact) -> Iterator[_Part]:
         yield _Part(name, is_denied=value in _NO)
     else:
         yield _Part(fact.value)
+        yield _Part(name, is_structured=False)
 
 
 def _line(words: Iterable[Word]) -> str:
@@ -131,7 +136,7 @@ def _quantities(
         if unit:
             bare = [one for one in lexicon.units.find(fact.value, either_way=True) if one.dimension == BARE]
             yield from (
-                one._replace(values=tuple(value * unit[1] for value in one.values), dimension=unit[0])
+                one._replace(values=tuple(value * unit[1] for value in one.values), dimension=unit[0], factor=unit[1])
                 for one in bare
             )
 

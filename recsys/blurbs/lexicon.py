@@ -55,6 +55,7 @@ class Lexicon:
     sensitive: Phrases
     profanity: frozenset[str]
     implies: Mapping[tuple[str, ...], tuple[tuple[str, ...], ...]]
+    rivals: tuple[frozenset[str], ...]
 
     @classmethod
     def of(cls, tree: Mapping[str, Any], units: Units) -> Self:
@@ -78,6 +79,10 @@ class Lexicon:
             sensitive=Phrases.of({"sensitive": tree.get("sensitive", [])}, anywhere=is_han),
             profanity=frozenset(_words(tree.get("profanity", ()))),
             implies=_implications(tree.get("implies", {}), wording),
+            rivals=tuple(
+                frozenset(key for word in _words(group) for key in wording.keys(word))
+                for group in tree.get("rivals", ())
+            ),
         )
 
     def closure(self, claims: Iterable[str]) -> frozenset[str]:
@@ -190,7 +195,7 @@ def merged(tree: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-_WORD_LISTS: Final = ("stop_words", "neutral", "profanity")
+_WORD_LISTS: Final = ("stop_words", "neutral", "usage", "profanity")
 
 
 def _words(words: str | Iterable[str]) -> list[str]:

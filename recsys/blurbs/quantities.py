@@ -10,6 +10,7 @@ import regex
 BARE: Final = ""
 COUNT: Final = "count"
 _TOLERANCE: Final = 0.005
+_EXACT: Final = 1e-9
 _WITH_ARTICLE: Final = ("mass", "volume", "length", "count")
 _SHORTEST_WITH_ARTICLE: Final = 3
 _FRACTIONS: Final = {"½": 0.5, "¼": 0.25, "¾": 0.75, "⅓": 1 / 3, "⅔": 2 / 3, "⅛": 0.125}
@@ -51,9 +52,11 @@ class Quantity(NamedTuple):
     factor: float = 1.0
 
     def is_supported(self, facts: Iterable["Quantity"]) -> bool:
-        """Whether one of the facts' quantities says the same, within half a per cent."""
+        """Whether one of the facts' quantities says the same; rounding may follow a conversion."""
         return any(
-            _comparable(self.dimension, fact.dimension) and _agree(self.values, fact.values) for fact in facts
+            _comparable(self.dimension, fact.dimension)
+            and _agree(self.values, fact.values, _TOLERANCE if self.factor != fact.factor else _EXACT)
+            for fact in facts
         )
 
 
@@ -211,8 +214,8 @@ def _comparable(first: str, second: str) -> bool:
     return first == second or {first, second} == {BARE, COUNT}
 
 
-def _agree(first: Iterable[float], second: Iterable[float]) -> bool:
-    return any(isclose(one, other, rel_tol=_TOLERANCE) for one in first for other in second)
+def _agree(first: Iterable[float], second: Iterable[float], tolerance: float) -> bool:
+    return any(isclose(one, other, rel_tol=tolerance) for one in first for other in second)
 
 
 def _squeezed(unit: str) -> str:

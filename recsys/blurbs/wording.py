@@ -1,7 +1,7 @@
 """The words of a language: how a text falls into them, and which of them carry content."""
 
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, NamedTuple, Self
@@ -14,7 +14,7 @@ _HAN: Final = regex.compile(r"\p{Han}")
 _NON_HAN: Final = regex.compile(r"[^\p{Han}\p{Hiragana}\p{Katakana}]")
 _POSSESSIVE: Final = ("'s", "\u2019s", "'", "\u2019")
 _NEGATION_REACH: Final = 2
-_LONG_WORD: Final = 4
+_USAGE_REACH: Final = 6
 
 
 class Word(NamedTuple):
@@ -41,26 +41,27 @@ class Wording:
 
     stem: Callable[[str], str]
     stop_keys: frozenset[str]
-    neutral_keys: frozenset[str]
-    neutral_phrases: frozenset[str]
+    neutral: frozenset[str]
+    usage: frozenset[str]
+    usage_cues: frozenset[str]
+    inflections: tuple[str, ...]
     negations: frozenset[str]
+    negating_prefixes: frozenset[str]
     negating_endings: frozenset[str]
-    is_han: bool
 
     @classmethod
     def of(cls, tree: Mapping[str, Any]) -> Self:
         """Compile the parts of a lexicon that are about words."""
-        stem = _stemmer(tree.get("stemmer"))
-        lists = {name: _list(tree.get(name, ())) for name in ("stop_words", "neutral", "negations")}
-        plain = [word for word in lists["neutral"] if "-" not in word]
         return cls(
-            stem=stem,
-            stop_keys=frozenset(folded(word.casefold()) for word in lists["stop_words"]),
-            neutral_keys=frozenset(stem(word.casefold()) for word in plain),
-            neutral_phrases=frozenset([*plain, *lists["stop_words"]]),
-            negations=frozenset(folded(word.casefold()) for word in lists["negations"]),
-            negating_endings=frozenset(tree.get("negating_endings", ())),
-            is_han=tree["script"] == "han",
+            stem=_stemmer(tree.get("stemmer")),
+            stop_keys=_forms(tree, "stop_words"),
+            neutral=_forms(tree, "neutral"),
+            usage=_forms(tree, "usage"),
+            usage_cues=_forms(tree, "usage_cues"),
+            inflections=tuple(tree.get("inflections", ())),
+            negations=_forms(tree, "negations"),
+            negating_prefixes=_forms(tree, "negating_prefixes"),
+            negating_endings=_forms(tree, "negating_endings"),
         )
 
     def words(self, text: str) -> tuple[Word, ...]:
@@ -79,9 +80,21 @@ class Wording:
             return (phrase,)
         return tuple(word.key for word in self.words(phrase))
 
-    def is_empty(self, word: Word) -> bool:
-        """Whether a word carries no content that needs a fact."""
-        return folded(word.text.casefold()) in self.stop_keys or word.key in self.neutral_keys
+    def is_neutral(self, text: str) -> bool:
+        """Whether a word, in one of its inflections, promises nothing that a fact would have to prove."""
+        return self._listed(folded(text.casefold()), self.neutral)
+
+    def is_usage(self, words: Sequence[Word], place: int) -> bool:
+        """Whether a word says what an item is for, as after *for* or *with*, rather than what it is."""
+        if not self._listed(folded(words[place].text.casefold()), self.usage):
+            return False
+        before = words[max(0, place - _USAGE_REACH) : place]
+        return any(folded(word.text.casefold()) in self.usage_cues for word in before)
+
+    def _listed(self, form: str, forms: frozenset[str]) -> bool:
+        return form in forms or any(
+            form.endswith(ending) and form[: -len(ending)] in forms for ending in self.inflections
+        )
 
     def is_function_word(self, text: str) -> bool:
         """Whether a word belongs to the language's grammar."""
@@ -90,8 +103,10 @@ class Wording:
     def _is_negated(self, cases: list[str], place: int) -> bool:
         before = cases[max(0, place - _NEGATION_REACH) : place]
         after = cases[place + 1] if place + 1 < len(cases) else ""
-        return any(word in self.negations for word in before) or (
-            after in self.negating_endings and cases[place] not in self.stop_keys
+        return (
+            any(word in self.negations for word in before)
+            or (place > 0 and cases[place - 1] in self.negating_prefixes)
+            or (after in self.negating_endings and cases[place] not in self.stop_keys)
         )
 
 
@@ -119,8 +134,10 @@ def _stemmer(algorithm: str | None) -> Callable[[str], str]:
     return stem
 
 
-def _list(words: str | Iterable[str]) -> list[str]:
-    return words.split() if isinstance(words, str) else [str(word) for word in words]
+def _forms(tree: Mapping[str, Any], name: str) -> frozenset[str]:
+    listed = tree.get(name, ())
+    words = listed.split() if isinstance(listed, str) else [str(word) for word in listed]
+    return frozenset(folded(word.casefold()) for word in words)
 
 
 def _without_han(text: str) -> str:

@@ -73,7 +73,7 @@ class Brands:
 
 def _is_ordinary(examined: Examined, key: str, word: str) -> bool:
     wording = examined.lexicon.wording
-    return wording.is_function_word(word) or key in wording.neutral_keys or key in examined.ground.keys
+    return wording.is_function_word(word) or wording.is_neutral(word) or key in examined.ground.keys
 
 
 def _words(brand: str) -> tuple[str, ...]:
@@ -81,4 +81,7 @@ def _words(brand: str) -> tuple[str, ...]:
 
 
 def _plain(word: str) -> str:
-    return word.casefold().replace("\u2019", "'").removesuffix("'s")
+    plain = word.casefold().replace("\u2019", "'")
+    while plain.endswith("'s"):
+        plain = plain.removesuffix("'s")
+    return plain

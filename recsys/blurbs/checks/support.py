@@ -57,14 +57,23 @@ def measure(examined: Examined) -> Support:
 
 def _latin(examined: Examined) -> tuple[list[Reason], int]:
     numbers = [(quantity.start, quantity.end) for quantity in examined.quantities]
-    wording = examined.lexicon.wording
     content = [
         word
-        for word in examined.words
-        if not wording.is_empty(word) and not covered(numbers, word.start, word.end) and word.text.isalpha()
+        for place, word in enumerate(examined.words)
+        if not _needs_no_fact(examined, place) and not covered(numbers, word.start, word.end) and word.text.isalpha()
     ]
     missing = [word for word in content if not _is_supported(examined, word)]
     return [_reason(examined, word) for word in missing], len(content)
+
+
+def _needs_no_fact(examined: Examined, place: int) -> bool:
+    """Whether a word is one of grammar, style or use, and no rival of a word that the facts have."""
+    wording, word = examined.lexicon.wording, examined.words[place]
+    if wording.is_function_word(word.text):
+        return True
+    if word.key in examined.ground.rivals:
+        return False
+    return wording.is_neutral(word.text) or wording.is_usage(examined.words, place)
 
 
 def _reason(examined: Examined, word: Word) -> Reason:
@@ -100,19 +109,18 @@ def _in_compounds(examined: Examined, plain: str, key: str) -> bool:
     if any(len(key) >= _SHORTEST_OF_COMPOUND and known.startswith(key) for known in words):
         return True
     return any(
-        _is_part(examined, plain[:cut], linked=True) and _is_part(examined, plain[cut:])
+        _is_part(examined, plain[:cut]) and _is_part(examined, plain[cut:], is_last=True)
         for cut in range(_SHORTEST_PART, len(plain) - _SHORTEST_PART + 1)
     )
 
 
-def _is_part(examined: Examined, part: str, *, linked: bool = False) -> bool:
+def _is_part(examined: Examined, part: str, *, is_last: bool = False) -> bool:
+    """Whether a compound's part is the facts' own; its last one may also be a word of style."""
     wording, ground = examined.lexicon.wording, examined.ground
-    links = _LINKS if linked else ("",)
-    for link in links:
-        key = wording.stem(part.removesuffix(link)) if part.endswith(link) else ""
-        if len(key) >= _SHORTEST_PART and (key in ground.keys or key in wording.neutral_keys):
-            return True
-    return False
+    if is_last:
+        return wording.stem(part) in ground.keys or wording.is_neutral(part) or part in wording.usage
+    stems = (part.removesuffix(link) for link in _LINKS if part.endswith(link))
+    return any(len(stem) >= _SHORTEST_PART and wording.stem(stem) in ground.keys for stem in stems)
 
 
 def _han(examined: Examined) -> tuple[list[Reason], int]:
@@ -155,13 +163,13 @@ def _kind(examined: Examined, piece: str, start: int) -> str:
         piece in denied for denied in ground.han_denied
     ):
         return "fact"
-    return "empty" if piece in wording.neutral_phrases else ""
+    return "empty" if piece in wording.neutral or piece in wording.stop_keys else ""
 
 
 def _holds(examined: Examined, piece: str) -> bool:
     if len(piece) > 1:
         return piece in examined.ground.han
-    return f" {piece} " in f" {examined.ground.han} "
+    return f" {piece}" in f" {examined.ground.han}"
 
 
 def _gaps(examined: Examined, needs: list[bool | None], offset: int) -> Iterator[Reason]:
