@@ -136,9 +136,7 @@ def test_the_audit_tells_everything_and_cannot_be_changed(path: Path, book: Book
         ("term", "of BEECH", "o_ beech"),
     ],
 )
-def test_a_revoked_text_is_gone_and_never_comes_back(
-    book: Book, kind: Kind, value: str, misses: str
-) -> None:
+def test_a_revoked_text_is_gone_and_never_comes_back(book: Book, kind: Kind, value: str, misses: str) -> None:
     approve(book)
     assert revoke(book, kind, misses, NOON, "anna") == 0
     assert book.approved(SLOT) is not None
