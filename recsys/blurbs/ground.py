@@ -136,7 +136,9 @@ def _quantities(
         if unit:
             bare = [one for one in lexicon.units.find(fact.value, either_way=True) if one.dimension == BARE]
             yield from (
-                one._replace(values=tuple(value * unit[1] for value in one.values), dimension=unit[0], factor=unit[1])
+                one._replace(
+                    values=tuple(value * unit[1] for value in one.values), dimension=unit[0], factor=unit[1]
+                )
                 for one in bare
             )
 

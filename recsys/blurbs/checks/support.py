@@ -60,7 +60,9 @@ def _latin(examined: Examined) -> tuple[list[Reason], int]:
     content = [
         word
         for place, word in enumerate(examined.words)
-        if not _needs_no_fact(examined, place) and not covered(numbers, word.start, word.end) and word.text.isalpha()
+        if not _needs_no_fact(examined, place)
+        and not covered(numbers, word.start, word.end)
+        and word.text.isalpha()
     ]
     missing = [word for word in content if not _is_supported(examined, word)]
     return [_reason(examined, word) for word in missing], len(content)
