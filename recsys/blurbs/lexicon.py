@@ -142,6 +142,11 @@ class Lexicons:
             self._compiled[name] = self._compile(name)
         return self._compiled[name]
 
+    def others(self, lexicon: Lexicon) -> tuple[Lexicon, ...]:
+        """All lexicons but one."""
+        found = (self.of(name) for name in self.languages if name != lexicon.language)
+        return tuple(other for other in found if other is not None)
+
     def _compile(self, name: str) -> Lexicon:
         tree = self.trees[name]
         try:
