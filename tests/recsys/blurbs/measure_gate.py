@@ -84,7 +84,9 @@ def table(texts: Sequence[Judged]) -> Table:
         result.add_row(kind, str(len(of_kind)), *shares, area)
     false = [text for text in texts if text.kind != TRUE]
     area = auroc(scores, [text.verdict.score for text in false])
-    result.add_row("all corruptions", str(len(false)), f"{1 - share_passed(false):.2%}", "", "", "", f"{area:.4f}")
+    result.add_row(
+        "all corruptions", str(len(false)), f"{1 - share_passed(false):.2%}", "", "", "", f"{area:.4f}"
+    )
     return result
 
 
