@@ -93,7 +93,14 @@ class Gate:
             )
         if len(text) > _TOO_LONG_TO_READ:
             return Verdict.of([Reason("too_long", f"{len(text)} characters, at most {form.MAX_GRAPHEMES}")])
-        examined = Examined(facts, self._ground(facts, lexicon.language), text, lexicon, others)
+        examined = Examined(
+            facts,
+            self._ground(facts, lexicon.language),
+            text,
+            lexicon,
+            self._lexicons.others(lexicon),
+            others,
+        )
         measured = support.measure(examined)
         return Verdict.of([*self._reasons(examined), *measured.reasons], measured.share)
 
@@ -106,7 +113,7 @@ class Gate:
     def _prepared(self, facts: Facts, language: str) -> Ground:
         lexicon = self._lexicons.of(language)
         assert isinstance(lexicon, Lexicon)
-        return Ground.of(facts, lexicon, self._lexicons.attribute_units)
+        return Ground.of(facts, lexicon, self._lexicons.others(lexicon), self._lexicons.attribute_units)
 
 
 def _version(lexicons: Lexicons, brands: Collection[str], nli: EntailmentCheck | None) -> str:

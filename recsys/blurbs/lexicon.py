@@ -61,22 +61,19 @@ class Lexicon:
     def of(cls, tree: Mapping[str, Any], units: Units) -> Self:
         """Compile a merged file."""
         wording = Wording.of(tree)
-        is_han = tree["script"] == "han"
         claims = tree.get("claims", {})
         return cls(
             language=tree["language"],
             script=tree["script"],
             wording=wording,
             units=units,
-            negations=Phrases.of({"negation": tree.get("negations", [])}, anywhere=is_han),
+            negations=Phrases.of({"negation": tree.get("negations", [])}),
             claims={name: _claim(claim) for name, claim in claims.items()},
-            claim_phrases=Phrases.of(
-                {name: claim["phrases"] for name, claim in claims.items()}, anywhere=is_han
-            ),
-            forbidden=Phrases.of(tree.get("forbidden", {}), anywhere=is_han),
-            refusals=Phrases.of({"refusal": tree.get("refusals", [])}, anywhere=is_han),
-            history=Phrases.of({"history": tree.get("history", [])}, anywhere=is_han),
-            sensitive=Phrases.of({"sensitive": tree.get("sensitive", [])}, anywhere=is_han),
+            claim_phrases=Phrases.of({name: claim["phrases"] for name, claim in claims.items()}),
+            forbidden=Phrases.of(tree.get("forbidden", {})),
+            refusals=Phrases.of({"refusal": tree.get("refusals", [])}),
+            history=Phrases.of({"history": tree.get("history", [])}),
+            sensitive=Phrases.of({"sensitive": tree.get("sensitive", [])}),
             profanity=frozenset(_words(tree.get("profanity", ()))),
             implies=_implications(tree.get("implies", {}), wording),
             rivals=tuple(
@@ -144,6 +141,11 @@ class Lexicons:
         if name not in self._compiled:
             self._compiled[name] = self._compile(name)
         return self._compiled[name]
+
+    def others(self, lexicon: Lexicon) -> tuple[Lexicon, ...]:
+        """All lexicons but one."""
+        found = (self.of(name) for name in self.languages if name != lexicon.language)
+        return tuple(other for other in found if other is not None)
 
     def _compile(self, name: str) -> Lexicon:
         tree = self.trees[name]

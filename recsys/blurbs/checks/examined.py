@@ -23,6 +23,7 @@ class Examined:
         ground: What its facts support.
         text: The text.
         lexicon: Of the language that was asked for.
+        other_lexicons: Of all other languages.
         others: Texts of the category that are published already.
     """
 
@@ -30,6 +31,7 @@ class Examined:
     ground: Ground
     text: str
     lexicon: Lexicon
+    other_lexicons: tuple[Lexicon, ...] = ()
     others: Sequence[str] = ()
 
     @cached_property
