@@ -26,11 +26,12 @@ from recsys.blurbs.prompt import Task, prompt_version
 from recsys.blurbs.revocation import revoked_terms
 from recsys.blurbs.row import BlurbSlot, Source
 from recsys.blurbs.singleflight import Singleflight
-from recsys.blurbs.verdict import REJECT, Verdict
+from recsys.blurbs.verdict import PASS, REJECT, REVIEW, Verdict
 from recsys.errors import BlurbError
 
 _ATTEMPTS: Final = 2
 _MOST_OTHERS: Final = 50
+_RANKS: Final = {REJECT: 0, REVIEW: 1, PASS: 2}
 _POLL_SECONDS: Final = 0.05
 _log = structlog.get_logger(__name__)
 
@@ -156,8 +157,9 @@ class Generator:
         return entry
 
     async def _written(self, job: Job, facts: Facts) -> tuple[Draft, Verdict]:
+        """What a backend wrote and what the gate says; of two attempts, the one that comes further."""
         slot, objections = job.request.slot, tuple[str, ...]()
-        draft, verdict = Draft(""), Verdict(REJECT)
+        written: list[tuple[Draft, Verdict]] = []
         for _ in range(_ATTEMPTS if self.backend.source is not Source.EXTRACTIVE else 1):
             task = Task(
                 facts=facts,
@@ -170,10 +172,11 @@ class Generator:
             draft = await self._draft(task)
             self.book.drafted(job, draft.text, self._now_ms())
             verdict = self._judged(facts, draft, slot, self.backend.canary)
-            if verdict.outcome != REJECT:
+            written.append((draft, verdict))
+            if verdict.passed:
                 break
             objections = tuple(reason.code for reason in verdict.reasons)
-        return draft, verdict
+        return max(written, key=lambda one: (_RANKS[one[1].outcome], one[1].score))
 
     async def _draft(self, task: Task) -> Draft:
         started = time.monotonic()

@@ -23,7 +23,19 @@ _TEMPLATE = "{% for m in messages %}{{ m.content }} <end> {% endfor %}"
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model of random weights, and a tokenizer of a few words."""
     directory = tmp_path_factory.mktemp("model")
-    words = ("<pad>", "<unk>", "<end>", *"facts title beech spoon sentence in English German".split())
+    words = (
+        "<pad>",
+        "<unk>",
+        "<end>",
+        "facts",
+        "title",
+        "beech",
+        "spoon",
+        "sentence",
+        "in",
+        "English",
+        "German",
+    )
     tokenizer = Tokenizer(models.WordLevel({word: at for at, word in enumerate(words)}, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     fast = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]  # unannotated upstream
