@@ -6,9 +6,8 @@ What a model may not say, or a person has yet to see, leaves the slot to the sho
 import asyncio
 import random
 import time
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Final
 
 import structlog
@@ -26,6 +25,7 @@ from recsys.blurbs.prompt import Task, prompt_version
 from recsys.blurbs.revocation import revoked_terms
 from recsys.blurbs.row import BlurbSlot, Source
 from recsys.blurbs.singleflight import Singleflight
+from recsys.blurbs.tally import Tally
 from recsys.blurbs.verdict import PASS, REJECT, REVIEW, Verdict
 from recsys.errors import BlurbError
 
@@ -39,21 +39,6 @@ _log = structlog.get_logger(__name__)
 def wall_ms() -> int:
     """Now, in milliseconds since the epoch."""
     return round(time.time() * 1000)
-
-
-@dataclass
-class Tally:
-    """What a run came to."""
-
-    states: Counter[str] = field(default_factory=Counter)
-    """Blurbs by the state that they ended in."""
-    reasons: Counter[str] = field(default_factory=Counter)
-    """Refusals by the gate's code; several attempts and several reasons count each."""
-    num_drafts: int = 0
-    num_passed: int = 0
-    tokens: int = 0
-    backend_seconds: float = 0.0
-    """Time within the backend, added up over calls at once."""
 
 
 class Generator:
