@@ -18,7 +18,7 @@ from recsys.experiments.audit import (
 )
 from recsys.experiments.conflicts import check_together
 from recsys.experiments.definition import Experiment, load_experiment, parse_experiment
-from recsys.experiments.history import Known, Running, latest_states
+from recsys.experiments.history import Known, Running, latest_states, versions_of
 from recsys.file_lock import exclusive
 from recsys.workspace import Workspace, atomic_path
 
@@ -80,17 +80,36 @@ class ExperimentRegistry:
                     found.append(known.of(kept.experiment))
         return found, problems
 
-    def find(self, key: str) -> Running:
-        """An experiment in its latest version.
+    def find(self, key: str, version: int | None = None) -> Running:
+        """An experiment in a version, as its last run of it left it.
+
+        Args:
+            key: The experiment.
+            version: As ``recsys experiment show`` has them; ``None`` for the latest.
 
         Raises:
             ConfigError: There is none, or see ``all``.
         """
-        latest = latest_states(self.audit())
+        entries = self.audit()
+        latest = latest_states(entries)
         if key not in latest:
             known = ", ".join(sorted(latest)) or "none yet"
             raise ConfigError(f"there is no experiment {key!r}; started were: {known}")
-        return self._loaded(latest[key])
+        if version is None:
+            return self._loaded(latest[key])
+        found = latest_states(each for each in entries if each.version == version).get(key)
+        if found is None:
+            known = ", ".join(map(str, versions_of(entries, key)))
+            raise ConfigError(f"experiment {key!r} has no version {version}; it has: {known}")
+        return self._loaded(found)
+
+    def versions(self, key: str) -> list[int]:
+        """The versions of an experiment that were ever started, ascending.
+
+        Raises:
+            ConfigError: The log is damaged.
+        """
+        return versions_of(self.audit(), key)
 
     def check(self, experiment: Experiment) -> None:
         """See that a definition may start beside what runs.
