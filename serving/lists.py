@@ -38,6 +38,8 @@ class Occasion:
     """Milliseconds since the epoch."""
     treatment: Treatment = UNTREATED
     """What experiments made of it; later pages have what their first one had."""
+    list_id: str = ""
+    """Id of the first page's list, where the list was made by it; empty for a new one."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,11 @@ class Issued:
     next_page_token: str = ""
     arms: tuple[tuple[str, str], ...] = ()
     """Pairs of experiment and arm."""
+
+
+def new_list_id() -> str:
+    """128 random bits, in hexadecimal."""
+    return secrets.token_hex(16)
 
 
 class Lists:
@@ -64,7 +71,7 @@ class Lists:
 
     def issue(self, ranked: RankedList, occasion: Occasion) -> Issued:
         """Record the first page of a list and keep what follows it."""
-        list_id = secrets.token_hex(16)
+        list_id = occasion.list_id or new_list_id()
         record, next_page = occasion.treatment.record, ""
         kept = kept_list(ranked, record)
         if kept is not None and self._pages.keep(list_id, kept):
@@ -109,7 +116,7 @@ class Lists:
         """
         rows = (place.start + np.flatnonzero(sellable)).tolist()
         shown, further = rows[:limit], rows[limit:]
-        ranked, list_id, next_page = kept.ranked(shown), secrets.token_hex(16), ""
+        ranked, list_id, next_page = kept.ranked(shown), new_list_id(), ""
         if further:
             on = replace(place, issued_ms=occasion.now_ms, start=further[0], position=place.position + limit)
             next_page = on.signed(self.signer)

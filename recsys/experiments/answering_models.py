@@ -1,6 +1,4 @@
-"""Which models answered an experiment's lists: where it was not the one that an arm names, the arm was not
-tried.
-"""
+"""Which models answered an experiment's lists: where it was not an arm's own, nobody met the arm."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""Whether the models that a definition names are in the registry: a misspelt one would try the stable model."""
+"""Whether the models that a definition names are in the registry: else an arm tries the stable one."""
 
 from recsys.errors import ConfigError
 from recsys.experiments.definition import Experiment
@@ -13,14 +13,16 @@ def model_complaints(experiment: Experiment, registry: Registry) -> list[str]:
     Raises:
         BundleError: The pointer file is damaged.
     """
-    versions = {entry.version for entry in registry.entries() if entry.damage is None}
+    versions = {entry.version: entry.damage for entry in registry.entries()}
     pointers = registry.pointers().targets()
     found = []
     for arm in experiment.arms:
-        if arm.model in {None, "stable"} or arm.model in versions:
+        if arm.model in {None, "stable"} or versions.get(arm.model or "", "absent") is None:
             continue
         where = f"arms.{arm.key}.model: "
-        if arm.model == "canary" and "canary" not in pointers:
+        if arm.model in versions:
+            found.append(f"{where}version {arm.model} is damaged: {versions[arm.model]}")
+        elif arm.model == "canary" and "canary" not in pointers:
             found.append(
                 f"{where}there is no canary; make a version one: recsys models promote VERSION --canary 0"
             )

@@ -19,7 +19,9 @@ from recsys.experiments.audit import (
 from recsys.experiments.conflicts import check_together
 from recsys.experiments.definition import Experiment, load_experiment, parse_experiment
 from recsys.experiments.history import Known, Running, latest_states, versions_of
+from recsys.experiments.model_names import require_models
 from recsys.file_lock import exclusive
+from recsys.registry import Registry
 from recsys.workspace import Workspace, atomic_path
 
 _LOCK = ".lock"
@@ -30,6 +32,7 @@ class ExperimentRegistry:
 
     def __init__(self, workspace: Workspace) -> None:
         self.root = workspace.registry / "experiments"
+        self._models = Registry(workspace.registry)
         self.audit_file = self.root / AUDIT_FILE
 
     def path(self, key: str, version: int) -> Path:
@@ -116,6 +119,7 @@ class ExperimentRegistry:
 
         Raises:
             ConfigError: It may not; the message says why and what to do.
+            BundleError: The models' pointer file is damaged.
         """
         if experiment.unit != "user":
             raise ConfigError(
@@ -134,6 +138,7 @@ class ExperimentRegistry:
                 f"start the edited definition as version {mine.version + 1}; coverage alone can be raised "
                 f"with recsys experiment ramp {experiment.key}"
             )
+        require_models(experiment, self._models)
         check_together([*(other.experiment for other in others), experiment])
 
     def start(self, text: str, source: str, *, reason: str = "") -> Running:
@@ -146,6 +151,7 @@ class ExperimentRegistry:
 
         Raises:
             ConfigError: The definition is wrong, or may not start beside what runs.
+            BundleError: The models' pointer file is damaged.
         """
         experiment = parse_experiment(text, source)
         with exclusive(self.root / _LOCK):

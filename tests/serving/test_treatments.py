@@ -191,13 +191,13 @@ def test_a_server_takes_over_starts_ramps_and_stops_and_remembers_who_was_who(tm
     assert (found.mixed.height, found.num_lost) == (0, 0)
 
 
-def test_an_arms_model_answers_and_a_missing_one_is_answered_by_the_stable() -> None:
+def test_a_model_is_found_by_its_version_or_its_part() -> None:
     from recsys.experiments.book import ExperimentBook
     from recsys.registry import Pointers
 
     stable, canary = SmallPipeline("stable-1"), SmallPipeline("canary-1")
     models = Models(Model(stable))
-    assert models.named("canary") is models.named("gone") is stable
+    assert models.named("canary") is models.named("gone") is None
     loaded = {each.version: Model(each) for each in (stable, canary)}
     models.arrange(Pointers(stable="stable-1", canary="canary-1", canary_percent=50), loaded)
     assert models.named("canary") is models.named("canary-1") is canary
