@@ -8,6 +8,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+from structlog.testing import capture_logs
 
 from recsys.config import PlacementConfig
 from recsys.experiments.bucketing import arm_placer
@@ -110,6 +111,7 @@ def test_every_page_and_its_record_carry_the_arm_of_the_first(client: Client, sh
     for answer, served in zip((first, second), lists, strict=True):
         assert arms(answer) == {"e": "treatment"}
         assert (served.arms, served.forced) == ((("e", "treatment"),), ("e",))
+        assert (served.versions, served.substituted) == ((1,), ())
     assert lists[0].server == lists[1].server
     assert 0 < lists[0].server_sequence < lists[1].server_sequence
 
@@ -203,6 +205,32 @@ def test_a_model_is_found_by_its_version_or_its_part() -> None:
     assert models.named("canary") is models.named("canary-1") is canary
     assert models.named("stable") is stable
     assert not ExperimentBook()
+
+
+def test_an_arm_whose_model_is_not_there_is_marked_counted_and_said_once(tmp_path: Path) -> None:
+    from recsys.experiments.book import ExperimentBook
+
+    registry, stable = ExperimentRegistry(Workspace(tmp_path)), SmallPipeline("stable-1")
+    book = ExperimentBook([registry.start(toml(treatment='model = "gone"'), "d.toml")])
+
+    async def scenario() -> None:
+        with embedded_store() as url:
+            store = StateStore(connect(url, 1000), "t", stable.config.state)
+            treatments = Treatments(Models(Model(stable)), Origins(store, 5.0))
+            treatments.use_book(book)
+            for user in USERS:
+                chosen = await treatments.choose(user, "", "home", {})
+                expected = ("e",) if arm_of(user) == "treatment" else ()
+                assert (chosen.pipeline, chosen.treatment.record.substituted) == (stable, expected)
+                assert chosen.treatment.record.versions == (1,)
+            treated = sum(arm_of(user) == "treatment" for user in USERS)
+            assert treatments.substitutions.counts == {"e": treated}
+            await store.close()
+
+    with capture_logs() as said:
+        asyncio.run(scenario())
+    [warning] = [line for line in said if "not in memory" in line["event"]]
+    assert (warning["experiment"], warning["model"]) == ("e", "gone")
 
 
 def test_while_the_store_is_away_experiments_leave_users_alone(tmp_path: Path) -> None:
