@@ -77,10 +77,10 @@ class Treatments:
             pipeline = self._models.choose(subject(user_id, visitor_id))
             return Chosen(pipeline, treatment, self._parameters(treatment, pipeline, placement))
         pipeline, treatment = self._named(treatment.model, treatment)
-        drafted = None
-        if treatment.interleaving is not None:
-            other, treatment = self._named(treatment.interleaving.model_b, treatment)
-            drafted = Interleaved(pipeline, other, treatment.interleaving)
+        drafted, interleaving = None, treatment.interleaving
+        if interleaving is not None:
+            other, treatment = self._named(interleaving.model_b, treatment)
+            drafted = Interleaved(pipeline, other, interleaving)
         return Chosen(pipeline, treatment, self._parameters(treatment, pipeline, placement), drafted)
 
     async def assignments(

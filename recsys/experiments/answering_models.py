@@ -44,7 +44,7 @@ def model_problems(answered: pl.DataFrame) -> tuple[Problem, ...]:
     """
     problems = []
     for (arm,), part in answered.group_by(ARM, maintain_order=True):
-        total, others = part[_NUM_LISTS].sum(), part.filter(_BY_ANOTHER)[_NUM_LISTS].sum()
+        total, others = int(part[_NUM_LISTS].sum()), int(part.filter(_BY_ANOTHER)[_NUM_LISTS].sum())
         if others:
             problems.append(_substituted(str(arm), others, total))
         own = part.filter(~pl.col(_BY_ANOTHER)).drop_nulls(_ANSWERED)

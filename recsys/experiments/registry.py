@@ -106,14 +106,6 @@ class ExperimentRegistry:
             raise ConfigError(f"experiment {key!r} has no version {version}; it has: {known}")
         return self._loaded(found)
 
-    def versions(self, key: str) -> list[int]:
-        """The versions of an experiment that were ever started, ascending.
-
-        Raises:
-            ConfigError: The log is damaged.
-        """
-        return versions_of(self.audit(), key)
-
     def check(self, experiment: Experiment) -> None:
         """See that a definition may start beside what runs.
 

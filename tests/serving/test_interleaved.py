@@ -111,8 +111,8 @@ def test_lists_are_drafted_from_both_models_and_clicks_say_which_is_preferred(wo
         assert policy.teams[0] == ("a" if heads else "b")  # a list's draft can be told again from the log
     found = served_preference(workspace, KEY)
     assert found.pooled is not None
-    [row] = found.rows
-    assert (row.version, row.model_a, row.model_b, row.found) == (1, OLD, NEW, found.pooled)
+    [pair] = found.rows
+    assert (pair.version, pair.model_a, pair.model_b, pair.found) == (1, OLD, NEW, found.pooled)
     assert (found.pooled.num_lists, found.pooled.num_users, found.pooled.ties) == (4, 4, 0)
     assert found.pooled.clicks_a == sum(policy is not None and policy.teams[0] == "a" for policy in policies)
     assert found.pooled.clicks_a + found.pooled.clicks_b == 4
