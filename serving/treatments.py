@@ -80,7 +80,8 @@ class Treatments:
         drafted, interleaving = None, treatment.interleaving
         if interleaving is not None:
             other, treatment = self._named(interleaving.model_b, treatment)
-            drafted = Interleaved(pipeline, other, interleaving)
+            if not treatment.substituted:  # else it would compare a model that nobody asked for
+                drafted = Interleaved(pipeline, other, interleaving)
         return Chosen(pipeline, treatment, self._parameters(treatment, pipeline, placement), drafted)
 
     async def assignments(

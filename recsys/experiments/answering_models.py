@@ -10,6 +10,7 @@ from recsys.experiments.data_quality import Problem
 MAX_SUBSTITUTED_SHARE = 0.01
 """Share of an arm's lists that another model may have answered; above it there is no verdict."""
 
+_NUM_SHOWN = 3
 _PARTS = frozenset({"stable", "canary"})
 _ANSWERED, _BY_ANOTHER, _NUM_LISTS = "model_version", "by_another", "num_lists"
 
@@ -36,19 +37,21 @@ def answering_models(lists: pl.DataFrame, key: str, models: Mapping[str, str | N
     return counted.group_by(ARM, _ANSWERED, _BY_ANOTHER).agg(pl.len().alias(_NUM_LISTS)).sort(pl.all())
 
 
-def model_problems(answered: pl.DataFrame) -> tuple[Problem, ...]:
+def model_problems(answered: pl.DataFrame, models: Mapping[str, str | None]) -> tuple[Problem, ...]:
     """What follows for the report.
 
     Args:
         answered: See ``answering_models``.
+        models: What the definition names, by arm; where it names none, whatever served is meant.
     """
+    compares_models = any(model is not None for model in models.values())
     problems = []
     for (arm,), part in answered.group_by(ARM, maintain_order=True):
         total, others = int(part[_NUM_LISTS].sum()), int(part.filter(_BY_ANOTHER)[_NUM_LISTS].sum())
         if others:
             problems.append(_substituted(str(arm), others, total))
         own = part.filter(~pl.col(_BY_ANOTHER)).drop_nulls(_ANSWERED)
-        if own.height > 1:
+        if compares_models and own.height > 1:
             problems.append(_several(str(arm), dict(own.select(_ANSWERED, _NUM_LISTS).iter_rows())))
     return tuple(problems)
 
@@ -65,7 +68,9 @@ def _substituted(arm: str, others: int, total: int) -> Problem:
 
 
 def _several(arm: str, lists: Mapping[str, int]) -> Problem:
-    shown = ", ".join(f"{version} {number:,}" for version, number in lists.items())
+    most = sorted(lists.items(), key=lambda each: -each[1])
+    shown = ", ".join(f"{version} {number:,}" for version, number in most[:_NUM_SHOWN])
+    shown += f" and {more} more" if (more := len(lists) - _NUM_SHOWN) > 0 else ""
     message = (
         f"{arm} was answered by several models, one after the other ({shown} lists): the effect is theirs"
     )

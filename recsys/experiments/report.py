@@ -57,7 +57,7 @@ def report(
     window = running.experiment.analysis.window_days
     end = None if window is None else timedelta(days=window)
     table = check_units(exposed.metrics(end=end), running.experiment, source="the log")
-    answered = model_problems(exposures.answered)
+    answered = model_problems(exposures.answered, scope.arms)
     found = (
         *(*others, *answered, *open_windows),
         *(*_log_problems(exposures), *_price_problems(exposed.num_unpriced)),

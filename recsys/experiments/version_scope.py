@@ -34,6 +34,8 @@ class VersionScope:
     """When it ended; ``None`` while it runs, or where the clock cannot tell."""
     is_only: bool = field(default=True, kw_only=True)
     """Whether the experiment never had another version."""
+    ran_before: bool = field(default=False, kw_only=True)
+    """Whether this version was started before, so that only the time tells its runs apart."""
 
     @property
     def on_replay_clock(self) -> bool:
@@ -42,14 +44,14 @@ class VersionScope:
 
     def holds(self) -> pl.Expr:
         """Whether a row belongs to it; of ``version``, ``arm`` and ``served_time``."""
+        own = (pl.col(VERSION) == self.version).fill_null(value=False)
         unmarked = pl.col(VERSION).is_null() & pl.col(ARM).is_in(list(self.arms))
         if self.since is None:
-            return (pl.col(VERSION) == self.version).fill_null(value=False) | (unmarked & self.is_only)
-        time = pl.col(SERVED_TIME)
+            return own | (unmarked & self.is_only)
+        since = pl.col(SERVED_TIME) >= pl.lit(self.since).cast(TIMESTAMP)
         if self.until is not None:
-            unmarked &= time < pl.lit(self.until).cast(TIMESTAMP)
-        own = (pl.col(VERSION) == self.version).fill_null(value=False)
-        return (own | unmarked) & (time >= pl.lit(self.since).cast(TIMESTAMP))
+            unmarked &= pl.col(SERVED_TIME) < pl.lit(self.until).cast(TIMESTAMP)
+        return (own & since if self.ran_before else own) | (unmarked & since)
 
 
 def scope_of(running: Running, log_end: datetime, audit: Sequence[AuditEntry]) -> VersionScope:
@@ -62,10 +64,15 @@ def scope_of(running: Running, log_end: datetime, audit: Sequence[AuditEntry]) -
         audit: What happened to experiments.
     """
     key, arms = running.experiment.key, models_of(running.experiment)
-    is_only = versions_of(audit, key) == [running.version]
-    if log_end <= min(entry.time for entry in audit if entry.key == key and entry.action == "start"):
-        return VersionScope(running.version, arms, is_only=is_only)
-    return VersionScope(running.version, arms, running.started, running.stopped, is_only=is_only)
+    starts = [entry for entry in audit if entry.key == key and entry.action == "start"]
+    period = (None, None) if log_end <= starts[0].time else (running.started, running.stopped)
+    return VersionScope(
+        running.version,
+        arms,
+        *period,
+        is_only=versions_of(audit, key) == [running.version],
+        ran_before=sum(entry.version == running.version for entry in starts) > 1,
+    )
 
 
 def models_of(experiment: Experiment) -> dict[str, str | None]:

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import grpc
@@ -13,6 +14,7 @@ from structlog.testing import capture_logs
 from recsys.config import PlacementConfig
 from recsys.experiments.bucketing import arm_placer
 from recsys.experiments.exposures import read_exposures, scan_served_lists
+from recsys.experiments.history import Running
 from recsys.experiments.registry import ExperimentRegistry
 from recsys.v1.event_service_pb2 import Event as EventMessage
 from recsys.v1.experiment_service_pb2 import GetAssignmentsRequest, ListExperimentsRequest
@@ -213,6 +215,9 @@ def test_an_arm_whose_model_is_not_there_is_marked_counted_and_said_once(tmp_pat
     registry, stable = ExperimentRegistry(Workspace(tmp_path)), SmallPipeline("stable-1")
     book = ExperimentBook([registry.start(toml(treatment='model = "gone"'), "d.toml")])
 
+    text = toml("both", top="interleave = true", treatment='model = "gone"')
+    interleaving = ExperimentBook([Running(parsed(text), 1, 1.0, datetime.now(UTC))])
+
     async def scenario() -> None:
         with embedded_store() as url:
             store = StateStore(connect(url, 1000), "t", stable.config.state)
@@ -225,12 +230,15 @@ def test_an_arm_whose_model_is_not_there_is_marked_counted_and_said_once(tmp_pat
                 assert chosen.treatment.record.versions == (1,)
             treated = sum(arm_of(user) == "treatment" for user in USERS)
             assert treatments.substitutions.counts == {"e": treated}
+            treatments.use_book(interleaving)
+            both = await treatments.choose("u", "", "home", {})
+            assert (both.pipeline, both.drafted, both.treatment.substituted) == (stable, None, ("both",))
             await store.close()
 
     with capture_logs() as said:
         asyncio.run(scenario())
-    [warning] = [line for line in said if "not in memory" in line["event"]]
-    assert (warning["experiment"], warning["model"]) == ("e", "gone")
+    warnings = [line for line in said if "not in memory" in line["event"]]
+    assert [(each["experiment"], each["model"]) for each in warnings] == [("e", "gone"), ("both", "gone")]
 
 
 def test_while_the_store_is_away_experiments_leave_users_alone(tmp_path: Path) -> None:

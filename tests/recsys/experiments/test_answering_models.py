@@ -5,8 +5,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
+from recsys.experiments.answering_models import answering_models, model_problems
 from recsys.experiments.registry import ExperimentRegistry
 from recsys.experiments.report import report
 from recsys.experiments.result import Result
@@ -73,3 +75,15 @@ def test_a_part_that_several_models_played_is_told(tmp_path: Path) -> None:
     [(severity, message)] = named(found, "several_models")
     assert (severity, "m2 200, m3 200" in message) == ("warning", True)
     assert not named(found, "substituted_model")
+
+
+def test_where_no_arm_names_a_model_it_is_no_matter_which_ones_served() -> None:
+    lists = pl.DataFrame(
+        {"arm": ["control"] * 9, "model_version": [f"m{at}" for at in range(9)], "substituted": [[]] * 9},
+        schema_overrides={"substituted": pl.List(pl.String)},
+    )
+    unnamed: dict[str, str | None] = {"control": None, "treatment": None}
+    assert model_problems(answering_models(lists, "e", unnamed), unnamed) == ()
+    named = unnamed | {"treatment": "canary"}
+    [several] = model_problems(answering_models(lists, "e", named), named)
+    assert "m0 1, m1 1, m2 1 and 6 more lists" in several.message

@@ -96,6 +96,13 @@ def test_on_a_replay_clock_only_the_version_counts_too(tmp_path: Path) -> None:
     assert report(workspace, "e", version=1).units == {"control": 10, "treatment": 10}
 
 
+def test_what_lists_say_goes_before_what_the_time_would_tell(tmp_path: Path) -> None:
+    workspace = ran_twice(tmp_path, RENAMED)
+    write_served(workspace, lists(("control", "variant"), MARCH - 1000 * DAY, 2))  # on a replay clock
+    write_served(workspace, lists(("treatment",), SECOND + DAY, 1, first=20))  # the log goes on elsewhere
+    assert report(workspace, "e").units == {"control": 10, "variant": 10}
+
+
 def test_an_experiment_that_was_turned_into_an_interleaving_one_has_both_reports(tmp_path: Path) -> None:
     workspace = ran_twice(tmp_path, INTERLEAVED)
     write_served(workspace, lists(("control", "treatment"), MARCH + DAY, 1))
