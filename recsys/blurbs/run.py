@@ -13,8 +13,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import polars as pl
-
 from recsys.blurbs.backends.choice import make_backend
 from recsys.blurbs.book import Book
 from recsys.blurbs.book_file import BOOK_FILE
@@ -22,15 +20,14 @@ from recsys.blurbs.configuration import BlurbConfig
 from recsys.blurbs.demand import NUM_SHOWN, by_demand
 from recsys.blurbs.entry import Request, State
 from recsys.blurbs.facts import Facts
-from recsys.blurbs.gate import Gate
 from recsys.blurbs.generator import Generator, Tally, wall_ms
 from recsys.blurbs.judging import Checks
 from recsys.blurbs.revalidation import Revalidation
 from recsys.blurbs.row import ANYBODY, BlurbSlot, Source
+from recsys.blurbs.shop_gate import shop_gate
 from recsys.errors import BlurbError, ConfigError
 from recsys.progress import Advance, progress
 from recsys.readers import read_source
-from recsys.schema import BRAND
 from recsys.tables import read_items
 from recsys.validation import check_items
 from recsys.workspace import Workspace
@@ -89,7 +86,7 @@ def generate_blurbs(
     items = read_items(workspace) if items_file is None else check_items(read_source(items_file)).accepted
     rows = by_demand(workspace, items).iter_rows(named=True)
     with closing(Book(workspace.state / BOOK_FILE)) as book:
-        run = _Run(book, config, Gate(brands=_brands(items)) if checks is None else checks)
+        run = _Run(book, config, shop_gate(workspace, items, config.nli) if checks is None else checks)
         return asyncio.run(run.over(rows, limit, segment))
 
 
@@ -199,10 +196,6 @@ class _Run:
             peak_memory_mb=_peak_memory_mb(),
             stopped=self._stopped,
         )
-
-
-def _brands(items: pl.DataFrame) -> list[str]:
-    return items[BRAND].drop_nulls().unique().sort().to_list()
 
 
 def as_dict(report: RunReport) -> dict[str, Any]:
