@@ -83,6 +83,8 @@ class BlurbConfig(BaseModel):
     """Age from which a blurb is checked again and, while that lasts, stale; varied by 10 % at random."""
     stale: timedelta = Field(default=timedelta(days=30), gt=timedelta(0))
     """Age from which a blurb is not shown any more; varied by 10 % at random."""
+    nli: str = ""
+    """Directory of a Hugging Face cross-encoder for entailment that the gate asks too; empty for none."""
     reports_hide: int = Field(default=3, ge=1)
     """Reports by shoppers from which a blurb is hidden and waits for a person."""
 

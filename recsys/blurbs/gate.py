@@ -1,10 +1,10 @@
-"""The gate: decides whether a text about an item may be published. Deterministic; closed when anything fails."""
+"""The gate: decides whether a text about an item may be published. Closed when anything fails."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
 from hashlib import sha256
 from importlib.resources import files
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 from recsys.blurbs.checks import claims, duplication, forbidden, form, language, numbers, safety, support
 from recsys.blurbs.checks.brands import Brands
@@ -27,6 +27,7 @@ _CHECKS: Final[tuple[Callable[[Examined], Iterable[Reason]], ...]] = (
 )
 
 
+@runtime_checkable
 class EntailmentCheck(Protocol):
     """An optional learned check, such as :class:`recsys.blurbs.nli.Entailment`."""
 
@@ -64,7 +65,7 @@ class Gate:
 
     @property
     def version(self) -> str:
-        """Changes whenever a verdict may: a hash of the checks' code, the lexicons, the brands and the model."""
+        """Changes whenever a verdict may: a hash of the checks' code, lexicons, brands and model."""
         return self._version
 
     def check(self, facts: Facts, text: str, language: str, others: Sequence[str] = ()) -> Verdict:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final, NamedTuple, Self
+from typing import Final, NamedTuple
 
 import regex
 
@@ -63,7 +63,7 @@ class Ground:
         lexicon: Lexicon,
         others: Iterable[Lexicon] = (),
         attribute_units: Mapping[str, str] = MappingProxyType({}),
-    ) -> Self:
+    ) -> "Ground":
         """Prepare an item's facts.
 
         Args:

@@ -11,7 +11,7 @@ from functools import cached_property
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import yaml
 
@@ -58,7 +58,7 @@ class Lexicon:
     rivals: tuple[frozenset[str], ...]
 
     @classmethod
-    def of(cls, tree: Mapping[str, Any], units: Units) -> Self:
+    def of(cls, tree: Mapping[str, Any], units: Units) -> "Lexicon":
         """Compile a merged file."""
         wording = Wording.of(tree)
         claims = tree.get("claims", {})
@@ -105,7 +105,7 @@ class Lexicons:
     _compiled: dict[str, Lexicon] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
-    def load(cls, paths: Iterable[Path] = ()) -> Self:
+    def load(cls, paths: Iterable[Path] = ()) -> "Lexicons":
         """Read the packaged lexicons, and a shop's own on top of them.
 
         Args:
@@ -134,7 +134,7 @@ class Lexicons:
         return tuple(sorted(name for name in self.trees if name not in _SHARED))
 
     def of(self, language: str) -> Lexicon | None:
-        """The lexicon of a BCP 47 language, whose region and script are ignored; ``None`` if there is none."""
+        """The lexicon of a BCP 47 language, by its first part; ``None`` if there is none."""
         name = language.lower().replace("_", "-").split("-")[0]
         if name not in self.languages:
             return None
@@ -152,9 +152,7 @@ class Lexicons:
         try:
             return Lexicon.of({"language": name} | dict(tree), Units.of(self.trees["units"], tree))
         except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise ConfigError(
-                f"the lexicon {name!r} is not in the form of the packaged ones: {error!r}"
-            ) from error
+            raise ConfigError(f"the lexicon {name!r} is not in the packaged ones' form: {error!r}") from error
 
     @property
     def brands(self) -> tuple[str, ...]:

@@ -1,13 +1,13 @@
 """Lists of phrases by topic, matched in one pass.
 
-A text is looked through at the beginnings of its words only, and there only for phrases that begin with the same
-two characters; a thousand phrases cost little more than ten.
+A text is looked through at the beginnings of its words only, and there only for phrases that begin with the
+same two characters; a thousand phrases cost little more than ten.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final, NamedTuple, Self
+from typing import Final, NamedTuple
 
 import regex
 
@@ -50,7 +50,7 @@ class Phrases:
     anywhere: tuple[_Phrase, ...]
 
     @classmethod
-    def of(cls, by_topic: Mapping[str, Iterable[str]]) -> Self:
+    def of(cls, by_topic: Mapping[str, Iterable[str]]) -> "Phrases":
         """Compile phrases.
 
         Args:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import isclose
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple
 
 import regex
 
@@ -72,7 +72,7 @@ class Units:
     han_pattern: Any
 
     @classmethod
-    def of(cls, dimensions: Mapping[str, Any], tree: Mapping[str, Any]) -> Self:
+    def of(cls, dimensions: Mapping[str, Any], tree: Mapping[str, Any]) -> "Units":
         """Compile the unit table with a language's number words and articles."""
         by_name = {
             str(name).lower(): (dimension, float(unit["factor"]))

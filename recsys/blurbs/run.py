@@ -10,25 +10,22 @@ from contextlib import AsyncExitStack, closing
 from pathlib import Path
 from typing import Any, Final
 
-import polars as pl
-
 from recsys.blurbs.backends.choice import make_backend
 from recsys.blurbs.book import Book
 from recsys.blurbs.book_file import BOOK_FILE
 from recsys.blurbs.configuration import BlurbConfig
 from recsys.blurbs.demand import by_demand
 from recsys.blurbs.entry import Request
-from recsys.blurbs.gate import Gate
 from recsys.blurbs.generator import Generator, wall_ms
 from recsys.blurbs.judging import Checks
 from recsys.blurbs.revalidation import Revalidation
 from recsys.blurbs.row import ANYBODY
 from recsys.blurbs.run_report import RunReport
+from recsys.blurbs.shop_gate import shop_gate
 from recsys.blurbs.shortage import Shortage
 from recsys.errors import BlurbError, ConfigError
 from recsys.progress import Advance, progress
 from recsys.readers import read_source
-from recsys.schema import BRAND
 from recsys.tables import read_items
 from recsys.validation import check_items
 from recsys.workspace import Workspace
@@ -67,7 +64,8 @@ def generate_blurbs(
     items = read_items(workspace) if items_file is None else check_items(read_source(items_file)).accepted
     rows = by_demand(workspace, items).iter_rows(named=True)
     with closing(Book(workspace.state / BOOK_FILE)) as book:
-        run = _Run(book, config, Gate(brands=_brands(items)) if checks is None else checks)
+        catalogue = items if items_file is None else None
+        run = _Run(book, config, shop_gate(workspace, catalogue, config.nli) if checks is None else checks)
         return asyncio.run(run.over(rows, limit, segment))
 
 
@@ -139,7 +137,3 @@ class _Run:
             else:
                 self._num_failures = 0
                 advance(1)
-
-
-def _brands(items: pl.DataFrame) -> list[str]:
-    return items[BRAND].drop_nulls().unique().sort().to_list()

@@ -1,8 +1,8 @@
-"""Whether a text is in the language that was asked for: its script, its function words, then a trained model."""
+"""Whether a text is in the language that was asked for: by script, function words, and a trained model."""
 
 from collections.abc import Iterator
 from functools import cache
-from typing import Any, Final
+from typing import Final, Protocol, runtime_checkable
 
 import regex
 
@@ -21,6 +21,11 @@ _FEWEST_WORDS: Final = 4
 _CERTAIN: Final = 0.9
 _MANY_MORE: Final = 2
 _MOST_FOREIGN: Final = 0.1
+
+
+@runtime_checkable
+class _Identifier(Protocol):
+    def classify(self, instance: str, /) -> tuple[str, float]: ...
 
 
 def check(examined: Examined) -> Iterator[Reason]:
@@ -77,7 +82,8 @@ def _by_model(text: str, language: str) -> Iterator[Reason]:
 
 
 @cache
-def _identifier() -> Any:
+def _identifier() -> _Identifier:
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
-    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    identifier: _Identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    return identifier

@@ -44,8 +44,15 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     fast.chat_template = _TEMPLATE
     fast.save_pretrained(directory)
     torch.manual_seed(0)
-    shape = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
-    settings = LlamaConfig(vocab_size=len(words), eos_token_id=2, pad_token_id=0, **shape)
+    settings = LlamaConfig(
+        vocab_size=len(words),
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        eos_token_id=2,
+        pad_token_id=0,
+    )
     LlamaForCausalLM(settings).save_pretrained(directory)
     return directory
 
