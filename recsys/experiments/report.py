@@ -8,10 +8,11 @@ from recsys.errors import DataError
 from recsys.event_log import EventLog
 from recsys.experiments.analysis import analyze
 from recsys.experiments.data_quality import Problem
-from recsys.experiments.exposures import FIRST_EXPOSURE, Exposures, read_exposures, scan_served_lists
+from recsys.experiments.exposures import Exposures, read_exposures, scan_served_lists
 from recsys.experiments.history import Running
 from recsys.experiments.log_metrics import exposed_log
 from recsys.experiments.novelty import by_day_since_exposure
+from recsys.experiments.persons import FIRST_EXPOSURE, crossing_problems
 from recsys.experiments.registry import ExperimentRegistry
 from recsys.experiments.result import Result
 from recsys.experiments.unit_table import MAX_MIXED_SHARE, UnitTable, check_units
@@ -97,10 +98,11 @@ def _log_problems(exposures: Exposures) -> tuple[Problem, ...]:
         share = mixed / (mixed + exposures.units.height)
         seen = ", ".join(f"{arm} {count:,}" for arm, count in exposures.mixed_by_arm().items())
         message = (
-            f"{mixed:,} units ({share:.2%}) were in several arms ({seen}) and are left out; logins that "
-            "bring two visitors together do that, and so does a change of salt or weights"
+            f"{mixed:,} units ({share:.2%}) were in several arms under one id ({seen}) and are left out; no "
+            "login does that, but a change of salt or weights does, and a log that names the wrong unit"
         )
         problems.append(Problem("mixed_arms", "blocking" if share > MAX_MIXED_SHARE else "warning", message))
+    problems += crossing_problems(exposures.crossed, exposures.units.height)
     if exposures.num_lost:
         message = (
             f"{exposures.num_lost:,} served lists are missing in the log, by the gaps in their numbers; see "

@@ -21,6 +21,7 @@ from tests.recsys.experiments.small_experiment import toml
 
 DEFINED = toml(top="").replace('value = "revenue"', 'value = "revenue"\ncovariate = "revenue_before"')
 DAY = timedelta(days=1)
+VISITOR_PREFIX = "\x1fvisitor:"
 Event = tuple[str, str, datetime, float | None, float | None]
 """User, type, time, price, quantity."""
 
@@ -146,6 +147,26 @@ def test_nobody_exposed_and_an_unknown_experiment_are_errors(tmp_path: Path) -> 
         report(workspace, "e")
     with pytest.raises(ConfigError, match="no experiment 'other'"):
         report(workspace, "other")
+
+
+def test_logins_on_a_second_device_do_not_block_and_count_for_the_first_arm(tmp_path: Path) -> None:
+    workspace, start = started(tmp_path)
+    arms, hour = ["control", "treatment"], timedelta(hours=1)
+    lists = [(f"u{number}", arms[number % 2], start) for number in range(400)]
+    lists += [(f"phone{number}", arms[(number + 1) % 2], start + hour) for number in range(20)]
+    events: list[Event] = [
+        (f"u{number}", "purchase", start + 2 * hour, 10.0 + 2 * (number % 2) + number % 7, 1.0)
+        for number in range(400)
+    ]
+    logins = [(f"phone{number}", f"u{number}", start + 3 * hour) for number in range(20)]
+    write_lists(workspace, [(user.replace("phone", VISITOR_PREFIX), arm, time) for user, arm, time in lists])
+    merges = [(user.replace("phone", VISITOR_PREFIX), *login) for user, *login in logins]
+    write_events(workspace, events, pl.DataFrame(merges, schema=MERGE_SCHEMA, orient="row"))
+    result = report(workspace, "e")
+    assert result.units == {"control": 200, "treatment": 200}
+    assert codes(result) == {"crossed_arms"}
+    assert "20 units (5.00%)" in result.problems[0].message
+    assert result.judgement.verdict == "ship"
 
 
 def test_columns_of_the_log_are_counts_sums_and_what_was_before(tmp_path: Path) -> None:
