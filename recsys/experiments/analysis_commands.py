@@ -29,16 +29,25 @@ def analyze(
         typer.Option("--segment", help="Column whose values are looked at apart; repeatable."),
     ] = None,
     html: _HtmlOption = None,
+    looks: Annotated[
+        Path | None, typer.Option("--looks", help="Book of the looks at this experiment; it is added to.")
+    ] = None,
     *,
     json_output: JsonOption = False,
 ) -> None:
     """Compare the arms on data of one's own, and say what follows."""
     from recsys.experiments.analysis import analyze as run
     from recsys.experiments.definition import load_experiment
+    from recsys.experiments.sitting import sit
     from recsys.experiments.unit_table import read_units
 
     experiment, segments = load_experiment(definition), segment or []
-    _show(run(experiment, read_units(data, experiment, segments), segments), html, json_output=json_output)
+    table = read_units(data, experiment, segments)
+    if looks is None or experiment.analysis.method == "always_valid":
+        result = run(experiment, table, segments)
+    else:
+        result = sit(lambda past: run(experiment, table, segments, past=past), looks)
+    _show(result, html, json_output=json_output)
 
 
 def report(

@@ -25,10 +25,10 @@ MAX_CROSSED_SHARE = 0.1
 """Share of crossed persons above which no verdict is given.
 
 Crossing pulls the arms together, by a factor of 1 - R_T - R_C with the shares of treatment and control that
-get the other arm instead of their own (Lachin, Controlled Clinical Trials 2, 1981). At a tenth in both that is
-down to 0.8: an effect takes up to 1 / 0.8^2 = 1.56 times the units, and what is worse, harm of 1.25 times a
-guardrail's margin passes for the margin; in such comparisons intent to treat is not the cautious choice (ICH
-E9, section 5.2.3).
+get the other arm instead of their own (Lachin, Controlled Clinical Trials 2, 1981). At a tenth in both that
+is down to 0.8: an effect takes up to 1 / 0.8^2 = 1.56 times the units, and what is worse, harm of 1.25 times
+a guardrail's margin passes for the margin; in such comparisons intent to treat is not the cautious choice
+(ICH E9, section 5.2.3).
 """
 
 
@@ -42,8 +42,8 @@ class Persons:
     mixed: pl.DataFrame
     """Those who are left out: ``unit_id``, ``arms``, ``first_exposure``."""
     crossed: pl.DataFrame
-    """Those of ``units`` who met another arm around a login: ``unit_id``, ``arm``, ``arms``, and ``elsewhere``,
-    the share of their lists that are of other arms than theirs."""
+    """Those of ``units`` who met another arm around a login: ``unit_id``, ``arm``, ``arms``, and
+    ``elsewhere``, the share of their lists that are of other arms than theirs."""
 
 
 def persons_of(lists: pl.DataFrame) -> Persons:
@@ -85,13 +85,13 @@ def crossing_problems(crossed: pl.DataFrame, num_units: int) -> tuple[Problem, .
     message = (
         f"{crossed.height:,} units ({share:.2%}) met several arms because they logged in on a device where "
         f"they had another arm as visitors; they count for the first one. {elsewhere:.2%} of an average "
-        "unit's lists are of another arm than its own, so effects, harm too, are diluted: true ones are larger"
+        "unit's lists are of another arm than its own, so effects, harm too, are diluted: they are larger"
     )
     if share <= MAX_CROSSED_SHARE:
         return (Problem("crossed_arms", "warning", message),)
     message += (
-        f". Above {MAX_CROSSED_SHARE:.0%} no verdict is given: experiment where people are logged in, or record "
-        "the login with the first event that has both ids"
+        f". Above {MAX_CROSSED_SHARE:.0%} no verdict is given: experiment where people are logged in, or "
+        "record the login with the first event that has both ids"
     )
     return (Problem("crossed_arms", "blocking", message),)
 

@@ -15,13 +15,14 @@ from recsys.experiments.novelty import by_day_since_exposure
 from recsys.experiments.persons import FIRST_EXPOSURE, crossing_problems
 from recsys.experiments.registry import ExperimentRegistry
 from recsys.experiments.result import Result
+from recsys.experiments.sitting import sit
 from recsys.experiments.unit_table import MAX_MIXED_SHARE, UnitTable, check_units
 from recsys.schema import SERVED_TIME
 from recsys.workspace import Workspace
 
 
 def report(workspace: Workspace, key: str, until: datetime | None = None) -> Result:
-    """Analyse an experiment from the log.
+    """Analyse an experiment from the log, which is a look at it: see ``recsys.experiments.sitting``.
 
     Args:
         workspace: Holds the registry, the served lists and the events.
@@ -29,10 +30,11 @@ def report(workspace: Workspace, key: str, until: datetime | None = None) -> Res
         until: What happened before this moment; ``None`` for the whole log.
 
     Raises:
-        ConfigError: There is no such experiment.
+        ConfigError: There is no such experiment, or its book of looks cannot be kept.
         DataError: Nobody was exposed, or a metric names a column that the log does not give.
     """
-    running = ExperimentRegistry(workspace).find(key)
+    registry = ExperimentRegistry(workspace)
+    running = registry.find(key)
     log, served = EventLog(workspace.events), scan_served_lists(workspace)
     until = until or _log_end(log, served)
     exposures, replayed = _exposures(running, served, until, log.merges())
@@ -48,7 +50,15 @@ def report(workspace: Workspace, key: str, until: datetime | None = None) -> Res
     table = check_units(exposed.metrics(end=end), running.experiment, source="the log")
     found = (*replayed, *open_windows, *_log_problems(exposures), *_price_problems(exposed.num_unpriced))
     novelty = by_day_since_exposure(running.experiment, exposed, until)
-    return analyze(running.experiment, UnitTable(table.frame, (*table.problems, *found)), novelty=novelty)
+    table = UnitTable(table.frame, (*table.problems, *found))
+    if running.experiment.analysis.method == "always_valid":
+        return analyze(running.experiment, table, novelty=novelty)
+    return sit(
+        lambda past: analyze(running.experiment, table, novelty=novelty, past=past),
+        registry.looks(key, running.version),
+        since=running.started,
+        data_until=until,
+    )
 
 
 def _log_end(log: EventLog, served: pl.LazyFrame) -> datetime:

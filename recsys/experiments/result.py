@@ -8,6 +8,7 @@ from recsys.experiments.data_quality import Problem
 from recsys.experiments.definition import Experiment
 from recsys.experiments.estimate import ArmEstimate
 from recsys.experiments.metric import MetricDefinition
+from recsys.experiments.reading import Reading
 from recsys.experiments.sample_ratio import SampleRatio
 
 Verdict = Literal["ship", "stop", "continue", "blocked"]
@@ -78,6 +79,8 @@ class Result:
     metrics: tuple[MetricResult, ...]
     problems: tuple[Problem, ...]
     judgement: Judgement
+    reading: Reading = field(default_factory=lambda: Reading(None))
+    """Which look it is."""
     over_time: tuple[Day, ...] = ()
     segments: tuple[Segment, ...] = ()
     novelty: tuple[NoveltyDay, ...] = ()

@@ -22,6 +22,8 @@ def as_json(result: Result) -> dict[str, Any]:
         "verdict": judgement.verdict,
         "reasons": list(judgement.reasons),
         "arm_verdicts": judgement.arms,
+        "looks": [look.model_dump(mode="json") for look in result.reading.past or ()],
+        "next_look_units": result.reading.next_units,
         "data_quality": [asdict(problem) for problem in result.problems],
         "over_time": [_day(day) for day in result.over_time],
         "segments": [_segment(segment) for segment in result.segments],
