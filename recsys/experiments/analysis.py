@@ -12,6 +12,7 @@ from recsys.experiments.reading import Reading, reading_of
 from recsys.experiments.result import MetricResult, NoveltyDay, Result
 from recsys.experiments.sample_ratio import check_sample_ratio
 from recsys.experiments.segments import by_segment
+from recsys.experiments.sensitivity import sensitivity
 from recsys.experiments.timeline import over_time
 from recsys.experiments.unit_table import UnitTable
 from recsys.experiments.verdict import judge
@@ -51,6 +52,7 @@ def analyze(
         problems=tuple(problems),
         judgement=judge(experiment, units, srm, corrected, tuple(problems), reading=reading),
         reading=reading,
+        sensitivity=sensitivity(experiment, table.frame, reading),
         over_time=over_time(experiment, table.frame),
         segments=by_segment(experiment, table.frame, segments),
         novelty=tuple(novelty),

@@ -43,10 +43,8 @@ def analyze(
 
     experiment, segments = load_experiment(definition), segment or []
     table = read_units(data, experiment, segments)
-    if looks is None or experiment.analysis.method == "always_valid":
-        result = run(experiment, table, segments)
-    else:
-        result = sit(lambda past: run(experiment, table, segments, past=past), looks)
+    book = looks if experiment.analysis.keeps_looks else None
+    result = sit(lambda past: run(experiment, table, segments, past=past), book)
     _show(result, html, json_output=json_output)
 
 
@@ -98,6 +96,8 @@ def _show(result: "Result", html: Path | None, *, json_output: bool) -> None:
         typer.echo(json.dumps(as_json(result), allow_nan=False))
         return
     Console().print(result_table(result))
+    if result.reach is not None:
+        typer.echo(str(result.reach))
     for problem in result.problems:
         about = f"{problem.metric}: " if problem.metric else ""
         typer.echo(f"{problem.severity}: {about}{problem.message}")

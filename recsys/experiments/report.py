@@ -1,23 +1,25 @@
 """The report on an experiment that servers ran: exposures and events from the workspace's logs, analysed."""
 
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 import polars as pl
 
 from recsys.errors import DataError
 from recsys.event_log import EventLog
 from recsys.experiments.analysis import analyze
+from recsys.experiments.currencies import currency_problems
 from recsys.experiments.data_quality import Problem
 from recsys.experiments.exposures import Exposures, read_exposures, scan_served_lists
 from recsys.experiments.history import Running
 from recsys.experiments.log_metrics import exposed_log
+from recsys.experiments.log_reach import log_reach
 from recsys.experiments.novelty import by_day_since_exposure
 from recsys.experiments.persons import FIRST_EXPOSURE, crossing_problems
 from recsys.experiments.registry import ExperimentRegistry
 from recsys.experiments.result import Result
 from recsys.experiments.sitting import sit
 from recsys.experiments.unit_table import MAX_MIXED_SHARE, UnitTable, check_units
-from recsys.schema import SERVED_TIME
 from recsys.workspace import Workspace
 
 
@@ -36,12 +38,14 @@ def report(workspace: Workspace, key: str, until: datetime | None = None) -> Res
     registry = ExperimentRegistry(workspace)
     running = registry.find(key)
     log, served = EventLog(workspace.events), scan_served_lists(workspace)
-    until = until or _log_end(log, served)
+    reach = log_reach(log, served)
+    until = until or reach.end
     exposures, replayed = _exposures(running, served, until, log.merges())
     if exposures.units.is_empty():
         raise DataError(
-            f"nobody was exposed to {key!r} before {until:%Y-%m-%d %H:%M} UTC; lists reach the log with "
-            "every compaction: see that servers run, and whom its coverage and targeting take in"
+            f"nobody was exposed to {key!r} before {until:%Y-%m-%d %H:%M} UTC ({reach}); lists reach the "
+            "log with every compaction: recsys lists export moves them now. See that servers run, and whom "
+            "its coverage and targeting take in"
         )
     units, open_windows = _mature(running, exposures.units, until)
     exposed = exposed_log(log.scan(), units, until)
@@ -49,23 +53,16 @@ def report(workspace: Workspace, key: str, until: datetime | None = None) -> Res
     end = None if window is None else timedelta(days=window)
     table = check_units(exposed.metrics(end=end), running.experiment, source="the log")
     found = (*replayed, *open_windows, *_log_problems(exposures), *_price_problems(exposed.num_unpriced))
+    found += currency_problems(workspace, log.scan(), running.experiment, units, until)
     novelty = by_day_since_exposure(running.experiment, exposed, until)
     table = UnitTable(table.frame, (*table.problems, *found))
-    if running.experiment.analysis.method == "always_valid":
-        return analyze(running.experiment, table, novelty=novelty)
-    return sit(
+    result = sit(
         lambda past: analyze(running.experiment, table, novelty=novelty, past=past),
-        registry.looks(key, running.version),
+        registry.looks(key, running.version) if running.experiment.analysis.keeps_looks else None,
         since=running.started,
         data_until=until,
     )
-
-
-def _log_end(log: EventLog, served: pl.LazyFrame) -> datetime:
-    """Just after the last event or list."""
-    last: datetime | None = served.select(pl.col(SERVED_TIME).max()).collect().item()
-    ends = [datetime.fromtimestamp((log.end_ms() or 0) / 1000, UTC), *([last] if last else [])]
-    return max(ends) + timedelta(milliseconds=1)
+    return replace(result, reach=reach.before(until))
 
 
 def _exposures(

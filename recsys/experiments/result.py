@@ -7,6 +7,7 @@ from recsys.experiments.comparison import Comparison, Interval
 from recsys.experiments.data_quality import Problem
 from recsys.experiments.definition import Experiment
 from recsys.experiments.estimate import ArmEstimate
+from recsys.experiments.log_reach import LogReach
 from recsys.experiments.metric import MetricDefinition
 from recsys.experiments.reading import Reading
 from recsys.experiments.sample_ratio import SampleRatio
@@ -81,6 +82,10 @@ class Result:
     judgement: Judgement
     reading: Reading = field(default_factory=lambda: Reading(None))
     """Which look it is."""
+    sensitivity: tuple[MetricResult, ...] = ()
+    """Metrics of revenue, cut the other way; nothing is decided by them."""
+    reach: LogReach | None = None
+    """How far the logs reach; ``None`` for data of one's own."""
     over_time: tuple[Day, ...] = ()
     segments: tuple[Segment, ...] = ()
     novelty: tuple[NoveltyDay, ...] = ()

@@ -17,8 +17,8 @@ _LOCK = ".lock"
 
 
 def sit(
-    analyzed: Callable[[Sequence[Look]], Result],
-    book: Path,
+    analyzed: Callable[[Sequence[Look] | None], Result],
+    book: Path | None,
     *,
     since: datetime | None = None,
     data_until: datetime | None = None,
@@ -29,13 +29,15 @@ def sit(
 
     Args:
         analyzed: Makes the result, from the looks so far.
-        book: See ``recsys.experiments.look_book``.
+        book: See ``recsys.experiments.look_book``; ``None`` where there is none.
         since: Only looks from this moment on count; ``None`` for all.
         data_until: The end of the data, for the book.
 
     Raises:
         ConfigError: The book is damaged or cannot be written.
     """
+    if book is None:
+        return analyzed(None)
     try:
         with exclusive(book.with_name(book.name + _LOCK)):
             past = read_looks(book, since)

@@ -12,10 +12,13 @@ from recsys.event_log import EventLog
 from recsys.experiments.auto_stop import stop_if_harmful
 from recsys.experiments.commands import experiment
 from recsys.experiments.log_metrics import exposed_log
+from recsys.experiments.look_book import read_looks
 from recsys.experiments.registry import ExperimentRegistry
 from recsys.experiments.report import report
 from recsys.experiments.result import Result
-from recsys.schema import EVENT_SCHEMA, MERGE_SCHEMA, SERVED_LIST_SCHEMA
+from recsys.experiments.result_json import as_json
+from recsys.schema import EVENT_SCHEMA, ITEM_SCHEMA, MERGE_SCHEMA, SERVED_LIST_SCHEMA
+from recsys.tables import publish
 from recsys.workspace import Workspace
 from tests.recsys.experiments.small_experiment import toml
 
@@ -147,6 +150,45 @@ def test_nobody_exposed_and_an_unknown_experiment_are_errors(tmp_path: Path) -> 
         report(workspace, "e")
     with pytest.raises(ConfigError, match="no experiment 'other'"):
         report(workspace, "other")
+
+
+def test_a_report_says_how_far_the_logs_reach(tmp_path: Path) -> None:
+    workspace, start = started(tmp_path / "w")
+    shop(workspace, start)
+    result = report(workspace, "e")
+    assert result.reach is not None
+    assert (result.reach.lists, result.reach.events) == (start, start + 4 * DAY)
+    words = ["report", "e", "--workspace", str(workspace.root)]
+    shown = CliRunner().invoke(experiment, words, catch_exceptions=False).stdout
+    assert f"data up to (UTC): lists {start:%Y-%m-%d %H:%M:%S}, events" in shown
+    assert as_json(result)["data_until"] == {
+        "lists": start.isoformat(),
+        "events": (start + 4 * DAY).isoformat(),
+    }
+
+
+def test_a_report_is_a_look_and_the_same_log_read_again_is_none(tmp_path: Path) -> None:
+    workspace, start = started(tmp_path)
+    shop(workspace, start)
+    assert [len(report(workspace, "e").reading.past or ()) for _ in range(2)] == [1, 1]
+    assert "more data do not change it" in report(workspace, "e").judgement.reasons[1]
+    assert len(read_looks(ExperimentRegistry(workspace).looks("e", 1))) == 1
+
+
+def test_revenue_in_several_currencies_blocks(tmp_path: Path) -> None:
+    workspace, start = started(tmp_path)
+    shop(workspace, start)
+    items = [{"item_id": i, "title": i, "currency": name} for i, name in (("i", "EUR"), ("j", "USD"))]
+    publish(workspace.items, pl.DataFrame(items, schema=ITEM_SCHEMA))
+    assert "mixed_currencies" not in codes(report(workspace, "e"))
+    abroad = {"event_id": "x", "event_type": "purchase", "user_id": "u1", "item_id": "j", "price": 3.0}
+    times = {"event_time": start + DAY, "received_time": start + DAY}
+    EventLog(workspace.events).append(pl.DataFrame([abroad | times], schema=EVENT_SCHEMA), "more")
+    result = report(workspace, "e")
+    (problem,) = (each for each in result.problems if each.code == "mixed_currencies")
+    assert (problem.severity, problem.metric) == ("blocking", "revenue")
+    assert "EUR 960, USD 1" in problem.message
+    assert result.judgement.verdict == "blocked"
 
 
 def test_logins_on_a_second_device_do_not_block_and_count_for_the_first_arm(tmp_path: Path) -> None:
