@@ -69,6 +69,7 @@ propensities   list[f64]                 no       per item, in (0, 1]: how likel
 first_position i32                       no       position of the first item: above 0 on later pages
 first_list_id  str                       yes      the first page's list, on later pages
 arms           list[struct]              no       experiment and arm
+latency_ms     f64                       yes      from the call's start until the list was ready
 ============== ========================= ======== ==================================================
 """
 
@@ -184,6 +185,7 @@ SERVED_LIST_SCHEMA: Final = pl.Schema(
         "policy": pl.String(),
         "server": pl.String(),
         "server_sequence": pl.Int64(),
+        "latency_ms": pl.Float64(),
     }
 )
 

@@ -46,6 +46,9 @@ class ServedList:
     """The server process, 64 random bits in hexadecimal; every start is another one."""
     server_sequence: int = 0
     """Number of the list among those of ``server``, from 1 without gaps: what is missing was lost."""
+    latency_ms: float | None = None
+    """Milliseconds from the start of the call until the list was ready; ``None`` outside of calls, and for
+    lists of before it was kept."""
 
     def position_of(self, item_id: str) -> int | None:
         """0-based position of an item, or ``None`` when the list does not hold it."""
@@ -74,6 +77,7 @@ class ServedList:
             self.policy,
             self.server,
             self.server_sequence,
+            self.latency_ms,
         )
 
     @classmethod
@@ -81,7 +85,7 @@ class ServedList:
         """Read what ``to_row`` wrote."""
         list_id, served_time, subject, placement, request_id, model_version, level = row[:7]
         item_ids, scores, propensities, first_position, first_list_id, arms = row[7:13]
-        forced, policy, server, sequence = row[13:]
+        forced, policy, server, sequence, latency_ms = row[13:]
         return cls(
             list_id=list_id,
             served_time=served_time,
@@ -100,6 +104,7 @@ class ServedList:
             policy=policy or "",
             server=server or "",
             server_sequence=sequence or 0,
+            latency_ms=latency_ms,
         )
 
 
@@ -121,6 +126,7 @@ COLUMNS = (
     "policy",
     "server",
     "server_sequence",
+    "latency_ms",
 )
 """Names of the values of ``ServedList.to_row``."""
 

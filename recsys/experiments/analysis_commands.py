@@ -57,7 +57,7 @@ def report(
     *,
     auto_stop: Annotated[
         bool,
-        typer.Option("--auto-stop", help="End it on a breached guardrail or a sample ratio mismatch."),
+        typer.Option("--auto-stop", help="End it on harm, bad service or a sample ratio mismatch."),
     ] = False,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     json_output: JsonOption = False,

@@ -18,6 +18,7 @@ from recsys.experiments.novelty import by_day_since_exposure
 from recsys.experiments.persons import FIRST_EXPOSURE, crossing_problems
 from recsys.experiments.registry import ExperimentRegistry
 from recsys.experiments.result import Result
+from recsys.experiments.service_quality import service_problems, service_quality
 from recsys.experiments.sitting import sit
 from recsys.experiments.unit_table import MAX_MIXED_SHARE, UnitTable, check_units
 from recsys.workspace import Workspace
@@ -53,6 +54,8 @@ def report(workspace: Workspace, key: str, until: datetime | None = None) -> Res
     end = None if window is None else timedelta(days=window)
     table = check_units(exposed.metrics(end=end), running.experiment, source="the log")
     found = (*replayed, *open_windows, *_log_problems(exposures), *_price_problems(exposed.num_unpriced))
+    service = service_quality(served, running.experiment, since=_since(running, until), until=until)
+    found += service_problems(service)
     found += currency_problems(workspace, log.scan(), running.experiment, units, until)
     novelty = by_day_since_exposure(running.experiment, exposed, until)
     table = UnitTable(table.frame, (*table.problems, *found))
@@ -62,7 +65,12 @@ def report(workspace: Workspace, key: str, until: datetime | None = None) -> Res
         since=running.started,
         data_until=until,
     )
-    return replace(result, reach=reach.before(until))
+    return replace(result, service=service, reach=reach.before(until))
+
+
+def _since(running: Running, until: datetime) -> datetime | None:
+    """From when on lists count; ``None`` for all, where the log's clock is not that of the wall."""
+    return running.started if until > running.started else None
 
 
 def _exposures(

@@ -11,6 +11,7 @@ from recsys.experiments.log_reach import LogReach
 from recsys.experiments.metric import MetricDefinition
 from recsys.experiments.reading import Reading
 from recsys.experiments.sample_ratio import SampleRatio
+from recsys.experiments.service_quality import ArmService
 
 Verdict = Literal["ship", "stop", "continue", "blocked"]
 
@@ -84,6 +85,8 @@ class Result:
     """Which look it is."""
     sensitivity: tuple[MetricResult, ...] = ()
     """Metrics of revenue, cut the other way; nothing is decided by them."""
+    service: tuple[ArmService, ...] = ()
+    """How lists were served, by arm; empty for data of one's own."""
     reach: LogReach | None = None
     """How far the logs reach; ``None`` for data of one's own."""
     over_time: tuple[Day, ...] = ()

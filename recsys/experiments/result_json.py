@@ -27,6 +27,7 @@ def as_json(result: Result) -> dict[str, Any]:
         "next_look_units": result.reading.next_units,
         "data_quality": [asdict(problem) for problem in result.problems],
         "sensitivity": [_metric(each, result.experiment.analysis.method) for each in result.sensitivity],
+        "service": [asdict(arm) for arm in result.service],
         "data_until": _reach(result.reach),
         "over_time": [_day(day) for day in result.over_time],
         "segments": [_segment(segment) for segment in result.segments],

@@ -35,6 +35,7 @@ LIST = ServedList(
     policy="drawn",
     server="c" * 16,
     server_sequence=7,
+    latency_ms=12.5,
 )
 
 
