@@ -71,7 +71,7 @@ def test_a_file_of_before_is_read_on_and_written_on(tmp_path: Path) -> None:
         old.execute(f"INSERT INTO lists ({', '.join(before)}) VALUES ({marks})", LIST.to_row()[:13])
         old.commit()
     with opened(tmp_path) as log:
-        plain = replace(LIST, forced=(), policy="", server="", server_sequence=0)
+        plain = replace(LIST, forced=(), policy="", server="", server_sequence=0, latency_ms=None)
         assert log.find([LIST.list_id]) == {LIST.list_id: plain}
         log.add(numbered(1))
         log.flush()
