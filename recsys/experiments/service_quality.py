@@ -151,7 +151,7 @@ def _beyond(
             continue
         difference = compare(estimates[arm.key], estimates[control.key])
         critical = watching(experiment.analysis, arm.weight + control.weight).one_sided(difference)
-        if difference.std_error > 0 and difference.estimate - critical * difference.std_error > margin:
+        if difference.estimate - critical * difference.std_error > margin:  # also where nothing varies
             found.add(arm.key)
     return frozenset(found)
 

@@ -263,6 +263,19 @@ def test_harm_ends_an_experiment_when_asked_to_and_is_recorded(tmp_path: Path) -
     assert (registry.audit()[-1].action, registry.audit()[-1].by) == ("stop", "auto-stop")
 
 
+def test_an_arm_that_falls_back_ends_an_experiment_too(tmp_path: Path) -> None:
+    workspace, start = started(tmp_path)
+    shop(workspace, start, users=600)
+    path = workspace.served_lists / "day=2026-03-01" / "lists.parquet"
+    fallen = pl.when(pl.col("arms").list.first().struct.field("arm") == "treatment").then(pl.lit("POPULAR"))
+    pl.read_parquet(path).with_columns(service_level=fallen.otherwise(pl.lit("FULL"))).write_parquet(path)
+    result = report(workspace, "e")
+    assert "worse_service" in codes(result)
+    assert [arm["degraded"] for arm in as_json(result)["service"]] == [0.0, 1.0]
+    reason = stop_if_harmful(ExperimentRegistry(workspace), result)
+    assert reason == "treatment has 100.0% degraded lists, control 0.0%"
+
+
 def test_what_is_not_harmful_goes_on(tmp_path: Path) -> None:
     workspace, start = started(tmp_path)
     shop(workspace, start)
