@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -39,7 +40,7 @@ def show(
         typer.echo(json.dumps(found))
         return
     rows = zip(found["item_ids"], found["scores"], found["propensities"], strict=True)
-    arms = ", ".join(f"{arm['experiment']}: {arm['arm']}" for arm in found["arms"]) or "none"
+    arms = ", ".join(_arm(arm, found["substituted"] or ()) for arm in found["arms"]) or "none"
     table = Table("position", "item", "score", "propensity", caption=f"arms: {arms}")
     for position, (item_id, score, propensity) in enumerate(rows, found["first_position"]):
         table.add_row(str(position), Text(item_id), f"{score:.4f}", f"{propensity:.4g}")
@@ -61,6 +62,12 @@ def export(*, workspace: WorkspaceOption = DEFAULT_WORKSPACE, json_output: JsonO
         with closing(ListLog(place.state / LIST_FILE)) as list_log:
             num_lists = export_lists(list_log, place.served_lists)
     typer.echo(json.dumps({"lists": num_lists}) if json_output else f"{num_lists:,} lists exported")
+
+
+def _arm(arm: Mapping[str, Any], substituted: Sequence[str]) -> str:
+    version = "" if arm["version"] is None else f" (version {arm['version']})"
+    instead = ", by another model" if arm["experiment"] in substituted else ""
+    return f"{arm['experiment']}: {arm['arm']}{version}{instead}"
 
 
 def list_id_of(workspace: Workspace, token: str) -> str:

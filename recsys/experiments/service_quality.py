@@ -20,6 +20,7 @@ from recsys.experiments.difference import compare
 from recsys.experiments.estimate import estimate_arms
 from recsys.experiments.inference import watching
 from recsys.experiments.moments import Moments
+from recsys.experiments.version_scope import VersionScope
 from recsys.schema import SERVED_TIME, TIMESTAMP
 
 MAX_MORE_DEGRADED: Final = 0.01
@@ -51,22 +52,22 @@ def service_quality(
     served: pl.LazyFrame,
     experiment: Experiment,
     *,
-    since: datetime | None = None,
     until: datetime | None = None,
+    scope: VersionScope | None = None,
 ) -> tuple[ArmService, ...]:
     """Look at the first pages of an experiment's lists, but those whose arm was given by hand.
 
     Args:
         served: Frame of ``SERVED_LIST_SCHEMA``.
         experiment: The definition.
-        since: Only lists from this moment on; ``None`` for all.
         until: Only lists before this moment; ``None`` for all.
+        scope: The version whose lists count; ``None`` for all versions together.
 
     Returns:
         By arm of the definition, those without lists left out. A breach is a one-sided bound beyond the
         margin that holds however often one looks, with ``MIN_UNITS`` users in both arms.
     """
-    lists = _lists(served, experiment.key, since, until)
+    lists = _lists(served, experiment.key, until, scope)
     ends = dict(lists.group_by(ARM).agg(pl.col("latency_ms").quantile(_SLOW_QUANTILE)).iter_rows())
     limit = ends.get(experiment.control.key)
     is_slow = pl.col("latency_ms") > pl.lit(limit, pl.Float64)
@@ -115,19 +116,19 @@ def _by_arm(
     )
 
 
-def _lists(served: pl.LazyFrame, key: str, since: datetime | None, until: datetime | None) -> pl.DataFrame:
+def _lists(
+    served: pl.LazyFrame, key: str, until: datetime | None, scope: VersionScope | None
+) -> pl.DataFrame:
     counts = (pl.col("first_position").fill_null(0) == 0) & pl.col("subject").is_not_null()
-    if since is not None:
-        counts &= pl.col(SERVED_TIME) >= pl.lit(since).cast(TIMESTAMP)
     if until is not None:
         counts &= pl.col(SERVED_TIME) < pl.lit(until).cast(TIMESTAMP)
     by_hand = pl.col("forced").list.contains(key).fill_null(value=False)
     return (
         served.filter(counts & ~by_hand)
-        .select("subject", pl.col("service_level").fill_null("FULL"), "latency_ms", "arms")
+        .select("subject", SERVED_TIME, pl.col("service_level").fill_null("FULL"), "latency_ms", "arms")
         .explode("arms")
         .unnest("arms")
-        .filter(pl.col("experiment") == key)
+        .filter((pl.col("experiment") == key) & (True if scope is None else scope.holds()))
         .select("subject", "service_level", "latency_ms", ARM)
         .collect()
     )

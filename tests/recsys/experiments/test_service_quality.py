@@ -1,10 +1,11 @@
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import numpy as np
 import polars as pl
 import pytest
 
 from recsys.experiments.service_quality import service_problems, service_quality
+from recsys.experiments.version_scope import VersionScope
 from recsys.schema import SERVED_LIST_SCHEMA
 from tests.recsys.experiments.small_experiment import experiment
 
@@ -64,7 +65,9 @@ def test_a_slow_control_and_few_users_are_no_breach() -> None:
 
 def test_only_first_pages_of_the_time_and_not_by_hand_count() -> None:
     frame = served()
-    assert service_quality(frame, experiment(), since=NOON + timedelta(hours=1)) == ()
+    assert service_quality(frame, experiment(), until=NOON) == ()
+    other = VersionScope(2, {"control": None, "treatment": None}, is_only=False)
+    assert service_quality(frame, experiment(), scope=other) == ()
     assert service_quality(frame, experiment("other")) == ()
     assert service_quality(frame.with_columns(forced=pl.lit(["e"])), experiment()) == ()
     later = frame.with_columns(first_position=pl.lit(10, pl.Int32))
