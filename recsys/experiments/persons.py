@@ -55,11 +55,11 @@ def persons_of(lists: pl.DataFrame) -> Persons:
     ordered = lists.sort(SERVED_TIME, ARM)
     grouped = ordered.group_by(UNIT_ID).agg(
         pl.col(ARM).first(),
-        arms=pl.col(ARM).unique().sort(),
         first_exposure=pl.col(SERVED_TIME).first(),
         num_lists=pl.len(),
+        is_several=pl.col(ARM).min() != pl.col(ARM).max(),
     )
-    several = grouped.filter(pl.col("arms").list.len() > 1)
+    several = grouped.filter("is_several")
     about = _met(ordered.join(several.select(UNIT_ID), on=UNIT_ID, how="semi"))
     several = several.join(about, on=UNIT_ID).sort(UNIT_ID)
     mixed = several.filter("is_mixed")
@@ -97,13 +97,14 @@ def crossing_problems(crossed: pl.DataFrame, num_units: int) -> tuple[Problem, .
 
 
 def _met(lists: pl.DataFrame) -> pl.DataFrame:
-    """Of every person: whether one id had several arms, and the share of lists of other arms than the first.
+    """Of every person: arms, whether one id had several, and the share of lists of other arms than the first.
 
     The lists are in order of time.
     """
     of_ids = lists.group_by(UNIT_ID, SUBJECT).agg(several=pl.col(ARM).n_unique() > 1)
     mixed = of_ids.group_by(UNIT_ID).agg(is_mixed=pl.col("several").any())
     foreign = lists.group_by(UNIT_ID, maintain_order=True).agg(
-        elsewhere=(pl.col(ARM) != pl.col(ARM).first()).mean()
+        arms=pl.col(ARM).unique().sort(),
+        elsewhere=(pl.col(ARM) != pl.col(ARM).first()).mean(),
     )
     return mixed.join(foreign, on=UNIT_ID)
