@@ -23,7 +23,7 @@ def _model(path: Path, certain: str, labels: tuple[str, ...] = _LABELS) -> Path:
     words = {"[UNK]": 0, "[PAD]": 1, "[CLS]": 2, "[SEP]": 3, "trail": 4, "jacket": 5, "nylon": 6}
     tokenizer = Tokenizer(models.WordLevel(words, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="[UNK]", pad_token="[PAD]")
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="[UNK]", pad_token="[PAD]")  # type: ignore[no-untyped-call]
     fast.save_pretrained(path)
     config = BertConfig(
         vocab_size=len(words),
