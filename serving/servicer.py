@@ -55,7 +55,7 @@ class RecommendationServicer:
         if request.validate_only:
             return recommendation_pb.RecommendResponse(model_version=pipeline.version)
         if chosen.drafted is not None:
-            question = replace(question, drafted=chosen.drafted)
+            question = replace(question, drafted=chosen.drafted, list_id=chosen.drafted.list_id)
         answer = await self._engine.recommend(question, pipeline)
         with stage("encode"):
             return recommend_response(answer)

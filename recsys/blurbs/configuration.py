@@ -67,8 +67,8 @@ class BlurbConfig(BaseModel):
     which suits a marketplace whose sellers nobody knows."""
     high_risk_categories: tuple[str, ...] = HIGH_RISK
     """Parts of category names, whatever their case: a model's text for such an item waits for a person."""
-    max_tokens: int = Field(default=64, ge=8, le=1024)
-    """Most tokens of one answer; one that is cut off there is refused."""
+    max_tokens: int = Field(default=128, ge=8, le=1024)
+    """Most tokens of one answer; one that is cut off there is refused. ``llama`` takes 56 at most."""
     temperature: float = Field(default=0.0, ge=0, le=2)
     """0 for the likeliest words."""
     parallel: int = Field(default=4, ge=1, le=64)
