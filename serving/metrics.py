@@ -12,6 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.process_collector import ProcessCollector
 
 from recsys.answer import RankedList, ServiceLevel
+from serving.arm_answers import ArmAnswers
 from serving.call import Call
 from serving.engine import STATE_UNAVAILABLE
 from serving.score_drift import ScoreDrift
@@ -66,6 +67,7 @@ class CallMetrics:
         self._events = Counter(
             "recsys_events", "Events by what became of them.", ("outcome",), registry=registry
         )
+        self._arms = ArmAnswers(registry)
         self._of_call: dict[tuple[str, str], tuple[Counter, Histogram]] = {}
         self._of_stage: dict[tuple[str, str], Histogram] = {}
         self._of_answer: dict[tuple[str, str, ServiceLevel], tuple[Counter, Histogram]] = {}
@@ -86,6 +88,8 @@ class CallMetrics:
             self._later_pages.labels(call.placement, call.answer.service_level.value).inc()
         elif call.answer is not None:
             self._count_answer(call.method, call.placement, call.answer)
+        if call.arms:
+            self._arms.count(call)
         for outcome, number in call.outcomes.items():
             self._events.labels(outcome).inc(number)
 
