@@ -57,6 +57,16 @@ class Examined:
                 start = text.find(phrase, start + 1)
         return tuple(found)
 
+    @cached_property
+    def claims(self) -> tuple[Match, ...]:
+        """The claims it makes."""
+        return tuple(self.lexicon.claim_phrases.find(self.text))
+
+    @cached_property
+    def made_claims(self) -> tuple[tuple[int, int], ...]:
+        """Where it makes claims that the facts make, or that follow from those."""
+        return tuple((one.start, one.end) for one in self.claims if one.topic in self.ground.claims)
+
     def is_quoted(self, start: int, end: int) -> bool:
         """Whether a span lies within a quotation of title or brand."""
         return any(first <= start and end <= last for first, last in self.quoted)
