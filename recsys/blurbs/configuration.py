@@ -85,6 +85,12 @@ class BlurbConfig(BaseModel):
     """Age from which a blurb is not shown any more; varied by 10 % at random."""
     nli: str = ""
     """Directory of a Hugging Face cross-encoder for entailment that the gate asks too; empty for none."""
+    reviewers: int = Field(default=2, ge=1, le=2)
+    """People, each another one, who have to approve a model's text of ``high_risk_categories``."""
+    review_sample: float = Field(default=0.03, ge=0, le=1)
+    """Share of the texts that the gate let through that people are shown all the same."""
+    review_doubles: float = Field(default=0.05, ge=0, le=1)
+    """Share of the decisions for which a second person is asked, to see how far people agree."""
     reports_hide: int = Field(default=3, ge=1)
     """Reports by shoppers from which a blurb is hidden and waits for a person."""
 

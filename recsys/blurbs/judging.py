@@ -71,3 +71,11 @@ def judge(
 def as_json(verdict: Verdict) -> str:
     """A verdict as the book keeps it."""
     return json.dumps(asdict(verdict), ensure_ascii=False)
+
+
+def from_json(text: str) -> Verdict:
+    """The inverse of ``as_json``; of ``""``, a text that nothing was said of, a rejection."""
+    if not text:
+        return Verdict.of([Reason("unchecked", "the gate has said nothing of this text")])
+    given = json.loads(text)
+    return Verdict(**given | {"reasons": tuple(Reason(**reason) for reason in given["reasons"])})

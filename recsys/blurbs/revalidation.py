@@ -11,9 +11,10 @@ from recsys.blurbs.configuration import BlurbConfig
 from recsys.blurbs.entry import Entry
 from recsys.blurbs.facts import Facts
 from recsys.blurbs.generator import wall_ms
-from recsys.blurbs.judging import Checks, as_json, judge
+from recsys.blurbs.judging import Checks, as_json, from_json, judge
 from recsys.blurbs.lifetime import varied
 from recsys.blurbs.revocation import revoked_terms
+from recsys.blurbs.verdict import REJECT, REVIEW, Verdict
 
 _UPDATE: Final = """
 UPDATE blurbs SET checked_hash = ?, gate_version = ?, verdict = ?, fresh_until = ?, stale_until = ?
@@ -55,10 +56,10 @@ class Revalidation:
         now, slot = self._now_ms(), entry.request.slot
         draft = Draft(entry.text, entry.fact_ids)
         verdict = judge(self._checks, facts, draft, slot.language, terms=revoked_terms(self._book))
-        if not verdict.passed and not (entry.is_reviewed and verdict.outcome == "review"):
+        is_same = entry.request.facts_hash == facts.content_hash
+        if not verdict.passed and not _may_stay(entry, verdict, is_same=is_same):
             self._book.supersede(slot, now, GENERATOR)
             return False
-        is_same = entry.request.facts_hash == facts.content_hash
         fresh_until = now + varied(self._config.fresh, self._draw) if is_same else min(entry.fresh_until, now)
         stale_until = now + varied(self._config.stale, self._draw) if is_same else entry.stale_until
         values = (
@@ -76,3 +77,15 @@ class Revalidation:
                     now, GENERATOR, "checked again", key=entry.request.key, slot=astuple(slot), detail=detail
                 )
         return True
+
+
+def _may_stay(entry: Entry, verdict: Verdict, *, is_same: bool) -> bool:
+    """Whether a person stands for it: the gate only doubts, or says what it said when they overruled it."""
+    if not entry.is_reviewed:
+        return False
+    overruled = _rejections(from_json(entry.verdict)) if is_same else frozenset()
+    return verdict.outcome == REVIEW or _rejections(verdict) <= overruled
+
+
+def _rejections(verdict: Verdict) -> frozenset[str]:
+    return frozenset(reason.code for reason in verdict.reasons if reason.severity == REJECT)

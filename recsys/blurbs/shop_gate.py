@@ -12,6 +12,9 @@ from recsys.schema import BRAND
 from recsys.tables import read_items
 from recsys.workspace import Workspace
 
+FROM_REVIEW: Final = "from_review"
+"""Folder within ``Workspace.lexicons`` of the words that reviewers added."""
+
 _FEWEST_LETTERS: Final = 2
 
 
@@ -26,8 +29,17 @@ def shop_gate(workspace: Workspace, items: pl.DataFrame | None = None, nli: str 
     Raises:
         ConfigError: A lexicon or the model cannot be read.
     """
-    lexicons = Lexicons.load([workspace.lexicons] if workspace.lexicons.is_dir() else [])
-    return Gate(lexicons, _brands(workspace, items), _entailment(nli))
+    return Gate(shop_lexicons(workspace), _brands(workspace, items), _entailment(nli))
+
+
+def shop_lexicons(workspace: Workspace) -> Lexicons:
+    """The packaged lexicons, with the shop's own files on top and what its reviewers added on top of those.
+
+    Raises:
+        ConfigError: A lexicon cannot be read.
+    """
+    folders = (workspace.lexicons, workspace.lexicons / FROM_REVIEW)
+    return Lexicons.load([folder for folder in folders if folder.is_dir()])
 
 
 def _entailment(nli: str) -> EntailmentCheck | None:
