@@ -18,18 +18,22 @@ FROM_REVIEW: Final = "from_review"
 _FEWEST_LETTERS: Final = 2
 
 
-def shop_gate(workspace: Workspace, items: pl.DataFrame | None = None, nli: str = "") -> Gate:
+def shop_gate(
+    workspace: Workspace, items: pl.DataFrame | None = None, nli: str = "", lexicons: Lexicons | None = None
+) -> Gate:
     """Make a shop's gate.
 
     Args:
         workspace: Its ``lexicons/*.yaml`` extend the packaged lexicons; may lack a catalogue.
         items: The catalogue; read from the workspace when ``None``.
         nli: Directory of a Hugging Face cross-encoder for entailment; ``""`` for none.
+        lexicons: The shop's, if they were loaded before.
 
     Raises:
         ConfigError: A lexicon or the model cannot be read.
     """
-    return Gate(shop_lexicons(workspace), _brands(workspace, items), _entailment(nli))
+    known = shop_lexicons(workspace) if lexicons is None else lexicons
+    return Gate(known, _brands(workspace, items), _entailment(nli))
 
 
 def shop_lexicons(workspace: Workspace) -> Lexicons:

@@ -65,6 +65,8 @@ class Queue:
 
     def _doubles(self, said: dict[str, list[Judgement]], reviewer: str) -> Iterator[Case]:
         for key, ones in said.items():
+            if not ones:
+                continue
             first = ones[-1]
             is_open = first.is_final and first.occasion is not Occasion.DOUBLE
             if not is_open or first.decision is Decision.EDITED:

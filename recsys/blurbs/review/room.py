@@ -1,7 +1,10 @@
 """Everything that a reviewer sits down to: the book, the gate, the queue and the desk."""
 
+from functools import cached_property
+
 from recsys.blurbs.book import Book
 from recsys.blurbs.book_file import BOOK_FILE
+from recsys.blurbs.lexicon import Lexicons
 from recsys.blurbs.review.agreement import sample_check
 from recsys.blurbs.review.case import Case
 from recsys.blurbs.review.desk import Desk
@@ -28,19 +31,29 @@ class Room:
         if not path.exists():
             raise BlurbError(f"there is no book {path}; `recsys blurbs generate` writes blurbs")
         config = load_config(workspace.config).blurbs
-        self.lexicons = shop_lexicons(workspace)
+        self.reviewer, self._workspace, self._config = reviewer, workspace, config
         self._book = Book(path)
         self._queue = Queue(self._book, config)
-        self.desk = Desk(self._book, shop_gate(workspace, nli=config.nli), config, reviewer)
         self.terms = Terms(self._book, workspace, reviewer, config.nli)
+
+    @cached_property
+    def lexicons(self) -> Lexicons:
+        """The shop's lexicons."""
+        return shop_lexicons(self._workspace)
+
+    @cached_property
+    def desk(self) -> Desk:
+        """Where this reviewer decides."""
+        gate = shop_gate(self._workspace, nli=self._config.nli, lexicons=self.lexicons)
+        return Desk(self._book, gate, self._config, self.reviewer)
 
     def cases(self, limit: int) -> list[Case]:
         """What this reviewer may decide, heaviest first."""
-        return self._queue.cases(self.desk.reviewer)[:limit]
+        return self._queue.cases(self.reviewer)[:limit]
 
     def case(self, blurb_id: str) -> Case:
         """One of them, by the id of its text."""
-        return self._queue.case(blurb_id, self.desk.reviewer)
+        return self._queue.case(blurb_id, self.reviewer)
 
     def sample_words(self) -> str:
         """What samples say about the texts that nobody read."""

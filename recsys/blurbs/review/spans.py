@@ -5,6 +5,7 @@ from typing import Final
 
 import regex
 
+from recsys.blurbs.checks.examined import covered
 from recsys.blurbs.facts import Facts
 from recsys.blurbs.ground import Ground
 from recsys.blurbs.lexicon import Lexicon, Lexicons
@@ -26,7 +27,9 @@ def supported_spans(facts: Facts, text: str, language: str, lexicons: Lexicons) 
     if lexicon is None:
         return []
     ground = Ground.of(facts, lexicon, lexicons.others(lexicon), lexicons.attribute_units)
-    return sorted([*_words(text, ground, lexicon), *_numbers(text, ground, lexicon), *_han(text, ground)])
+    numbers = list(_numbers(text, ground, lexicon))
+    words = (span for span in _words(text, ground, lexicon) if not covered(numbers, *span))
+    return sorted([*words, *numbers, *_han(text, ground)])
 
 
 def _words(text: str, ground: Ground, lexicon: Lexicon) -> Iterator[tuple[int, int]]:

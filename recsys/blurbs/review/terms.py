@@ -41,7 +41,8 @@ class Terms:
         with self._book.file.transaction():
             detail = {"language": lexicon.language, "word": word}
             self._book.file.note(wall_ms(), self._reviewer, "word allowed", detail=detail)
-        return shop_gate(self._workspace, nli=self._nli), shop_lexicons(self._workspace)
+        lexicons = shop_lexicons(self._workspace)
+        return shop_gate(self._workspace, nli=self._nli, lexicons=lexicons), lexicons
 
     def forbid(self, term: str) -> int:
         """Withdraw all texts with a term, and let no text with it through.
