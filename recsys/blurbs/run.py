@@ -7,11 +7,12 @@ import asyncio
 import time
 from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, closing
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
 from recsys.blurbs.backends.choice import make_backend
-from recsys.blurbs.book import Book
+from recsys.blurbs.book import GENERATOR, Book
 from recsys.blurbs.book_file import BOOK_FILE
 from recsys.blurbs.configuration import BlurbConfig
 from recsys.blurbs.demand import by_demand
@@ -66,7 +67,10 @@ def generate_blurbs(
     with closing(Book(workspace.state / BOOK_FILE)) as book:
         catalogue = items if items_file is None else None
         run = _Run(book, config, shop_gate(workspace, catalogue, config.nli) if checks is None else checks)
-        return asyncio.run(run.over(rows, limit, segment))
+        report = asyncio.run(run.over(rows, limit, segment))
+        with book.file.transaction():
+            book.file.note(wall_ms(), GENERATOR, "run", detail=asdict(report))
+        return report
 
 
 class _Run:
