@@ -4,6 +4,7 @@ import typer
 
 from recsys.blurbs.check_command import check
 from recsys.blurbs.generate_command import generate
+from recsys.blurbs.quality.command import report
 from recsys.blurbs.review.command import review
 from recsys.blurbs.revoke_command import off, on, revoke
 
@@ -13,6 +14,7 @@ blurbs = typer.Typer(
 blurbs.command("generate")(generate)
 blurbs.command("check")(check)
 blurbs.command("review")(review)
+blurbs.command("report")(report)
 blurbs.command("revoke")(revoke)
 blurbs.command("off")(off)
 blurbs.command("on")(on)

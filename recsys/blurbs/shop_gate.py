@@ -1,6 +1,7 @@
 """The gate of one shop: with its own lexicons, the brands of its catalogue and, if it has one, its model."""
 
 from collections.abc import Collection
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -43,7 +44,13 @@ def shop_lexicons(workspace: Workspace) -> Lexicons:
         ConfigError: A lexicon cannot be read.
     """
     folders = (workspace.lexicons, workspace.lexicons / FROM_REVIEW)
-    return Lexicons.load([folder for folder in folders if folder.is_dir()])
+    own = [folder for folder in folders if folder.is_dir()]
+    return Lexicons.load(own) if own else _packaged()
+
+
+@cache
+def _packaged() -> Lexicons:
+    return Lexicons.load()
 
 
 def _entailment(nli: str) -> EntailmentCheck | None:

@@ -10,10 +10,16 @@ import pytest
 import redis
 
 from recsys.blurbs.book import Book
+from recsys.blurbs.configuration import BlurbConfig
 from recsys.blurbs.entry import JobResult, Request, State
 from recsys.blurbs.facts import Facts
+from recsys.blurbs.gate import Gate
+from recsys.blurbs.judging import as_json
+from recsys.blurbs.review.desk import Desk
+from recsys.blurbs.review.queue import Queue
 from recsys.blurbs.revocation import revoke, switch
 from recsys.blurbs.row import BlurbSlot, Source
+from recsys.blurbs.verdict import Reason, Verdict
 from serving.blurb_publisher import BlurbPublisher
 from serving.blurb_store import BlurbStore, BlurbWriter
 from serving.embedded_store import embedded_store
@@ -21,6 +27,7 @@ from serving.state_store import connect
 
 NOW = round(time.time() * 1000)
 FACTS = Facts.of({"item_id": "spoon", "title": "Spoon"})
+SLOT = BlurbSlot("spoon", "en")
 
 
 @pytest.fixture(scope="module")
@@ -126,3 +133,25 @@ def test_a_revoked_blurb_is_gone_from_the_store_while_the_publisher_runs(
         return time.monotonic() - started
 
     assert asyncio.run(asyncio.wait_for(scenario(), 30)) < 30
+
+
+def test_what_a_person_approves_is_served_and_what_they_reject_later_is_not(
+    url: str, raw: redis.Redis, book: Book
+) -> None:
+    request = Request("k", SLOT, FACTS.canonical, FACTS.content_hash, "Kitchen", None, "p1", "m@1", "g1")
+    book.enqueue([request], NOW)
+    (job,) = book.claim(1, NOW)
+    verdict = as_json(Verdict.of([Reason("unsure", "spoon", severity="review")]))
+    book.finish(job, JobResult(State.REVIEW, "A spoon.", Source.GENERATED, (), verdict, NOW, NOW, NOW), NOW)
+    publisher = BlurbPublisher(book, BlurbWriter(raw, "t"))
+    publisher.publish()
+    assert shown(url, SLOT) == [None]
+    queue = Queue(book, BlurbConfig(review_doubles=1))
+    (case,) = queue.cases("anna")
+    Desk(book, Gate(), BlurbConfig(), "anna").approve(case)
+    publisher.publish()
+    assert shown(url, SLOT) == ["A spoon."]
+    (again,) = queue.cases("ben")
+    Desk(book, Gate(), BlurbConfig(), "ben").reject(again, "style")
+    publisher.publish()
+    assert shown(url, SLOT) == [None]

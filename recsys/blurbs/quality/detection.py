@@ -76,7 +76,7 @@ def auroc(true: Scores, false: Scores) -> tuple[float, float, float]:
     drawn = np.random.default_rng(_SEED).multinomial(size, np.full(size, 1 / size), _RESAMPLES) / size
     areas = np.einsum("ri,ij,rj->r", drawn, wins, drawn, optimize=True)
     low, high = np.quantile(areas, (0.025, 0.975))
-    return float(wins.mean()), float(low), float(high)
+    return float(wins.mean()), float(low), min(1.0, float(high))  # rounding may lead beyond
 
 
 def share_bounds(number: int, total: int) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""How near texts are to people's descriptions: an alarm for sudden change, and no measure of quality or truth."""
+"""How near texts are to people's descriptions: an alarm for sudden change, no measure of quality or truth."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ def overlap(pairs: Sequence[tuple[str, str]]) -> Overlap | None:
     """
     try:
         from rouge_score.rouge_scorer import RougeScorer
-        from sacrebleu.metrics import BLEU
+        from sacrebleu.metrics.bleu import BLEU
     except ImportError:
         return None
     if not pairs:
