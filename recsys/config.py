@@ -381,6 +381,22 @@ class PromotionConfig(_Config):
     it may lose that much."""
 
 
+class PrivacyConfig(_Config):
+    """What is kept of people, and under which names."""
+
+    pseudonymise: bool = False
+    """Whether ids of people become keyed hashes before anything is stored, in servers and in ``ingest``. Say
+    so before the first data: what was stored under plain ids belongs to nobody afterwards."""
+    key_file: str = "privacy/pseudonyms.key"
+    """File with the pseudonyms' key, hexadecimal; relative to the workspace, and made when it is absent.
+    Whoever removes it makes everything stored, and every backup, data of nobody."""
+    tenant: str = Field(default="default", pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    """Goes into every pseudonym, so that tenants who share a key file do not share pseudonyms."""
+    retention_days: float | None = Field(default=None, ge=1)
+    """Events and served lists older than this are removed while the server runs, by the server's clock; none
+    removes nothing, see ``recsys log prune``."""
+
+
 class Config(_Config):
     """Everything a run can be told, one section per stage."""
 
@@ -391,6 +407,7 @@ class Config(_Config):
     candidates: CandidateConfig = CandidateConfig()
     ranker: RankerConfig = RankerConfig()
     promotion: PromotionConfig = PromotionConfig()
+    privacy: PrivacyConfig = PrivacyConfig()
     placements: dict[str, PlacementConfig] = _PLACEMENTS
     """What a page position asks for, by name; a file adds to these or replaces one of the same name."""
 

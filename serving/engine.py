@@ -37,6 +37,8 @@ _log = structlog.get_logger(__name__)
 
 STATE_UNAVAILABLE = "state_unavailable"
 """Degraded reason: the user's state could not be read in time."""
+DO_NOT_PROFILE = "do_not_profile"
+"""Degraded reason: whoever asks does not want to be profiled."""
 EXPLANATION_UNAVAILABLE = "explanation_unavailable"
 """Degraded reason: an explanation was asked for, and only the ranker can be explained."""
 
@@ -136,6 +138,8 @@ class Question:
     """What experiments make of it."""
     parameters: PlacementConfig | None = None
     """The placement where an experiment changes it, see ``recsys.answer.Query.parameters``."""
+    reasons: tuple[str, ...] = ()
+    """Degraded reasons that are known beforehand."""
     drafted: Callable[[Query], RankedList] | None = None
     """Makes the list instead of the pipeline where an experiment interleaves two models."""
 
@@ -165,11 +169,13 @@ class Engine:
         *,
         observe: Observer | None = None,
         vouch: Callable[[], None] = lambda: None,
+        is_profiled: Callable[[str], bool] = lambda _: True,
     ) -> None:
         self.models = models
         self.lists = lists
         self._observe = observe
         self._vouch = vouch
+        self._is_profiled = is_profiled
         self._states = states
         self._clock = clock
         self._executor = executor
@@ -188,6 +194,7 @@ class Engine:
             CatalogueError: What was withdrawn lately is not known.
         """
         self._vouch()
+        question = self._discreet(question)
         if question.page is not None:
             return await self._later_page(question, question.page, pipeline)
         if question.drafted is not None:  # a list of two models says nothing about one
@@ -196,7 +203,14 @@ class Engine:
 
     async def rank(self, question: Question, item_ids: Sequence[str], pipeline: RankingPipeline) -> Answer:
         """Order the caller's own list; see ``recommend``."""
+        question = self._discreet(question)
         return await self._answer(question, pipeline, lambda query: pipeline.rank(query, item_ids))
+
+    def _discreet(self, question: Question) -> Question:
+        """The question as of nobody in particular, where whoever asks objects to being profiled."""
+        if question.subject is None or self._is_profiled(question.subject):
+            return question
+        return replace(question, subject=None, reasons=(DO_NOT_PROFILE,))
 
     async def _answer(
         self,
@@ -253,6 +267,7 @@ class Engine:
         note_stage("waiting", asked)
         with stage("state"):
             user, reasons = self._read_state(question.subject)
+            reasons += question.reasons
         with stage("ranking"):
             query = self._query(question, user)
             ranked = ranking(query)

@@ -55,7 +55,8 @@ class Lists:
 
     def __init__(self, list_log: ListLog, pages: PageStore, signer: Signer, *, page_depth: int) -> None:
         self.list_log = list_log
-        self._pages = pages
+        self.pages = pages
+        """Where later pages wait."""
         self.signer = signer
         self.page_depth = page_depth
         """Most items of a list, over all its pages."""
@@ -66,7 +67,7 @@ class Lists:
         list_id = secrets.token_hex(16)
         treatment, next_page = occasion.treatment, ""
         kept = kept_list(ranked, treatment.arms, treatment.forced)
-        if kept is not None and self._pages.keep(list_id, kept):
+        if kept is not None and self.pages.keep(list_id, kept):
             place = PageToken(list_id, occasion.now_ms, occasion.identity, 0, len(ranked.items))
             next_page = place.signed(self.signer)
         elif kept is not None:
@@ -81,7 +82,7 @@ class Lists:
             InvalidRequestError: It has expired.
             StoreError: The store is away.
         """
-        kept = await self._pages.get(place.list_id, is_new=now_ms - place.issued_ms < _NEW_MS)
+        kept = await self.pages.get(place.list_id, is_new=now_ms - place.issued_ms < _NEW_MS)
         if kept is None:
             problem = (
                 "expected a token of a list that is still kept, got an expired one; ask for the first page"
