@@ -18,6 +18,7 @@ import polars as pl
 from pydantic import BaseModel, ValidationError
 
 from recsys.errors import DataError
+from recsys.fault_point import reach
 from recsys.file_lock import exclusive
 from recsys.schema import (
     EFFECTIVE_TIME,
@@ -138,7 +139,9 @@ class EventLog:
             commit = self._write(self._tombstones.living(events, USER_ID, _EFFECTIVE), name)
             if merges is not None and not (merges := self._living_merges(merges)).is_empty():
                 commit = self._write_merges(commit, merges, name)
+            reach("log-written")
             _save(commit.model_copy(update={"num_erasures": num_erasures}), target)
+            reach("log-committed")
 
     def forget_erased(self) -> list[str]:
         """Rewrite the files that hold something of erased people; each is the old one or the new one.

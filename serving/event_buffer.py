@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from recsys.errors import IntakeError
+from recsys.fault_point import reach
 from recsys.schema import DAY_MS
 from recsys.tombstones import Tombstones
 from serving.deleted_pages import overwrite_deleted, truncate_journal
@@ -324,13 +325,16 @@ class SqliteEventBuffer:
             )
         with self._transaction() as connection:
             has_erased = len(self._tombstones) > 0
-            return [
+            stored = [
                 [
                     None if has_erased and self._is_erased(record) else _store(connection, record)
                     for record in records
                 ]
                 for records in batches
             ]
+            reach("buffer-stored")
+        reach("buffer-committed")
+        return stored
 
     def _is_erased(self, record: Event | Merge) -> bool:
         """Whether a record is of before the erasure of its person, whoever handed it in and whenever."""
