@@ -275,7 +275,8 @@ class Engine:
             if question.explain and ranked.service_level is not ServiceLevel.FULL:
                 reasons += (EXPLANATION_UNAVAILABLE,)
             reasons = tuple(dict.fromkeys(ranked.degraded_reasons + reasons))
-            if STATE_UNAVAILABLE in reasons and ranked.service_level in _PERSONAL:
+            is_personal = not {STATE_UNAVAILABLE, DO_NOT_PROFILE}.intersection(reasons)
+            if not is_personal and ranked.service_level in _PERSONAL:
                 ranked = replace(ranked, service_level=ServiceLevel.NO_PERSONAL)
             rows = _rows(question, pipeline, [item.item_id for item in ranked.items])
         return query, Answer(replace(ranked, degraded_reasons=reasons), rows)

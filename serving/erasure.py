@@ -119,8 +119,9 @@ class Eraser:
                 self._buffer.erase((subject,), erased_ms)
                 self._list_log.erase((subject,), erased_ms)
         with exclusive(self._workspace.state / COMPACTION_LOCK):
-            self._event_log.forget_erased()
+            event_ids = self._event_log.forget_erased()
             sweep(self._workspace, self._tombstones)
+        self._buffer.erase((), 0, event_ids)
 
     def subjects_of(self, subject: str) -> tuple[str, ...]:
         """Somebody, and every visitor that somebody was."""
