@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import grpc
@@ -18,7 +19,7 @@ from recsys.v1.recommendation_service_pb2 import RankRequest, RecommendRequest
 from recsys.workspace import Workspace
 from serving.client import Client
 from tests.faults.conftest import Note, Serve
-from tests.faults.processes import PATIENCE_SECONDS, StoreProcess, store_process, until
+from tests.faults.processes import PATIENCE_SECONDS, ServerProcess, StoreProcess, store_process, until
 from tests.serving.running import free_port
 
 CANARY = "canary-4711"
@@ -83,12 +84,11 @@ def test_t36_an_erased_person_is_nowhere_after_replay_restart_and_restore(
     item_ids = read_items(shop)["item_id"].to_list()
     admin_port, backup = free_port(), tmp_path / "backup"
     with store_process() as store:
-        flags = {"redis": store.url, "clock": "wall"}
         environment = {"RECSYS_ADMIN_PORT": str(admin_port), "RECSYS_COMPACT_EVERY": "PT1S"}
 
-        def server(name: str):  # type: ignore[no-untyped-def]  # noqa: ANN202  # a context manager of serve's
-            words = [word for flag, value in flags.items() for word in (f"--{flag}", value)]
-            return serve(shop, tmp_path / name, *words, "--workers", "2", **environment)
+        def server(name: str) -> AbstractContextManager[ServerProcess]:
+            words = ("--port=0", f"--redis={store.url}", "--clock=wall", "--workers=2")
+            return serve(shop, tmp_path / name, *words, **environment)
 
         with server("first") as process, process.client() as client:
             assert statuses(client, life(item_ids)) == {"EVENT_STATUS_ACCEPTED"}

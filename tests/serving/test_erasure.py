@@ -28,10 +28,10 @@ VISITOR = "canary-4711-visitor"
 
 
 @contextmanager
-def served(root: Path, **settings: object) -> Iterator[tuple[Client, AdminServiceStub]]:
+def served(root: Path) -> Iterator[tuple[Client, AdminServiceStub]]:
     port = free_port()
     with (
-        running_server(root, admin_port=port, **settings) as where,
+        running_server(root, admin_port=port) as where,
         Client(where, timeout_seconds=PATIENCE_SECONDS) as client,
         grpc.insecure_channel(f"127.0.0.1:{port}") as channel,
     ):
