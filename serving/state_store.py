@@ -129,7 +129,7 @@ class StateStore:
         Raises:
             StoreError: The store did not answer.
         """
-        keys = self._origin_key(user_id), self.key(user_id)
+        keys = self.origin_key(user_id), self.key(user_id)
         async with self._client.pipeline(transaction=False) as pipe:
             pipe.get(keys[0])
             pipe.exists(keys[1])
@@ -146,7 +146,7 @@ class StateStore:
         while chunk := list(islice(iterator, _CHUNK)):
             async with self._client.pipeline(transaction=False) as pipe:
                 for user_id, visitor in chunk:
-                    pipe.set(self._origin_key(user_id), visitor, ex=self._ttl_seconds, nx=True)
+                    pipe.set(self.origin_key(user_id), visitor, ex=self._ttl_seconds, nx=True)
                 await _guard(pipe.execute())
 
     async def erase(self, subjects: Iterable[str], through_ms: int) -> None:
@@ -160,7 +160,7 @@ class StateStore:
             StoreError: The store did not answer, or other writers kept winning.
         """
         for subject in subjects:
-            await _guard(self._client.unlink(self._origin_key(subject)))
+            await _guard(self._client.unlink(self.origin_key(subject)))
             key = self.key(subject)
             await self._retried(partial(self._try_erase, key, through_ms))
 
@@ -238,7 +238,8 @@ class StateStore:
         """Where a user's state lies."""
         return f"{self._prefix}:u:{{{user_id}}}"
 
-    def _origin_key(self, user_id: str) -> str:
+    def origin_key(self, user_id: str) -> str:
+        """Where it lies which visitor a user was."""
         return f"{self._prefix}:o:{{{user_id}}}"
 
     async def _note_origin(self, user_id: str, visitor: str) -> None:

@@ -50,7 +50,7 @@ class TokenConfig(BaseModel):
     roles: frozenset[Role] = Field(min_length=1)
     """What it may be used for."""
     expires: AwareDatetime | None = None
-    """Until when it opens anything, with a zone: ``2027-01-31T00:00:00Z``; none for as long as it stands here."""
+    """Until when it opens anything, such as ``2027-01-31T00:00:00Z``; none for as long as it stands here."""
     requests_per_second: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """Calls per second on average, per server process; none for no limit."""
     burst: int | None = Field(default=None, ge=1)

@@ -116,7 +116,7 @@ def test_t36_an_erased_person_is_nowhere_after_replay_restart_and_restore(
         with server("second") as process, process.client() as client:
             assert (on_disk(shop.root), in_store(store)) == ([], [])
             figure("T36", "hits after erasure, replay, restart and restore", 0, "hits", "0")
-            figure("T36", "until the receipt, with everything rewritten", seconds, "s")
+            figure("T36", "until the receipt, with everything rewritten", seconds, "s", "")
             assert statuses(client, life(item_ids, erased_ms + 1)) == {"EVENT_STATUS_ACCEPTED"}
             assert client.recommend(RecommendRequest(user_id=PERSON)).results
 
