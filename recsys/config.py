@@ -52,6 +52,11 @@ class StateConfig(_Config):
     """Distinct (item, event type) pairs kept per user; beyond it the oldest are dropped."""
     tick: timedelta = timedelta(minutes=10)
     """Item aggregates are as of the last completed multiple of this duration."""
+    count_once: timedelta = Field(default=timedelta(minutes=30), gt=timedelta(0))
+    """Of one person's free acts of a kind with an item, one counts for everybody in this time, see
+    ``recsys.influence``."""
+    most_acts_per_minute: int = Field(default=120, ge=1)
+    """Free acts of one person in a minute beyond which they are a machine's and count for nobody else."""
     event_weights: dict[str, float] = Field(
         default={
             "purchase": 1.0,

@@ -122,10 +122,19 @@ def test_t33_no_operation_of_one_tenant_reaches_another(figure: Note) -> None:
         rights = (Path(__file__).parents[2] / "deploy/valkey.acl").read_text(encoding="utf-8").splitlines()[1]
         own_rights = rights.split("resetkeys ~recsys:default:* ")[1].split()
         for tenant, secret in secrets.items():
-            store.ask("ACL", "SETUSER", tenant, "on", f">{secret}", f"~recsys:{tenant}:*", *own_rights)
+            store.ask(
+                "ACL",
+                "SETUSER",
+                f"of-{tenant}",
+                "on",
+                f">{secret}",
+                "resetkeys",
+                f"~recsys:{tenant}:*",
+                *own_rights,
+            )
         num_leaks = asyncio.run(_operations(store.port, secrets, 20_000))
         assert num_leaks == 0
-        with redis.Redis(port=store.port, username="a", password=secrets["a"]) as client:
+        with redis.Redis(port=store.port, username="of-a", password=secrets["a"]) as client:
             for command in (
                 ("GET", "recsys:default:u:{u}"),
                 ("FLUSHALL",),
@@ -142,7 +151,7 @@ async def _operations(port: int, secrets: dict[str, str], number: int) -> int:
     """Random reads, writes, erasures and reloads by all tenants, each compared with what it did alone."""
     draw, config = random.Random(3), StateConfig()
     stores = {
-        tenant: StateStore(connect(f"redis://{tenant}:{secret}@127.0.0.1:{port}", 10_000), tenant, config)
+        tenant: StateStore(connect(f"redis://of-{tenant}:{secret}@127.0.0.1:{port}", 10_000), tenant, config)
         for tenant, secret in secrets.items()
     }
     expected: dict[tuple[str, str], list[str]] = {}
