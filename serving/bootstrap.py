@@ -169,7 +169,8 @@ async def serving(
         )
         pseudonyms = Pseudonyms.configured(workspace)
         edge = None if pseudonyms is None else PseudonymEdge(pseudonyms)
-        recording = stack.enter_context(recorded(settings, Watched(engine, store, buffer, updater)))
+        watched = Watched(engine, store, buffer, updater, treatments.substitutions)
+        recording = stack.enter_context(recorded(settings, watched))
         port = await stack.enter_async_context(
             listening(settings, servicers, recording, catalogue.is_current, edge)
         )

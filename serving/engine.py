@@ -143,6 +143,8 @@ class Question:
     """Degraded reasons that are known beforehand."""
     drafted: Callable[[Query], RankedList] | None = None
     """Makes the list instead of the pipeline where an experiment interleaves two models."""
+    list_id: str = ""
+    """What ``drafted`` drew its coins by, which becomes the list's id; empty for any."""
 
 
 @dataclass(frozen=True)
@@ -248,6 +250,7 @@ class Engine:
             question.identity,
             self._clock.now_ms(),
             question.treatment,
+            question.list_id,
         )
 
     def _run(
