@@ -18,9 +18,8 @@ import polars as pl
 
 FIELD_CHARS: Final = {"title": 500, "brand": 200, "tags": 1_000, "description": 10_000}
 """Characters of each field that are read; no encoder reads as many."""
-MAX_REPEATS: Final = 2
-"""Times that a word is read in a text that repeats itself without measure."""
 _FEWEST_WORDS: Final = 12
+_FEWEST_AGAIN: Final = 2
 _LEAST_VARIETY: Final = 0.4
 """Share of distinct words below which a text repeats itself without measure; what people write has more."""
 
@@ -55,7 +54,7 @@ def honest(text: str) -> str:
     r"""One text without tricks.
 
     >>> honest("iph\u043ene c\u0430se"), honest("bread bread bread bread")
-    ('iphone case', 'bread bread')
+    ('iphone case', 'bread')
     """
     if not text.isascii():
         text = _JOINER_BY_LATIN.sub("", text.translate(_UNSEEN))
@@ -66,7 +65,7 @@ def honest(text: str) -> str:
 def _may_repeat(texts: pl.Series) -> pl.Series:
     """Texts of which some words come again and again; said quickly of many."""
     words = texts.str.split(" ")
-    return words.list.len().cast(pl.Int64) - words.list.n_unique().cast(pl.Int64) >= MAX_REPEATS
+    return words.list.len().cast(pl.Int64) - words.list.n_unique().cast(pl.Int64) >= _FEWEST_AGAIN
 
 
 def _in_one_script(word: str) -> str:
@@ -100,12 +99,14 @@ def _repeats(text: str) -> bool:
 
 
 def _measured(text: str) -> str:
-    """The text with every word as often as ``MAX_REPEATS`` at most, and no gaps where others stood."""
-    seen: Counter[str] = Counter()
+    """The text with every word once, and no gaps where others stood."""
+    seen: set[str] = set()
 
     def keep(found: re.Match[str]) -> str:
-        seen[found.group()] += 1
-        return found.group() if seen[found.group()] <= MAX_REPEATS else ""
+        word = found.group()
+        is_new = word not in seen
+        seen.add(word)
+        return word if is_new else ""
 
     kept = _WORD.sub(keep, text)
     return re.sub(r"(?:[^\w]*\s[^\w]*)+", _one_gap, kept).strip(" ,.;:-")

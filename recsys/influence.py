@@ -78,6 +78,6 @@ class Influence:
         for known, acts in self._windows:
             if known == window:
                 return acts
-        acts: set[int] = set()
-        self._windows.append((window, acts))
-        return acts
+        new: set[int] = set()
+        self._windows.append((window, new))
+        return new

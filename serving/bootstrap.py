@@ -13,6 +13,7 @@ from threading import Thread
 import structlog
 
 from recsys.clock import Clock, ReplayClock, WallClock
+from recsys.config import load_config
 from recsys.digest_names import DIRECTORY
 from recsys.event_log import EventLog
 from recsys.experiments.registry import ExperimentRegistry
@@ -21,6 +22,7 @@ from recsys.item_changes import CHANGES_FILE, ItemChanges
 from recsys.pseudonyms import Pseudonyms
 from recsys.registry import Registry
 from recsys.schema import DAY_MS
+from recsys.table_sweep import prune_lists
 from recsys.text_reader import TextReader
 from recsys.text_vector_cache import CACHE_FILE, TextVectorCache
 from recsys.tombstones import Tombstones
@@ -216,7 +218,7 @@ class _Site:
         self.seat.counting()
         if self.seat.worker == 0:
             event_log = EventLog(self.workspace.events)
-            sync = LogSync(event_log, self.buffer, store, updater, self._lock)
+            sync = LogSync(event_log, self.buffer, store, updater, self._lock, prune=self._prune)
             await sync.load(states)
             self.seat.board.reach(0, LOADED)
             self.stack.push_async_callback(sync.compact)
@@ -246,6 +248,14 @@ class _Site:
         pages = PageStore(reader, writer, settings.tenant, settings.page_ttl)
         self.stack.callback(pages.close)
         return Lists(log, pages, _signer(settings, self.workspace), page_depth=settings.page_depth)
+
+    def _prune(self) -> int:
+        days = load_config(self.workspace.config).privacy.retention_days
+        if days is None:
+            return 0
+        before_ms = self.clock.now_ms() - round(days * DAY_MS)
+        prune_lists(self.workspace, before_ms)
+        return EventLog(self.workspace.events).prune(before_ms)
 
     def erasures(self, store: StateStore, lists: Lists, origins: Origins) -> OnlineEraser:
         """Carry out erasures that were ordered, and let go of who was who whenever there is one."""

@@ -4,6 +4,7 @@ import polars as pl
 import pytest
 
 from recsys.honest_text import honest, honest_texts
+from recsys.tables import read_items
 from recsys.text import item_texts
 from tests.conftest import Trained
 from tests.recsys.small_catalogue import items_frame
@@ -26,8 +27,8 @@ DECEITFUL = {
     "\U0001d41c\U0001d428\U0001d41f\U0001d41f\U0001d41e\U0001d41e": "coffee",
     "cof\u200bfee\u00ad be\u202eans": "coffee beans",
     "cof\u200dfee": "coffee",
-    "bread bread bread bread. bakery": "bread bread bakery",
-    "mug. " + "coffee tea " * 10 + ". kitchen": "mug. coffee tea coffee tea kitchen",
+    "bread bread bread bread. bakery": "bread bakery",
+    "mug. " + "coffee tea " * 10 + ". kitchen": "mug. coffee tea kitchen",
 }
 
 
@@ -43,7 +44,7 @@ def test_what_is_meant_to_deceive_is_undone_and_stays_undone(text: str, read: st
 
 
 def test_texts_of_a_shop_are_what_they_were(trained: Trained) -> None:
-    texts = item_texts(trained.shop.items)
+    texts = item_texts(read_items(trained.workspace))
     assert honest_texts(texts).equals(texts)
 
 
