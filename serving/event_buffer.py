@@ -18,7 +18,7 @@ from dataclasses import astuple, fields, replace
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
-from recsys.errors import IntakeError
+from recsys.errors import DiskFullError, IntakeError
 from recsys.fault_point import reach
 from recsys.schema import DAY_MS
 from serving.event import MERGE, VISITOR_PREFIX, BufferedEvent, Event, Merge
@@ -37,6 +37,11 @@ class EventBuffer(Protocol):
     @property
     def buffer_id(self) -> str:
         """Tells this buffer's sequence numbers from another's."""
+        ...
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it takes nothing any more until a restart."""
         ...
 
     def append(self, records: Sequence[Event | Merge]) -> "Future[list[int | None]]":
@@ -125,6 +130,7 @@ SELECT COALESCE((SELECT MIN(sequence) FROM events), 1), COALESCE((SELECT MAX(seq
 _MAX_GROUP = 256  # batches in one commit
 _MAX_CLAIM = 100_000  # events in one claimed range
 _BUSY_SECONDS = 5.0
+_FULL = ("SQLITE_FULL", "SQLITE_IOERR_SHMSIZE")  # the latter where the first write finds no room
 
 _Batch: TypeAlias = tuple[Sequence[Event | Merge], Future[list[int | None]]]
 
@@ -155,6 +161,11 @@ class SqliteEventBuffer:
     def buffer_id(self) -> str:
         """Tells this buffer's sequence numbers from another's."""
         return self._buffer_id
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it takes nothing any more until a restart."""
+        return self._failed
 
     def append(self, records: Sequence[Event | Merge]) -> Future[list[int | None]]:
         """Store records; the future ends when they are on disk, see ``EventBuffer.append``."""
@@ -267,7 +278,10 @@ class SqliteEventBuffer:
                 connection.execute("BEGIN IMMEDIATE")
                 yield connection
         except sqlite3.Error as error:
-            self._failed = self._failed or getattr(error, "sqlite_errorname", "").startswith("SQLITE_IOERR")
+            name = getattr(error, "sqlite_errorname", "")
+            if name in _FULL:
+                raise DiskFullError(f"the event buffer has no room: {error}; make some on its disk") from error
+            self._failed = self._failed or name.startswith("SQLITE_IOERR")
             raise IntakeError(f"the event buffer failed: {error}; see that the disk has space") from error
 
 

@@ -37,7 +37,7 @@ class RecommendationServicer:
         self._treatments = treatments
 
     async def Recommend(  # noqa: N802  # the method's name on the wire
-        self, request: recommendation_pb.RecommendRequest, _: CallContext
+        self, request: recommendation_pb.RecommendRequest, context: CallContext
     ) -> recommendation_pb.RecommendResponse:
         """Recommend items of the whole catalogue."""
         placement = request.placement or DEFAULT_PLACEMENT
@@ -56,7 +56,7 @@ class RecommendationServicer:
             return recommendation_pb.RecommendResponse(model_version=pipeline.version)
         if chosen.drafted is not None:
             question = replace(question, drafted=chosen.drafted)
-        answer = await self._engine.recommend(question, pipeline)
+        answer = await self._engine.recommend(question, pipeline, context.time_remaining())
         with stage("encode"):
             return recommend_response(answer)
 

@@ -20,8 +20,8 @@ from serving.bootstrap import Seat, serve_until_stopped
 from serving.compaction import COMPACTION_LOCK, settle, settle_catalogue
 from serving.event_buffer import BUFFER_FILE, SqliteEventBuffer
 from serving.loading import (
+    LoggedStates,
     load_pipeline,
-    load_states,
     log_end_ms,
     postpone_encoder,
     up_to_date,
@@ -97,7 +97,7 @@ def _serve(workspace: Workspace, settings: Settings, announce: Callable[[int], N
         pipeline = load_pipeline(workspace)
         postpone_encoder(pipeline)
         warm_up(pipeline, log_end_ms(workspace))
-        model, states = up_to_date(pipeline, workspace, buffer), load_states(workspace, pipeline)
+        model, states = up_to_date(pipeline, workspace, buffer), LoggedStates(workspace, pipeline)
         counting = replace(seat, counting=held.close)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve_until_stopped(workspace, settings, model, states, announce, seat=counting))

@@ -100,12 +100,27 @@ class ServerProcess:
         self.address = self.out.splitlines()[-2].removeprefix("listening on ")
         return seconds
 
+    def becomes_ready(self) -> bool:
+        """Wait until it serves or has ended; whether it serves."""
+        try:
+            self.wait_ready()
+        except AssertionError:
+            if self.is_running():
+                raise
+            return False
+        return True
+
     def send(self, number: signal.Signals) -> None:
         os.kill(self.pid, number)
 
     def wait(self, seconds: float = PATIENCE_SECONDS) -> int:
         """Wait for its end; its exit code."""
-        until(lambda: not self.is_running(), seconds, "the end of the server")
+        try:
+            until(lambda: not self.is_running(), seconds, "the end of the server")
+        except AssertionError:
+            self.send(signal.SIGABRT)
+            time.sleep(0.5)
+            raise AssertionError(f"the server does not end: {self.err[-6000:]}") from None
         assert self.code is not None
         return self.code
 
