@@ -5,7 +5,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Thread
@@ -64,6 +64,7 @@ from serving.threads import one_thread
 from serving.treatments import Treatments
 
 _POLL_SECONDS = 0.02
+_CANCEL_AGAIN_SECONDS = 0.5
 _OLD_DAYS = 30
 """Age of the log's last event, in days, from which a server on the wall's clock says so."""
 _log = structlog.get_logger(__name__)
@@ -200,9 +201,9 @@ class _Site:
         task.add_done_callback(_report)
 
         async def stop() -> None:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            while not task.done():  # a client of the store may take a cancellation for its own timeout
+                task.cancel()
+                await asyncio.wait([task], timeout=_CANCEL_AGAIN_SECONDS)
 
         self.stack.push_async_callback(stop)
 
