@@ -275,7 +275,9 @@ class _Site:
         guard = MemoryGuard(lambda: control_group(settings.memory_limit_bytes))
         self.run("memory-guard", guard.run())
         shadow.may_work = lambda: guard.pressure is Pressure.NONE
-        return Overload(Limit(least, most), lambda: guard.pressure)
+        overload = Overload(Limit(least, most), lambda: guard.pressure)
+        self.run("loop-lag", overload.watch_loop())
+        return overload
 
     async def experiments(self, treatments: Treatments, follower: ModelFollower) -> None:
         """Follow the experiments that run, and have the models that they name in memory."""

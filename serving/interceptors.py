@@ -17,16 +17,13 @@ from grpc_status import rpc_status
 from recsys.errors import InvalidRequestError, RecsysError
 from serving.access import Access
 from serving.call import Call, Metadata, Observer, current_call
-from serving.errors import AccessError, OverloadError
+from serving.errors import AccessError
 from serving.status import rich_status
 
 _log = structlog.get_logger(__name__)
 
 REQUEST_ID = "x-request-id"
 """Metadata key: the caller's id of the request, or ours; it comes back in the trailing metadata."""
-
-PUSHBACK = "grpc-retry-pushback-ms"
-"""Metadata key: after how many milliseconds a call that was refused may come again."""
 
 _HEALTH = "/grpc.health."
 _REQUEST_ID_PATTERN = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -139,7 +136,7 @@ class ErrorStatus(UnaryInterceptor):
                 return await behaviour(request, context)
             except grpc.aio.AbortError:
                 raise
-            except (InvalidRequestError, AccessError, OverloadError) as error:
+            except (InvalidRequestError, AccessError) as error:
                 problem: Exception = error
             except RecsysError as error:
                 _log.warning("call failed", method=method, error=type(error).__name__, reason=str(error))
@@ -148,7 +145,7 @@ class ErrorStatus(UnaryInterceptor):
                 _log.exception("call failed unexpectedly", method=method)
                 problem = error
             status = rpc_status.to_status(rich_status(problem))
-            trailing = (*(context.trailing_metadata() or ()), *(status.trailing_metadata or ()), *_pushback(problem))
+            trailing = (*(context.trailing_metadata() or ()), *(status.trailing_metadata or ()))
             return await context.abort(status.code, status.details, trailing)
 
         return call
@@ -175,13 +172,6 @@ class Admission(grpc.aio.ServerInterceptor):
         except AccessError as error:
             return cast("_Handler[_Request, _Response]", _refusing(error))
         return handler
-
-
-def _pushback(error: Exception) -> Metadata:
-    """Tells clients that retry by themselves when to, see gRFC A6."""
-    if not isinstance(error, OverloadError):
-        return ()
-    return ((PUSHBACK, str(round(error.retry_after_seconds * 1000))),)
 
 
 def _refusing(error: AccessError) -> object:

@@ -6,17 +6,23 @@ falls; when the limit is what keeps calls out and there is no such queue, it ris
 may use all, what is fetched ahead a half, and what runs at night a quarter: so the latter go first.
 """
 
+import asyncio
 import time
 from collections.abc import Callable
 from enum import Enum
 from typing import Final, TypeAlias
 
+from grpc_status import rpc_status
+
 from serving.call import Call, Metadata, current_call
 from serving.errors import OverloadError
 from serving.interceptors import Behaviour, Context, UnaryInterceptor
+from serving.status import rich_status
 
 PRIORITY = "x-recsys-priority"
 """Metadata key: ``interactive``, ``prefetch`` or ``batch``; anything else is interactive."""
+PUSHBACK = "grpc-retry-pushback-ms"
+"""Metadata key: after how many milliseconds a call that was refused may come again, see gRFC A6."""
 
 _LIMITED: Final = "/recsys.v1.RecommendationService/"
 _EXEMPT: Final = "/grpc.health."
@@ -28,6 +34,7 @@ _SHRINK: Final = 0.5  # at most, in one window
 _FIRST: Final = 8  # calls per least one, at the start
 _BASE_SHARE: Final = 0.2  # of a new call in the mean time that calls take
 _RETRY_SECONDS: Final = 0.25
+_LAG_SECONDS: Final = 0.02
 
 
 class Priority(Enum):
@@ -63,9 +70,11 @@ class Limit:
         self.value = float(min(_FIRST * least, most))
         """Calls that may be under way."""
         self.num_running = 0
-        self._busy_seconds = 0.0
+        self.busy_seconds = 0.0
+        """Mean time for which a call was worked on lately."""
         self._window_end = 0.0
         self._waits: list[float] = []
+        self._lags: list[float] = []
         self._was_full = False
 
     def enter(self, priority: Priority) -> bool:
@@ -85,33 +94,46 @@ class Limit:
         """
         self.num_running -= 1
         if busy_seconds:
-            share = _BASE_SHARE if self._busy_seconds else 1.0
-            self._busy_seconds += share * (busy_seconds - self._busy_seconds)
+            share = _BASE_SHARE if self.busy_seconds else 1.0
+            self.busy_seconds += share * (busy_seconds - self.busy_seconds)
             self._waits.append(waited_seconds)
         if (now := self._now()) >= self._window_end and len(self._waits) >= _MIN_CALLS:
             self._adapt()
             self._window_end = now + _WINDOW_SECONDS
 
+    def note_lag(self, seconds: float) -> None:
+        """How long the thread that lets calls through came to it too late."""
+        self._lags.append(seconds)
+
     def _adapt(self) -> None:
-        allowed, queue = max(_SHORTEST_QUEUE_SECONDS, _QUEUE_SHARE * self._busy_seconds), min(self._waits)
+        allowed = max(_SHORTEST_QUEUE_SECONDS, _QUEUE_SHARE * self.busy_seconds)
+        queue = max(min(self._waits), min(self._lags, default=0.0))
         if queue > allowed:
             running = min(self.value, self.num_running + 1)
             self.value = max(self._least, running * max(_SHRINK, allowed / queue))
         elif self._was_full:
             self.value = min(self._most, self.value + 1)
-        self._waits, self._was_full = [], False
+        self._waits, self._lags, self._was_full = [], [], False
 
 
 Guard: TypeAlias = Callable[[], Pressure]
 
 
 class Overload(UnaryInterceptor):
-    """Refuses what ``Limit`` does not let through, and whatever memory has no room for."""
+    """Refuses what ``Limit`` does not let through, what would come too late, and what memory has no room for.
+
+    It stands before all other interceptors, so that a refusal costs as little as can be.
+    """
 
     def __init__(self, limit: Limit, pressure: Guard = lambda: Pressure.NONE) -> None:
         super().__init__()
         self.limit = limit
+        self.num_refused = 0
+        """Calls refused since the start; no other record is made of them."""
         self._pressure = pressure
+        status = rpc_status.to_status(rich_status(OverloadError(_RETRY_SECONDS)))
+        pushback = (PUSHBACK, str(round(_RETRY_SECONDS * 1000)))
+        self._refusal = status.code, status.details, (*status.trailing_metadata, pushback)
 
     def wrap(self, behaviour: Behaviour, method: str) -> Behaviour:
         """Count a call in and out, or refuse it."""
@@ -121,12 +143,8 @@ class Overload(UnaryInterceptor):
             return self._guarded(behaviour)
 
         async def call(request: object, context: Context) -> object:
-            priority, pressure = _priority(context), self._pressure()
-            scarce = pressure is Pressure.CRITICAL or (
-                pressure is Pressure.HIGH and priority is not Priority.INTERACTIVE
-            )
-            if scarce or not self.limit.enter(priority):
-                raise OverloadError(_RETRY_SECONDS)
+            if not self._admits(context):
+                return await self._refuse(context)
             try:
                 return await behaviour(request, context)
             finally:
@@ -134,13 +152,35 @@ class Overload(UnaryInterceptor):
 
         return call
 
+    async def watch_loop(self) -> None:
+        """Note how late the event loop is, until cancelled: calls stand in line before it too, unseen."""
+        while True:
+            began = time.monotonic()
+            await asyncio.sleep(_LAG_SECONDS)
+            self.limit.note_lag(time.monotonic() - began - _LAG_SECONDS)
+
+    def _admits(self, context: Context) -> bool:
+        priority, pressure = _priority(context), self._pressure()
+        if pressure is Pressure.CRITICAL:
+            return False
+        if pressure is Pressure.HIGH and priority is not Priority.INTERACTIVE:
+            return False
+        left = context.time_remaining()
+        if left is not None and left < self.limit.busy_seconds:
+            return False
+        return self.limit.enter(priority)
+
     def _guarded(self, behaviour: Behaviour) -> Behaviour:
         async def call(request: object, context: Context) -> object:
             if self._pressure() is Pressure.CRITICAL:
-                raise OverloadError(_RETRY_SECONDS)
+                return await self._refuse(context)
             return await behaviour(request, context)
 
         return call
+
+    async def _refuse(self, context: Context) -> object:
+        self.num_refused += 1
+        return await context.abort(*self._refusal)
 
 
 def _priority(context: Context) -> Priority:

@@ -50,7 +50,7 @@ async def listening(
         ConfigError: The address cannot be bound, or a file of tokens or certificates does not load.
     """
     server = grpc.aio.server(
-        interceptors=(recording, ErrorStatus(), *([overload] if overload else ()), *_admission(settings)),
+        interceptors=(*([overload] if overload else ()), recording, ErrorStatus(), *_admission(settings)),
         options=_options(settings),
         maximum_concurrent_rpcs=settings.max_concurrent_requests,
     )
@@ -97,6 +97,8 @@ def _options(settings: Settings) -> tuple[tuple[str, int], ...]:
         ("grpc.max_receive_message_length", settings.max_message_bytes),
         # a port in use is an error, not a shared one; of several workers the supervisor sees to that
         ("grpc.so_reuseport", int(settings.workers > 1)),
+        # what is too much waits, and expires, where it costs the server nothing
+        ("grpc.max_concurrent_streams", settings.max_connection_requests),
         ("grpc.keepalive_time_ms", keepalive_ms),
         ("grpc.keepalive_timeout_ms", keepalive_ms),
         ("grpc.keepalive_permit_without_calls", 1),

@@ -40,6 +40,8 @@ class Settings(BaseSettings):
     """Threads that run the ranking pipeline."""
     max_concurrent_requests: int = Field(default=256, ge=1)
     """Calls at once; more are refused with ``RESOURCE_EXHAUSTED``."""
+    max_connection_requests: int = Field(default=32, ge=1)
+    """Calls at once over one connection; more wait at the client, and cost nothing when they expire there."""
     adaptive_limit: bool = True
     """Whether fewer calls than that are let through as soon as they have to stand in line."""
     memory_limit_bytes: int | None = Field(default=None, ge=1)

@@ -32,6 +32,7 @@ from serving.settings import Settings
 from serving.threads import one_thread
 
 _POLL_SECONDS = 0.02
+_SWITCH_SECONDS = 0.0002  # longest that a thread that ranks keeps the one that takes calls in waiting
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +100,7 @@ def _serve(workspace: Workspace, settings: Settings, announce: Callable[[int], N
         warm_up(pipeline, log_end_ms(workspace))
         model, states = up_to_date(pipeline, workspace, buffer), LoggedStates(workspace, pipeline)
         counting = replace(seat, counting=held.close)
+        sys.setswitchinterval(_SWITCH_SECONDS)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve_until_stopped(workspace, settings, model, states, announce, seat=counting))
 
