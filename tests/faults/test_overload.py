@@ -26,6 +26,9 @@ from tests.faults.processes import until
 
 USERS = [f"{group}-user{number}" for group in ("coffee", "garden", "music") for number in range(6)]
 
+REFUSALS = {"RESOURCE_EXHAUSTED", "UNAVAILABLE"}
+"""By the server's limit, and by that of a connection, which gRPC itself keeps."""
+
 
 def requests_of(client: AsyncClient) -> Callable[[int], Awaitable[object]]:
     return lambda number: client.recommend(RecommendRequest(user_id=USERS[number % len(USERS)], page_size=5))
@@ -58,7 +61,7 @@ def test_t06_at_three_times_the_load_the_server_does_as_much_as_before(
             await asyncio.sleep(1)
             after = await steady(requests_of(client), 0.3 * most, 2)
         goodput = len(heavy.between(1, 6).ok().calls) / 5
-        assert set(heavy.statuses()) <= {"OK", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"}
+        assert set(heavy.statuses()) <= REFUSALS | {"OK", "DEADLINE_EXCEEDED"}
         assert all(call.num_results == 5 for call in heavy.ok().calls)
         assert goodput > most / 4  # on any machine; what is aimed at stands in the table
         late = after.between(1, 2)
@@ -70,7 +73,7 @@ def test_t06_at_three_times_the_load_the_server_does_as_much_as_before(
         figure("T6", "p99 at 0.8x", easy.ok().quantile_ms(0.99), "ms", "")
         ratio = heavy.between(1, 6).ok().quantile_ms(0.99) / easy.ok().quantile_ms(0.99)
         figure("T6", "p99 at 3x over p99 at 0.8x", ratio, "", "<= 2")
-        refused = Outcomes([c for c in heavy.calls if c.status == "RESOURCE_EXHAUSTED"])
+        refused = Outcomes([c for c in heavy.calls if c.status in REFUSALS])
         if refused.calls:
             figure("T6", "refused after, median", refused.quantile_ms(0.5), "ms", "")
 
@@ -142,8 +145,9 @@ def test_t01_a_stop_under_load_fails_no_call(
                         return await requests_of(client)(number)
                     return await record(events, f"t1-{number}", acknowledged)
 
-                await steady(requests_of(client), 20, 1)
-                load, *_ = await asyncio.gather(steady(ask, 200, 5), stop())
+                rate = min(200.0, 0.3 * await capacity(client, 1.5))  # one server has to do for all
+                load, *_ = await asyncio.gather(steady(ask, rate, 5), stop())
+            figure("T1", "calls per second while one of two servers stops", rate, "", "200")
             return load
 
         async def stop() -> None:
@@ -159,7 +163,7 @@ def test_t01_a_stop_under_load_fails_no_call(
     logged = {event_id for shop in shops for event_id in EventLog(shop.events).event_ids()}
     assert acknowledged
     assert acknowledged <= logged
-    figure("T1", "calls at 200/s, of which one server stopped", len(outcomes.calls), "", "")
+    figure("T1", "calls", len(outcomes.calls), "", "")
     figure("T1", "calls that failed after retries", len(outcomes.calls) - len(outcomes.ok().calls), "", "0")
 
 
