@@ -206,9 +206,7 @@ class Pipeline:
         gathered = Gathered(self.moment(query), merge({}), self._features)
         return self._popular(gathered, query, self._context(query)[1], reason)
 
-    def _popular(
-        self, gathered: Gathered, query: Query, missing: tuple[str, ...], reason: str
-    ) -> RankedList:
+    def _popular(self, gathered: Gathered, query: Query, missing: tuple[str, ...], reason: str) -> RankedList:
         context = self._context(query)[0]
         moment = replace(gathered.moment, sought=None)  # what is popular need not be relevant
         keep: Bool[np.ndarray, " candidates"] = np.empty(0, bool)

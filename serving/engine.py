@@ -227,7 +227,13 @@ class Engine:
         rank_until: float = math.inf,
     ) -> Answer:
         run = partial(
-            self._run, question, pipeline, ranking, time.perf_counter(), popular=popular, rank_until=rank_until
+            self._run,
+            question,
+            pipeline,
+            ranking,
+            time.perf_counter(),
+            popular=popular,
+            rank_until=rank_until,
         )
         loop = asyncio.get_running_loop()
         query, answer = await loop.run_in_executor(self._executor, copy_context().run, run)

@@ -18,11 +18,16 @@ from dataclasses import astuple, fields, replace
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
+import structlog
+
 from recsys.errors import DiskFullError, IntakeError
 from recsys.fault_point import reach
 from recsys.schema import DAY_MS
 from serving.event import MERGE, VISITOR_PREFIX, BufferedEvent, Event, Merge
 from serving.visitor_link import VisitorLink
+from serving.wal_check import commits_in, num_lost
+
+_log = structlog.get_logger(__name__)
 
 BUFFER_FILE = "events.sqlite"
 """Name of the embedded buffer in ``Workspace.state``."""
@@ -280,19 +285,32 @@ class SqliteEventBuffer:
         except sqlite3.Error as error:
             name = getattr(error, "sqlite_errorname", "")
             if name in _FULL:
-                raise DiskFullError(f"the event buffer has no room: {error}; make some on its disk") from error
+                raise DiskFullError(
+                    f"the event buffer has no room: {error}; make some on its disk"
+                ) from error
             self._failed = self._failed or name.startswith("SQLITE_IOERR")
             raise IntakeError(f"the event buffer failed: {error}; see that the disk has space") from error
 
 
 def _connect(path: Path) -> sqlite3.Connection:
+    log = path.with_name(f"{path.name}-wal")
+    commits = commits_in(log)
     connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, check_same_thread=False, isolation_level=None)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
+    if commits:  # the last process crashed, or another one runs
+        _report_lost(connection, log, commits)
     connection.executescript(_SCHEMA)
     if "counts_for" not in {row[1] for row in connection.execute("PRAGMA table_info (events)")}:
         connection.execute("ALTER TABLE events ADD COLUMN counts_for")  # a file of an earlier version
     return connection
+
+
+def _report_lost(connection: sqlite3.Connection, log: Path, commits: list[int]) -> None:
+    """Say so when acknowledged commits cannot be read any more."""
+    _, num_frames, _ = connection.execute("PRAGMA wal_checkpoint (PASSIVE)").fetchone()
+    if num_frames >= 0 and (number := num_lost(commits, num_frames)):
+        _log.error("the event buffer is damaged; commits of events are lost", file=log.name, number=number)
 
 
 def _identify(connection: sqlite3.Connection) -> str:

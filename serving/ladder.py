@@ -1,7 +1,7 @@
 """What is answered when a part of an answer fails or takes too long: something simpler, never an error.
 
-The rungs: the ranker's list; the same candidates in the order in which they were found, where only the ranker fails
-(``recsys.pipeline`` sees to that); the list of somebody unknown; what is popular.
+The rungs: the ranker's list; the same candidates in the order in which they were found, where only the ranker
+fails (``recsys.pipeline`` sees to that); the list of somebody unknown; what is popular.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Watches how much of its memory the process's control group has used, so that it refuses before it is killed."""
+"""Watches how much memory is left, so that the process refuses calls before it is killed."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,9 +1,10 @@
 """Refuses calls that would only wait, before anything of them is read.
 
-How many calls may be under way follows from how long they stand in line (Nichols and Jacobson, Controlling Queue
-Delay, 2012): when even the luckiest call of a while has waited for long, there is a standing queue, and the limit
-falls; when the limit is what keeps calls out and there is no such queue, it rises. Of the limit, a shopper who waits
-may use all, what is fetched ahead a half, and what runs at night a quarter: so the latter go first.
+How many calls may be under way follows from how long they stand in line (Nichols and Jacobson, Controlling
+Queue Delay, 2012): when even the luckiest call of a while has waited for long, there is a standing queue, and
+the limit falls; when the limit is what keeps calls out and there is no such queue, it rises. Of the limit, a
+shopper who waits may use all, what is fetched ahead a half, and what runs at night a quarter: so the latter
+go first.
 """
 
 import asyncio

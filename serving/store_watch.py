@@ -1,8 +1,9 @@
 """Notices that the store has lost what it held, and fills it again from the log and the buffer.
 
-A store that comes back empty, that fails over to a replica which had not everything, or that was away at the start
-lacks states that nobody else will write. Each second worker 0 looks at three things: the marker of the last load,
-the id of the server process that answers, and how far the states had come when it last wrote that down.
+A store that comes back empty, that fails over to a replica which had not everything, or that was away at the
+start lacks states that nobody else will write. Each second worker 0 looks at three things: the marker of the
+last load, the id of the server process that answers, and how far the states had come when it last wrote that
+down.
 """
 
 import asyncio

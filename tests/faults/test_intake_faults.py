@@ -1,19 +1,22 @@
 """Acknowledged events survive: kills at every point, torn and flipped bytes, full and broken disks."""
 
 import json
+import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
+import structlog
 
 from recsys.errors import ConfigError
 from recsys.event_log import EventLog
@@ -24,6 +27,7 @@ from recsys.v1.recommendation_service_pb2 import RecommendRequest
 from recsys.workspace import Workspace
 from serving.client import Client
 from serving.compaction import settle
+from serving.event_buffer import BUFFER_FILE, SqliteEventBuffer
 from serving.health import check
 from tests.faults.conftest import Note, Serve
 from tests.faults.intake_writer import BATCH, event
@@ -51,7 +55,8 @@ def writer() -> Iterator[Any]:
     """Orders for ``intake_writer``."""
     command = [sys.executable, "-m", "tests.faults.intake_writer"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin is not None and process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
         pipe_in, pipe_out = process.stdin, process.stdout
 
         def order(**wanted: object) -> dict[str, Any]:
@@ -142,6 +147,48 @@ def test_t02_kills_of_the_whole_server_lose_nothing(
     assert acknowledged <= set(ids)
     assert len(ids) == len(set(ids))
     figure("T2", f"kills of the whole server, shop {part + 1}", 5, "", "20 in all")
+
+
+def crashed(directory: Path, num_commits: int = 12) -> Path:
+    """Files of a buffer whose process died after some acknowledged commits of one event each."""
+    living, dead = directory / "living" / BUFFER_FILE, directory / "dead" / "state"
+    with closing(SqliteEventBuffer(living)) as buffer:
+        for number in range(num_commits):
+            buffer.append([event(number)]).result()
+        shutil.copytree(living.parent, dead)  # as the disk was at the moment
+    return dead / BUFFER_FILE
+
+
+def ids_in(file: Path) -> list[str]:
+    with closing(SqliteEventBuffer(file)) as buffer:
+        return [str(buffered.event.event_id) for buffered in buffer.since(0, 1000)]
+
+
+def test_t03_a_torn_tail_was_never_acknowledged_and_a_flipped_byte_is_reported(
+    tmp_path: Path, figure: Note, capsys: pytest.CaptureFixture[str]
+) -> None:
+    structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stdout))
+    everything = [f"e{number}" for number in range(12)]
+    torn = crashed(tmp_path / "torn")
+    log = torn.with_name(f"{BUFFER_FILE}-wal")
+    os.truncate(log, log.stat().st_size - 100)  # in the middle of writing the last commit
+    assert ids_in(torn) == everything[:-1]
+    assert "damaged" not in capsys.readouterr().out
+    whole = crashed(tmp_path / "whole")
+    assert ids_in(whole) == everything
+    assert "damaged" not in capsys.readouterr().out
+    flipped = crashed(tmp_path / "flipped")
+    log = flipped.with_name(f"{BUFFER_FILE}-wal")
+    raw = bytearray(log.read_bytes())
+    raw[len(raw) * 2 // 3] ^= 1
+    log.write_bytes(raw)
+    kept = ids_in(flipped)
+    assert kept == everything[: len(kept)]
+    assert 0 < len(kept) < 11
+    assert "the event buffer is damaged; commits of events are lost" in capsys.readouterr().out
+    structlog.reset_defaults()
+    figure("T3", "torn tails told from damage, and damage reported", 1, "", "1")
+    figure("T3", "of 12 commits, read after a byte flipped at two thirds", len(kept), "", "")
 
 
 @needs_namespaces

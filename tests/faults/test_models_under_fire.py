@@ -3,6 +3,8 @@
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -90,29 +92,23 @@ def test_t18_swaps_under_load_fail_no_call_and_mix_no_answer(
     figure("T18", "memory grown", grown, "%", "<= 5")
 
 
-@pytest.mark.parametrize(
-    ("point", "stable"),
-    [("model-loaded", SECOND), ("model-swapped", SECOND)],
-)
+@pytest.mark.parametrize("point", ["model-loaded", "model-swapped"])
 def test_t19_a_crash_in_a_swap_leaves_a_model_that_serves(
-    models: Workspace, serve: Serve, tmp_path: Path, figure: Note, point: str, stable: str
+    models: Workspace, serve: Serve, tmp_path: Path, figure: Note, point: str
 ) -> None:
     workspace = copy_of(models, tmp_path)
     with serve(workspace, tmp_path / "one", RECSYS_FAULT=f"{point}:1") as server:
         Registry(workspace.registry).promote(SECOND)
         assert server.wait() == EXIT_CODE
     with serve(workspace, tmp_path / "two") as server:
-        assert version_at(server) == stable
+        assert version_at(server) == SECOND
     figure("T19", f"a model serves after a crash at {point}", 1, "", "1")
 
 
 @pytest.mark.parametrize(("point", "stable"), [("atomic-written", FIRST), ("atomic-renamed", SECOND)])
 def test_t19_a_crash_while_pointing_leaves_the_old_pointer_or_the_new(
-    models: Workspace, tmp_path: Path, figure: Note, point: str, stable: str
+    models: Workspace, tmp_path: Path, figure: Note, *, point: str, stable: str
 ) -> None:
-    import subprocess
-    import sys
-
     workspace = copy_of(models, tmp_path)
     words = ["models", "rollback", f"--workspace={workspace.root}"]
     Registry(workspace.registry).promote(SECOND)
@@ -258,5 +254,11 @@ def test_t22_a_worker_that_dies_is_back_in_seconds_and_nobody_notices(
         assert '"a worker ended and is started again"' in server.err
         server.send(signal.SIGTERM)
         assert server.wait() == 0
-    figure("T22", "calls answered while a worker crashed", 100 * len(outcomes.ok().calls) / len(outcomes.calls), "%", "100")
+    figure(
+        "T22",
+        "calls answered while a worker crashed",
+        100 * len(outcomes.ok().calls) / len(outcomes.calls),
+        "%",
+        "100",
+    )
     figure("T22", "another worker process after the load", seconds, "s", "<= 2")

@@ -48,7 +48,8 @@ def answers(stub: RecommendationServiceStub) -> bool:
     try:
         return len(stub.Recommend(REQUEST, timeout=DEADLINE).results) == 5
     except grpc.RpcError as error:
-        assert error.code() in {grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE}
+        if error.code() not in {grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE}:
+            raise
         return False
 
 

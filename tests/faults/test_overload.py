@@ -1,4 +1,5 @@
-"""More than can be done: refused cheaply, by priority, and over at once when it is over; also a stop under load."""
+"""More than can be done: refused cheaply, by priority, and over at once when it is over; also a stop under
+load."""
 
 import asyncio
 import signal
@@ -125,9 +126,7 @@ def test_t01_a_stop_under_load_fails_no_call(
 ) -> None:
     shops = [copy_of(trained.workspace, tmp_path / str(number)) for number in range(2)]
     with ExitStack() as stack:
-        servers = [
-            stack.enter_context(serve(shop, shop.root, RECSYS_DRAIN_SECONDS="0.3")) for shop in shops
-        ]
+        servers = [stack.enter_context(serve(shop, shop.root, RECSYS_DRAIN_SECONDS="0.3")) for shop in shops]
         address = "ipv4:" + ",".join(server.address for server in servers)
         acknowledged: set[str] = set()
 
@@ -193,9 +192,7 @@ def test_t07_idle_slow_and_half_open_connections_cost_nobody_else_anything(
         with server.client() as client:
             client.recommend(RecommendRequest(user_id=USERS[0]))
             before, sockets_before = server.rss_bytes(), num_connections(int(port))
-            idle = [
-                stack.enter_context(socket.create_connection((host, int(port)))) for _ in range(200)
-            ]
+            idle = [stack.enter_context(socket.create_connection((host, int(port)))) for _ in range(200)]
             for one in idle[::2]:
                 one.sendall(b"PRI * HTTP/2.0\r\n")  # and never the rest
             half = stack.enter_context(grpc.insecure_channel(proxy.address))
@@ -225,9 +222,7 @@ def num_connections(port: int) -> int:
     return sum(local.endswith(f":{port:04X}") and state == "01" for _, local, _, state, *_ in rows)
 
 
-def test_t06_short_of_memory_the_server_refuses_instead_of_dying(
-    shop: Workspace, serve: Serve, figure: Note
-) -> None:
+def test_t06_short_of_memory_the_server_refuses_instead_of_dying(shop: Workspace, serve: Serve) -> None:
     with serve(shop, shop.root, RECSYS_MEMORY_LIMIT_BYTES=str(64 << 20)) as server, server.client() as client:
         with pytest.raises(grpc.RpcError) as caught:
             until(lambda: not client.recommend(RecommendRequest(user_id=USERS[0])).results, 10)
