@@ -56,7 +56,8 @@ def answers(stub: RecommendationServiceStub) -> bool:
 def test_t24_slow_resetting_and_crumbling_connections_change_no_answer(
     shop: Workspace, serve: Serve, figure: Note
 ) -> None:
-    with serve(shop, shop.root) as server, server.client() as direct:
+    patient = {"RECSYS_STATE_TIMEOUT_MS": "5000"}
+    with serve(shop, shop.root, **patient) as server, server.client() as direct:
         expected = [one.item_id for one in direct.recommend(REQUEST).results]
         host, port = server.address.split(":")
         with fault_proxy((host, int(port))) as proxy:
