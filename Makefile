@@ -11,10 +11,12 @@ demo: .venv/installed
 	$(BIN)/recsys demo
 
 # Shapes and types of arrays are checked at every call where the units are tested; elsewhere that takes too long.
+# Both runs use one trained shop.
 test: .venv/installed lint
-	$(BIN)/pytest --numprocesses 2 --dist loadfile $(UNITS)
+	@shop=$$(mktemp -d) && trap 'rm -rf "$$shop"' EXIT && export RECSYS_TEST_SHOP="$$shop" && set -ex && \
 	$(BIN)/pytest --numprocesses 2 --dist loadfile -o addopts="--strict-markers --benchmark-skip" \
-		$(UNITS:%=--ignore=%) --ignore=tests/faults tests
+		$(UNITS:%=--ignore=%) --ignore=tests/faults tests && \
+	$(BIN)/pytest --numprocesses 2 --dist loadfile $(UNITS)
 
 lint: .venv/installed
 	$(BIN)/ruff check .

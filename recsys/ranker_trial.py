@@ -69,8 +69,7 @@ def try_ranker(
 
 def main(model: Path) -> None:
     """The child's part."""
-    import lightgbm
-
+    from recsys.lightgbm_alone import lightgbm
     from recsys.ranker import Ranker
 
     rows = np.load(io.BytesIO(sys.stdin.buffer.read()), allow_pickle=False)

@@ -162,7 +162,8 @@ async def serving(
             CatalogServicer(ItemIntake(changes), models, catalogue.wake),
             ExperimentServicer(treatments),
         )
-        recording = stack.enter_context(recorded(settings, Watched(engine, store, buffer, updater)))
+        watched = Watched(engine, store, buffer, updater, treatments.substitutions)
+        recording = stack.enter_context(recorded(settings, watched))
         port = await stack.enter_async_context(
             listening(
                 settings,

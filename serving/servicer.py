@@ -11,7 +11,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from recsys.v1 import event_service_pb2 as event_pb
 from recsys.v1 import recommendation_service_pb2 as recommendation_pb
-from serving.call import note_outcomes, stage
+from serving.call import note_arms, note_outcomes, stage
 from serving.engine import Engine
 from serving.intake import Intake
 from serving.requests import DEFAULT_PLACEMENT, parse, rank_question, received_events, recommend_question
@@ -54,8 +54,9 @@ class RecommendationServicer:
         )
         if request.validate_only:
             return recommendation_pb.RecommendResponse(model_version=pipeline.version)
+        note_arms(chosen.treatment.arms)
         if chosen.drafted is not None:
-            question = replace(question, drafted=chosen.drafted)
+            question = replace(question, drafted=chosen.drafted, list_id=chosen.drafted.list_id)
         answer = await self._engine.recommend(question, pipeline, context.time_remaining())
         with stage("encode"):
             return recommend_response(answer)
@@ -72,6 +73,7 @@ class RecommendationServicer:
         question, item_ids = rank_question(request, pipeline.config, treatment=chosen.treatment)
         if request.validate_only:
             return recommendation_pb.RankResponse(model_version=pipeline.version)
+        note_arms(chosen.treatment.arms)
         answer = await self._engine.rank(question, item_ids, pipeline)
         with stage("encode"):
             return rank_response(answer)

@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -30,13 +31,17 @@ class Trained:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """The tiny shop's history, ingested and trained on to its end, once for all processes of a run."""
+    """The tiny shop's history, ingested and trained on to its end, once for all processes of a run.
+
+    ``RECSYS_TEST_SHOP`` names the directory where several runs share it.
+    """
     from tests.tiny_encoder import make_tiny_encoder
     from training.recipe import train
 
     own = tmp_path_factory.getbasetemp()
-    root = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "tiny-shop"
-    root.mkdir(exist_ok=True)
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    root = Path(os.environ.get("RECSYS_TEST_SHOP", shared)) / "tiny-shop"
+    root.mkdir(parents=True, exist_ok=True)
     shop, done = tiny_shop(), root / "version.txt"
     with exclusive(root / "lock"):
         if not done.exists():

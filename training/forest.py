@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-import lightgbm
+from recsys.lightgbm_alone import lightgbm
 
 _TREES = re.compile(r"(?=^Tree=\d+\n)", re.MULTILINE)
 

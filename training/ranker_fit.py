@@ -3,13 +3,13 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-import lightgbm
 import numpy as np
 from jaxtyping import Float64
 
 from features.registry import names, names_of_families
 from recsys.config import Config
 from recsys.errors import ConfigError, DataError
+from recsys.lightgbm_alone import lightgbm
 from recsys.progress import progress
 from recsys.ranker import Ranker
 from training.decisions import Decisions, gains

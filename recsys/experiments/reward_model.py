@@ -8,9 +8,10 @@ Source: cross-fitting as in Chernozhukov et al. (2018), *Double/debiased machine
 
 from dataclasses import dataclass
 
-import lightgbm
 import numpy as np
 from jaxtyping import Float64, Int64
+
+from recsys.lightgbm_alone import lightgbm
 
 FOLDS = 5
 _ROUNDS = 60

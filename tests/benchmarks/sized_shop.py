@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import lightgbm
 import numpy as np
 import polars as pl
 from jaxtyping import Float32, Int8, Int64
@@ -29,6 +28,7 @@ from recsys.index import VectorIndex, dequantise, quantise
 from recsys.item_history import ItemHistory
 from recsys.item_state import ItemState
 from recsys.item_tables import ItemTables
+from recsys.lightgbm_alone import lightgbm
 from recsys.manifest import new_version
 from recsys.moment import Parts
 from recsys.neighbours import Neighbours

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-import lightgbm
 import numpy as np
 import polars as pl
 import torch
@@ -18,6 +17,7 @@ from recsys.encoder import TextEncoder, Towers, UserTower, encode_texts
 from recsys.index import VectorIndex, quantise
 from recsys.item_state import ItemState
 from recsys.item_tables import fit_item_tables
+from recsys.lightgbm_alone import lightgbm
 from recsys.manifest import Manifest
 from recsys.moment import Moment, Parts
 from recsys.ranker import Ranker

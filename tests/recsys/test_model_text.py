@@ -1,10 +1,10 @@
-import lightgbm
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys.errors import BundleError
+from recsys.lightgbm_alone import lightgbm
 from recsys.model_text import read_model_text
 
 NAMES = ("count", "price", "recency")

@@ -1,10 +1,10 @@
 from pathlib import Path
 
-import lightgbm
 import numpy as np
 import pytest
 
 from recsys.errors import BundleError
+from recsys.lightgbm_alone import lightgbm
 from recsys.ranker_trial import try_ranker
 from tests.recsys.small_catalogue import small_ranker
 

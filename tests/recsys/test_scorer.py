@@ -1,11 +1,11 @@
 from pathlib import Path
 
-import lightgbm
 import lignum
 import numpy as np
 import pytest
 
 from recsys import scorer
+from recsys.lightgbm_alone import lightgbm
 from recsys.scorer import fastest_scorer, lightgbm_scorer, probes
 
 

@@ -1,9 +1,9 @@
 from pathlib import Path
 
-import lightgbm
 import numpy as np
 import pytest
 
+from recsys.lightgbm_alone import lightgbm
 from recsys.scorer import probes
 from recsys.tree_paths import TreePaths
 

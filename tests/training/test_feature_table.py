@@ -2,7 +2,6 @@ import json
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
-import lightgbm
 import numpy as np
 import polars as pl
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from features.registry import fingerprint, names
 from recsys.cli import run
 from recsys.errors import ConfigError, DataError, LeakageError
+from recsys.lightgbm_alone import lightgbm
 from recsys.model_import import FeatureDescription, import_ranker
 from recsys.registry import Registry
 from recsys.schema import AS_OF, DAY_MS, EVENT_TYPE, ITEM_ID, QUERY_ID, SOURCES, USER_ID

@@ -1,6 +1,6 @@
-import lightgbm
 import numpy as np
 
+from recsys.lightgbm_alone import lightgbm
 from recsys.model_text import read_model_text
 from training.forest import joined
 

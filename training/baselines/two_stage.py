@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-import lightgbm
 import numpy as np
 import polars as pl
 from jaxtyping import Int64
 from scipy import sparse
 
 from recsys.errors import DataError
+from recsys.lightgbm_alone import lightgbm
 from recsys.progress import progress
 from recsys.schema import DAY_MS
 from training.baselines.baseline import ScoredLists, Scores, beyond_core
