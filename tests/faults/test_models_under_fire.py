@@ -13,8 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import structlog
 
 from recsys.bundle import Bundle
+from recsys.cli import configure_logging
 from recsys.fault_point import EXIT_CODE
 from recsys.pipeline import Pipeline
 from recsys.registry import Registry
@@ -168,6 +170,7 @@ class Broken:
 @contextmanager
 def breakable(trained: Trained, tmp_path: Path) -> Iterator[tuple[Client, Broken, Pipeline]]:
     """The trained shop on a real server, whose parts can be broken while it runs."""
+    configure_logging("CRITICAL", "json")  # structlog's default draws tracebacks for a second
     workspace = copy_of(trained.workspace, tmp_path)
     pipeline = load_pipeline(workspace)
     broken = Broken(pipeline.bundle.rankers["all"])
@@ -178,6 +181,7 @@ def breakable(trained: Trained, tmp_path: Path) -> Iterator[tuple[Client, Broken
         Client(address, timeout_seconds=1.0) as client,
     ):
         yield client, broken, pipeline
+    structlog.reset_defaults()
 
 
 def test_t21_what_throws_or_is_late_makes_answers_simpler(
