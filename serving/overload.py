@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from enum import Enum
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, cast
 
 from grpc_status import rpc_status
 
@@ -166,7 +166,7 @@ class Overload(UnaryInterceptor):
             return False
         if pressure is Pressure.HIGH and priority is not Priority.INTERACTIVE:
             return False
-        left = context.time_remaining()
+        left = cast("float | None", context.time_remaining())  # the stubs forget calls without a deadline
         if left is not None and left < self.limit.busy_seconds:
             return False
         return self.limit.enter(priority)

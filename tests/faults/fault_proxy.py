@@ -136,4 +136,4 @@ def fault_proxy(target: tuple[str, int]) -> Iterator[FaultProxy]:
 
 
 def _is_main(task: "asyncio.Task[object]") -> bool:
-    return task.get_coro().__qualname__ == "FaultProxy._serve"  # type: ignore[union-attr]
+    return getattr(task.get_coro(), "__qualname__", "") == "FaultProxy._serve"

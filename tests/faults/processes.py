@@ -216,7 +216,9 @@ class StoreProcess:
 
     def start(self) -> None:
         """Start it, empty."""
-        options = {"port": str(self.port), "bind": "127.0.0.1", "save": "", "appendonly": "no"} | self.options
+        options = {"port": str(self.port), "bind": "127.0.0.1", "save": "", "appendonly": "no"} | dict(
+            self.options
+        )
         words = [word for name, value in options.items() for word in (f"--{name}", value)]
         self.process = subprocess.Popen(
             [str(_find_binary()), *words], stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL
@@ -232,11 +234,11 @@ class StoreProcess:
             return False
         return True
 
-    def ask(self, *words: str) -> Any:
+    def ask(self, *words: str | bytes) -> Any:
         """One command, as the default user."""
         password = self.options.get("requirepass")
         with redis.Redis(port=self.port, socket_timeout=5, password=password) as client:
-            return client.execute_command(*words)  # type: ignore[no-untyped-call]  # redis-py leaves it so
+            return client.execute_command(*words)
 
     def send(self, number: signal.Signals) -> None:
         assert self.process is not None

@@ -3,6 +3,7 @@
 import math
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -45,7 +46,7 @@ def test_t25_a_clock_that_jumps_and_times_out_of_the_world_break_no_number(
 ) -> None:
     offset = tmp_path / "offset"
     offset.write_text("0", encoding="ascii")
-    shim = {"LD_PRELOAD": str(build(tmp_path)), "RECSYS_SHIM_CLOCK": str(offset)}
+    shim: dict[str, Any] = {"LD_PRELOAD": str(build(tmp_path)), "RECSYS_SHIM_CLOCK": str(offset)}
     flags = ("--port=0", "--clock=wall")
     num_sound = 0
     with server_process(shop, tmp_path / "server", *flags, **shim) as server:

@@ -237,7 +237,7 @@ def test_t05_after_a_failed_fsync_nothing_is_acknowledged_until_a_restart(
     shop: Workspace, tmp_path: Path, figure: Note
 ) -> None:
     flag = tmp_path / "eio"
-    shim = {"LD_PRELOAD": str(build(tmp_path)), "RECSYS_SHIM_EIO": str(flag)}
+    shim: dict[str, Any] = {"LD_PRELOAD": str(build(tmp_path)), "RECSYS_SHIM_EIO": str(flag)}
     with server_process(shop, tmp_path / "one", **shim) as server, server.client() as client:
         acknowledged = set(accepted(client.record_events([purchase(number) for number in range(5)])))
         flag.touch()

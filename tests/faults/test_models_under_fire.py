@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,10 @@ def versions_of(answer: RecommendResponse) -> set[str]:
     return {answer.model_version, *of_items}
 
 
+def serves(server: ServerProcess, version: str) -> bool:
+    return version_at(server) == version
+
+
 def version_at(server: ServerProcess) -> str:
     with server.client() as client:
         return client.recommend(RecommendRequest(user_id="user-1")).model_version
@@ -73,7 +78,7 @@ def test_t18_swaps_under_load_fail_no_call_and_mix_no_answer(
             for number in range(SWAPS):
                 wanted = (SECOND, FIRST)[number % 2]
                 registry.promote(wanted)
-                await asyncio.to_thread(until, lambda wanted=wanted: version_at(server) == wanted)
+                await asyncio.to_thread(until, partial(serves, server, wanted))
             outcomes = await load
         assert not mixed
         return outcomes

@@ -42,9 +42,9 @@ async def while_traffic_runs(
 
     async with AsyncClient(Connection(address, timeout_seconds=5)) as client:
         await steady(asking(client), PER_SECOND, 1)  # connections, and whatever is slow the first time
-        outcomes, *_ = await asyncio.gather(
-            steady(asking(client), PER_SECOND, seconds), *(act(*one) for one in acts)
-        )
+        doing = [asyncio.create_task(act(*one)) for one in acts]
+        outcomes = await steady(asking(client), PER_SECOND, seconds)
+        await asyncio.gather(*doing)
     return outcomes
 
 
@@ -267,6 +267,7 @@ def test_t14_a_state_that_cannot_be_read_is_counted_and_made_anew(
         bought(server, "kept", "coffee-1")
         until(lambda: server.metric("recsys_unapplied_events") == 0)
         key = f"recsys:default:u:{{{USERS[0]}}}"
+        seconds = 0.0
         for junk in (b"\x80\x04junk that a pickle might be", b"", b"\xff" * 200, store.ask("GET", key)[:-3]):
             store.ask("SET", key, junk)
             with server.client() as client:
