@@ -5,7 +5,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Thread
@@ -15,10 +15,12 @@ import structlog
 from recsys.clock import Clock, ReplayClock, WallClock
 from recsys.config import load_config
 from recsys.digest_names import DIRECTORY
+from recsys.errors import StoreError
 from recsys.event_log import EventLog
 from recsys.experiments.registry import ExperimentRegistry
 from recsys.file_lock import shared
 from recsys.item_changes import CHANGES_FILE, ItemChanges
+from recsys.pipeline import Pipeline
 from recsys.pseudonyms import Pseudonyms
 from recsys.registry import Registry
 from recsys.schema import DAY_MS
@@ -46,11 +48,13 @@ from serving.list_export import ListExport
 from serving.list_log import LIST_FILE, ListLog
 from serving.lists import Lists
 from serving.live_catalogue import LiveCatalogue
-from serving.loading import load_encoder, load_model, load_text_reader, warm_up
+from serving.loading import LoggedStates, load_encoder, load_model, load_text_reader, warm_up
 from serving.log_sync import LogSync
+from serving.memory_guard import MemoryGuard, control_group
 from serving.model_follower import ModelFollower
 from serving.models import Model, Models
 from serving.origins import Origins
+from serving.overload import Limit, Overload, Pressure
 from serving.page_store import PageStore
 from serving.privacy_servicer import PrivacyDesk
 from serving.progress_board import LOADED, ProgressBoard
@@ -64,11 +68,13 @@ from serving.signer import Signer, signing_keys
 from serving.state_reader import StateReader
 from serving.state_store import StateStore, connect, connect_blocking
 from serving.state_updater import StateUpdater
+from serving.store_watch import StoreWatch
 from serving.text_vectors import TextVectorSource
 from serving.threads import one_thread
 from serving.treatments import Treatments
 
 _POLL_SECONDS = 0.02
+_CANCEL_AGAIN_SECONDS = 0.5
 _OLD_DAYS = 30
 """Age of the log's last event, in days, from which a server on the wall's clock says so."""
 _log = structlog.get_logger(__name__)
@@ -139,6 +145,8 @@ async def serving(
         follower, shadow = site.models_in_service()
         executor = ThreadPoolExecutor(settings.ranking_threads, "ranking", initializer=one_thread)
         stack.callback(executor.shutdown, cancel_futures=True)
+        reserve = ThreadPoolExecutor(1, "popular", initializer=one_thread)  # free when all others are stuck
+        stack.callback(reserve.shutdown, cancel_futures=True)
         changes, catalogue = await site.catalogue()
         origins = Origins(store, settings.state_timeout_ms / 1000)
         treatments = Treatments(models, origins)
@@ -153,6 +161,7 @@ async def serving(
             observe=shadow.observe,
             vouch=catalogue.require_current,
             is_profiled=discretion.is_profiled,
+            reserve=reserve,
         )
         intake = Intake(
             models,
@@ -174,7 +183,15 @@ async def serving(
         watched = Watched(engine, store, buffer, updater, treatments.substitutions)
         recording = stack.enter_context(recorded(settings, watched))
         port = await stack.enter_async_context(
-            listening(settings, servicers, recording, catalogue.is_current, edge)
+            listening(
+                settings,
+                servicers,
+                recording,
+                catalogue.is_current,
+                edge,
+                overload=site.overload(shadow),
+                takes_events=lambda: not buffer.has_failed,
+            )
         )
         if settings.admin_port is not None and seat.worker == 0:
             privacy = PrivacyDesk(workspace, buffer, lists.list_log, store, eraser, discretion, clock)
@@ -205,9 +222,9 @@ class _Site:
         task.add_done_callback(_report)
 
         async def stop() -> None:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            while not task.done():  # a client of the store may take a cancellation for its own timeout
+                task.cancel()
+                await asyncio.wait([task], timeout=_CANCEL_AGAIN_SECONDS)
 
         self.stack.push_async_callback(stop)
 
@@ -219,16 +236,26 @@ class _Site:
         if self.seat.worker == 0:
             event_log = EventLog(self.workspace.events)
             sync = LogSync(event_log, self.buffer, store, updater, self._lock, prune=self._prune)
-            await sync.load(states)
+            try:
+                await sync.load(states)
+            except StoreError as error:  # answers are simpler meanwhile, and nothing is lost
+                _log.error("the store is away; the server starts without states", reason=str(error))
             self.seat.board.reach(0, LOADED)
             self.stack.push_async_callback(sync.compact)
             self.run("state-updater", updater.run())
             self.run("compaction", sync.run(self.settings.compact_every))
+            watch = StoreWatch(store, self.buffer, updater, sync, lambda: self._logged(states))
+            self.run("store-watch", watch.run())
         else:
             await _until_loaded(self.seat.board)
             await updater.catch_up()
             self.run("state-updater", updater.run())
         return updater
+
+    def _logged(self, states: Iterable[tuple[str, UserState]]) -> Iterable[tuple[str, UserState]]:
+        """The log's states as the model that serves reads them; what came with another kind of model."""
+        stable = self.models.stable
+        return LoggedStates(self.workspace, stable) if isinstance(stable, Pipeline) else states
 
     async def lists(self, url: str) -> Lists:
         """Where lists that were served are kept, in the log and for their later pages."""
@@ -278,6 +305,17 @@ class _Site:
         shadow = Shadow(self.models, self.settings.shadow_share)
         self.stack.callback(shadow.close)
         return follower, shadow
+
+    def overload(self, shadow: Shadow) -> Overload:
+        """What refuses calls that would only wait, or that memory has no room for."""
+        settings, most = self.settings, self.settings.max_concurrent_requests
+        least = min(2 * settings.ranking_threads, most) if settings.adaptive_limit else most
+        guard = MemoryGuard(lambda: control_group(settings.memory_limit_bytes))
+        self.run("memory-guard", guard.run())
+        shadow.may_work = lambda: guard.pressure is Pressure.NONE
+        overload = Overload(Limit(least, most), lambda: guard.pressure)
+        self.run("loop-lag", overload.watch_loop())
+        return overload
 
     async def experiments(self, treatments: Treatments, follower: ModelFollower) -> None:
         """Follow the experiments that run, and have the models that they name in memory."""

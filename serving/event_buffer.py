@@ -18,13 +18,18 @@ from dataclasses import astuple, fields, replace
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
-from recsys.errors import IntakeError
+import structlog
+
+from recsys.errors import DiskFullError, IntakeError
 from recsys.fault_point import reach
 from recsys.schema import DAY_MS
 from recsys.tombstones import Tombstones
 from serving.deleted_pages import overwrite_deleted, truncate_journal
 from serving.event import MERGE, VISITOR_PREFIX, BufferedEvent, Event, Merge
 from serving.visitor_link import VisitorLink
+from serving.wal_check import commits_in, num_lost
+
+_log = structlog.get_logger(__name__)
 
 BUFFER_FILE = "events.sqlite"
 """Name of the embedded buffer in ``Workspace.state``."""
@@ -39,6 +44,11 @@ class EventBuffer(Protocol):
     @property
     def buffer_id(self) -> str:
         """Tells this buffer's sequence numbers from another's."""
+        ...
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it takes nothing any more until a restart."""
         ...
 
     def append(self, records: Sequence[Event | Merge]) -> "Future[list[int | None]]":
@@ -165,6 +175,7 @@ _UNMERGE = "DELETE FROM merges WHERE (visitor IN ({0}) OR user_id IN ({0})) AND 
 _MAX_GROUP = 256  # batches in one commit
 _MAX_CLAIM = 100_000  # events in one claimed range
 _BUSY_SECONDS = 5.0
+_FULL = ("SQLITE_FULL", "SQLITE_IOERR_SHMSIZE")  # the latter where the first write finds no room
 
 _Batch: TypeAlias = tuple[Sequence[Event | Merge], Future[list[int | None]]]
 
@@ -196,6 +207,11 @@ class SqliteEventBuffer:
     def buffer_id(self) -> str:
         """Tells this buffer's sequence numbers from another's."""
         return self._buffer_id
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it takes nothing any more until a restart."""
+        return self._failed
 
     def append(self, records: Sequence[Event | Merge]) -> Future[list[int | None]]:
         """Store records; the future ends when they are on disk, see ``EventBuffer.append``."""
@@ -355,15 +371,24 @@ class SqliteEventBuffer:
                 connection.execute("BEGIN IMMEDIATE")
                 yield connection
         except sqlite3.Error as error:
-            self._failed = self._failed or getattr(error, "sqlite_errorname", "").startswith("SQLITE_IOERR")
+            name = getattr(error, "sqlite_errorname", "")
+            if name in _FULL:
+                raise DiskFullError(
+                    f"the event buffer has no room: {error}; make some on its disk"
+                ) from error
+            self._failed = self._failed or name.startswith("SQLITE_IOERR")
             raise IntakeError(f"the event buffer failed: {error}; see that the disk has space") from error
 
 
 def _connect(path: Path) -> sqlite3.Connection:
+    log = path.with_name(f"{path.name}-wal")
+    commits = commits_in(log)
     connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, check_same_thread=False, isolation_level=None)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     overwrite_deleted(connection)
+    if commits:  # the last process crashed, or another one runs
+        _report_lost(connection, log, commits)
     connection.executescript(_SCHEMA)
     if "counts_for" not in {row[1] for row in connection.execute("PRAGMA table_info (events)")}:
         connection.execute("ALTER TABLE events ADD COLUMN counts_for")  # a file of an earlier version
@@ -372,6 +397,13 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 def _marks(subjects: Sequence[str]) -> str:
     return ", ".join("?" * len(subjects))
+
+
+def _report_lost(connection: sqlite3.Connection, log: Path, commits: list[int]) -> None:
+    """Say so when acknowledged commits cannot be read any more."""
+    _, num_frames, _ = connection.execute("PRAGMA wal_checkpoint (PASSIVE)").fetchone()
+    if num_frames >= 0 and (number := num_lost(commits, num_frames)):
+        _log.error("the event buffer is damaged; commits of events are lost", file=log.name, number=number)
 
 
 def _identify(connection: sqlite3.Connection) -> str:

@@ -38,7 +38,7 @@ class RecommendationServicer:
         self._treatments = treatments
 
     async def Recommend(  # noqa: N802  # the method's name on the wire
-        self, request: recommendation_pb.RecommendRequest, _: CallContext
+        self, request: recommendation_pb.RecommendRequest, context: CallContext
     ) -> recommendation_pb.RecommendResponse:
         """Recommend items of the whole catalogue."""
         placement = request.placement or DEFAULT_PLACEMENT
@@ -58,7 +58,7 @@ class RecommendationServicer:
         note_arms(chosen.treatment.arms)
         if chosen.drafted is not None:
             question = replace(question, drafted=chosen.drafted, list_id=chosen.drafted.list_id)
-        answer = await self._engine.recommend(question, pipeline)
+        answer = await self._engine.recommend(question, pipeline, context.time_remaining())
         with stage("encode"):
             return recommend_response(answer)
 

@@ -18,7 +18,7 @@ import structlog
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, WatchError
+from redis.exceptions import RedisError, ResponseError, WatchError
 
 from recsys.config import StateConfig
 from recsys.errors import StoreError
@@ -32,6 +32,7 @@ _T = TypeVar("_T")
 
 _MAX_ATTEMPTS = 10  # of an optimistic transaction
 _CHUNK = 500  # states in one pipeline
+_MOST_DAMAGED = 1000  # that are made anew at once
 
 
 def connect(url: str, timeout_ms: int) -> Redis:
@@ -76,6 +77,8 @@ class StateStore:
         self._ttl_seconds = math.ceil((config.max_age_days + 1) * 24 * 60 * 60)
         self.num_unreadable = 0
         """States that were damaged or of another version or configuration, since the start."""
+        self.damaged: set[str] = set()
+        """Whose they were, until they are made anew."""
 
     async def get(self, user_id: str) -> UserState | None:
         """The user's state, or ``None`` for somebody unknown; a visitor who logged in has the user's.
@@ -86,7 +89,7 @@ class StateStore:
         raw = await _guard(self._client.get(self.key(user_id)))
         if (link := _link(raw)) is not None:
             raw = await _guard(self._client.get(self.key(link.user_id)))
-        return self.decoded(raw)
+        return self.decoded(raw, user_id)
 
     async def apply(self, user_id: str, events: Sequence[BufferedEvent]) -> None:
         """Bring a state up to date with one user's events, ascending by sequence number.
@@ -230,6 +233,55 @@ class StateStore:
         time_ms = None if buffered is None else buffered.event.effective_ms
         return self._discretion.may_remember(user_id, time_ms)
 
+    async def rewrite(self, states: Sequence[tuple[str, UserState | None]]) -> None:
+        """Replace some states, those of nobody known, or of whom nothing may be remembered, by nothing.
+
+        Raises:
+            StoreError: The store did not answer.
+        """
+        known = [
+            (user_id, state) for user_id, state in states if state is not None and self._may_remember(user_id)
+        ]
+        for user_id, _ in states:
+            await _guard(self._client.delete(self.key(user_id)))
+        await _guard(self._write(known))
+
+    async def server_id(self) -> str:
+        """Tells the server process that answers from another; empty where it does not say.
+
+        Raises:
+            StoreError: The store did not answer.
+        """
+        try:
+            found = await self._client.info("server")
+        except ResponseError:  # not allowed
+            await _guard(self._client.get(self._marker_key))
+            return ""
+        except (RedisError, OSError) as error:
+            raise StoreError(f"the store did not answer: {type(error).__name__}") from error
+        return str(found.get("run_id", ""))
+
+    async def note_progress(self, sequence: int) -> None:
+        """Write down up to which event the states have come.
+
+        Raises:
+            StoreError: The store did not answer.
+        """
+        await _guard(self._client.set(self._progress_key, sequence, ex=self._ttl_seconds))
+
+    async def progress(self) -> int:
+        """What ``note_progress`` wrote last, 0 for nothing.
+
+        Raises:
+            StoreError: The store did not answer.
+        """
+        raw = await _guard(self._client.get(self._progress_key))
+        return int(raw) if raw is not None else 0
+
+    @property
+    def _progress_key(self) -> str:
+        return f"{self._prefix}:progress"
+
     @property
     def _marker_key(self) -> str:
         return f"{self._prefix}:loaded"
@@ -250,8 +302,13 @@ class StateStore:
     def _marker_value(self, marker: str) -> bytes:
         return hashlib.sha256(f"{marker}\n{self._config.model_dump_json()}".encode()).hexdigest().encode()
 
-    def decoded(self, raw: bytes | str | None) -> UserState | None:
-        """The state that was written, or ``None`` where there is none that can be read."""
+    def decoded(self, raw: bytes | str | None, user_id: str = "") -> UserState | None:
+        """The state that was written, or ``None`` where there is none that can be read.
+
+        Args:
+            raw: What the store holds.
+            user_id: Whose it is, to make it anew where it cannot be read.
+        """
         if raw is None:
             return None
         assert isinstance(raw, bytes)  # the client does not decode
@@ -263,6 +320,8 @@ class StateStore:
             if not self.num_unreadable:
                 _log.warning("unreadable user state is treated as absent", reason=str(error))
             self.num_unreadable += 1
+            if user_id and len(self.damaged) < _MOST_DAMAGED:
+                self.damaged.add(user_id)
             return None
         return state
 

@@ -21,8 +21,8 @@ from serving.compaction import COMPACTION_LOCK, settle, settle_catalogue
 from serving.erasure import resume_erasures
 from serving.event_buffer import BUFFER_FILE, SqliteEventBuffer
 from serving.loading import (
+    LoggedStates,
     load_pipeline,
-    load_states,
     log_end_ms,
     postpone_encoder,
     up_to_date,
@@ -33,6 +33,7 @@ from serving.settings import Settings
 from serving.threads import one_thread
 
 _POLL_SECONDS = 0.02
+_SWITCH_SECONDS = 0.0002  # longest that a thread that ranks keeps the one that takes calls in waiting
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,8 +101,9 @@ def _serve(workspace: Workspace, settings: Settings, announce: Callable[[int], N
         pipeline = load_pipeline(workspace)
         postpone_encoder(pipeline)
         warm_up(pipeline, log_end_ms(workspace))
-        model, states = up_to_date(pipeline, workspace, buffer), load_states(workspace, pipeline)
+        model, states = up_to_date(pipeline, workspace, buffer), LoggedStates(workspace, pipeline)
         counting = replace(seat, counting=held.close)
+        sys.setswitchinterval(_SWITCH_SECONDS)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve_until_stopped(workspace, settings, model, states, announce, seat=counting))
 
