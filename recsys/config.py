@@ -13,6 +13,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from recsys.blurbs.configuration import BlurbConfig
 from recsys.errors import ConfigError
 
 Strategy = Literal["frozen", "last_n", "lora", "full"]
@@ -391,6 +392,7 @@ class Config(_Config):
     candidates: CandidateConfig = CandidateConfig()
     ranker: RankerConfig = RankerConfig()
     promotion: PromotionConfig = PromotionConfig()
+    blurbs: BlurbConfig = BlurbConfig()
     placements: dict[str, PlacementConfig] = _PLACEMENTS
     """What a page position asks for, by name; a file adds to these or replaces one of the same name."""
 

@@ -11,6 +11,7 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
 from recsys.errors import (
+    BlurbError,
     BundleError,
     CatalogueError,
     ConfigError,
@@ -55,6 +56,9 @@ PUBLIC_ERRORS: dict[type[RecsysError], PublicError] = {
         grpc.StatusCode.UNAVAILABLE,
         "CATALOGUE_UNAVAILABLE",
         "the catalogue's changes cannot be read or written now; ask another server, or try again",
+    ),
+    BlurbError: PublicError(
+        grpc.StatusCode.UNAVAILABLE, "BLURBS_UNAVAILABLE", "blurbs cannot be read or made now; try again"
     ),
     StoreError: PublicError(grpc.StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE", "the online store is away"),
     BundleError: PublicError(

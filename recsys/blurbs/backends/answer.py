@@ -1,0 +1,56 @@
+"""Reads a model's answer: JSON as asked for, or the first line of what it said instead."""
+
+import json
+import re
+from typing import Final
+
+from recsys.blurbs.backends.backend import Draft
+from recsys.blurbs.prompt import Task, numbered
+from recsys.errors import BlurbError
+
+_THOUGHTS: Final = re.compile(r"<think>.*?(?:</think>|$)", re.DOTALL)
+_FENCE: Final = re.compile(r"^```(?:json)?\s*|\s*```$")
+_QUOTES: Final = "\"'“”„‚‘’«»「」"
+_WORD: Final = re.compile(r"\w+")
+
+
+def read_answer(content: str, task: Task, tokens: int, *, as_json: bool) -> Draft:
+    """The draft in a model's words.
+
+    Raises:
+        BlurbError: JSON was asked for, and this is none, or of another shape.
+    """
+    content = _FENCE.sub("", _THOUGHTS.sub("", content).strip())
+    if not as_json:
+        return plain_draft(content, task, tokens)
+    try:
+        given = json.loads(content)
+        text, used = given["blurb"], given["used_facts"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise BlurbError(f"the model's answer is not the JSON asked for: {type(error).__name__}") from error
+    if not isinstance(text, str) or not isinstance(used, list):
+        raise BlurbError("the model's answer is JSON of another shape than asked for")
+    known = numbered(task)
+    numbers = (str(number) for number in used if isinstance(number, str | int))
+    return Draft(text.strip(), tuple(number for number in numbers if number in known), tokens)
+
+
+def plain_draft(content: str, task: Task, tokens: int) -> Draft:
+    """A draft from plain words; which facts it uses is found by the words that they share."""
+    lines = [line.strip() for line in content.splitlines() if line.strip()]
+    text = lines[0] if lines else ""
+    if len(text) > 1 and text[0] in _QUOTES and text[-1] in _QUOTES:
+        text = text[1:-1].strip()
+    return Draft(text, facts_in(text, task), tokens)
+
+
+def facts_in(text: str, task: Task) -> tuple[str, ...]:
+    """Numbers of the facts that share a word with a text, or stand in it whole."""
+    folded = text.casefold()
+    words = {word for word in _WORD.findall(folded) if len(word) > 3 or word.isdecimal()}
+
+    def is_used(line: str) -> bool:
+        value = line.partition(": ")[2].casefold()
+        return value in folded or not words.isdisjoint(_WORD.findall(value))
+
+    return tuple(number for number, line in numbered(task).items() if is_used(line))
