@@ -138,7 +138,8 @@ class Pipeline:
             ConfigError: The placement is not configured.
             InvalidRequestError: The filter cannot be read.
         """
-        return self.order(self.gather(query), query)
+        gathered = self.gather(query)
+        return _with_interest(self.order(gathered, query), gathered.moment, query)
 
     def gather(self, query: Query) -> Gathered:
         """The first half of ``recommend``, which does not read what the query leaves out or how much it asks.
@@ -234,7 +235,8 @@ class Pipeline:
         among = distinct if "shown" in self.bundle.rankers else self._among_candidates(moment, distinct)
         everything = Candidates(among, np.zeros(len(among), np.uint32), np.zeros(len(among)))
         gathered, keep = Gathered(moment, everything, self._features), np.isin(among, distinct)
-        return self._ranked(gathered, keep, query, missing, orders="shown", limit=len(distinct))
+        ranked = self._ranked(gathered, keep, query, missing, orders="shown", limit=len(distinct))
+        return _with_interest(ranked, moment, query)
 
     def items(self, item_ids: Sequence[str]) -> list[dict[str, object]]:
         """Catalogue rows of known items, in the order given."""
@@ -490,6 +492,12 @@ class Pipeline:
         listed = Arrangement(candidates.positions, best_first(scores, keep))
         arrange(listed, moment, query, placement, active=active, may_pin=hard, scores=scores)
         return listed
+
+
+def _with_interest(ranked: RankedList, moment: Moment, query: Query) -> RankedList:
+    if not query.with_interest or not len(moment.user.recent.positions):
+        return ranked
+    return replace(ranked, interest=moment.user_vector)
 
 
 def _places(positions: Int64[np.ndarray, " items"], places: Sequence[int | None]) -> Places:

@@ -79,7 +79,7 @@ class BlurbStore:
             found = await self._client.mget([self._keys.blurb(slot) for slot in slots])
         except (RedisError, OSError) as error:
             raise _no_answer(error) from error
-        return [self._decoded(raw) for raw in found]
+        return [self.decoded(raw) for raw in found]
 
     async def state(self) -> tuple[int, OffSwitches]:
         """The version, 0 before the first change, and the off switches.
@@ -94,7 +94,7 @@ class BlurbStore:
         assert off is None or isinstance(off, bytes)  # the client does not decode
         return int(version or 0), OffSwitches() if off is None else OffSwitches.from_bytes(off)
 
-    def _decoded(self, raw: bytes | str | None) -> BlurbRow | None:
+    def decoded(self, raw: bytes | str | None) -> BlurbRow | None:
         if raw is None:
             return None
         assert isinstance(raw, bytes)  # the client does not decode

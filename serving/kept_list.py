@@ -12,7 +12,7 @@ from recsys.answer import RankedItem, RankedList, ServiceLevel
 from recsys.candidates import source_names
 from recsys.errors import StoreError
 
-_VERSION = 3  # also of the meaning of the bits of ``sources``
+_VERSION = 4  # also of the meaning of the bits of ``sources``
 _HEADER = struct.Struct("<BxHII")  # version, items, description bytes, id bytes
 
 
@@ -32,6 +32,8 @@ class KeptList:
     """By row, where it is not 1."""
     forced: tuple[str, ...] = ()
     policy: str = ""
+    segment: str = ""
+    """Whom the blurbs of the first page may speak to, see ``serving.blurbs``."""
 
     def to_bytes(self) -> bytes:
         """Some 20 bytes per item; the inverse of ``from_bytes``."""
@@ -44,6 +46,7 @@ class KeptList:
             list(self.propensity.items()),
             self.forced,
             self.policy,
+            self.segment,
         ]
         description, ids = json.dumps(described).encode(), "".join(self.item_ids).encode()
         lengths = np.fromiter(map(len, self.item_ids), "<u2", len(self.item_ids))
@@ -73,7 +76,7 @@ class KeptList:
         if version != _VERSION or len(raw) != at + num_items * 14 + id_bytes:
             raise StoreError(f"a kept list has version {version} or is cut short")
         described = json.loads(raw[_HEADER.size : at])
-        version_, level, reasons, missing, arms, propensity, forced, policy = described
+        version_, level, reasons, missing, arms, propensity, forced, policy, segment = described
         lengths = np.frombuffer(raw, "<u2", num_items, at)
         at += 2 * num_items
         ends = np.cumsum(lengths, dtype=np.int64).tolist()
@@ -91,6 +94,7 @@ class KeptList:
             propensity=dict(propensity),
             forced=tuple(forced),
             policy=policy,
+            segment=segment,
         )
 
     def ranked(self, rows: Sequence[int]) -> RankedList:
@@ -114,7 +118,10 @@ class KeptList:
 
 
 def kept_list(
-    ranked: RankedList, arms: tuple[tuple[str, str], ...] = (), forced: tuple[str, ...] = ()
+    ranked: RankedList,
+    arms: tuple[tuple[str, str], ...] = (),
+    forced: tuple[str, ...] = (),
+    segment: str = "",
 ) -> KeptList | None:
     """What is to be kept of a first page's list; ``None`` when nothing follows it."""
     if ranked.rest is None:
@@ -131,4 +138,5 @@ def kept_list(
         propensity=ranked.rest.propensity,
         forced=forced,
         policy=ranked.policy,
+        segment=segment,
     )

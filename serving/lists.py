@@ -37,6 +37,8 @@ class Occasion:
     """Milliseconds since the epoch."""
     treatment: Treatment = UNTREATED
     """What experiments made of it; later pages have what their first one had."""
+    segment: str = ""
+    """Whom the blurbs of a first page may speak to."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class Lists:
         """Record the first page of a list and keep what follows it."""
         list_id = secrets.token_hex(16)
         treatment, next_page = occasion.treatment, ""
-        kept = kept_list(ranked, treatment.arms, treatment.forced)
+        kept = kept_list(ranked, treatment.arms, treatment.forced, occasion.segment)
         if kept is not None and self._pages.keep(list_id, kept):
             place = PageToken(list_id, occasion.now_ms, occasion.identity, 0, len(ranked.items))
             next_page = place.signed(self.signer)

@@ -30,8 +30,8 @@ MAX_ATTRIBUTES = 32
 MAX_KEY_BYTES = 64
 
 _CHANGES_BETWEEN_PAGES: tuple[
-    Literal["page_size", "page_token", "view", "explain", "session_id", "validate_only"], ...
-] = ("page_size", "page_token", "view", "explain", "session_id", "validate_only")
+    Literal["page_size", "page_token", "view", "explain", "blurbs", "session_id", "validate_only"], ...
+] = ("page_size", "page_token", "view", "explain", "blurbs", "session_id", "validate_only")
 _MAX_VIOLATIONS = 8  # of one answer: they travel in its trailers, which clients limit to 8 KiB
 
 _Request: TypeAlias = RecommendRequest | RankRequest
