@@ -11,10 +11,8 @@ def blurb_key(
 ) -> str:
     """SHA-256, hexadecimal, of everything that a text depends on.
 
-    The policy is left out: two arms that ask for the same text share it.
-
     Args:
-        slot: Item, segment, language and length class.
+        slot: Item, segment, language, length class and policy: arms of an experiment keep their texts apart.
         facts_hash: ``Facts.content_hash`` of the facts that the backend is shown.
         prompt_version: See ``recsys.blurbs.prompt``.
         model: Model and revision, ``name@revision``.
@@ -27,6 +25,7 @@ def blurb_key(
         slot.segment,
         slot.language,
         slot.length,
+        slot.policy,
         prompt_version,
         model,
         decoding,

@@ -7,7 +7,6 @@ long as a process lives, so that a local model reads them once; the marks around
 import hashlib
 import json
 import secrets
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -32,8 +31,14 @@ _JSON: Final = (
     ' Answer with JSON: {"blurb": "the sentence", "used_facts": ["the numbers of the facts you used"]}.'
 )
 _PLAIN: Final = " Answer with the sentence alone."
-_EXAMPLE_FACTS: Final = {"1": "title: Oak bread board", "2": "material: oak", "3": "length: 35 cm"}
-_EXAMPLE: Final = "A bread board of oak, 35 cm long."
+_EXAMPLES: Final = (
+    ({"1": "title: Oak bread board", "2": "material: oak"}, "A bread board made of oak.", ["1", "2"]),
+    (
+        {"1": "title: The Quiet Harbour", "2": "genre: drama", "3": "director: ana soler"},
+        "A drama directed by Ana Soler.",
+        ["2", "3"],
+    ),
+)
 
 ANSWER_SCHEMA: Final = {
     "type": "object",
@@ -73,22 +78,37 @@ class Prompter:
     canary: str = field(default_factory=lambda: f"zq{secrets.token_hex(5)}")
 
     def messages(self, task: Task) -> list[dict[str, str]]:
-        """System and user messages, with one example between them."""
-        rules = _RULES.format(canary=self.canary) + (_JSON if self.as_json else _PLAIN)
-        answer = {"blurb": _EXAMPLE, "used_facts": ["1", "2", "3"]}
-        said = json.dumps(answer) if self.as_json else _EXAMPLE
-        example = Task(Facts("", "", "", "", "", ()), "en", task.length)
-        return [
-            {"role": "system", "content": rules},
-            {"role": "user", "content": _request(_EXAMPLE_FACTS, example, "example")},
-            {"role": "assistant", "content": said},
-            {"role": "user", "content": _request(numbered(task), task, secrets.token_hex(6))},
-        ]
+        """The rules, two examples with their answers, and the item."""
+        messages = [{"role": "system", "content": _RULES.format(canary=self.canary) + self._form}]
+        for facts, said, used in _EXAMPLES:
+            example = Task(Facts("", "", "", "", "", ()), "en", task.length)
+            answer = json.dumps({"blurb": said, "used_facts": used}) if self.as_json else said
+            messages.append({"role": "user", "content": self._request(facts, example, "example")})
+            messages.append({"role": "assistant", "content": answer})
+        asked = self._request(numbered(task), task, secrets.token_hex(4))
+        return [*messages, {"role": "user", "content": asked}]
+
+    @property
+    def _form(self) -> str:
+        return _JSON if self.as_json else _PLAIN
+
+    def _request(self, facts: dict[str, str], task: Task, mark: str) -> str:
+        lines = [f"<<{mark}>>", json.dumps(facts, ensure_ascii=False), f"<</{mark}>>"]
+        if task.segment_line:
+            lines.append(task.segment_line)
+        if task.objections:
+            refused = ", ".join(dict.fromkeys(task.objections))
+            lines.append(f"Your last sentence was refused for: {refused}. Write another one.")
+        language = _LANGUAGES.get(task.language.partition("-")[0].lower(), task.language)
+        # a small model would repeat the number as if it were a fact
+        limit = f", at most {LENGTHS[task.length]} characters" if self.as_json else ""
+        lines.append(f"One short sentence in {language}{limit}:")
+        return "\n".join(lines)
 
 
 def prompt_version(segment_line: str, *, as_json: bool) -> str:
     """Names the words of a prompt: they change with the rules and with the segment's line."""
-    template = json.dumps([_RULES, _JSON if as_json else _PLAIN, _EXAMPLE_FACTS, _EXAMPLE, segment_line])
+    template = json.dumps([_RULES, _JSON if as_json else _PLAIN, _EXAMPLES, segment_line])
     return f"1-{hashlib.sha256(template.encode()).hexdigest()[:8]}"
 
 
@@ -100,19 +120,3 @@ def numbered(task: Task) -> dict[str, str]:
     own += [("description", facts.description)] if task.use_description else []
     shown = [f"{cut(name, 60)}: {cut(value)}" for name, value in own if value]
     return {str(number): line for number, line in enumerate(shown, 1)}
-
-
-def _request(facts: dict[str, str], task: Task, mark: str) -> str:
-    data = json.dumps(facts, ensure_ascii=False)
-    lines = [f"<<{mark}>>", data, f"<</{mark}>>"]
-    if task.segment_line:
-        lines.append(task.segment_line)
-    if task.objections:
-        lines.append(f"Your last sentence was refused for: {_listed(task.objections)}. Write another one.")
-    language = _LANGUAGES.get(task.language.partition("-")[0].lower(), task.language)
-    lines.append(f"One sentence in {language}, at most {LENGTHS[task.length]} characters:")
-    return "\n".join(lines)
-
-
-def _listed(objections: Sequence[str]) -> str:
-    return ", ".join(dict.fromkeys(objections))

@@ -49,7 +49,7 @@ def cut(text: str, most_chars: int = MAX_PROMPT_CHARS) -> str:
 
 
 def _visible(character: str) -> str:
-    if character in _SIGNS or character.isascii() and character.isprintable():
+    if character in _SIGNS or (character.isascii() and character.isprintable()):
         return character
     if character in "\n\t\r\u2028\u2029":
         return "\n"

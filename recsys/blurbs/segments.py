@@ -1,4 +1,4 @@
-"""The closed list of shoppers' interests that blurbs may speak to; never a person, never a sensitive trait."""
+"""The closed list of interests that blurbs may speak to: never a person, never a sensitive trait."""
 
 import re
 from collections.abc import Mapping

@@ -6,7 +6,6 @@ from typing import Final
 
 from recsys.blurbs.backends.backend import Draft
 from recsys.blurbs.prompt import Task, numbered
-from recsys.errors import BlurbError
 
 _THOUGHTS: Final = re.compile(r"<think>.*?(?:</think>|$)", re.DOTALL)
 _FENCE: Final = re.compile(r"^```(?:json)?\s*|\s*```$")
@@ -14,22 +13,28 @@ _QUOTES: Final = "\"'“”„‚‘’«»「」"
 _WORD: Final = re.compile(r"\w+")
 
 
-def read_answer(content: str, task: Task, tokens: int, *, as_json: bool) -> Draft:
+def read_answer(content: str, finish: str, task: Task, tokens: int, *, as_json: bool) -> Draft:
     """The draft in a model's words.
 
-    Raises:
-        BlurbError: JSON was asked for, and this is none, or of another shape.
+    Args:
+        content: What it said.
+        finish: Why it stopped; anything but ``stop`` means that the words are not all there.
+        task: What it was asked.
+        tokens: Tokens of the answer.
+        as_json: Whether the answer has to be JSON.
     """
+    if finish != "stop":
+        return Draft(content.strip(), tokens=tokens, fault="cut_off")
     content = _FENCE.sub("", _THOUGHTS.sub("", content).strip())
     if not as_json:
         return plain_draft(content, task, tokens)
     try:
         given = json.loads(content)
         text, used = given["blurb"], given["used_facts"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise BlurbError(f"the model's answer is not the JSON asked for: {type(error).__name__}") from error
+    except (ValueError, KeyError, TypeError):
+        return Draft(content, tokens=tokens, fault="bad_answer")
     if not isinstance(text, str) or not isinstance(used, list):
-        raise BlurbError("the model's answer is JSON of another shape than asked for")
+        return Draft(content, tokens=tokens, fault="bad_answer")
     known = numbered(task)
     numbers = (str(number) for number in used if isinstance(number, str | int))
     return Draft(text.strip(), tuple(number for number in numbers if number in known), tokens)

@@ -17,6 +17,8 @@ class Draft:
     """Numbers of the facts that it says it used, see ``recsys.blurbs.prompt.numbered``."""
     tokens: int = 0
     """Tokens of the answer; 0 without a model."""
+    fault: str = ""
+    """Why this is no answer at all: ``cut_off`` by the limit on tokens, or ``bad_answer``."""
 
 
 class Backend(Protocol):
@@ -51,7 +53,7 @@ class Backend(Protocol):
         """Write one text.
 
         Raises:
-            BlurbError: It cannot now, or its answer is no answer.
+            BlurbError: It cannot now.
         """
         ...
 
