@@ -1,4 +1,4 @@
-"""Reads approved blurbs for answers, on the threads that rank: from memory, and what lacks there in one batch.
+"""Reads approved blurbs for answers, on the threads that rank: from memory, and what lacks in one batch.
 
 What is kept in memory is worth something only while somebody watches the store's version: ``serving.
 blurb_watch`` says which version it saw and when. After a change everything is forgotten, and so it is when
@@ -21,7 +21,7 @@ from serving.blurb_store import BlurbKeys, BlurbStore
 from serving.breaker import Breaker
 
 MAX_KEPT: Final = 20_000
-"""Most items, each with one kind of ask, that are kept in memory, at about 1 KB each where there is a text."""
+"""Most items, each with one kind of ask, that are kept in memory, at about 1 KB where there is a text."""
 TRUSTED_SECONDS: Final = 3.0
 """How long after a look at the version what is in memory may be shown. With the time of a look itself, a
 revoked text is gone within 5 s even where the store does not answer any more."""
@@ -105,8 +105,8 @@ class BlurbReader:
         self._trusted_until = looked + TRUSTED_SECONDS
         return is_new
 
-    def read(self, ask: BlurbAsk, segment: str, item_ids: Sequence[str]) -> tuple[dict[str, Rows], bool]:
-        """Approved rows of items, preferred ones first, and whether the store was there to be asked.
+    def read(self, ask: BlurbAsk, segment: str, item_ids: Sequence[str]) -> dict[str, Rows]:
+        """Approved rows of items, preferred ones first; none while the store does not answer.
 
         Args:
             ask: What is wanted.
@@ -114,25 +114,25 @@ class BlurbReader:
             item_ids: The items.
         """
         if ask.policy == NO_MODEL:
-            return {}, True
+            return {}
         shelf, kind = self._shelf, ask.shelf(segment)
         if time.monotonic() > self._trusted_until:
-            return {}, False
+            return {}
         found, lacking = shelf.find(kind, item_ids)
         if not lacking:
-            return found, True
+            return found
         if self.breaker.is_open():
-            return found, False
+            return found
         try:
             fetched = self._fetch(ask, segment, lacking)
         except (RedisError, OSError) as error:
             self.num_failed += 1
             if self.breaker.failed():
                 _log.warning("answers have no blurbs but the items' own words", error=type(error).__name__)
-            return found, False
+            return found
         self.breaker.succeeded()
         shelf.put(kind, fetched)
-        return found | fetched, True
+        return found | fetched
 
     def _fetch(self, ask: BlurbAsk, segment: str, item_ids: Sequence[str]) -> dict[str, Rows]:
         slots = [ask.slots(item_id, segment) for item_id in item_ids]

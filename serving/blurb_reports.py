@@ -1,9 +1,6 @@
 """Reports about blurbs, in the RESP server: enough of them by different shoppers hide a blurb from everybody.
 
-::
-
-    recsys:<tenant>:blurbs:reports:<blurb id>    who reported it, as hashes; kept for 90 days
-    recsys:<tenant>:blurbs:hidden                ids of what is hidden
+It stays hidden until it is published anew, which happens when a person approved it.
 """
 
 import hashlib
@@ -41,9 +38,7 @@ class BlurbReports:
             hide_after: Reports from which a blurb is hidden.
         """
         self._client, self._hide_after = client, hide_after
-        self._version = BlurbKeys(tenant).version
-        self._hidden = f"recsys:{tenant}:blurbs:hidden"
-        self._reports = f"recsys:{tenant}:blurbs:reports:"
+        self._keys = BlurbKeys(tenant)
 
     async def add(self, blurb_id: str, subject: str) -> tuple[bool, bool]:
         """Take a report.
@@ -60,7 +55,7 @@ class BlurbReports:
             StoreError: The store did not answer.
         """
         reporter = hashlib.blake2b(f"{blurb_id}\n{subject}".encode(), digest_size=16).hexdigest()
-        keys = (f"{self._reports}{blurb_id}", self._hidden, self._version)
+        keys = (self._keys.reports(blurb_id), self._keys.hidden, self._keys.version)
         values = (reporter, str(self._hide_after), str(int(_KEPT.total_seconds())), blurb_id)
         try:
             counts, hidden = await self._client.eval(_REPORT, len(keys), *keys, *values)
@@ -75,24 +70,10 @@ class BlurbReports:
             StoreError: The store did not answer.
         """
         try:
-            found = await self._client.smembers(self._hidden)
+            found = await self._client.smembers(self._keys.hidden)
         except (RedisError, OSError) as error:
             raise _no_answer(error) from error
         return frozenset(each.decode() for each in found if isinstance(each, bytes))
-
-    async def forgive(self, blurb_id: str) -> None:
-        """Show a blurb again that a person found good.
-
-        Raises:
-            StoreError: The store did not answer.
-        """
-        try:
-            async with self._client.pipeline(transaction=True) as pipe:
-                pipe.srem(self._hidden, blurb_id)
-                pipe.incr(self._version)
-                await pipe.execute()
-        except (RedisError, OSError) as error:
-            raise _no_answer(error) from error
 
 
 def _no_answer(error: Exception) -> StoreError:

@@ -12,7 +12,7 @@ from typing import Final
 import structlog
 
 from recsys.answer import RankedList
-from recsys.blurbs.row import BlurbRow, Source
+from recsys.blurbs.row import BlurbRow, BlurbSlot, Source
 from recsys.blurbs.switches import OffSwitches
 from recsys.blurbs.trimming import trimmed
 from serving.blurb_ask import BlurbAsk
@@ -75,16 +75,33 @@ class Blurbs:
             segment: Of whom, or ``ANYBODY``.
         """
         try:
-            return self._of_items(ask, pipeline, item_ids, segment)
+            found, lacking = self._of_items(ask, pipeline, item_ids, segment)
+            if lacking and (wish := self._wishes.wish(ask, segment)) is not None:
+                self._wishes.note(wish, lacking)
+            _count(found.shown, len(item_ids))
+            return found
         except Exception:  # noqa: BLE001  # a list without blurbs is a list
-            if not self.num_broken:
-                _log.exception("lists go without blurbs")
-            self.num_broken += 1
-            return ListBlurbs(segment=segment)
+            return self._broken(segment)
+
+    def again(
+        self, ask: BlurbAsk, pipeline: RankingPipeline, item_ids: Sequence[str], segment: str
+    ) -> ListBlurbs:
+        """The same, for items that were looked at before: nothing is counted again."""
+        try:
+            return self._of_items(ask, pipeline, item_ids, segment)[0]
+        except Exception:  # noqa: BLE001  # as above
+            return self._broken(segment)
+
+    def _broken(self, segment: str) -> ListBlurbs:
+        if not self.num_broken:
+            _log.exception("lists go without blurbs")
+        self.num_broken += 1
+        return ListBlurbs(segment=segment)
 
     def _of_items(
         self, ask: BlurbAsk, pipeline: RankingPipeline, item_ids: Sequence[str], segment: str
-    ) -> ListBlurbs:
+    ) -> tuple[ListBlurbs, list[str]]:
+        """The blurbs, and the items that are known to lack the one that was wanted."""
         off, words = self._off, self._words.of_items(pipeline, item_ids)
         if off != _NOTHING_OFF:
             words = {
@@ -92,8 +109,9 @@ class Blurbs:
                 for item_id, of_item in words.items()
                 if not off.hide(item_id, of_item.category, of_item.seller)
             }
-        rows, is_there = self.reader.read(ask, segment, list(words))
-        shown, lacking = {}, []
+        rows = self.reader.read(ask, segment, list(words))
+        shown: dict[str, ShownBlurb] = {}
+        lacking: list[str] = []
         now_ms, wish = round(time.time() * 1000), self._wishes.wish(ask, segment)
         for item_id, of_item in words.items():
             blurb, slot = self._blurb(ask, of_item, rows.get(item_id, ()), now_ms)
@@ -101,10 +119,8 @@ class Blurbs:
                 shown[item_id] = blurb
             if wish is not None and (blurb is None or not wish.is_met(slot, blurb.freshness)):
                 lacking.append(item_id)
-        if wish is not None and is_there:
-            self._wishes.note(wish, lacking)
-        _count(shown, len(item_ids))
-        return ListBlurbs(shown, segment, tuple(lacking))
+        known_to = [item_id for item_id in lacking if item_id in rows]
+        return ListBlurbs(shown, segment, tuple(lacking)), known_to
 
     def _blurb(
         self, ask: BlurbAsk, words: ItemWords, rows: Rows, now_ms: int

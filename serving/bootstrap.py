@@ -24,6 +24,8 @@ from recsys.user_state import UserState
 from recsys.workspace import Workspace
 from serving.admin import AdminServicer
 from serving.attribution import Attribution
+from serving.blurb_desk import BlurbDesk
+from serving.blurb_servicer import BlurbServicer
 from serving.catalog_servicer import CatalogServicer
 from serving.compaction import COMPACTION_LOCK
 from serving.embedded_store import embedded_store
@@ -33,6 +35,7 @@ from serving.experiment_servicer import ExperimentServicer
 from serving.experiment_watch import ExperimentWatch
 from serving.intake import Intake
 from serving.item_intake import ItemIntake
+from serving.late_blurbs import LateBlurbs
 from serving.list_export import ListExport
 from serving.list_log import LIST_FILE, ListLog
 from serving.lists import Lists
@@ -130,12 +133,14 @@ async def serving(
         changes, catalogue = await site.catalogue()
         treatments = Treatments(models, Origins(store, settings.state_timeout_ms / 1000))
         await site.experiments(treatments, follower)
+        desk = await site.blurbs(url, catalogue)
         engine = Engine(
             models,
             StateReader(states_client, store),
             lists,
             clock,
             executor,
+            blurbs=desk.blurbs,
             observe=shadow.observe,
             vouch=catalogue.require_current,
         )
@@ -148,12 +153,14 @@ async def serving(
             apply_timeout_seconds=settings.apply_timeout_ms / 1000,
         )
         servicers = (
-            RecommendationServicer(engine, treatments),
+            RecommendationServicer(engine, treatments, desk, LateBlurbs(desk.blurbs, desk.watch, executor)),
             EventServicer(intake, settings.max_events_per_batch),
             CatalogServicer(ItemIntake(changes), models, catalogue.wake),
             ExperimentServicer(treatments),
+            BlurbServicer(desk, models, executor),
         )
-        recording = stack.enter_context(recorded(settings, Watched(engine, store, buffer, updater)))
+        watched = Watched(engine, store, buffer, updater, desk.blurbs.reader)
+        recording = stack.enter_context(recorded(settings, watched))
         port = await stack.enter_async_context(
             listening(settings, servicers, recording, catalogue.is_current)
         )
@@ -247,6 +254,17 @@ class _Site:
         watch = ExperimentWatch(ExperimentRegistry(self.workspace), treatments.use_book, follower)
         await asyncio.to_thread(watch.look)  # from the first answer on
         self.run("experiments", watch.run())
+
+    async def blurbs(self, url: str, catalogue: LiveCatalogue) -> BlurbDesk:
+        """Follow the published blurbs; one process of all publishes them."""
+        desk = BlurbDesk.open(self.workspace, self.settings, url, self.models.stable.config)
+        self.stack.push_async_callback(desk.close)
+        await desk.watch.look()
+        self.run("blurb-watch", desk.watch.run())
+        self.run("blurb-segments", desk.segments.run(self.models.all, catalogue.vectors))
+        if self.seat.worker == 0:
+            self.run("blurb-publisher", desk.publish())
+        return desk
 
     async def catalogue(self) -> tuple[ItemChanges, LiveCatalogue]:
         """Follow the catalogue's changes."""

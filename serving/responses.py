@@ -67,6 +67,14 @@ def rank_response(answer: Answer) -> recommendation_pb.RankResponse:
     return response
 
 
+def late_response(late: Mapping[str, ShownBlurb]) -> recommendation_pb.StreamRecommendResponse:
+    """Encode blurbs that came after their list, by item."""
+    response = recommendation_pb.StreamRecommendResponse()
+    for item_id, blurb in late.items():
+        set_blurb(response.late_blurbs.blurbs.add(item_id=item_id).blurb, blurb)
+    return response
+
+
 def record_events_response(outcomes: Iterable[EventOutcome]) -> event_pb.RecordEventsResponse:
     """Encode what became of a batch of events."""
     return event_pb.RecordEventsResponse(

@@ -49,9 +49,7 @@ class SegmentChoices:
         choice = self._choices.get(version)
         return ANYBODY if choice is None else choice.nearest(interest)
 
-    async def run(
-        self, pipelines: Callable[[], Sequence[RankingPipeline]], read: ReadTexts
-    ) -> None:
+    async def run(self, pipelines: Callable[[], Sequence[RankingPipeline]], read: ReadTexts) -> None:
         """Keep up with the models in memory, until cancelled.
 
         Args:

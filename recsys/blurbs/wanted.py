@@ -7,7 +7,7 @@ own in the workspace's state, and may be lost.
 import json
 import sqlite3
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple
 from pathlib import Path
 from typing import Final
@@ -25,7 +25,8 @@ _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS wanted (slot TEXT PRIMARY KEY, impressions INTEGER NOT NULL) WITHOUT ROWID
 """
 _ADD: Final = """
-INSERT INTO wanted VALUES (?, ?) ON CONFLICT (slot) DO UPDATE SET impressions = impressions + excluded.impressions
+INSERT INTO wanted VALUES (?, ?)
+ON CONFLICT (slot) DO UPDATE SET impressions = impressions + excluded.impressions
 """
 _PRUNE: Final = """
 DELETE FROM wanted WHERE slot IN
@@ -79,7 +80,7 @@ class WantedBlurbs:
         with self._lock:
             self._connection.close()
 
-    def _change(self, statements: list[tuple[str, list[tuple[object, ...]]]]) -> None:
+    def _change(self, statements: Iterable[tuple[str, Sequence[tuple[object, ...]]]]) -> None:
         with self._lock:
             try:
                 with self._connection:
