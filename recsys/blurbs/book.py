@@ -32,6 +32,10 @@ _AGAIN: Final = """
 UPDATE blurbs SET state = 'queued', priority = ?, lease_until = 0
 WHERE key = ? AND (state = 'superseded' OR (state = 'rejected' AND retry_at <= ?))
 """
+_SETTLED: Final = f"""
+SELECT 1 FROM blurbs WHERE {_SLOT} AND facts_hash = ? AND model = ? AND prompt_version = ? AND key <> ?
+AND (state IN ('revoked', 'review') OR (state = 'rejected' AND retry_at > ?))
+"""
 _OPEN: Final = "state IN ('queued', 'generated') AND lease_until <= ?"
 _FINISH: Final = """
 UPDATE blurbs SET state = ?, text = ?, source = ?, ai_generated = ?, fact_ids = ?, verdict = ?, blurb_id = ?,
@@ -50,6 +54,8 @@ class Book:
     def enqueue(self, requests: Iterable[Request], now_ms: int, actor: str = GENERATOR) -> list[str]:
         """Ask for texts; what was asked for before changes nothing, unless its time to be tried again came.
 
+        A change of the gate alone brings nothing back that was refused, withdrawn or waits for a person.
+
         Returns:
             The keys that are new in the queue.
         """
@@ -58,6 +64,8 @@ class Book:
             revoked = {tuple(row) for row in self.file.rows("SELECT kind, value FROM revocations")}
             for request in requests:
                 if {("prompt", request.prompt_version), ("model", request.model)} & revoked:
+                    continue
+                if self._is_settled(request, now_ms):
                     continue
                 again = (request.priority, request.key, now_ms)
                 if self.file.change(_ADD, _added(request)) or self.file.change(_AGAIN, again):
@@ -171,6 +179,16 @@ class Book:
     def close(self) -> None:
         """Close the file."""
         self.file.close()
+
+    def revoked_texts(self, item_id: str) -> set[str]:
+        """Texts of an item that were withdrawn."""
+        query = "SELECT text FROM blurbs WHERE item_id = ? AND state = 'revoked' AND text <> ''"
+        return {row[0] for row in self.file.rows(query, (item_id,))}
+
+    def _is_settled(self, request: Request, now_ms: int) -> bool:
+        """Whether the same was answered under another version of the gate, and that answer stands."""
+        asked = (request.facts_hash, request.model, request.prompt_version, request.key)
+        return bool(self.file.rows(_SETTLED, (*astuple(request.slot), *asked, now_ms)))
 
     def _one(self, where: str, values: Sequence[object]) -> Entry | None:
         found = self.entries(where, values, 1)

@@ -1,7 +1,7 @@
 """The section ``[blurbs]`` of ``recsys.toml``: which backend writes, for whom, and what needs a person."""
 
 from datetime import timedelta
-from typing import Final, Literal, Self
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -100,7 +100,7 @@ class BlurbConfig(BaseModel):
         return given
 
     @model_validator(mode="after")
-    def _in_order(self) -> Self:
+    def _in_order(self) -> "BlurbConfig":
         if self.stale <= self.fresh * 1.25:  # apart by more than the variation
             raise ValueError(f"expected stale above 1.25 times fresh ({self.fresh}), got {self.stale}")
         return self

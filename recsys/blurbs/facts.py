@@ -5,9 +5,10 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Final, Self
+from typing import Final
 
 from recsys.blurbs.sanitising import sanitised
+from recsys.blurbs.steering import is_steering
 
 SELLER: Final = "seller"
 """The attribute that names who sells an item."""
@@ -33,7 +34,8 @@ class Fact:
 class Facts:
     """An item as blurbs see it. Price and availability are never part of it: they change while texts stay.
 
-    All texts are sanitised, see ``recsys.blurbs.sanitising``.
+    All texts are sanitised, see ``recsys.blurbs.sanitising``; a text that speaks to a model instead of to
+    shoppers is left out, see ``recsys.blurbs.steering``.
 
     Attributes:
         item_id: The item.
@@ -52,7 +54,7 @@ class Facts:
     attributes: tuple[Fact, ...]
 
     @classmethod
-    def of(cls, item: Mapping[str, object]) -> Self:
+    def of(cls, item: Mapping[str, object]) -> "Facts":
         """Read an item of the data contract.
 
         Args:
@@ -86,7 +88,7 @@ class Facts:
         return hashlib.sha256(self.canonical.encode()).hexdigest()
 
     @classmethod
-    def from_canonical(cls, text: str) -> Self:
+    def from_canonical(cls, text: str) -> "Facts":
         """The inverse of ``canonical``."""
         given = json.loads(text)
         return cls(**given | {"attributes": tuple(Fact(**fact) for fact in given["attributes"])})
@@ -119,4 +121,9 @@ def _text(value: object, separator: str = ", ") -> str:
         return separator.join(f"{name} {_text(part)}" for name, part in value.items())
     if isinstance(value, Iterable) and not isinstance(value, str):
         return separator.join(part for part in map(_text, value) if part)
-    return sanitised(str(value))
+    return _fact(str(value))
+
+
+def _fact(text: str) -> str:
+    clean = sanitised(text)
+    return "" if is_steering(clean) else clean

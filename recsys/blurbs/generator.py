@@ -193,6 +193,7 @@ class Generator:
             slot.language,
             canary=canary,
             terms=revoked_terms(self.book),
+            withdrawn=self.book.revoked_texts(slot.item_id),
             others=self._others(facts, slot),
         )
         self.tally.num_passed += verdict.passed
@@ -240,7 +241,14 @@ class Generator:
             draft = await self._own_words.write(
                 Task(facts, own.slot.language, own.slot.length, use_description=self._config.use_description)
             )
-            verdict = judge(self._checks, facts, draft, own.slot.language, terms=revoked_terms(self.book))
+            verdict = judge(
+                self._checks,
+                facts,
+                draft,
+                own.slot.language,
+                terms=revoked_terms(self.book),
+                withdrawn=self.book.revoked_texts(facts.item_id),
+            )
             state = State.APPROVED if draft.text and verdict.passed else State.REJECTED
             result = self._result(state, draft, verdict, job.attempts)
             self.book.finish(job, replace(result, source=Source.EXTRACTIVE), self._now_ms())

@@ -1,9 +1,9 @@
 """Decides on a backend's draft: the gate, and what only the pipeline knows: canaries and withdrawn terms."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import structlog
 
@@ -14,6 +14,7 @@ from recsys.blurbs.verdict import Reason, Verdict
 _log = structlog.get_logger(__name__)
 
 
+@runtime_checkable
 class Checks(Protocol):
     """What is asked of ``recsys.blurbs.gate.Gate``."""
 
@@ -35,6 +36,7 @@ def judge(
     *,
     canary: str = "",
     terms: Sequence[str] = (),
+    withdrawn: Collection[str] = (),
     others: Sequence[str] = (),
 ) -> Verdict:
     """The verdict on a draft. When the gate itself fails, the text is rejected.
@@ -46,6 +48,7 @@ def judge(
         language: BCP 47, what was asked for.
         canary: A word of the prompt's that must not come back; ``""`` for none.
         terms: Words and phrases that were withdrawn.
+        withdrawn: Texts of the item that were withdrawn.
         others: Texts of the same category.
     """
     if canary and canary.casefold() in draft.text.casefold():
@@ -54,13 +57,15 @@ def judge(
     if draft.fault:
         return Verdict.of([Reason(draft.fault, "the backend's answer is no whole sentence")])
     folded = draft.text.casefold()
-    withdrawn = [Reason("withdrawn_term", term) for term in terms if term.casefold() in folded]
+    reasons = [Reason("withdrawn_term", term) for term in terms if term.casefold() in folded]
+    if draft.text in withdrawn:
+        reasons.append(Reason("withdrawn_text", "this text was withdrawn"))
     try:
         verdict = checks.check(facts, draft.text, language, others)
     except Exception as error:  # noqa: BLE001  # whatever breaks, nothing is published unchecked
         _log.error("the gate failed, and the text is rejected", error=type(error).__name__)
-        return Verdict.of([*withdrawn, Reason("gate_failed", type(error).__name__)])
-    return Verdict.of([*withdrawn, *verdict.reasons]) if withdrawn else verdict
+        return Verdict.of([*reasons, Reason("gate_failed", type(error).__name__)])
+    return Verdict.of([*reasons, *verdict.reasons]) if reasons else verdict
 
 
 def as_json(verdict: Verdict) -> str:

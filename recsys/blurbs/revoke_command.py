@@ -30,8 +30,7 @@ def revoke(
     ],
     value: Annotated[str, typer.Argument(help="What they have in common.", metavar="VALUE")],
     *,
-    actor: _Name = TypeVar("_Name", bound=str)
-ActorOption = None,
+    actor: ActorOption = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     json_output: JsonOption = False,
 ) -> None:
@@ -50,8 +49,7 @@ def off(
     scope: Annotated[str, typer.Argument(help="everything, category, item or seller.", metavar="SCOPE")],
     name: Annotated[str, typer.Argument(help="Which one; none for everything.", metavar="NAME")] = "",
     *,
-    actor: _Name = TypeVar("_Name", bound=str)
-ActorOption = None,
+    actor: ActorOption = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     json_output: JsonOption = False,
 ) -> None:
@@ -63,8 +61,7 @@ def on(
     scope: Annotated[str, typer.Argument(help="everything, category, item or seller.", metavar="SCOPE")],
     name: Annotated[str, typer.Argument(help="Which one; none for everything.", metavar="NAME")] = "",
     *,
-    actor: _Name = TypeVar("_Name", bound=str)
-ActorOption = None,
+    actor: ActorOption = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     json_output: JsonOption = False,
 ) -> None:

@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import polars as pl
+
 from recsys.blurbs.backends.choice import make_backend
 from recsys.blurbs.book import Book
 from recsys.blurbs.book_file import BOOK_FILE
@@ -28,6 +30,7 @@ from recsys.blurbs.row import ANYBODY, BlurbSlot, Source
 from recsys.errors import BlurbError, ConfigError
 from recsys.progress import Advance, progress
 from recsys.readers import read_source
+from recsys.schema import BRAND
 from recsys.tables import read_items
 from recsys.validation import check_items
 from recsys.workspace import Workspace
@@ -86,7 +89,7 @@ def generate_blurbs(
     items = read_items(workspace) if items_file is None else check_items(read_source(items_file)).accepted
     rows = by_demand(workspace, items).iter_rows(named=True)
     with closing(Book(workspace.state / BOOK_FILE)) as book:
-        run = _Run(book, config, Gate() if checks is None else checks)
+        run = _Run(book, config, Gate(brands=_brands(items)) if checks is None else checks)
         return asyncio.run(run.over(rows, limit, segment))
 
 
@@ -196,6 +199,10 @@ class _Run:
             peak_memory_mb=_peak_memory_mb(),
             stopped=self._stopped,
         )
+
+
+def _brands(items: pl.DataFrame) -> list[str]:
+    return items[BRAND].drop_nulls().unique().sort().to_list()
 
 
 def as_dict(report: RunReport) -> dict[str, Any]:

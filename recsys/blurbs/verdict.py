@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final, Literal, Self
+from typing import Final, Literal
 
 Outcome = Literal["pass", "review", "reject"]
 Severity = Literal["review", "reject"]
@@ -52,7 +52,7 @@ class Verdict:
         return self.outcome == PASS
 
     @classmethod
-    def of(cls, reasons: Iterable[Reason], support: float = 1.0) -> Self:
+    def of(cls, reasons: Iterable[Reason], support: float = 1.0) -> "Verdict":
         """Decide by the reasons found.
 
         Args:

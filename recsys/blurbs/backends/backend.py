@@ -1,7 +1,7 @@
 """What every backend is: it gets one item's facts and returns one text, which nobody trusts yet."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from recsys.blurbs.prompt import Task
 from recsys.blurbs.row import Source
@@ -21,6 +21,7 @@ class Draft:
     """Why this is no answer at all: ``cut_off`` by the limit on tokens, or ``bad_answer``."""
 
 
+@runtime_checkable
 class Backend(Protocol):
     """Writes blurbs; every call has one item, and what it writes for one never depends on another."""
 

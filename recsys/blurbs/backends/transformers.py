@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 
 from recsys.blurbs.backends.answer import read_answer
@@ -90,6 +89,8 @@ class TransformersBackend:
                     future.set_result(draft)
 
     def _written(self, tasks: list[Task]) -> list[Draft]:
+        import torch
+
         prompts = [
             self._tokenizer.apply_chat_template(
                 self._prompter.messages(task), tokenize=False, add_generation_prompt=True

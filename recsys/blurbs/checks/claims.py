@@ -1,0 +1,27 @@
+"""Claims that need proof: materials, health, origin, certificates, superlatives."""
+
+from collections.abc import Iterator
+
+from recsys.blurbs.checks.examined import Examined
+from recsys.blurbs.ground import negated_places
+from recsys.blurbs.phrases import Match
+from recsys.blurbs.verdict import REVIEW, Reason
+
+
+def check(examined: Examined) -> Iterator[Reason]:
+    """Yield ``claim_<name>`` for claims that no structured fact makes, or that are never allowed."""
+    negated = negated_places(examined.text, examined.lexicon)
+    for match in examined.lexicon.claim_phrases.find(examined.text):
+        claim = examined.lexicon.claims[match.topic]
+        if examined.is_quoted(match.start, match.end):
+            continue
+        if claim.policy == "never":
+            yield _reason(examined, match)
+        elif match.start in negated or match.topic not in examined.ground.claims:
+            yield _reason(examined, match)
+        elif claim.policy == "review":
+            yield examined.reason(f"claim_{match.topic}", match.start, match.end, REVIEW)
+
+
+def _reason(examined: Examined, match: Match) -> Reason:
+    return examined.reason(f"claim_{match.topic}", match.start, match.end)
