@@ -36,7 +36,8 @@ def trimmed(text: str, most_chars: int) -> str:
     if sentences and len(sentences[0]) >= _LEAST_SHARE * len(head):
         return sentences[0]
     head = "".join(clusters[: most_chars - 1])
-    if not _UNSPACED.search(head) and not clusters[most_chars - 1].isspace():
+    is_within_a_word = not (head[-1:].isspace() or clusters[most_chars - 1].isspace())
+    if is_within_a_word and not _UNSPACED.search(head):
         head = head.rsplit(maxsplit=1)[0] if len(head.split()) > 1 else ""
     head = head.rstrip(_LOOSE)
     return f"{head}…" if head else ""

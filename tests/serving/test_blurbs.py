@@ -30,7 +30,7 @@ from tests.serving.small_shop import ITEM_IDS, SmallPipeline
 from tests.serving.test_servicer import violated
 
 FACTS = {item_id: Facts.of(SmallPipeline().items([item_id])[0]).content_hash for item_id in ITEM_IDS}
-LINE = "size: 1 kg; tags: food"
+LINE = "size: 1 kg"
 """What the server cuts out of every item's own words."""
 ON = BlurbOptions(enabled=True, language_codes=["de", "en"], segment="none")
 
@@ -52,6 +52,15 @@ def row(text: str, item_id: str = "bread", language: str = "de", **changes: obje
         facts_hash=FACTS[item_id],
     )
     return replace(made, **changes)  # type: ignore[arg-type]  # whatever a test changes
+
+
+@pytest.fixture(scope="module", autouse=True)
+def hurry() -> Iterator[None]:
+    """Servers look at the store more often than once a second, and distrust what they have sooner."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("serving.blurb_watch.EVERY_SECONDS", 0.02)
+        patch.setattr("serving.blurb_reader.TRUSTED_SECONDS", 1.0)
+        yield
 
 
 @pytest.fixture(scope="module")
