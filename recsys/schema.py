@@ -179,11 +179,12 @@ SERVED_LIST_SCHEMA: Final = pl.Schema(
         "propensities": pl.List(pl.Float64()),
         "first_position": pl.Int32(),
         "first_list_id": pl.String(),
-        "arms": pl.List(pl.Struct({"experiment": pl.String(), "arm": pl.String()})),
+        "arms": pl.List(pl.Struct({"experiment": pl.String(), "arm": pl.String(), "version": pl.Int32()})),
         "forced": pl.List(pl.String()),
         "policy": pl.String(),
         "server": pl.String(),
         "server_sequence": pl.Int64(),
+        "substituted": pl.List(pl.String()),
     }
 )
 

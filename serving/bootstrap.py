@@ -159,7 +159,11 @@ async def serving(
             ExperimentServicer(treatments),
             BlurbServicer(desk, models, executor),
         )
+<<<<<<< HEAD
         watched = Watched(engine, store, buffer, updater, desk.blurbs.reader)
+=======
+        watched = Watched(engine, store, buffer, updater, treatments.substitutions)
+>>>>>>> blurbs
         recording = stack.enter_context(recorded(settings, watched))
         port = await stack.enter_async_context(
             listening(settings, servicers, recording, catalogue.is_current)

@@ -156,6 +156,8 @@ class Question:
     """The placement where an experiment changes it, see ``recsys.answer.Query.parameters``."""
     drafted: Callable[[Query], RankedList] | None = None
     """Makes the list instead of the pipeline where an experiment interleaves two models."""
+    list_id: str = ""
+    """What ``drafted`` drew its coins by, which becomes the list's id; empty for any."""
 
 
 @dataclass(frozen=True)
@@ -267,7 +269,11 @@ class Engine:
             question.identity,
             self._clock.now_ms(),
             question.treatment,
+<<<<<<< HEAD
             segment,
+=======
+            question.list_id,
+>>>>>>> blurbs
         )
 
     def _run(

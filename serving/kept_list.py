@@ -3,7 +3,7 @@
 import json
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 
 import numpy as np
 from jaxtyping import Float64, UInt32
@@ -11,6 +11,7 @@ from jaxtyping import Float64, UInt32
 from recsys.answer import RankedItem, RankedList, ServiceLevel
 from recsys.candidates import source_names
 from recsys.errors import StoreError
+from recsys.experiments.arm_record import NO_ARMS, ArmRecord
 
 _VERSION = 4  # also of the meaning of the bits of ``sources``
 _HEADER = struct.Struct("<BxHII")  # version, items, description bytes, id bytes
@@ -27,10 +28,9 @@ class KeptList:
     service_level: ServiceLevel
     degraded_reasons: tuple[str, ...] = ()
     missing_item_ids: tuple[str, ...] = ()
-    arms: tuple[tuple[str, str], ...] = ()
+    record: ArmRecord = NO_ARMS
     propensity: Mapping[int, float] = field(default_factory=dict)
     """By row, where it is not 1."""
-    forced: tuple[str, ...] = ()
     policy: str = ""
     segment: str = ""
     """Whom the blurbs of the first page may speak to, see ``serving.blurbs``."""
@@ -42,9 +42,8 @@ class KeptList:
             self.service_level.value,
             self.degraded_reasons,
             self.missing_item_ids,
-            self.arms,
+            astuple(self.record),
             list(self.propensity.items()),
-            self.forced,
             self.policy,
             self.segment,
         ]
@@ -76,7 +75,11 @@ class KeptList:
         if version != _VERSION or len(raw) != at + num_items * 14 + id_bytes:
             raise StoreError(f"a kept list has version {version} or is cut short")
         described = json.loads(raw[_HEADER.size : at])
+<<<<<<< HEAD
         version_, level, reasons, missing, arms, propensity, forced, policy, segment = described
+=======
+        version_, level, reasons, missing, (arms, *about_arms), propensity, policy = described
+>>>>>>> blurbs
         lengths = np.frombuffer(raw, "<u2", num_items, at)
         at += 2 * num_items
         ends = np.cumsum(lengths, dtype=np.int64).tolist()
@@ -90,9 +93,10 @@ class KeptList:
             service_level=ServiceLevel(level),
             degraded_reasons=tuple(reasons),
             missing_item_ids=tuple(missing),
-            arms=tuple((experiment, arm) for experiment, arm in arms),
+            record=ArmRecord(
+                tuple((experiment, arm) for experiment, arm in arms), *(tuple(each) for each in about_arms)
+            ),
             propensity=dict(propensity),
-            forced=tuple(forced),
             policy=policy,
             segment=segment,
         )
@@ -117,12 +121,16 @@ class KeptList:
         )
 
 
+<<<<<<< HEAD
 def kept_list(
     ranked: RankedList,
     arms: tuple[tuple[str, str], ...] = (),
     forced: tuple[str, ...] = (),
     segment: str = "",
 ) -> KeptList | None:
+=======
+def kept_list(ranked: RankedList, record: ArmRecord = NO_ARMS) -> KeptList | None:
+>>>>>>> blurbs
     """What is to be kept of a first page's list; ``None`` when nothing follows it."""
     if ranked.rest is None:
         return None
@@ -134,9 +142,8 @@ def kept_list(
         ranked.service_level,
         ranked.degraded_reasons,
         ranked.missing_item_ids,
-        arms=arms,
+        record,
         propensity=ranked.rest.propensity,
-        forced=forced,
         policy=ranked.policy,
         segment=segment,
     )

@@ -10,6 +10,7 @@ from jaxtyping import Bool
 
 from recsys.answer import RankedList
 from recsys.errors import FieldViolation, InvalidRequestError
+from recsys.experiments.arm_record import ArmRecord
 from recsys.experiments.book import UNTREATED, Treatment
 from serving.attribution_token import AttributionToken
 from serving.kept_list import KeptList, kept_list
@@ -37,8 +38,13 @@ class Occasion:
     """Milliseconds since the epoch."""
     treatment: Treatment = UNTREATED
     """What experiments made of it; later pages have what their first one had."""
+<<<<<<< HEAD
     segment: str = ""
     """Whom the blurbs of a first page may speak to."""
+=======
+    list_id: str = ""
+    """Id of the first page's list, where the list was made by it; empty for a new one."""
+>>>>>>> blurbs
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,11 @@ class Issued:
     next_page_token: str = ""
     arms: tuple[tuple[str, str], ...] = ()
     """Pairs of experiment and arm."""
+
+
+def new_list_id() -> str:
+    """128 random bits, in hexadecimal."""
+    return secrets.token_hex(16)
 
 
 class Lists:
@@ -65,16 +76,22 @@ class Lists:
 
     def issue(self, ranked: RankedList, occasion: Occasion) -> Issued:
         """Record the first page of a list and keep what follows it."""
+<<<<<<< HEAD
         list_id = secrets.token_hex(16)
         treatment, next_page = occasion.treatment, ""
         kept = kept_list(ranked, treatment.arms, treatment.forced, occasion.segment)
+=======
+        list_id = occasion.list_id or new_list_id()
+        record, next_page = occasion.treatment.record, ""
+        kept = kept_list(ranked, record)
+>>>>>>> blurbs
         if kept is not None and self._pages.keep(list_id, kept):
             place = PageToken(list_id, occasion.now_ms, occasion.identity, 0, len(ranked.items))
             next_page = place.signed(self.signer)
         elif kept is not None:
             ranked = replace(ranked, degraded_reasons=(*ranked.degraded_reasons, PAGES_UNAVAILABLE))
-        self._log(list_id, ranked, occasion, treatment.arms, treatment.forced)
-        return Issued(ranked, self._token(list_id, occasion), next_page, treatment.arms)
+        self._log(list_id, ranked, occasion, record)
+        return Issued(ranked, self._token(list_id, occasion), next_page, record.arms)
 
     async def find(self, place: PageToken, now_ms: int) -> KeptList:
         """What was kept of a list.
@@ -110,20 +127,19 @@ class Lists:
         """
         rows = (place.start + np.flatnonzero(sellable)).tolist()
         shown, further = rows[:limit], rows[limit:]
-        ranked, list_id, next_page = kept.ranked(shown), secrets.token_hex(16), ""
+        ranked, list_id, next_page = kept.ranked(shown), new_list_id(), ""
         if further:
             on = replace(place, issued_ms=occasion.now_ms, start=further[0], position=place.position + limit)
             next_page = on.signed(self.signer)
-        self._log(list_id, ranked, occasion, kept.arms, kept.forced, first=(place.position, place.list_id))
-        return Issued(ranked, self._token(list_id, occasion), next_page, kept.arms)
+        self._log(list_id, ranked, occasion, kept.record, first=(place.position, place.list_id))
+        return Issued(ranked, self._token(list_id, occasion), next_page, kept.record.arms)
 
     def _log(
         self,
         list_id: str,
         ranked: RankedList,
         occasion: Occasion,
-        arms: tuple[tuple[str, str], ...],
-        forced: tuple[str, ...],
+        record: ArmRecord,
         *,
         first: tuple[int, str | None] = (0, None),
     ) -> None:
@@ -142,8 +158,10 @@ class Lists:
                 propensities=tuple([item.propensity for item in ranked.items]),
                 first_position=first[0],
                 first_list_id=first[1],
-                arms=arms,
-                forced=forced,
+                arms=record.arms,
+                versions=record.versions,
+                forced=record.forced,
+                substituted=record.substituted,
                 policy=ranked.policy,
                 server=self._server,
                 server_sequence=next(self._numbers),

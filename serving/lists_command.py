@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -44,7 +45,7 @@ def show(
         typer.echo(json.dumps(found))
         return
     rows = zip(found["item_ids"], found["scores"], found["propensities"], strict=True)
-    arms = ", ".join(f"{arm['experiment']}: {arm['arm']}" for arm in found["arms"]) or "none"
+    arms = ", ".join(_arm(arm, found["substituted"] or ()) for arm in found["arms"]) or "none"
     table = Table("position", "item", "score", "propensity", caption=f"arms: {arms}")
     for position, (item_id, score, propensity) in enumerate(rows, found["first_position"]):
         table.add_row(str(position), Text(item_id), f"{score:.4f}", f"{propensity:.4g}")
@@ -53,6 +54,12 @@ def show(
     typer.echo(f"{'model':<14} {found['model_version']}, {found['service_level']}")
     typer.echo(f"{'policy':<14} {found['policy'] or 'as ranked'}")
     Console().print(table)
+
+
+def _arm(arm: Mapping[str, Any], substituted: Sequence[str]) -> str:
+    version = "" if arm["version"] is None else f" (version {arm['version']})"
+    instead = ", by another model" if arm["experiment"] in substituted else ""
+    return f"{arm['experiment']}: {arm['arm']}{version}{instead}"
 
 
 def list_id_of(workspace: Workspace, token: str) -> str:

@@ -5,7 +5,7 @@ never what a caller made up. What changes with calls is counted when a call ends
 running parts is read when somebody asks.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -161,6 +161,7 @@ def watch(
     num_unreadable_states: Callable[[], int],
     blurb_reads: Callable[[], tuple[int, bool]],
     backlog: Callable[[], tuple[int, int] | None],
+    substitutions: Callable[[], Mapping[str, int]],
 ) -> None:
     """Export what can be read off the running parts, and the process itself.
 
@@ -176,6 +177,7 @@ def watch(
             answers go without them because it failed.
         backlog: Events that have not left the buffer for the log, and those of them that no state has yet;
             ``None`` while the buffer does not answer.
+        substitutions: Requests whose arm's model was not in memory, by experiment.
     """
 
     def parts() -> Iterator[Metric]:
@@ -194,11 +196,20 @@ def watch(
         unreadable = CounterMetricFamily("recsys_unreadable_states", "States that could not be read.")
         unreadable.add_metric((), num_unreadable_states())
         yield unreadable
+<<<<<<< HEAD
         num_failed, is_off = blurb_reads()
         failed = CounterMetricFamily("recsys_blurb_reads_failed", "Blurbs that did not come in time.")
         failed.add_metric((), num_failed)
         yield failed
         yield GaugeMetricFamily("recsys_blurb_breaker_open", "1 while no blurb is read.", value=float(is_off))
+=======
+        substituted = CounterMetricFamily(
+            "recsys_substituted_models", "Requests whose arm's model was not there.", labels=("experiment",)
+        )
+        for experiment, number in tuple(substitutions().items()):
+            substituted.add_metric((experiment,), number)
+        yield substituted
+>>>>>>> blurbs
         if (events := backlog()) is not None:
             buffered, unapplied = events
             yield GaugeMetricFamily("recsys_buffered_events", "Events not yet in the log.", value=buffered)

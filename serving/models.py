@@ -80,17 +80,16 @@ class Models:
         chosen = place_of(subject, canary.version) * 100 < lineup.canary_percent
         return canary if chosen else lineup.stable.pipeline
 
-    def named(self, name: str) -> RankingPipeline:
-        """The pipeline of a version, or of the part ``stable`` or ``canary``.
+    def named(self, name: str) -> RankingPipeline | None:
+        """The pipeline of a version, or of the part ``stable`` or ``canary``; ``None`` without one.
 
-        One that is not in memory, or a part that nobody plays, is answered by the stable one: an experiment's
-        arm must not fail requests. The list's ``model_version`` tells.
+        It may not be in memory, or nobody may play the part.
         """
         lineup = self.lineup
-        if name in {"stable", "canary"}:
-            return (lineup.canary or lineup.stable if name == "canary" else lineup.stable).pipeline
-        model = self.find(name)
-        return (model or lineup.stable).pipeline
+        if name == "stable":
+            return lineup.stable.pipeline
+        model = lineup.canary if name == "canary" else self.find(name)
+        return None if model is None else model.pipeline
 
     def find(self, version: str) -> Model | None:
         """The model of a version, where it is in memory."""

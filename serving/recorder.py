@@ -15,6 +15,7 @@ from serving.interceptors import Recording
 from serving.settings import Settings
 from serving.state_store import StateStore
 from serving.state_updater import StateUpdater
+from serving.substitutions import Substitutions
 
 _TRACES_VARIABLE = "OTEL_EXPORTER_OTLP_ENDPOINT"
 
@@ -27,7 +28,11 @@ class Watched:
     store: StateStore
     buffer: EventBuffer
     updater: StateUpdater
+<<<<<<< HEAD
     blurbs: BlurbReader
+=======
+    substitutions: Substitutions
+>>>>>>> blurbs
 
     def shows_history(self, placement: str) -> bool:
         """Whether a placement shows nothing but what the user had before."""
@@ -92,6 +97,7 @@ def _metrics(stack: ExitStack, host: str, port: int, watched: Watched, recording
         num_unreadable_states=lambda: watched.store.num_unreadable,
         blurb_reads=lambda: (watched.blurbs.num_failed, watched.blurbs.breaker.has_opened),
         backlog=watched.backlog,
+        substitutions=lambda: watched.substitutions.counts,
     )
     stack.enter_context(metrics_endpoint(host, port, registry, watched.updater.worker))
     return counted

@@ -92,7 +92,7 @@ class RecommendationServicer:
             parameters=chosen.parameters,
         )
         if chosen.drafted is not None:
-            question = replace(question, drafted=chosen.drafted)
+            question = replace(question, drafted=chosen.drafted, list_id=chosen.drafted.list_id)
         if request.blurbs.enabled:
             question = replace(question, blurbs=self._blurbs(request, chosen))
         return chosen, question

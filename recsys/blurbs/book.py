@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from recsys.blurbs.book_file import BookFile
+from recsys.blurbs.book_rows import added_values, read_entry, read_request
 from recsys.blurbs.entry import Entry, Job, JobResult, Request, State
 from recsys.blurbs.identity import blurb_id
 from recsys.blurbs.row import BlurbSlot, Source
@@ -68,7 +69,7 @@ class Book:
                 if self._is_settled(request, now_ms):
                     continue
                 again = (request.priority, request.key, now_ms)
-                if self.file.change(_ADD, _added(request)) or self.file.change(_AGAIN, again):
+                if self.file.change(_ADD, added_values(request)) or self.file.change(_AGAIN, again):
                     queued.append(request.key)
                     slot = astuple(request.slot)
                     self.file.note(now_ms, actor, "queued", key=request.key, slot=slot)
@@ -163,7 +164,7 @@ class Book:
     def entries(self, where: str = "1", values: Sequence[object] = (), limit: int = -1) -> list[Entry]:
         """Entries by any condition on the columns, those of the highest priority first."""
         query = f"SELECT * FROM blurbs WHERE {where} ORDER BY priority DESC, key LIMIT ?"
-        return [_entry(row) for row in self.file.rows(query, (*values, limit))]
+        return [read_entry(row) for row in self.file.rows(query, (*values, limit))]
 
     def changes(self, since: int) -> tuple[int, set[BlurbSlot]]:
         """The slots that the audit's lines above ``since`` speak of, and the number of the last line."""
@@ -200,7 +201,7 @@ class Book:
             "UPDATE blurbs SET lease_until = ?, fence = ? WHERE key = ?",
             (now_ms + LEASE_MS, fence, row["key"]),
         )
-        return Job(_request(row), fence, row["attempts"])
+        return Job(read_request(row), fence, row["attempts"])
 
     def _note(self, request: Request, result: JobResult, now_ms: int, actor: str) -> None:
         detail = {
@@ -214,52 +215,3 @@ class Book:
         }
         slot = astuple(request.slot)
         self.file.note(now_ms, actor, result.state, key=request.key, slot=slot, detail=detail)
-
-
-def _added(request: Request) -> tuple[object, ...]:
-    return (
-        request.key,
-        *astuple(request.slot),
-        request.facts,
-        request.facts_hash,
-        request.category,
-        request.seller,
-        request.prompt_version,
-        request.model,
-        request.gate_version,
-        request.priority,
-    )
-
-
-def _request(row: sqlite3.Row) -> Request:
-    return Request(
-        key=row["key"],
-        slot=BlurbSlot(row["item_id"], row["language"], row["segment"], row["length"], row["policy"]),
-        facts=row["facts"],
-        facts_hash=row["facts_hash"],
-        category=row["category"],
-        seller=row["seller"],
-        prompt_version=row["prompt_version"],
-        model=row["model"],
-        gate_version=row["gate_version"],
-        priority=row["priority"],
-    )
-
-
-def _entry(row: sqlite3.Row) -> Entry:
-    return Entry(
-        request=_request(row),
-        state=State(row["state"]),
-        text=row["text"],
-        source=Source(row["source"]),
-        fact_ids=tuple(json.loads(row["fact_ids"])),
-        verdict=row["verdict"],
-        blurb_id=row["blurb_id"],
-        generated_at=row["generated_at"],
-        fresh_until=row["fresh_until"],
-        stale_until=row["stale_until"],
-        retry_at=row["retry_at"],
-        attempts=row["attempts"],
-        checked_hash=row["checked_hash"],
-        ai_generated=bool(row["ai_generated"]),
-    )

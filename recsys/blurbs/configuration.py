@@ -67,8 +67,8 @@ class BlurbConfig(BaseModel):
     which suits a marketplace whose sellers nobody knows."""
     high_risk_categories: tuple[str, ...] = HIGH_RISK
     """Parts of category names, whatever their case: a model's text for such an item waits for a person."""
-    max_tokens: int = Field(default=64, ge=8, le=1024)
-    """Most tokens of one answer; one that is cut off there is refused."""
+    max_tokens: int = Field(default=128, ge=8, le=1024)
+    """Most tokens of one answer; one that is cut off there is refused. ``llama`` takes 56 at most."""
     temperature: float = Field(default=0.0, ge=0, le=2)
     """0 for the likeliest words."""
     parallel: int = Field(default=4, ge=1, le=64)
@@ -83,6 +83,8 @@ class BlurbConfig(BaseModel):
     """Age from which a blurb is checked again and, while that lasts, stale; varied by 10 % at random."""
     stale: timedelta = Field(default=timedelta(days=30), gt=timedelta(0))
     """Age from which a blurb is not shown any more; varied by 10 % at random."""
+    nli: str = ""
+    """Directory of a Hugging Face cross-encoder for entailment that the gate asks too; empty for none."""
     reports_hide: int = Field(default=3, ge=1)
     """Reports by shoppers from which a blurb is hidden and waits for a person."""
 

@@ -1,10 +1,10 @@
-"""The gate: decides whether a text about an item may be published. Deterministic; closed when anything fails."""
+"""The gate: decides whether a text about an item may be published. Closed when anything fails."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
 from hashlib import sha256
 from importlib.resources import files
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 from recsys.blurbs.checks import claims, duplication, forbidden, form, language, numbers, safety, support
 from recsys.blurbs.checks.brands import Brands
@@ -27,6 +27,7 @@ _CHECKS: Final[tuple[Callable[[Examined], Iterable[Reason]], ...]] = (
 )
 
 
+@runtime_checkable
 class EntailmentCheck(Protocol):
     """An optional learned check, such as :class:`recsys.blurbs.nli.Entailment`."""
 
@@ -64,7 +65,7 @@ class Gate:
 
     @property
     def version(self) -> str:
-        """Changes whenever a verdict may: a hash of the checks' code, the lexicons, the brands and the model."""
+        """Changes whenever a verdict may: a hash of the checks' code, lexicons, brands and model."""
         return self._version
 
     def check(self, facts: Facts, text: str, language: str, others: Sequence[str] = ()) -> Verdict:
@@ -93,7 +94,14 @@ class Gate:
             )
         if len(text) > _TOO_LONG_TO_READ:
             return Verdict.of([Reason("too_long", f"{len(text)} characters, at most {form.MAX_GRAPHEMES}")])
-        examined = Examined(facts, self._ground(facts, lexicon.language), text, lexicon, others)
+        examined = Examined(
+            facts,
+            self._ground(facts, lexicon.language),
+            text,
+            lexicon,
+            self._lexicons.others(lexicon),
+            others,
+        )
         measured = support.measure(examined)
         return Verdict.of([*self._reasons(examined), *measured.reasons], measured.share)
 
@@ -106,7 +114,7 @@ class Gate:
     def _prepared(self, facts: Facts, language: str) -> Ground:
         lexicon = self._lexicons.of(language)
         assert isinstance(lexicon, Lexicon)
-        return Ground.of(facts, lexicon, self._lexicons.attribute_units)
+        return Ground.of(facts, lexicon, self._lexicons.others(lexicon), self._lexicons.attribute_units)
 
 
 def _version(lexicons: Lexicons, brands: Collection[str], nli: EntailmentCheck | None) -> str:

@@ -1,6 +1,7 @@
 """``recsys blurbs generate``: writes what is missing, and says what it cost."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +15,7 @@ from recsys.options import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption
 from recsys.workspace import Workspace
 
 if TYPE_CHECKING:
-    from recsys.blurbs.run import RunReport
+    from recsys.blurbs.run_report import RunReport
 
 
 def generate(
@@ -35,7 +36,7 @@ def generate(
     json_output: JsonOption = False,
 ) -> None:
     """Write blurbs for the items that are shown most and have none; what was begun is gone on with."""
-    from recsys.blurbs.run import as_dict, generate_blurbs
+    from recsys.blurbs.run import generate_blurbs
     from recsys.config import load_config
 
     place = Workspace(workspace)
@@ -44,7 +45,7 @@ def generate(
     config = config.model_copy(update={name: value for name, value in given.items() if value is not None})
     report = generate_blurbs(place, config, items_file=items, limit=limit, segment=segment)
     if json_output:
-        typer.echo(json.dumps(as_dict(report), ensure_ascii=False))
+        typer.echo(json.dumps(asdict(report), ensure_ascii=False))
     else:
         _show(report)
     if report.stopped:

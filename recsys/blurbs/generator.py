@@ -6,9 +6,8 @@ What a model may not say, or a person has yet to see, leaves the slot to the sho
 import asyncio
 import random
 import time
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Final
 
 import structlog
@@ -26,11 +25,13 @@ from recsys.blurbs.prompt import Task, prompt_version
 from recsys.blurbs.revocation import revoked_terms
 from recsys.blurbs.row import BlurbSlot, Source
 from recsys.blurbs.singleflight import Singleflight
-from recsys.blurbs.verdict import REJECT, Verdict
+from recsys.blurbs.tally import Tally
+from recsys.blurbs.verdict import PASS, REJECT, REVIEW, Verdict
 from recsys.errors import BlurbError
 
 _ATTEMPTS: Final = 2
 _MOST_OTHERS: Final = 50
+_RANKS: Final = {REJECT: 0, REVIEW: 1, PASS: 2}
 _POLL_SECONDS: Final = 0.05
 _log = structlog.get_logger(__name__)
 
@@ -38,21 +39,6 @@ _log = structlog.get_logger(__name__)
 def wall_ms() -> int:
     """Now, in milliseconds since the epoch."""
     return round(time.time() * 1000)
-
-
-@dataclass
-class Tally:
-    """What a run came to."""
-
-    states: Counter[str] = field(default_factory=Counter)
-    """Blurbs by the state that they ended in."""
-    reasons: Counter[str] = field(default_factory=Counter)
-    """Refusals by the gate's code; several attempts and several reasons count each."""
-    num_drafts: int = 0
-    num_passed: int = 0
-    tokens: int = 0
-    backend_seconds: float = 0.0
-    """Time within the backend, added up over calls at once."""
 
 
 class Generator:
@@ -156,8 +142,9 @@ class Generator:
         return entry
 
     async def _written(self, job: Job, facts: Facts) -> tuple[Draft, Verdict]:
+        """What a backend wrote and what the gate says; of two attempts, the one that comes further."""
         slot, objections = job.request.slot, tuple[str, ...]()
-        draft, verdict = Draft(""), Verdict(REJECT)
+        written: list[tuple[Draft, Verdict]] = []
         for _ in range(_ATTEMPTS if self.backend.source is not Source.EXTRACTIVE else 1):
             task = Task(
                 facts=facts,
@@ -170,10 +157,11 @@ class Generator:
             draft = await self._draft(task)
             self.book.drafted(job, draft.text, self._now_ms())
             verdict = self._judged(facts, draft, slot, self.backend.canary)
-            if verdict.outcome != REJECT:
+            written.append((draft, verdict))
+            if verdict.passed:
                 break
             objections = tuple(reason.code for reason in verdict.reasons)
-        return draft, verdict
+        return max(written, key=lambda one: (_RANKS[one[1].outcome], one[1].score))
 
     async def _draft(self, task: Task) -> Draft:
         started = time.monotonic()

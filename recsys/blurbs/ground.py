@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final, NamedTuple, Self
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 import regex
 
@@ -56,8 +57,21 @@ class Ground:
     quotable: tuple[str, ...]
 
     @classmethod
-    def of(cls, facts: Facts, lexicon: Lexicon, attribute_units: Mapping[str, str]) -> Self:
-        """Prepare an item's facts for texts in the lexicon's language."""
+    def of(
+        cls,
+        facts: Facts,
+        lexicon: Lexicon,
+        others: Iterable[Lexicon] = (),
+        attribute_units: Mapping[str, str] = MappingProxyType({}),
+    ) -> "Ground":
+        """Prepare an item's facts.
+
+        Args:
+            facts: The item; its language may be any.
+            lexicon: Of the language that texts are in.
+            others: All other lexicons, because a claim may stand in the facts in another language.
+            attribute_units: The unit of a bare number by the attribute's name.
+        """
         parts = list(_parts(facts))
         words = [(word, part) for part in parts for word in lexicon.wording.words(part.text)]
         held = [word for word, part in words if not word.is_negated and not part.is_denied]
@@ -71,7 +85,7 @@ class Ground:
             names=_line(word for word, part in words if part.is_structured),
             description=_line(word for word, part in words if not part.is_structured),
             quantities=tuple(_quantities(facts, parts, lexicon, attribute_units)),
-            claims=lexicon.closure(_claims(parts, lexicon)),
+            claims=lexicon.closure(claim for one in (lexicon, *others) for claim in _claims(parts, one)),
             han=" ".join([han, *(key for keys in implied for key in keys if _is_han(key))]),
             han_denied=han_denied,
             rivals=frozenset(key for group in lexicon.rivals if group & keys for key in group - keys),

@@ -11,7 +11,7 @@ from functools import cached_property
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import yaml
 
@@ -58,25 +58,22 @@ class Lexicon:
     rivals: tuple[frozenset[str], ...]
 
     @classmethod
-    def of(cls, tree: Mapping[str, Any], units: Units) -> Self:
+    def of(cls, tree: Mapping[str, Any], units: Units) -> "Lexicon":
         """Compile a merged file."""
         wording = Wording.of(tree)
-        is_han = tree["script"] == "han"
         claims = tree.get("claims", {})
         return cls(
             language=tree["language"],
             script=tree["script"],
             wording=wording,
             units=units,
-            negations=Phrases.of({"negation": tree.get("negations", [])}, anywhere=is_han),
+            negations=Phrases.of({"negation": tree.get("negations", [])}),
             claims={name: _claim(claim) for name, claim in claims.items()},
-            claim_phrases=Phrases.of(
-                {name: claim["phrases"] for name, claim in claims.items()}, anywhere=is_han
-            ),
-            forbidden=Phrases.of(tree.get("forbidden", {}), anywhere=is_han),
-            refusals=Phrases.of({"refusal": tree.get("refusals", [])}, anywhere=is_han),
-            history=Phrases.of({"history": tree.get("history", [])}, anywhere=is_han),
-            sensitive=Phrases.of({"sensitive": tree.get("sensitive", [])}, anywhere=is_han),
+            claim_phrases=Phrases.of({name: claim["phrases"] for name, claim in claims.items()}),
+            forbidden=Phrases.of(tree.get("forbidden", {})),
+            refusals=Phrases.of({"refusal": tree.get("refusals", [])}),
+            history=Phrases.of({"history": tree.get("history", [])}),
+            sensitive=Phrases.of({"sensitive": tree.get("sensitive", [])}),
             profanity=frozenset(_words(tree.get("profanity", ()))),
             implies=_implications(tree.get("implies", {}), wording),
             rivals=tuple(
@@ -108,7 +105,7 @@ class Lexicons:
     _compiled: dict[str, Lexicon] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
-    def load(cls, paths: Iterable[Path] = ()) -> Self:
+    def load(cls, paths: Iterable[Path] = ()) -> "Lexicons":
         """Read the packaged lexicons, and a shop's own on top of them.
 
         Args:
@@ -137,7 +134,7 @@ class Lexicons:
         return tuple(sorted(name for name in self.trees if name not in _SHARED))
 
     def of(self, language: str) -> Lexicon | None:
-        """The lexicon of a BCP 47 language, whose region and script are ignored; ``None`` if there is none."""
+        """The lexicon of a BCP 47 language, by its first part; ``None`` if there is none."""
         name = language.lower().replace("_", "-").split("-")[0]
         if name not in self.languages:
             return None
@@ -145,14 +142,17 @@ class Lexicons:
             self._compiled[name] = self._compile(name)
         return self._compiled[name]
 
+    def others(self, lexicon: Lexicon) -> tuple[Lexicon, ...]:
+        """All lexicons but one."""
+        found = (self.of(name) for name in self.languages if name != lexicon.language)
+        return tuple(other for other in found if other is not None)
+
     def _compile(self, name: str) -> Lexicon:
         tree = self.trees[name]
         try:
             return Lexicon.of({"language": name} | dict(tree), Units.of(self.trees["units"], tree))
         except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise ConfigError(
-                f"the lexicon {name!r} is not in the form of the packaged ones: {error!r}"
-            ) from error
+            raise ConfigError(f"the lexicon {name!r} is not in the packaged ones' form: {error!r}") from error
 
     @property
     def brands(self) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import isclose
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple
 
 import regex
 
@@ -72,7 +72,7 @@ class Units:
     han_pattern: Any
 
     @classmethod
-    def of(cls, dimensions: Mapping[str, Any], tree: Mapping[str, Any]) -> Self:
+    def of(cls, dimensions: Mapping[str, Any], tree: Mapping[str, Any]) -> "Units":
         """Compile the unit table with a language's number words and articles."""
         by_name = {
             str(name).lower(): (dimension, float(unit["factor"]))
@@ -97,7 +97,9 @@ class Units:
             bool(tree.get("decimal_comma")),
             regex.compile(rf"(?<![\p{{Latin}}\d])({numbers})(?:[\s\u00a0-]?({unit}))?", regex.IGNORECASE),
             regex.compile(rf"(?<!\p{{L}})(?:{articles})\s({_alternatives(long_names)})", regex.IGNORECASE),
-            regex.compile(rf"({_HAN_NUMBER})[多余]?({_alternatives([n for n in by_name if _is_han(n)])})"),
+            regex.compile(
+                rf"(?<![\d.])({_HAN_NUMBER})[多余]?({_alternatives([n for n in by_name if _is_han(n)])})"
+            ),
         )
 
     def find(self, text: str, *, either_way: bool = False) -> list[Quantity]:
@@ -145,6 +147,8 @@ class Units:
     def _in_han(self, text: str) -> Iterator[Quantity]:
         for match in self.han_pattern.finditer(text):
             dimension, factor = self.by_name[match[2]]
+            if match[1] in _HAN_POWERS and match[1] != "十":
+                continue
             if match[1] != "一" or dimension in {"mass", "volume", "length"}:
                 yield Quantity((_han_value(match[1]) * factor,), dimension, match.start(), match.end())
 

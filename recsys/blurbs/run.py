@@ -4,33 +4,28 @@ Whatever ends a run, the next one goes on from there: requests wait in the book.
 """
 
 import asyncio
-import resource
-import sys
 import time
 from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, closing
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
-
-import polars as pl
 
 from recsys.blurbs.backends.choice import make_backend
 from recsys.blurbs.book import Book
 from recsys.blurbs.book_file import BOOK_FILE
 from recsys.blurbs.configuration import BlurbConfig
-from recsys.blurbs.demand import NUM_SHOWN, by_demand
-from recsys.blurbs.entry import Request, State
-from recsys.blurbs.facts import Facts
-from recsys.blurbs.gate import Gate
-from recsys.blurbs.generator import Generator, Tally, wall_ms
+from recsys.blurbs.demand import by_demand
+from recsys.blurbs.entry import Request
+from recsys.blurbs.generator import Generator, wall_ms
 from recsys.blurbs.judging import Checks
 from recsys.blurbs.revalidation import Revalidation
-from recsys.blurbs.row import ANYBODY, BlurbSlot, Source
+from recsys.blurbs.row import ANYBODY
+from recsys.blurbs.run_report import RunReport
+from recsys.blurbs.shop_gate import shop_gate
+from recsys.blurbs.shortage import Shortage
 from recsys.errors import BlurbError, ConfigError
 from recsys.progress import Advance, progress
 from recsys.readers import read_source
-from recsys.schema import BRAND
 from recsys.tables import read_items
 from recsys.validation import check_items
 from recsys.workspace import Workspace
@@ -38,26 +33,6 @@ from recsys.workspace import Workspace
 DEFAULT_LIMIT: Final = 1000
 _MOST_FAILURES: Final = 5  # in a row
 _ENQUEUED_AT_ONCE: Final = 200
-
-
-@dataclass(frozen=True)
-class RunReport:
-    """What a run came to."""
-
-    model: str
-    num_checked_again: int
-    num_queued: int
-    states: dict[str, int]
-    reasons: dict[str, int]
-    pass_rate: float
-    """Share of the drafts that the gate let through; 0 without any."""
-    seconds: float
-    seconds_per_approved: float
-    """0 where nothing was approved."""
-    tokens_per_second: float
-    peak_memory_mb: float
-    stopped: str
-    """Why the run ended before its work did; ``""`` when it did not."""
 
 
 def generate_blurbs(
@@ -89,7 +64,8 @@ def generate_blurbs(
     items = read_items(workspace) if items_file is None else check_items(read_source(items_file)).accepted
     rows = by_demand(workspace, items).iter_rows(named=True)
     with closing(Book(workspace.state / BOOK_FILE)) as book:
-        run = _Run(book, config, Gate(brands=_brands(items)) if checks is None else checks)
+        catalogue = items if items_file is None else None
+        run = _Run(book, config, shop_gate(workspace, catalogue, config.nli) if checks is None else checks)
         return asyncio.run(run.over(rows, limit, segment))
 
 
@@ -97,8 +73,7 @@ class _Run:
     def __init__(self, book: Book, config: BlurbConfig, checks: Checks) -> None:
         self._book, self._config = book, config
         self._generator = Generator(book, make_backend(config), checks, config)
-        self._revalidation = Revalidation(book, checks, config)
-        self._num_checked = 0
+        self._shortage = Shortage(self._generator, Revalidation(book, checks, config), config)
         self._num_failures = 0
         self._stopped = ""
         self._left = 0
@@ -107,38 +82,18 @@ class _Run:
         started = time.monotonic()
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._generator.backend.close)
-            num_queued = self._enqueue(self._missing(rows, segment), limit)
+            num_queued = self._enqueue(self._shortage.requests(rows, segment), limit)
             self._left = limit
             with progress("writing blurbs", total=num_queued) as advance:
                 await self._together([self._work(advance) for _ in range(self._config.parallel)])
-        return self._report(num_queued, time.monotonic() - started)
-
-    def _missing(self, rows: Iterable[dict[str, Any]], segment: str) -> Iterator[Request]:
-        """Requests for slots that have no text, or one that no longer fits or is of another make."""
-        for row in rows:
-            facts = Facts.of(row)
-            if self._book.switches().hide(facts.item_id, facts.category_path, facts.seller):
-                continue
-            for language in self._config.languages:
-                slot = BlurbSlot(facts.item_id, language, segment, self._config.length, self._config.policy)
-                if self._is_missing(facts, slot):
-                    yield self._generator.request(facts, slot, float(row[NUM_SHOWN]))
-
-    def _is_missing(self, facts: Facts, slot: BlurbSlot) -> bool:
-        entry = self._book.approved(slot)
-        if entry is None:
-            return True
-        if self._revalidation.is_due(entry, facts):
-            self._num_checked += 1
-            if not self._revalidation.check(entry, facts):
-                return True
-        asked = self._generator.request(facts, slot)
-        is_of_this_make = (entry.request.model, entry.request.prompt_version) == (
-            asked.model,
-            asked.prompt_version,
+        return RunReport.of(
+            self._generator.tally,
+            self._generator.backend.model,
+            num_checked_again=self._shortage.num_checked,
+            num_queued=num_queued,
+            seconds=time.monotonic() - started,
+            stopped=self._stopped,
         )
-        is_kept = entry.source is Source.HUMAN or entry.is_reviewed
-        return not is_kept and not (is_of_this_make and entry.request.facts_hash == facts.content_hash)
 
     def _enqueue(self, requests: Iterator[Request], limit: int) -> int:
         """Ask, until so many wait; what earlier runs left counts."""
@@ -182,34 +137,3 @@ class _Run:
             else:
                 self._num_failures = 0
                 advance(1)
-
-    def _report(self, num_queued: int, seconds: float) -> RunReport:
-        tally: Tally = self._generator.tally
-        num_approved = tally.states[State.APPROVED]
-        return RunReport(
-            model=self._generator.backend.model,
-            num_checked_again=self._num_checked,
-            num_queued=num_queued,
-            states=dict(tally.states.most_common()),
-            reasons=dict(tally.reasons.most_common()),
-            pass_rate=tally.num_passed / tally.num_drafts if tally.num_drafts else 0.0,
-            seconds=seconds,
-            seconds_per_approved=seconds / num_approved if num_approved else 0.0,
-            tokens_per_second=tally.tokens / seconds if seconds else 0.0,
-            peak_memory_mb=_peak_memory_mb(),
-            stopped=self._stopped,
-        )
-
-
-def _brands(items: pl.DataFrame) -> list[str]:
-    return items[BRAND].drop_nulls().unique().sort().to_list()
-
-
-def as_dict(report: RunReport) -> dict[str, Any]:
-    """For a JSON document."""
-    return asdict(report)
-
-
-def _peak_memory_mb() -> float:
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most / (1 << 20 if sys.platform == "darwin" else 1 << 10)  # bytes there, KiB elsewhere

@@ -4,7 +4,7 @@ import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple
 
 import regex
 import snowballstemmer
@@ -50,7 +50,7 @@ class Wording:
     negating_endings: frozenset[str]
 
     @classmethod
-    def of(cls, tree: Mapping[str, Any]) -> Self:
+    def of(cls, tree: Mapping[str, Any]) -> "Wording":
         """Compile the parts of a lexicon that are about words."""
         return cls(
             stem=_stemmer(tree.get("stemmer")),

@@ -13,6 +13,7 @@ from recsys.options import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption, time_
 from recsys.workspace import Workspace
 
 if TYPE_CHECKING:
+    from recsys.experiments.history import Running
     from recsys.experiments.result import Result
 
 _DefinitionOption = Annotated[Path, typer.Option("--definition", help="The definition, a TOML file.")]
@@ -47,6 +48,9 @@ def report(
         str | None, typer.Option("--until", metavar="TIME", help="What happened before; absent for all.")
     ] = None,
     html: _HtmlOption = None,
+    version: Annotated[
+        int | None, typer.Option("--version", min=1, help="Of the definition; absent for the latest.")
+    ] = None,
     *,
     auto_stop: Annotated[
         bool,
@@ -55,14 +59,21 @@ def report(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     json_output: JsonOption = False,
 ) -> None:
-    """Report on an experiment that servers ran, from the log of lists and events."""
+    """Report on an experiment that servers ran, from the log of lists and events.
+
+    Of one that interleaves its arms it says which model is preferred.
+    """
+    from recsys.experiments.registry import ExperimentRegistry
     from recsys.experiments.report import report as run
 
     moment = None if until is None else datetime.fromtimestamp(time_ms(until, "--until") / 1000, UTC)
-    result = run(Workspace(workspace), key, moment)
-    if auto_stop:
+    running = ExperimentRegistry(Workspace(workspace)).find(key, version)
+    if running.experiment.interleave:
+        _show_interleaved(Workspace(workspace), running, moment, html, json_output=json_output)
+        return
+    result = run(Workspace(workspace), key, moment, version)
+    if auto_stop and result.version == ExperimentRegistry(Workspace(workspace)).find(key).version:
         from recsys.experiments.auto_stop import stop_if_harmful
-        from recsys.experiments.registry import ExperimentRegistry
 
         if reason := stop_if_harmful(ExperimentRegistry(Workspace(workspace)), result):
             typer.echo(f"stopped {key}: {reason}", err=True)
@@ -73,6 +84,30 @@ def add_to(experiment: typer.Typer) -> None:
     """Add the verbs to the group."""
     for verb in (analyze, report):
         experiment.command(verb.__name__)(verb)
+
+
+def _show_interleaved(
+    workspace: Workspace, running: "Running", until: datetime | None, html: Path | None, *, json_output: bool
+) -> None:
+    from recsys.experiments.log_metrics import COUNTED
+    from recsys.experiments.preference_table import show_preference
+    from recsys.experiments.served_preference import served_preference
+
+    defined = running.experiment
+    if html is not None:
+        raise ConfigError(
+            f"--html: {defined.key} interleaves its arms, and only arms that are apart have a page"
+        )
+    credited = COUNTED.get(defined.primary.columns[0], "click")
+    found = served_preference(
+        workspace,
+        defined.key,
+        event_type=credited,
+        alpha=defined.analysis.alpha,
+        version=running.version,
+        until=until,
+    )
+    show_preference(found, json_output=json_output)
 
 
 def _show(result: "Result", html: Path | None, *, json_output: bool) -> None:

@@ -81,3 +81,5 @@ class Result:
     over_time: tuple[Day, ...] = ()
     segments: tuple[Segment, ...] = ()
     novelty: tuple[NoveltyDay, ...] = ()
+    version: int | None = None
+    """Of the definition in the registry; ``None`` where it is of none."""

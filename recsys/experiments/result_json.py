@@ -16,6 +16,7 @@ def as_json(result: Result) -> dict[str, Any]:
     return {
         "experiment": result.experiment.key,
         "fingerprint": result.experiment.fingerprint,
+        "version": result.version,
         "srm": _srm(result.srm),
         "units": result.units,
         "metrics": [_metric(each, result.experiment.analysis.method) for each in result.metrics],

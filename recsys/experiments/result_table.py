@@ -13,7 +13,8 @@ def result_table(result: Result) -> Table:
     counts = ", ".join(f"{arm} {count:,}" for arm, count in units.items())
     ratio = f"sample ratio p = {result.srm.p_value:.3g}"
     caption = f"{1 - analysis.alpha:.0%} intervals, {analysis.method}; {ratio}"
-    table = Table(title=f"{result.experiment.key}: {counts}", caption=caption, show_lines=True)
+    version = "" if result.version is None else f" (version {result.version})"
+    table = Table(title=f"{result.experiment.key}{version}: {counts}", caption=caption, show_lines=True)
     for heading in ("metric", "arm"):
         table.add_column(heading)
     for heading in ("control", "difference", "relative", "adjusted p"):

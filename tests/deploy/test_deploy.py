@@ -43,6 +43,7 @@ def exported() -> set[str]:
         breaker_is_open=lambda: False,
         num_unreadable_states=lambda: 0,
         backlog=lambda: (0, 0),
+        substitutions=lambda: {"e": 1},
     )
     for items in ((RankedItem("a", 1.0),), ()):
         ranked = RankedList(items, ServiceLevel.FULL, "v", degraded_reasons=("unknown_user",))

@@ -56,7 +56,8 @@ def approve(book: Book, item_id: str, text: str, days: float = 30) -> BlurbSlot:
 def shown(url: str, *slots: BlurbSlot) -> list[str | None]:
     async def scenario() -> list[str | None]:
         async with connect(url, 10_000) as client:
-            return [row and row.text for row in await BlurbStore(client, "t").read(slots)]
+            rows = await BlurbStore(client, "t").read(slots)
+            return [None if row is None else row.text for row in rows]
 
     return asyncio.run(scenario())
 

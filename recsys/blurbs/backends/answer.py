@@ -10,6 +10,7 @@ from recsys.blurbs.prompt import Task, numbered
 _THOUGHTS: Final = re.compile(r"<think>.*?(?:</think>|$)", re.DOTALL)
 _FENCE: Final = re.compile(r"^```(?:json)?\s*|\s*```$")
 _QUOTES: Final = "\"'“”„‚‘’«»「」"
+_NEXT_SENTENCE: Final = re.compile(r"(?<=[.!?])\s+(?=[A-ZÄÖÜ])|(?<=[。！？])")  # not after "12 oz."
 _WORD: Final = re.compile(r"\w+")
 
 
@@ -18,16 +19,16 @@ def read_answer(content: str, finish: str, task: Task, tokens: int, *, as_json: 
 
     Args:
         content: What it said.
-        finish: Why it stopped; anything but ``stop`` means that the words are not all there.
+        finish: Why it stopped; anything but ``stop`` means that its last words are missing.
         task: What it was asked.
         tokens: Tokens of the answer.
         as_json: Whether the answer has to be JSON.
     """
-    if finish != "stop":
-        return Draft(content.strip(), tokens=tokens, fault="cut_off")
     content = _FENCE.sub("", _THOUGHTS.sub("", content).strip())
     if not as_json:
-        return plain_draft(content, task, tokens)
+        return plain_draft(content, finish, task, tokens)
+    if finish != "stop":
+        return Draft(content, tokens=tokens, fault="cut_off")
     try:
         given = json.loads(content)
         text, used = given["blurb"], given["used_facts"]
@@ -40,13 +41,18 @@ def read_answer(content: str, finish: str, task: Task, tokens: int, *, as_json: 
     return Draft(text.strip(), tuple(number for number in numbers if number in known), tokens)
 
 
-def plain_draft(content: str, task: Task, tokens: int) -> Draft:
-    """A draft from plain words; which facts it uses is found by the words that they share."""
-    lines = [line.strip() for line in content.splitlines() if line.strip()]
-    text = lines[0] if lines else ""
-    if len(text) > 1 and text[0] in _QUOTES and text[-1] in _QUOTES:
-        text = text[1:-1].strip()
-    return Draft(text, facts_in(text, task), tokens)
+def plain_draft(content: str, finish: str, task: Task, tokens: int) -> Draft:
+    """A draft from plain words: their first sentence, if it has an end.
+
+    Which facts it uses is found by the words that they share.
+    """
+    first, _, rest = content.strip().partition("\n")
+    sentence, *more = _NEXT_SENTENCE.split(first.strip(), maxsplit=1)
+    if finish != "stop" and not more and not rest:
+        return Draft(sentence, tokens=tokens, fault="cut_off")
+    if len(sentence) > 1 and sentence[0] in _QUOTES and sentence[-1] in _QUOTES:
+        sentence = sentence[1:-1].strip()
+    return Draft(sentence, facts_in(sentence, task), tokens)
 
 
 def facts_in(text: str, task: Task) -> tuple[str, ...]:

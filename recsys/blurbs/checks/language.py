@@ -1,12 +1,13 @@
-"""Whether a text is in the language that was asked for: its script, its function words, then a trained model."""
+"""Whether a text is in the language that was asked for: by script, function words, and a trained model."""
 
 from collections.abc import Iterator
 from functools import cache
-from typing import Any, Final
+from typing import Final, Protocol, runtime_checkable
 
 import regex
 
 from recsys.blurbs.checks.examined import Examined
+from recsys.blurbs.lexicon import Lexicon
 from recsys.blurbs.verdict import Reason
 from recsys.blurbs.wording import folded
 
@@ -18,7 +19,13 @@ _OTHER_LETTER: Final = regex.compile(r"[^\P{L}\p{Latin}\p{Common}\p{Inherited}]"
 _WORD: Final = regex.compile(r"[\p{L}'\u2019]+")
 _FEWEST_WORDS: Final = 4
 _CERTAIN: Final = 0.9
+_MANY_MORE: Final = 2
 _MOST_FOREIGN: Final = 0.1
+
+
+@runtime_checkable
+class _Identifier(Protocol):
+    def classify(self, instance: str, /) -> tuple[str, float]: ...
 
 
 def check(examined: Examined) -> Iterator[Reason]:
@@ -52,25 +59,31 @@ def _han(examined: Examined, own: str) -> Iterator[Reason]:
 
 
 def _latin(examined: Examined, own: str) -> Iterator[Reason]:
-    wording, language = examined.lexicon.wording, examined.lexicon.language
     words = _WORD.findall(own)
+    num_own = sum(examined.lexicon.wording.is_function_word(word) for word in words)
+    for other in examined.other_lexicons:
+        num_others = sum(_is_of(other, word, examined.lexicon) for word in words)
+        if num_others > _MANY_MORE * num_own:
+            yield Reason(CODE, f"looks like {other.language}, expected {examined.lexicon.language}")
+            return
     unknown = [word for word in words if folded(word.casefold()) not in examined.ground.words]
-    if len(unknown) < _FEWEST_WORDS:
-        return
-    function_words = sum(wording.is_function_word(word) for word in unknown)
-    plain = " ".join(unknown).lower()
-    detected, probability = _ranked(plain)[0]
-    is_likely_own = function_words * 3 >= len(unknown)
-    if detected != language and probability >= _CERTAIN and not is_likely_own:
+    if len(unknown) >= _FEWEST_WORDS and num_own * 3 < len(words):
+        yield from _by_model(" ".join(unknown).lower(), examined.lexicon.language)
+
+
+def _is_of(other: Lexicon, word: str, lexicon: Lexicon) -> bool:
+    return other.wording.is_function_word(word) and not lexicon.wording.is_function_word(word)
+
+
+def _by_model(text: str, language: str) -> Iterator[Reason]:
+    detected, probability = _identifier().classify(text)
+    if detected != language and probability >= _CERTAIN:
         yield Reason(CODE, f"looks like {detected}, expected {language}")
 
 
-def _ranked(text: str) -> list[tuple[str, float]]:
-    return [(str(language), float(probability)) for language, probability in _identifier().rank(text)]
-
-
 @cache
-def _identifier() -> Any:
+def _identifier() -> _Identifier:
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
-    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    identifier: _Identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    return identifier

@@ -16,7 +16,7 @@ _FIGURE: Final = regex.compile(r"[\p{Nd}\p{No}\p{Nl}]+")
 
 
 def check(examined: Examined) -> Iterator[Reason]:
-    """Yield ``unsupported_number``: a number, a unit, or a code such as ``IP67`` that the facts do not have."""
+    """Yield ``unsupported_number``: a number, unit or code such as ``IP67`` that the facts do not have."""
     spans = []
     for quantity in examined.quantities:
         spans.append((quantity.start, quantity.end))

@@ -46,7 +46,7 @@ _PERSON_ATTRIBUTES: Final = (
 
 
 def check(examined: Examined) -> Iterator[Reason]:
-    """Yield ``profanity``, ``personal_data``, ``link``, ``history``, ``sensitive``, ``refusal``, ``prompt_echo``."""
+    """Yield reasons about words, people, links, guesses about the reader, and a model's own talk."""
     lexicon, text = examined.lexicon, examined.text
     yield from _profanity(examined)
     for pattern in (_EMAIL, _PHONE, _IBAN):

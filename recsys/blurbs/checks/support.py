@@ -1,12 +1,12 @@
 """Whether the facts support what a text says, word by word.
 
-A word is supported when the facts have it with the same polarity, in whatever inflection, or have a word that
-implies it. Words of grammar and style need no support. In Chinese, which has no spaces, every character has to
-belong to something supported: a stretch of two or more that the facts hold, or a word of style.
+A word is supported when the facts have it with the same polarity, in whatever inflection, or have a word
+that implies it. Words of grammar, style and use need no support. In Chinese, which has no spaces, every
+character has to belong to something supported: a stretch that the facts hold, or a word of style.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import regex
@@ -30,7 +30,7 @@ class Support:
 
     Attributes:
         share: Share of its content words that they support, in [0, 1]; 1 when there are none.
-        reasons: ``unsupported`` for each stretch that they do not support, and ``unsupported_name`` for names.
+        reasons: ``unsupported`` for each stretch that they do not support, ``unsupported_name`` for names.
     """
 
     share: float
@@ -45,14 +45,9 @@ def measure(examined: Examined) -> Support:
     missing = len(latin) + sum(reason.end - reason.start for reason in han)
     share = 1 - missing / total if total else 1.0
     found = [*latin, *han]
-    severity = REJECT if share < _MOST_UNSUPPORTED else REVIEW
-    raised = [
-        reason
-        if reason.severity == REJECT
-        else Reason(reason.code, reason.evidence, reason.start, reason.end, severity)
-        for reason in found
-    ]
-    return Support(share, tuple(raised))
+    if share < _MOST_UNSUPPORTED:
+        found = [replace(reason, severity=REJECT) for reason in found]
+    return Support(share, tuple(found))
 
 
 def _latin(examined: Examined) -> tuple[list[Reason], int]:
@@ -136,7 +131,7 @@ def _han(examined: Examined) -> tuple[list[Reason], int]:
 
 
 def _needs(examined: Examined, run: str, offset: int, numbers: list[tuple[int, int]]) -> list[bool | None]:
-    """For each character: ``True`` when nothing supports it, ``False`` when a fact does, ``None`` when none is needed."""
+    """For each character: whether support is missing; ``None`` where none is needed."""
     size = len(run)
     best: list[tuple[int, int, str]] = [(0, 0, "")] * (size + 1)
     for start in range(size - 1, -1, -1):

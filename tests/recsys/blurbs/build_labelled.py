@@ -2,8 +2,8 @@
 
     python -m tests.recsys.blurbs.build_labelled RANKLENS_DIRECTORY ONLINE_RETAIL_DIRECTORY
 
-Its output is frozen in the repository, and this is here to show how it came about: an item's half is decided by
-a hash of its id, so an item and all its translations lie in one half.
+Its output is frozen in the repository, and this is here to show how it came about: an item's half is decided
+by a hash of its id, so an item and all its translations lie in one half.
 """
 
 import json
@@ -14,8 +14,6 @@ from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
-
-import polars as pl
 
 from recsys.datasets import complete_journey, online_retail, ranklens
 from tests.recsys.blurbs.corruptions import corruptions, true_text
@@ -79,7 +77,7 @@ def _own(row: dict[str, Any]) -> dict[str, Any]:
 def _translated(line: str) -> dict[str, Any]:
     item_id, title, category, attributes, *description = (part.strip() for part in line[1:].split("|"))
     pairs = (pair.split("=", 1) for pair in attributes.split("; ") if pair)
-    item = {"item_id": item_id, "title": title, "attributes": {key: value for key, value in pairs}}
+    item = {"item_id": item_id, "title": title, "attributes": dict(pairs)}
     levels = category.split(" > ") if ">" in category else category.split(", ")
     return (
         item

@@ -274,9 +274,7 @@ def _unit(text: str, language: str, half: int, draw: random.Random) -> str:
         pattern = rf"(?<=\d)([\s-]?){unit}(?![^\W_])" if language != "zh" else rf"(?<=\d)(){unit}"
         spelled = rf"\b((?:one|two|three|five|a|whole|zwölf)[\s-]){unit}\b"
         for wanted in (pattern, spelled):
-            swapped = re.sub(
-                wanted, lambda found: found[1] + draw.choice(others), text, count=1, flags=re.IGNORECASE
-            )
-            if swapped != text:
-                return swapped
+            found = re.search(wanted, text, flags=re.IGNORECASE)
+            if found:
+                return text[: found.end(1)] + draw.choice(others) + text[found.end() :]
     return draw.choice(_UNIT_ADDED[language][half]).format(text)

@@ -79,9 +79,9 @@ def table(texts: Sequence[Judged]) -> Table:
     for kind in (TRUE, *KINDS):
         of_kind = [text for text in texts if text.kind == kind]
         stopped = [1 - share_passed(t for t in of_kind if t.language == name) for name in ("en", "de", "zh")]
-        area = "" if kind == TRUE else f"{auroc(scores, [text.verdict.score for text in of_kind]):.4f}"
+        area = auroc(scores, [text.verdict.score for text in of_kind])
         shares = (f"{share:.2%}" for share in (1 - share_passed(of_kind), *stopped))
-        result.add_row(kind, str(len(of_kind)), *shares, area)
+        result.add_row(kind, str(len(of_kind)), *shares, "" if kind == TRUE else f"{area:.4f}")
     false = [text for text in texts if text.kind != TRUE]
     area = auroc(scores, [text.verdict.score for text in false])
     result.add_row(
@@ -93,9 +93,9 @@ def table(texts: Sequence[Judged]) -> Table:
 def main(arguments: Sequence[str]) -> None:
     """Print the table."""
     half = next((word for word in arguments if not word.startswith("-")), "unseen")
-    started = time.perf_counter()
+    started = time.process_time()
     texts = judged(half)
-    seconds = time.perf_counter() - started
+    seconds = time.process_time() - started
     Console().print(table(texts))
     print(f"{half}: {1000 * seconds / len(texts):.2f} ms a text")  # noqa: T201
     if "--wrong" in arguments:

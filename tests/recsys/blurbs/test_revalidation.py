@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from recsys.blurbs.entry import Entry
 from recsys.blurbs.facts import Facts
@@ -34,7 +35,7 @@ class MaterialGate:
 
 
 def checked(
-    path: Path, changes: dict[str, object], days: float = 0, gate: str = "w1"
+    path: Path, changes: dict[str, Any], days: float = 0, gate: str = "w1"
 ) -> tuple[bool, Entry | None, bool]:
     """Whether a text was due and what its slot shows after the item changed and time went by."""
     clock = Clock()
@@ -58,7 +59,7 @@ def checked(
 
 
 def test_a_text_stays_when_a_fact_changes_that_it_does_not_use(tmp_path: Path) -> None:
-    changed = {"attributes": {"material": "beech", "length": "25 cm"}}
+    changed: dict[str, Any] = {"attributes": {"material": "beech", "length": "25 cm"}}
     is_due, shown, stays = checked(tmp_path, changed)
     assert is_due
     assert stays

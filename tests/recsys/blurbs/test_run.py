@@ -14,7 +14,8 @@ from recsys.blurbs.book_file import BOOK_FILE
 from recsys.blurbs.commands import blurbs
 from recsys.blurbs.revocation import revoke, switch
 from recsys.blurbs.row import BlurbSlot, Source
-from recsys.blurbs.run import RunReport, generate_blurbs
+from recsys.blurbs.run import generate_blurbs
+from recsys.blurbs.run_report import RunReport
 from recsys.errors import ConfigError
 from recsys.workspace import Workspace
 from tests.recsys.blurbs.bench import WordGate, config
@@ -90,6 +91,12 @@ def test_a_changed_item_gets_a_new_text_and_the_old_one_stays_meanwhile(tmp_path
         report = run(tmp_path, shop, server.url)
         assert len(server.requests) == len(NAMES) + 1
     assert (report.num_checked_again, report.states) == (1, {"approved": 1})
+
+
+def test_own_words_do_not_take_the_place_of_a_models(tmp_path: Path, shop: Path) -> None:
+    with scripted_server(describe) as server:
+        run(tmp_path, shop, server.url)
+        assert run(tmp_path, shop, server.url, backend="extractive").states == {}
 
 
 def test_a_server_that_is_away_stops_the_run_and_nothing_is_lost(tmp_path: Path, shop: Path) -> None:
