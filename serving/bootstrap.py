@@ -159,11 +159,7 @@ async def serving(
             ExperimentServicer(treatments),
             BlurbServicer(desk, models, executor),
         )
-<<<<<<< HEAD
-        watched = Watched(engine, store, buffer, updater, desk.blurbs.reader)
-=======
-        watched = Watched(engine, store, buffer, updater, treatments.substitutions)
->>>>>>> blurbs
+        watched = Watched(engine, store, buffer, updater, treatments.substitutions, desk.blurbs.reader)
         recording = stack.enter_context(recorded(settings, watched))
         port = await stack.enter_async_context(
             listening(settings, servicers, recording, catalogue.is_current)

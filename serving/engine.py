@@ -269,11 +269,8 @@ class Engine:
             question.identity,
             self._clock.now_ms(),
             question.treatment,
-<<<<<<< HEAD
-            segment,
-=======
             question.list_id,
->>>>>>> blurbs
+            segment,
         )
 
     def _run(

@@ -13,7 +13,7 @@ from recsys.candidates import source_names
 from recsys.errors import StoreError
 from recsys.experiments.arm_record import NO_ARMS, ArmRecord
 
-_VERSION = 4  # also of the meaning of the bits of ``sources``
+_VERSION = 5  # also of the meaning of the bits of ``sources``
 _HEADER = struct.Struct("<BxHII")  # version, items, description bytes, id bytes
 
 
@@ -75,11 +75,7 @@ class KeptList:
         if version != _VERSION or len(raw) != at + num_items * 14 + id_bytes:
             raise StoreError(f"a kept list has version {version} or is cut short")
         described = json.loads(raw[_HEADER.size : at])
-<<<<<<< HEAD
-        version_, level, reasons, missing, arms, propensity, forced, policy, segment = described
-=======
-        version_, level, reasons, missing, (arms, *about_arms), propensity, policy = described
->>>>>>> blurbs
+        version_, level, reasons, missing, (arms, *about_arms), propensity, policy, segment = described
         lengths = np.frombuffer(raw, "<u2", num_items, at)
         at += 2 * num_items
         ends = np.cumsum(lengths, dtype=np.int64).tolist()
@@ -121,16 +117,7 @@ class KeptList:
         )
 
 
-<<<<<<< HEAD
-def kept_list(
-    ranked: RankedList,
-    arms: tuple[tuple[str, str], ...] = (),
-    forced: tuple[str, ...] = (),
-    segment: str = "",
-) -> KeptList | None:
-=======
-def kept_list(ranked: RankedList, record: ArmRecord = NO_ARMS) -> KeptList | None:
->>>>>>> blurbs
+def kept_list(ranked: RankedList, record: ArmRecord = NO_ARMS, segment: str = "") -> KeptList | None:
     """What is to be kept of a first page's list; ``None`` when nothing follows it."""
     if ranked.rest is None:
         return None

@@ -38,13 +38,10 @@ class Occasion:
     """Milliseconds since the epoch."""
     treatment: Treatment = UNTREATED
     """What experiments made of it; later pages have what their first one had."""
-<<<<<<< HEAD
-    segment: str = ""
-    """Whom the blurbs of a first page may speak to."""
-=======
     list_id: str = ""
     """Id of the first page's list, where the list was made by it; empty for a new one."""
->>>>>>> blurbs
+    segment: str = ""
+    """Whom the blurbs of a first page may speak to."""
 
 
 @dataclass(frozen=True)
@@ -76,15 +73,9 @@ class Lists:
 
     def issue(self, ranked: RankedList, occasion: Occasion) -> Issued:
         """Record the first page of a list and keep what follows it."""
-<<<<<<< HEAD
-        list_id = secrets.token_hex(16)
-        treatment, next_page = occasion.treatment, ""
-        kept = kept_list(ranked, treatment.arms, treatment.forced, occasion.segment)
-=======
         list_id = occasion.list_id or new_list_id()
         record, next_page = occasion.treatment.record, ""
-        kept = kept_list(ranked, record)
->>>>>>> blurbs
+        kept = kept_list(ranked, record, occasion.segment)
         if kept is not None and self._pages.keep(list_id, kept):
             place = PageToken(list_id, occasion.now_ms, occasion.identity, 0, len(ranked.items))
             next_page = place.signed(self.signer)

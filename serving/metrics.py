@@ -196,20 +196,17 @@ def watch(
         unreadable = CounterMetricFamily("recsys_unreadable_states", "States that could not be read.")
         unreadable.add_metric((), num_unreadable_states())
         yield unreadable
-<<<<<<< HEAD
         num_failed, is_off = blurb_reads()
         failed = CounterMetricFamily("recsys_blurb_reads_failed", "Blurbs that did not come in time.")
         failed.add_metric((), num_failed)
         yield failed
         yield GaugeMetricFamily("recsys_blurb_breaker_open", "1 while no blurb is read.", value=float(is_off))
-=======
         substituted = CounterMetricFamily(
             "recsys_substituted_models", "Requests whose arm's model was not there.", labels=("experiment",)
         )
         for experiment, number in tuple(substitutions().items()):
             substituted.add_metric((experiment,), number)
         yield substituted
->>>>>>> blurbs
         if (events := backlog()) is not None:
             buffered, unapplied = events
             yield GaugeMetricFamily("recsys_buffered_events", "Events not yet in the log.", value=buffered)

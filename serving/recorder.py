@@ -28,11 +28,8 @@ class Watched:
     store: StateStore
     buffer: EventBuffer
     updater: StateUpdater
-<<<<<<< HEAD
-    blurbs: BlurbReader
-=======
     substitutions: Substitutions
->>>>>>> blurbs
+    blurbs: BlurbReader
 
     def shows_history(self, placement: str) -> bool:
         """Whether a placement shows nothing but what the user had before."""

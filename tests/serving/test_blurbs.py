@@ -383,13 +383,18 @@ def test_the_order_is_the_same_to_the_bit_whatever_is_asked_of_blurbs(
 
 
 def test_a_store_that_hangs_or_dies_costs_nothing_but_the_approved_blurbs(tmp_path: Path) -> None:
-    impatient = dict.fromkeys(("blurb_timeout_ms", "state_timeout_ms", "store_timeout_ms"), 200)
     with embedded_store() as own, redis.Redis.from_url(own) as admin:
         pid = int(admin.info("server")["process_id"])
         BlurbWriter(admin, "default").publish({BlurbSlot("bread", "en"): row("Bread.", language="en")})
         options = BlurbOptions(enabled=True, language_codes=["en"])
         with (
-            running_server(tmp_path, SmallPipeline(), redis_url=own, **impatient) as where,
+            running_server(
+                tmp_path,
+                redis_url=own,
+                blurb_timeout_ms=100,
+                state_timeout_ms=100,
+                store_timeout_ms=100,
+            ) as where,
             Client(where, timeout_seconds=PATIENCE_SECONDS) as client,
         ):
             until(client, "bread", "Bread.", options)

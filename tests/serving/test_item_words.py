@@ -1,7 +1,9 @@
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from recsys.blurbs.facts import Facts
+from recsys.item_changes import ItemChange
+from recsys.live_parts import TextVectors
 from serving.item_words import ItemWordsCache
 from serving.line_screen import may_be_shown
 from tests.serving.small_shop import SmallPipeline
@@ -17,6 +19,9 @@ class Described(SmallPipeline):
     def items(self, item_ids: Sequence[str]) -> list[dict[str, object]]:
         self.num_read.append(len(item_ids))
         return [row | {"description": self.description} for row in super().items(item_ids)]
+
+    def with_changes(self, changes: Sequence[ItemChange], vectors: Mapping[str, TextVectors]) -> "Described":
+        raise NotImplementedError  # no test needs it
 
 
 def test_items_are_read_once_until_the_catalogue_changes() -> None:
