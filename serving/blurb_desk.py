@@ -15,7 +15,7 @@ from recsys.blurbs.configuration import BlurbConfig
 from recsys.blurbs.reporting import hold_back
 from recsys.blurbs.wanted import WANTED_FILE, WantedBlurbs
 from recsys.config import Config, load_config
-from recsys.errors import ConfigError
+from recsys.errors import BlurbError, ConfigError
 from recsys.workspace import Workspace
 from serving.blurb_publisher import EVERY_SECONDS, BlurbPublisher
 from serving.blurb_reader import BlurbReader
@@ -81,15 +81,15 @@ class BlurbDesk:
         await self._client.aclose()
 
     async def publish(self) -> None:
-        """Bring what the book says into the store, once there is one, until cancelled.
-
-        Raises:
-            BlurbError: The book cannot be opened.
-        """
+        """Bring what the book says into the store, once there is one, until cancelled."""
         path = self._workspace.state / BOOK_FILE
         while not path.exists():
             await asyncio.sleep(EVERY_SECONDS)
-        book = Book(path)
+        try:
+            book = Book(path)
+        except BlurbError as error:
+            _log.error("blurbs are not published", reason=str(error))
+            return
         try:
             await BlurbPublisher(book, BlurbWriter(self._writer, self._tenant)).run()
         finally:

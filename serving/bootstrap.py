@@ -62,6 +62,7 @@ from serving.threads import one_thread
 from serving.treatments import Treatments
 
 _POLL_SECONDS = 0.02
+_CANCEL_AGAIN_SECONDS = 1.0
 _OLD_DAYS = 30
 """Age of the log's last event, in days, from which a server on the wall's clock says so."""
 _log = structlog.get_logger(__name__)
@@ -192,7 +193,9 @@ class _Site:
         task.add_done_callback(_report)
 
         async def stop() -> None:
-            task.cancel()
+            while not task.done():  # ``asyncio.wait_for`` of Python 3.11 may lose a cancellation
+                task.cancel()
+                await asyncio.wait([task], timeout=_CANCEL_AGAIN_SECONDS)
             with suppress(asyncio.CancelledError):
                 await task
 

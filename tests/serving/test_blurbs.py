@@ -12,6 +12,9 @@ import grpc
 import pytest
 import redis
 
+from recsys.blurbs.book import Book
+from recsys.blurbs.book_file import BOOK_FILE
+from recsys.blurbs.entry import JobResult, Request, State
 from recsys.blurbs.facts import Facts
 from recsys.blurbs.row import BlurbRow, BlurbSlot, Source
 from recsys.blurbs.switches import OffSwitches
@@ -59,6 +62,7 @@ def hurry() -> Iterator[None]:
     """Servers look at the store more often than once a second, and distrust what they have sooner."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("serving.blurb_watch.EVERY_SECONDS", 0.02)
+        patch.setattr("serving.blurb_desk.EVERY_SECONDS", 0.02)
         patch.setattr("serving.blurb_reader.TRUSTED_SECONDS", 1.0)
         yield
 
@@ -100,6 +104,12 @@ def raw(url: str) -> Iterator[redis.Redis]:
 @pytest.fixture(scope="module")
 def writer(raw: redis.Redis) -> BlurbWriter:
     return BlurbWriter(raw, "default")
+
+
+@pytest.fixture(autouse=True)
+def nothing_published(writer: BlurbWriter) -> None:
+    writer.clear()
+    writer.switch(OffSwitches())
 
 
 def blurbs(client: Client, options: BlurbOptions = ON, **fields: object) -> dict[str, Blurb]:
@@ -408,3 +418,26 @@ def test_a_store_that_hangs_or_dies_costs_nothing_but_the_approved_blurbs(tmp_pa
             os.kill(pid, signal.SIGKILL)
             until(client, "bread", LINE, options)
             assert [blurb.text for blurb in blurbs(client, options).values()] == [LINE] * len(ITEM_IDS)
+
+
+def test_what_the_book_says_is_served_and_a_reported_text_waits_for_a_person(
+    client: Client, root: Path
+) -> None:
+    facts = Facts.of(SmallPipeline().items(["apples"])[0])
+    slot = BlurbSlot("apples", "en", "music")
+    request = Request("key", slot, facts.canonical, facts.content_hash, facts.category, None, "p", "m@1", "g")
+    book, now = Book(root / "state" / BOOK_FILE), round(time.time() * 1000)
+    book.enqueue([request], now)
+    [job] = book.claim(1, now)
+    text = "Apples from the farm, 1 kg."
+    made = JobResult(State.APPROVED, text, Source.GENERATED, (), "{}", now, now + 10**6, now + 10**7)
+    assert book.finish(job, made, now)
+    music = BlurbOptions(enabled=True, language_codes=["en"], segment="music")
+    shown = until(client, "apples", text, music)
+    client.report_blurb(ReportBlurbRequest(blurb_id=shown.blurb_id, user_id="a"))
+    assert client.report_blurb(ReportBlurbRequest(blurb_id=shown.blurb_id, user_id="b")).hidden
+    entry = book.find_blurb(shown.blurb_id)
+    assert entry is not None
+    assert entry.state is State.REVIEW
+    until(client, "apples", LINE, music)
+    book.close()
