@@ -91,6 +91,23 @@ class WantedBlurbs:
                 raise _failed(error) from error
 
 
+def take_wanted(path: Path, limit: int) -> list[tuple[BlurbSlot, int]]:
+    """The most wanted slots with their impressions, out of the file; none where there is no file.
+
+    Raises:
+        BlurbError: It cannot be read or written.
+    """
+    if not path.exists():
+        return []
+    wanted = WantedBlurbs(path)
+    try:
+        found = wanted.most(limit)
+        wanted.forget([slot for slot, _ in found])
+        return found
+    finally:
+        wanted.close()
+
+
 def _text(slot: BlurbSlot) -> str:
     return json.dumps(astuple(slot), ensure_ascii=False)
 
