@@ -69,6 +69,7 @@ propensities   list[f64]                 no       per item, in (0, 1]: how likel
 first_position i32                       no       position of the first item: above 0 on later pages
 first_list_id  str                       yes      the first page's list, on later pages
 arms           list[struct]              no       experiment and arm
+latency_ms     f64                       yes      from the call's start until the list was ready
 ============== ========================= ======== ==================================================
 """
 
@@ -185,6 +186,7 @@ SERVED_LIST_SCHEMA: Final = pl.Schema(
         "server": pl.String(),
         "server_sequence": pl.Int64(),
         "substituted": pl.List(pl.String()),
+        "latency_ms": pl.Float64(),
     }
 )
 

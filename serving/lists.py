@@ -13,6 +13,7 @@ from recsys.errors import FieldViolation, InvalidRequestError
 from recsys.experiments.arm_record import ArmRecord
 from recsys.experiments.book import UNTREATED, Treatment
 from serving.attribution_token import AttributionToken
+from serving.call import elapsed_ms
 from serving.kept_list import KeptList, kept_list
 from serving.list_log import ListLog
 from serving.page_store import PageStore
@@ -156,6 +157,7 @@ class Lists:
                 policy=ranked.policy,
                 server=self._server,
                 server_sequence=next(self._numbers),
+                latency_ms=elapsed_ms(),
             )
         )
 

@@ -24,11 +24,6 @@ _LIST_ID = re.compile(r"[0-9a-f]{32}")
 lists = typer.Typer(help="The lists that a server answered with.", no_args_is_help=True)
 
 
-@lists.callback()
-def _group() -> None:
-    """Typer makes a single command the group itself; with a callback it stays ``recsys lists show``."""
-
-
 @lists.command("show")
 def show(
     token: Annotated[
@@ -54,6 +49,19 @@ def show(
     typer.echo(f"{'model':<14} {found['model_version']}, {found['service_level']}")
     typer.echo(f"{'policy':<14} {found['policy'] or 'as ranked'}")
     Console().print(table)
+
+
+@lists.command("export")
+def export(*, workspace: WorkspaceOption = DEFAULT_WORKSPACE, json_output: JsonOption = False) -> None:
+    """Move lists into served_lists/ now, also while servers run; else they do it with every compaction."""
+    from serving.list_export import export_lists
+    from serving.list_log import LIST_FILE, ListLog
+
+    place, num_lists = Workspace(workspace), 0
+    if (place.state / LIST_FILE).exists():
+        with closing(ListLog(place.state / LIST_FILE)) as list_log:
+            num_lists = export_lists(list_log, place.served_lists)
+    typer.echo(json.dumps({"lists": num_lists}) if json_output else f"{num_lists:,} lists exported")
 
 
 def _arm(arm: Mapping[str, Any], substituted: Sequence[str]) -> str:

@@ -12,6 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.process_collector import ProcessCollector
 
 from recsys.answer import RankedList, ServiceLevel
+from serving.arm_answers import ArmAnswers
 from serving.call import Call
 from serving.engine import STATE_UNAVAILABLE
 from serving.score_drift import ScoreDrift
@@ -69,6 +70,7 @@ class CallMetrics:
         self._blurbs = Counter(
             "recsys_blurbs", "Items of answers by their blurbs.", ("source", "freshness"), registry=registry
         )
+        self._arms = ArmAnswers(registry)
         self._of_call: dict[tuple[str, str], tuple[Counter, Histogram]] = {}
         self._of_stage: dict[tuple[str, str], Histogram] = {}
         self._of_answer: dict[tuple[str, str, ServiceLevel], tuple[Counter, Histogram]] = {}
@@ -92,6 +94,8 @@ class CallMetrics:
         if call.blurbs is not None:
             for kind, number in call.blurbs.items():
                 self._blurbs.labels(*kind).inc(number)
+        if call.arms:
+            self._arms.count(call)
         for outcome, number in call.outcomes.items():
             self._events.labels(outcome).inc(number)
 

@@ -52,6 +52,9 @@ class ServedList:
     substituted: tuple[str, ...] | None = ()
     """Experiments among ``arms`` whose arm's model was not in memory, so that the stable one answered;
     ``None`` for lists of before it was kept."""
+    latency_ms: float | None = None
+    """Milliseconds from the start of the call until the list was ready; ``None`` outside of calls, and for
+    lists of before it was kept."""
 
     def position_of(self, item_id: str) -> int | None:
         """0-based position of an item, or ``None`` when the list does not hold it."""
@@ -82,6 +85,7 @@ class ServedList:
             self.server_sequence,
             json.dumps(self.versions),
             None if self.substituted is None else json.dumps(self.substituted, ensure_ascii=False),
+            self.latency_ms,
         )
 
     @classmethod
@@ -89,7 +93,7 @@ class ServedList:
         """Read what ``to_row`` wrote."""
         list_id, served_time, subject, placement, request_id, model_version, level = row[:7]
         item_ids, scores, propensities, first_position, first_list_id, arms = row[7:13]
-        forced, policy, server, sequence, versions, substituted = row[13:]
+        forced, policy, server, sequence, versions, substituted, latency_ms = row[13:]
         return cls(
             list_id=list_id,
             served_time=served_time,
@@ -110,6 +114,7 @@ class ServedList:
             server_sequence=sequence or 0,
             versions=tuple(json.loads(versions or "[]")),
             substituted=None if substituted is None else tuple(json.loads(substituted)),
+            latency_ms=latency_ms,
         )
 
 
@@ -133,6 +138,7 @@ COLUMNS = (
     "server_sequence",
     "versions",
     "substituted",
+    "latency_ms",
 )
 """Names of the values of ``ServedList.to_row``."""
 

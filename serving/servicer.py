@@ -14,7 +14,7 @@ from recsys.v1 import recommendation_service_pb2 as recommendation_pb
 from recsys.v1.types_pb2 import View
 from serving.blurb_ask import BlurbAsk, blurb_ask, blurb_violations
 from serving.blurb_desk import BlurbDesk
-from serving.call import note_outcomes, stage
+from serving.call import note_arms, note_outcomes, stage
 from serving.engine import Engine, Question
 from serving.intake import Intake
 from serving.late_blurbs import LateBlurbs
@@ -58,6 +58,7 @@ class RecommendationServicer:
         chosen, question = await self._asked(request)
         if request.validate_only:
             return recommendation_pb.RecommendResponse(model_version=chosen.pipeline.version)
+        note_arms(chosen.treatment.arms)
         answer = await self._engine.recommend(question, chosen.pipeline)
         with stage("encode"):
             return recommend_response(answer)
@@ -73,6 +74,7 @@ class RecommendationServicer:
             empty = recommendation_pb.RecommendResponse(model_version=pipeline.version)
             yield recommendation_pb.StreamRecommendResponse(list=empty)
             return
+        note_arms(chosen.treatment.arms)
         answer = await self._engine.recommend(question, pipeline)
         yield recommendation_pb.StreamRecommendResponse(list=recommend_response(answer))
         async for late in self._late.after(answer.blurbs, question.blurbs, pipeline, seconds):
@@ -121,6 +123,7 @@ class RecommendationServicer:
             question = replace(question, blurbs=self._blurbs(request, chosen))
         if request.validate_only:
             return recommendation_pb.RankResponse(model_version=pipeline.version)
+        note_arms(chosen.treatment.arms)
         answer = await self._engine.rank(question, item_ids, pipeline)
         with stage("encode"):
             return rank_response(answer)

@@ -30,16 +30,23 @@ def analyze(
         typer.Option("--segment", help="Column whose values are looked at apart; repeatable."),
     ] = None,
     html: _HtmlOption = None,
+    looks: Annotated[
+        Path | None, typer.Option("--looks", help="Book of the looks at this experiment; it is added to.")
+    ] = None,
     *,
     json_output: JsonOption = False,
 ) -> None:
     """Compare the arms on data of one's own, and say what follows."""
     from recsys.experiments.analysis import analyze as run
     from recsys.experiments.definition import load_experiment
+    from recsys.experiments.sitting import sit
     from recsys.experiments.unit_table import read_units
 
     experiment, segments = load_experiment(definition), segment or []
-    _show(run(experiment, read_units(data, experiment, segments), segments), html, json_output=json_output)
+    table = read_units(data, experiment, segments)
+    book = looks if experiment.analysis.keeps_looks else None
+    result = sit(lambda past: run(experiment, table, segments, past=past), book)
+    _show(result, html, json_output=json_output)
 
 
 def report(
@@ -54,7 +61,7 @@ def report(
     *,
     auto_stop: Annotated[
         bool,
-        typer.Option("--auto-stop", help="End it on a breached guardrail or a sample ratio mismatch."),
+        typer.Option("--auto-stop", help="End it on harm, bad service or a sample ratio mismatch."),
     ] = False,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     json_output: JsonOption = False,
@@ -124,6 +131,8 @@ def _show(result: "Result", html: Path | None, *, json_output: bool) -> None:
         typer.echo(json.dumps(as_json(result), allow_nan=False))
         return
     Console().print(result_table(result))
+    if result.reach is not None:
+        typer.echo(str(result.reach))
     for problem in result.problems:
         about = f"{problem.metric}: " if problem.metric else ""
         typer.echo(f"{problem.severity}: {about}{problem.message}")

@@ -13,12 +13,10 @@ import polars as pl
 
 from recsys.experiments.answering_models import answering_models
 from recsys.experiments.bulk import ARM, UNIT_ID
+from recsys.experiments.persons import persons_of
 from recsys.experiments.version_scope import VERSION, VersionScope
 from recsys.schema import MERGE_TIME, SERVED_LIST_SCHEMA, SERVED_TIME, TIMESTAMP, USER_ID, VISITOR
 from recsys.workspace import Workspace
-
-FIRST_EXPOSURE = "first_exposure"
-NUM_LISTS = "num_lists"
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,11 +24,13 @@ class Exposures:
     """Who was exposed to an experiment, and how trustworthy the log is."""
 
     units: pl.DataFrame
-    """One row per unit that was only ever in one arm: ``unit_id``, ``arm``, ``first_exposure`` (UTC),
+    """One row per person, with the first arm: ``unit_id``, ``arm``, ``first_exposure`` (UTC),
     ``num_lists``."""
     mixed: pl.DataFrame
-    """One row per unit that was in several arms, which the analysis leaves out: ``unit_id``, ``arms``,
-    ``first_exposure``."""
+    """One row per person one of whose ids was in several arms, which the analysis leaves out: ``unit_id``,
+    ``arms``, ``first_exposure``."""
+    crossed: pl.DataFrame
+    """Those of ``units`` who met another arm by logging in, see ``recsys.experiments.persons``."""
     num_forced: int
     """Lists whose arm was given by hand; left out."""
     num_anonymous: int
@@ -95,17 +95,11 @@ def read_exposures(
     lists, others = _of_version(lists, scope)
     by_hand, anonymous = lists["forced"], lists["subject"].is_null()
     known = lists.filter(~by_hand & ~anonymous)
-    counted = _by_unit(known, merges, visitor_prefix)
-    arms = pl.col(ARM).unique().sort()
-    grouped = counted.group_by(UNIT_ID).agg(
-        arms=arms, first_exposure=pl.col(SERVED_TIME).min(), num_lists=pl.len()
-    )
-    is_mixed = pl.col("arms").list.len() > 1
+    persons = persons_of(_by_unit(known, merges, visitor_prefix))
     return Exposures(
-        units=grouped.filter(~is_mixed)
-        .select(UNIT_ID, pl.col("arms").list.first().alias(ARM), FIRST_EXPOSURE, NUM_LISTS)
-        .sort(UNIT_ID),
-        mixed=grouped.filter(is_mixed).select(UNIT_ID, "arms", FIRST_EXPOSURE).sort(UNIT_ID),
+        units=persons.units,
+        mixed=persons.mixed,
+        crossed=persons.crossed,
         num_forced=int(by_hand.sum()),
         num_anonymous=int((anonymous & ~by_hand).sum()),
         num_lost=num_lost(served),

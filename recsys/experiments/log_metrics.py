@@ -25,7 +25,7 @@ import numpy as np
 import polars as pl
 
 from recsys.experiments.bulk import ARM, UNIT_ID
-from recsys.experiments.exposures import FIRST_EXPOSURE
+from recsys.experiments.persons import FIRST_EXPOSURE
 from recsys.experiments.unit_table import EXPOSURE_TIME
 from recsys.schema import EFFECTIVE_TIME, EVENT_TYPE, MERGED_INTO, PRICE, QUANTITY, TIMESTAMP, USER_ID
 

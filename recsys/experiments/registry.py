@@ -1,6 +1,7 @@
 """Experiments on disk: definitions frozen by version and hash, and what becomes of them.
 
-``registry/experiments/<key>/<version>.toml`` is never changed; ``audit.jsonl`` beside them says what runs.
+``registry/experiments/<key>/<version>.toml`` is never changed; ``audit.jsonl`` beside them says what runs,
+and ``<version>.looks.jsonl`` what was read.
 """
 
 from collections.abc import Mapping
@@ -38,6 +39,10 @@ class ExperimentRegistry:
     def path(self, key: str, version: int) -> Path:
         """The file of a version."""
         return self.root / key / f"{version}.toml"
+
+    def looks(self, key: str, version: int) -> Path:
+        """The book of looks at a version, see ``recsys.experiments.look_book``."""
+        return self.root / key / f"{version}.looks.jsonl"
 
     def audit(self) -> list[AuditEntry]:
         """What happened, oldest first.

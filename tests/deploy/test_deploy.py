@@ -50,6 +50,7 @@ def exported() -> set[str]:
     for items in ((RankedItem("a", 1.0),), ()):
         ranked = RankedList(items, ServiceLevel.FULL, "v", degraded_reasons=("unknown_user",))
         call = Call("/s/Recommend", (), "id", status="OK", placement="home", answer=ranked)
+        call.arms = (("e", "control"),)
         call.stages.append(("state", 0.0, 1.0))
         call.outcomes.update(["ACCEPTED"])
         call.blurbs = Counter({("GENERATED", "FRESH"): 1})

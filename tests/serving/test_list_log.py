@@ -37,6 +37,7 @@ LIST = ServedList(
     server_sequence=7,
     versions=(2,),
     substituted=("tuned",),
+    latency_ms=12.5,
 )
 
 
@@ -73,7 +74,7 @@ def test_a_file_of_before_is_read_on_and_written_on(tmp_path: Path) -> None:
         old.commit()
     with opened(tmp_path) as log:
         before_that = replace(LIST, forced=(), policy="", server="", server_sequence=0)
-        plain = replace(before_that, versions=(), substituted=None)
+        plain = replace(before_that, versions=(), substituted=None, latency_ms=None)
         assert log.find([LIST.list_id]) == {LIST.list_id: plain}
         log.add(numbered(1))
         log.flush()
