@@ -111,7 +111,12 @@ def _attribute_parts(fact: Fact) -> Iterator[_Part]:
         yield _Part(name, is_denied=value in _NO)
     else:
         yield _Part(fact.value)
-        yield _Part(name, is_structured=False)
+        yield _Part(name, is_structured=_is_measured(value))
+
+
+def _is_measured(value: str) -> bool:
+    """Whether a value measures what its attribute names, as in ``waterproof: IPX7``; a share does not."""
+    return any(sign.isdigit() for sign in value) and "%" not in value
 
 
 def _line(words: Iterable[Word]) -> str:

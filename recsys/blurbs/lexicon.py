@@ -11,6 +11,7 @@ from functools import cached_property
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import yaml
@@ -21,6 +22,10 @@ from recsys.blurbs.wording import Wording
 from recsys.errors import ConfigError
 
 _SHARED: Final = ("units", "attributes", "brands")
+BANNED_EXCEPT_IN_TITLES: Final = MappingProxyType(
+    {"refusals": "refusal", "history": "history", "sensitive": "sensitive"}
+)
+"""Lists whose phrases may be quoted from a title, with the code of their reason."""
 _PACKAGED: Final = "recsys.blurbs.lexicons"
 
 
@@ -46,14 +51,11 @@ class Lexicon:
     script: str
     wording: Wording
     units: Units
-    negations: Phrases
     claims: Mapping[str, Claim]
     claim_phrases: Phrases
-    forbidden: Phrases
-    refusals: Phrases
-    history: Phrases
-    sensitive: Phrases
+    banned: Phrases
     profanity: frozenset[str]
+    han_profanity: tuple[str, ...]
     implies: Mapping[tuple[str, ...], tuple[tuple[str, ...], ...]]
     rivals: tuple[frozenset[str], ...]
 
@@ -61,20 +63,22 @@ class Lexicon:
     def of(cls, tree: Mapping[str, Any], units: Units) -> "Lexicon":
         """Compile a merged file."""
         wording = Wording.of(tree)
-        claims = tree.get("claims", {})
+        claims, is_han = tree.get("claims", {}), tree["script"] == "han"
         return cls(
             language=tree["language"],
             script=tree["script"],
             wording=wording,
             units=units,
-            negations=Phrases.of({"negation": tree.get("negations", [])}),
             claims={name: _claim(claim) for name, claim in claims.items()},
-            claim_phrases=Phrases.of({name: claim["phrases"] for name, claim in claims.items()}),
-            forbidden=Phrases.of(tree.get("forbidden", {})),
-            refusals=Phrases.of({"refusal": tree.get("refusals", [])}),
-            history=Phrases.of({"history": tree.get("history", [])}),
-            sensitive=Phrases.of({"sensitive": tree.get("sensitive", [])}),
+            claim_phrases=Phrases.of(_strictest_first(claims)),
+            banned=Phrases.of(
+                tree.get("forbidden", {})
+                | {code: tree.get(name, ()) for name, code in BANNED_EXCEPT_IN_TITLES.items()}
+            ),
             profanity=frozenset(_words(tree.get("profanity", ()))),
+            han_profanity=tuple(
+                word for word in _words(tree.get("profanity", ())) if not word.isascii() and is_han
+            ),
             implies=_implications(tree.get("implies", {}), wording),
             rivals=tuple(
                 frozenset(key for word in _words(group) for key in wording.keys(word))
@@ -207,6 +211,12 @@ def _claim(tree: Mapping[str, Any]) -> Claim:
     if policy not in {"supported", "review", "never"}:
         raise ValueError(f"policy is {policy!r}, expected supported, review or never")
     return Claim(policy, frozenset(tree.get("entails", ())))
+
+
+def _strictest_first(claims: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Phrases by claim; those never allowed first, as of expressions at one place the first one counts."""
+    ordered = sorted(claims, key=lambda name: claims[name].get("policy") != "never")
+    return {name: claims[name]["phrases"] for name in ordered}
 
 
 def _implications(

@@ -7,6 +7,7 @@ same two characters; a thousand phrases cost little more than ten.
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 import regex
@@ -30,24 +31,21 @@ class Match(NamedTuple):
     end: int
 
 
-class _Phrase(NamedTuple):
-    topic: str
-    pattern: _Pattern
-
-
 @dataclass(frozen=True, slots=True)
 class Phrases:
-    """Compiled phrases.
+    """Phrases, ready to match.
 
     Attributes:
-        by_prefix: Literal phrases under the first two characters of each, in lower case.
-        at_words: Regular expressions that match from the beginning of a word.
-        anywhere: All other regular expressions.
+        by_prefix: Topic and phrase, under the first two characters of each in lower case.
+        topics: The topics; a topic's place names its group in the patterns.
+        at_words: All regular expressions that match from the beginning of a word, or ``None``.
+        anywhere: All other regular expressions, or ``None``.
     """
 
-    by_prefix: Mapping[str, tuple[_Phrase, ...]]
-    at_words: tuple[_Phrase, ...]
-    anywhere: tuple[_Phrase, ...]
+    by_prefix: Mapping[str, tuple[tuple[str, str], ...]]
+    topics: tuple[str, ...]
+    at_words: _Pattern | None
+    anywhere: _Pattern | None
 
     @classmethod
     def of(cls, by_topic: Mapping[str, Iterable[str]]) -> "Phrases":
@@ -58,47 +56,56 @@ class Phrases:
                 expression; anything else is literal, whatever its case, hyphens and spaces. A phrase with
                 Chinese characters matches inside longer stretches too.
         """
-        by_prefix: dict[str, list[_Phrase]] = defaultdict(list)
-        at_words, anywhere = [], []
-        for topic, phrases in by_topic.items():
-            listed = [str(phrase) for phrase in phrases]
-            raw = [phrase.removeprefix(_RAW) for phrase in listed if phrase.startswith(_RAW)]
-            at_words += _joined(topic, [one for one in raw if one.startswith(_WORD_START)])
-            anywhere += _joined(topic, [one for one in raw if not one.startswith(_WORD_START)])
-            for phrase in listed:
+        by_prefix: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        at_words, anywhere = list[tuple[int, str]](), list[tuple[int, str]]()
+        for place, (topic, phrases) in enumerate(by_topic.items()):
+            for phrase in map(str, phrases):
+                raw = phrase.removeprefix(_RAW)
                 if not phrase.startswith(_RAW):
-                    by_prefix[phrase[:_PREFIX].lower()].append(_Phrase(topic, _literal(phrase)))
-        return cls(
-            {start: tuple(found) for start, found in by_prefix.items()}, tuple(at_words), tuple(anywhere)
-        )
+                    by_prefix[phrase[:_PREFIX].lower()].append((topic, phrase))
+                elif raw.startswith(_WORD_START):
+                    at_words.append((place, raw))
+                else:
+                    anywhere.append((place, raw))
+        found = {start: tuple(phrases) for start, phrases in by_prefix.items()}
+        return cls(found, tuple(by_topic), _joined(at_words), _joined(anywhere))
 
     def find(self, text: str) -> Iterator[Match]:
-        """All matches, of each topic the longest from each place."""
-        for phrase in self.anywhere:
-            for found in phrase.pattern.finditer(text):
-                yield Match(phrase.topic, found[0], found.start(), found.end())
+        """All matches: of literal phrases the longest per topic and place, of expressions the first one."""
+        for found in self.anywhere.finditer(text) if self.anywhere else ():
+            yield self._match(found)
         lower = text.lower() if len(text.lower()) == len(text) else text
-        for place in [start.start() for start in _START.finditer(text)]:
-            candidates = (*self.by_prefix.get(lower[place : place + _PREFIX], ()), *self.at_words)
-            yield from _longest(candidates, text, place)
+        for start in _START.finditer(text):
+            place = start.start()
+            at_word = self.at_words.match(text, place) if self.at_words else None
+            if at_word:
+                yield self._match(at_word)
+            candidates = self.by_prefix.get(lower[place : place + _PREFIX])
+            if candidates:
+                yield from _longest(candidates, text, place)
+
+    def _match(self, found: "regex.Match[str]") -> Match:
+        topic = self.topics[int(str(found.lastgroup).split("_")[1])]
+        return Match(topic, found[0], found.start(), found.end())
 
 
-def _longest(candidates: Iterable[_Phrase], text: str, place: int) -> Iterator[Match]:
+def _longest(candidates: Iterable[tuple[str, str]], text: str, place: int) -> Iterator[Match]:
     ends: dict[str, int] = {}
-    for phrase in candidates:
-        found = phrase.pattern.match(text, place)
+    for topic, phrase in candidates:
+        found = _compiled(phrase).match(text, place)
         if found:
-            ends[phrase.topic] = max(found.end(), ends.get(phrase.topic, 0))
+            ends[topic] = max(found.end(), ends.get(topic, 0))
     for topic, end in ends.items():
         yield Match(topic, text[place:end], place, end)
 
 
-def _joined(topic: str, patterns: list[str]) -> list[_Phrase]:
-    joined = "|".join(f"(?:{pattern})" for pattern in patterns)
-    return [_Phrase(topic, regex.compile(joined, regex.IGNORECASE))] if patterns else []
+def _joined(patterns: list[tuple[int, str]]) -> _Pattern | None:
+    joined = "|".join(f"(?P<g{number}_{place}>{raw})" for number, (place, raw) in enumerate(patterns))
+    return regex.compile(joined, regex.IGNORECASE) if patterns else None
 
 
-def _literal(phrase: str) -> _Pattern:
+@lru_cache(maxsize=16_384)
+def _compiled(phrase: str) -> _Pattern:
     words = phrase.rstrip("*").replace("-", " ").split()
     joined = _BETWEEN.join(regex.escape(word).replace("'", "['\u2019]") for word in words)
     if not _HAN.search(phrase):

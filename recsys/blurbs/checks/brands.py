@@ -52,7 +52,7 @@ class Brands:
                 if tuple(words[place : place + len(brand)]) == brand:
                     last = found[place + len(brand) - 1]
                     yield from self._judged(examined, " ".join(brand), found[place].start(), last.end())
-        for place, sign in enumerate(examined.text):
+        for place, sign in enumerate("" if examined.text.isascii() else examined.text):
             for name in self.han.get(sign, ()):
                 if examined.text.startswith(name, place) and name not in examined.ground.han:
                     yield examined.reason("foreign_brand", place, place + len(name))

@@ -10,7 +10,7 @@ from recsys.blurbs.verdict import REVIEW, Reason
 def check(examined: Examined) -> Iterator[Reason]:
     """Yield ``claim_<name>`` for claims that no structured fact makes, or that are never allowed."""
     negated = negated_places(examined.text, examined.lexicon)
-    for match in examined.lexicon.claim_phrases.find(examined.text):
+    for match in examined.claims:
         claim = examined.lexicon.claims[match.topic]
         if examined.is_quoted(match.start, match.end):
             continue

@@ -1,5 +1,6 @@
 """A text under examination, with all that its checks look at."""
 
+import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -48,13 +49,23 @@ class Examined:
     @cached_property
     def quoted(self) -> tuple[tuple[int, int], ...]:
         """Where the item's title or brand stands word for word."""
-        text, found = self.text.casefold(), []
-        for phrase in self.ground.quotable:
-            start = text.find(phrase.casefold())
-            while start >= 0 and len(text) == len(self.text):
+        text, found = _comparable(self.text), []
+        for phrase in map(_comparable, self.ground.quotable):
+            start = text.find(phrase)
+            while start >= 0:
                 found.append((start, start + len(phrase)))
-                start = text.find(phrase.casefold(), start + 1)
+                start = text.find(phrase, start + 1)
         return tuple(found)
+
+    @cached_property
+    def claims(self) -> tuple[Match, ...]:
+        """The claims it makes."""
+        return tuple(self.lexicon.claim_phrases.find(self.text))
+
+    @cached_property
+    def made_claims(self) -> tuple[tuple[int, int], ...]:
+        """Where it makes claims that the facts make, or that follow from those."""
+        return tuple((one.start, one.end) for one in self.claims if one.topic in self.ground.claims)
 
     def is_quoted(self, start: int, end: int) -> bool:
         """Whether a span lies within a quotation of title or brand."""
@@ -76,6 +87,14 @@ class Examined:
             for match in matches
             if not self.is_quoted(match.start, match.end)
         ]
+
+
+def _comparable(text: str) -> str:
+    """The text in lower case and plain characters, each of which stays one, so that places stay too."""
+    if text.isascii():
+        return text.lower()
+    plain = (unicodedata.normalize("NFKC", sign).casefold() for sign in text)
+    return "".join(new if len(new) == 1 else sign for new, sign in zip(plain, text, strict=True))
 
 
 def covered(spans: Collection[tuple[int, int]], start: int, end: int) -> bool:

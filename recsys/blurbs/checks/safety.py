@@ -1,4 +1,4 @@
-"""Profanity, personal data, guesses about the reader, links, and a model that talks of itself."""
+"""Profanity, personal data, links, and templates of prompts."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -31,7 +31,6 @@ _WORD: Final = regex.compile(r"[\p{L}\d@$!*+]+")
 _LEET: Final = str.maketrans(
     {"0": "o", "1": "i", "3": "e", "4": "a", "5": "s", "7": "t", "@": "a", "$": "s", "!": "i", "+": "t"}
 )
-_HAN: Final = regex.compile(r"\p{Han}")
 _PERSON_ATTRIBUTES: Final = (
     "author",
     "actor",
@@ -46,8 +45,8 @@ _PERSON_ATTRIBUTES: Final = (
 
 
 def check(examined: Examined) -> Iterator[Reason]:
-    """Yield reasons about words, people, links, guesses about the reader, and a model's own talk."""
-    lexicon, text = examined.lexicon, examined.text
+    """Yield reasons about words, people, links and templates of prompts."""
+    text = examined.text
     yield from _profanity(examined)
     for pattern in (_EMAIL, _PHONE, _IBAN):
         yield from examined.reasons("personal_data", examined.matches(pattern))
@@ -57,9 +56,6 @@ def check(examined: Examined) -> Iterator[Reason]:
     for pattern in (_URL, _HANDLE):
         yield from examined.reasons("link", examined.matches(pattern))
     yield from examined.reasons("prompt_echo", examined.matches(_TEMPLATE))
-    yield from examined.reasons("history", lexicon.history.find(text))
-    yield from examined.reasons("sensitive", lexicon.sensitive.find(text))
-    yield from examined.reasons("refusal", lexicon.refusals.find(text))
 
 
 def _profanity(examined: Examined) -> Iterator[Reason]:
@@ -69,7 +65,7 @@ def _profanity(examined: Examined) -> Iterator[Reason]:
         spelled = {word, word.translate(_LEET), word.replace("*", "").translate(_LEET)}
         if spelled & listed and word not in exempt:
             yield examined.reason("profanity", *match.span())
-    for entry in (entry for entry in listed if _HAN.search(entry)):
+    for entry in () if examined.text.isascii() else examined.lexicon.han_profanity:
         start = examined.text.find(entry)
         if start >= 0 and not examined.is_quoted(start, start + len(entry)):
             yield examined.reason("profanity", start, start + len(entry))

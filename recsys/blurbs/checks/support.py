@@ -20,7 +20,7 @@ _SENTENCE_START: Final = regex.compile(r"(?:^|[.!?:;\u2026\u2013\u2014][\s\"'\u2
 _LINKS: Final = ("", "s", "n", "es", "en", "er", "e")
 _SHORTEST_PART: Final = 3
 _SHORTEST_OF_COMPOUND: Final = 4
-_MOST_UNSUPPORTED: Final = 0.5
+_LEAST_SUPPORTED: Final = 1 / 3
 _LONGEST_HAN: Final = 12
 
 
@@ -45,18 +45,18 @@ def measure(examined: Examined) -> Support:
     missing = len(latin) + sum(reason.end - reason.start for reason in han)
     share = 1 - missing / total if total else 1.0
     found = [*latin, *han]
-    if share < _MOST_UNSUPPORTED:
+    if share < _LEAST_SUPPORTED:
         found = [replace(reason, severity=REJECT) for reason in found]
     return Support(share, tuple(found))
 
 
 def _latin(examined: Examined) -> tuple[list[Reason], int]:
-    numbers = [(quantity.start, quantity.end) for quantity in examined.quantities]
+    known = [*((number.start, number.end) for number in examined.quantities), *examined.made_claims]
     content = [
         word
         for place, word in enumerate(examined.words)
         if not _needs_no_fact(examined, place)
-        and not covered(numbers, word.start, word.end)
+        and not covered(known, word.start, word.end)
         and word.text.isalpha()
     ]
     missing = [word for word in content if not _is_supported(examined, word)]

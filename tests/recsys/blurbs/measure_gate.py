@@ -1,6 +1,6 @@
 """What the gate makes of the labelled set.
 
-    python -m tests.recsys.blurbs.measure_gate [unseen|seen] [--wrong]
+    python -m tests.recsys.blurbs.measure_gate [unseen|seen] [--json | --wrong]
 
 prints the share of true sentences that pass, of corruptions that are stopped, and the AUROC of the score by
 kind; ``--wrong`` also prints what went wrong, which belongs to the seen half only.
@@ -27,6 +27,7 @@ from tests.recsys.blurbs.corruptions import KINDS
 
 LABELLED = Path(__file__).parent / "labelled"
 TRUE = "true"
+ALL = "all"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +91,26 @@ def table(texts: Sequence[Judged]) -> Table:
     return result
 
 
+def figures(texts: Sequence[Judged]) -> dict[str, dict[str, float]]:
+    """Share stopped and AUROC by kind; ``all`` are the corruptions together."""
+    scores = [text.verdict.score for text in texts if text.kind == TRUE]
+    result = {}
+    for kind in (TRUE, *KINDS, ALL):
+        of_kind = [text for text in texts if text.kind == kind or (kind == ALL and text.kind != TRUE)]
+        area = auroc(scores, [text.verdict.score for text in of_kind])
+        result[kind] = {"texts": len(of_kind), "stopped": 1 - share_passed(of_kind), "auroc": area}
+    return result
+
+
 def main(arguments: Sequence[str]) -> None:
     """Print the table."""
     half = next((word for word in arguments if not word.startswith("-")), "unseen")
     started = time.process_time()
     texts = judged(half)
     seconds = time.process_time() - started
+    if "--json" in arguments:
+        print(json.dumps(figures(texts)))  # noqa: T201
+        return
     Console().print(table(texts))
     print(f"{half}: {1000 * seconds / len(texts):.2f} ms a text")  # noqa: T201
     if "--wrong" in arguments:

@@ -23,7 +23,7 @@ _JACKET = _facts(
     "Trail Jacket",
     "North Peak",
     category=["Clothing", "Jackets"],
-    description="A light jacket for hiking with two pockets and a hood. It keeps drizzle out. Not for skiing.",
+    description="A light jacket for hiking, two pockets and a hood. It keeps drizzle out. Not for skiing.",
     price={"amount": 129, "currency": "EUR"},
     attributes={
         "material": "recycled nylon",
