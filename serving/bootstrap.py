@@ -13,13 +13,19 @@ from threading import Thread
 import structlog
 
 from recsys.clock import Clock, ReplayClock, WallClock
+from recsys.config import load_config
+from recsys.digest_names import DIRECTORY
 from recsys.event_log import EventLog
 from recsys.experiments.registry import ExperimentRegistry
+from recsys.file_lock import shared
 from recsys.item_changes import CHANGES_FILE, ItemChanges
+from recsys.pseudonyms import Pseudonyms
 from recsys.registry import Registry
 from recsys.schema import DAY_MS
+from recsys.table_sweep import prune_lists
 from recsys.text_reader import TextReader
 from recsys.text_vector_cache import CACHE_FILE, TextVectorCache
+from recsys.tombstones import Tombstones
 from recsys.user_state import UserState
 from recsys.workspace import Workspace
 from serving.admin import AdminServicer
@@ -28,8 +34,11 @@ from serving.blurb_desk import BlurbDesk
 from serving.blurb_servicer import BlurbServicer
 from serving.catalog_servicer import CatalogServicer
 from serving.compaction import COMPACTION_LOCK
+from serving.discretion import Discretion
+from serving.edge import PseudonymEdge
 from serving.embedded_store import embedded_store
 from serving.engine import Engine, RankingPipeline
+from serving.erasure import SERVING_LOCK, Eraser, OnlineEraser, forget_when_erased
 from serving.event_buffer import BUFFER_FILE, EventBuffer, SqliteEventBuffer
 from serving.experiment_servicer import ExperimentServicer
 from serving.experiment_watch import ExperimentWatch
@@ -46,6 +55,7 @@ from serving.model_follower import ModelFollower
 from serving.models import Model, Models
 from serving.origins import Origins
 from serving.page_store import PageStore
+from serving.privacy_servicer import PrivacyDesk
 from serving.progress_board import LOADED, ProgressBoard
 from serving.recorder import Watched, recorded
 from serving.rule_watch import RuleWatch
@@ -114,6 +124,7 @@ async def serving(
     seat = Seat() if seat is None else seat
     models = Models(model if isinstance(model, Model) else Model(model))
     async with AsyncExitStack() as stack:
+        stack.enter_context(shared(workspace.root / DIRECTORY / SERVING_LOCK))
         buffer = SqliteEventBuffer(workspace.state / BUFFER_FILE)
         stack.callback(buffer.close)
         clock = _clock(settings, EventLog(workspace.events), buffer, seat.board)
@@ -121,7 +132,8 @@ async def serving(
         secret = settings.redis_url
         url = stack.enter_context(embedded_store()) if secret is None else secret.get_secret_value()
         rules = models.stable.config.state
-        store = StateStore(connect(url, settings.store_timeout_ms), settings.tenant, rules)
+        discretion = Discretion(workspace.root)
+        store = StateStore(connect(url, settings.store_timeout_ms), settings.tenant, rules, discretion)
         stack.push_async_callback(store.close)
         states_client = connect_blocking(url, settings.state_timeout_ms)
         stack.callback(states_client.close)
@@ -132,7 +144,9 @@ async def serving(
         executor = ThreadPoolExecutor(settings.ranking_threads, "ranking", initializer=one_thread)
         stack.callback(executor.shutdown, cancel_futures=True)
         changes, catalogue = await site.catalogue()
-        treatments = Treatments(models, Origins(store, settings.state_timeout_ms / 1000))
+        origins = Origins(store, settings.state_timeout_ms / 1000)
+        treatments = Treatments(models, origins)
+        eraser = site.erasures(store, lists, origins)
         await site.experiments(treatments, follower)
         desk = await site.blurbs(url, catalogue)
         engine = Engine(
@@ -144,6 +158,7 @@ async def serving(
             blurbs=desk.blurbs,
             observe=shadow.observe,
             vouch=catalogue.require_current,
+            is_profiled=discretion.is_profiled,
         )
         intake = Intake(
             models,
@@ -152,6 +167,7 @@ async def serving(
             Attribution(lists.list_log, lists.signer),
             clock,
             apply_timeout_seconds=settings.apply_timeout_ms / 1000,
+            discretion=discretion,
         )
         servicers = (
             RecommendationServicer(engine, treatments, desk, LateBlurbs(desk.blurbs, desk.watch, executor)),
@@ -160,15 +176,18 @@ async def serving(
             ExperimentServicer(treatments),
             BlurbServicer(desk, models, executor),
         )
+        pseudonyms = Pseudonyms.configured(workspace)
+        edge = None if pseudonyms is None else PseudonymEdge(pseudonyms)
         watched = Watched(engine, store, buffer, updater, treatments.substitutions, desk.blurbs.reader)
         recording = stack.enter_context(recorded(settings, watched))
         port = await stack.enter_async_context(
-            listening(settings, servicers, recording, catalogue.is_current)
+            listening(settings, servicers, recording, catalogue.is_current, edge)
         )
         if settings.admin_port is not None and seat.worker == 0:
-            admin = AdminServicer(workspace, models, follower, shadow)
+            privacy = PrivacyDesk(workspace, buffer, lists.list_log, store, eraser, discretion, clock)
+            admin = AdminServicer(workspace, models, follower, shadow, privacy)
             bound = await stack.enter_async_context(
-                listening(settings.for_admin(settings.admin_port), (admin,), recording)
+                listening(settings.for_admin(settings.admin_port), (admin,), recording, edge=edge)
             )
             _log.info("the AdminService listens", host=settings.admin_host, port=bound)
             seat.admin(bound)
@@ -208,7 +227,7 @@ class _Site:
         self.seat.counting()
         if self.seat.worker == 0:
             event_log = EventLog(self.workspace.events)
-            sync = LogSync(event_log, self.buffer, store, updater, self._lock)
+            sync = LogSync(event_log, self.buffer, store, updater, self._lock, prune=self._prune)
             await sync.load(states)
             self.seat.board.reach(0, LOADED)
             self.stack.push_async_callback(sync.compact)
@@ -238,6 +257,23 @@ class _Site:
         pages = PageStore(reader, writer, settings.tenant, settings.page_ttl)
         self.stack.callback(pages.close)
         return Lists(log, pages, _signer(settings, self.workspace), page_depth=settings.page_depth)
+
+    def _prune(self) -> int:
+        days = load_config(self.workspace.config).privacy.retention_days
+        if days is None:
+            return 0
+        before_ms = self.clock.now_ms() - round(days * DAY_MS)
+        prune_lists(self.workspace, before_ms)
+        return EventLog(self.workspace.events).prune(before_ms)
+
+    def erasures(self, store: StateStore, lists: Lists, origins: Origins) -> OnlineEraser:
+        """Carry out erasures that were ordered, and let go of who was who whenever there is one."""
+        eraser = Eraser(self.workspace, self.buffer, lists.list_log)
+        online = OnlineEraser(eraser, store, lists.pages, self.buffer)
+        if self.seat.worker == 0:
+            self.run("erasures", online.run())
+        self.run("erasure-watch", forget_when_erased(Tombstones(self.workspace.root), origins.forget))
+        return online
 
     def models_in_service(self) -> tuple[ModelFollower, Shadow]:
         """Follow the registry, and let a shadow answer too."""

@@ -39,6 +39,9 @@ _log = structlog.get_logger(__name__)
 
 STATE_UNAVAILABLE = "state_unavailable"
 """Degraded reason: the user's state could not be read in time."""
+DO_NOT_PROFILE = "do_not_profile"
+"""Degraded reason: whoever asks does not want to be profiled."""
+_PERSONAL = (ServiceLevel.FULL, ServiceLevel.NO_RANKER)
 EXPLANATION_UNAVAILABLE = "explanation_unavailable"
 """Degraded reason: an explanation was asked for, and only the ranker can be explained."""
 
@@ -154,6 +157,8 @@ class Question:
     """What experiments make of it."""
     parameters: PlacementConfig | None = None
     """The placement where an experiment changes it, see ``recsys.answer.Query.parameters``."""
+    reasons: tuple[str, ...] = ()
+    """Degraded reasons that are known beforehand."""
     drafted: Callable[[Query], RankedList] | None = None
     """Makes the list instead of the pipeline where an experiment interleaves two models."""
     list_id: str = ""
@@ -187,12 +192,14 @@ class Engine:
         blurbs: BlurbSource | None = None,
         observe: Observer | None = None,
         vouch: Callable[[], None] = lambda: None,
+        is_profiled: Callable[[str], bool] = lambda _: True,
     ) -> None:
         self.models = models
         self.lists = lists
         self._blurbs = blurbs
         self._observe = observe
         self._vouch = vouch
+        self._is_profiled = is_profiled
         self._states = states
         self._clock = clock
         self._executor = executor
@@ -211,6 +218,7 @@ class Engine:
             CatalogueError: What was withdrawn lately is not known.
         """
         self._vouch()
+        question = self._discreet(question)
         if question.page is not None:
             return await self._later_page(question, question.page, pipeline)
         if question.drafted is not None:  # a list of two models says nothing about one
@@ -219,7 +227,14 @@ class Engine:
 
     async def rank(self, question: Question, item_ids: Sequence[str], pipeline: RankingPipeline) -> Answer:
         """Order the caller's own list; see ``recommend``."""
+        question = self._discreet(question)
         return await self._answer(question, pipeline, lambda query: pipeline.rank(query, item_ids))
+
+    def _discreet(self, question: Question) -> Question:
+        """The question as of nobody in particular, where whoever asks objects to being profiled."""
+        if question.subject is None or self._is_profiled(question.subject):
+            return question
+        return replace(question, subject=None, reasons=(DO_NOT_PROFILE,))
 
     async def _answer(
         self,
@@ -291,12 +306,16 @@ class Engine:
         note_stage("waiting", asked)
         with stage("state"):
             user, reasons = self._read_state(question.subject)
+            reasons += question.reasons
         with stage("ranking"):
             query = self._query(question, user)
             ranked = ranking(query)
             if question.explain and ranked.service_level is not ServiceLevel.FULL:
                 reasons += (EXPLANATION_UNAVAILABLE,)
             reasons = tuple(dict.fromkeys(ranked.degraded_reasons + reasons))
+            is_personal = not {STATE_UNAVAILABLE, DO_NOT_PROFILE}.intersection(reasons)
+            if not is_personal and ranked.service_level in _PERSONAL:
+                ranked = replace(ranked, service_level=ServiceLevel.NO_PERSONAL)
             rows = _rows(question, pipeline, [item.item_id for item in ranked.items])
         answer = Answer(replace(ranked, degraded_reasons=reasons), rows)
         if question.blurbs is not None and self._blurbs is not None:

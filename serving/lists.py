@@ -66,7 +66,8 @@ class Lists:
 
     def __init__(self, list_log: ListLog, pages: PageStore, signer: Signer, *, page_depth: int) -> None:
         self.list_log = list_log
-        self._pages = pages
+        self.pages = pages
+        """Where later pages wait."""
         self.signer = signer
         self.page_depth = page_depth
         """Most items of a list, over all its pages."""
@@ -77,7 +78,7 @@ class Lists:
         list_id = occasion.list_id or new_list_id()
         record, next_page = occasion.treatment.record, ""
         kept = kept_list(ranked, record, occasion.segment)
-        if kept is not None and self._pages.keep(list_id, kept):
+        if kept is not None and self.pages.keep(list_id, kept):
             place = PageToken(list_id, occasion.now_ms, occasion.identity, 0, len(ranked.items))
             next_page = place.signed(self.signer)
         elif kept is not None:
@@ -92,7 +93,7 @@ class Lists:
             InvalidRequestError: It has expired.
             StoreError: The store is away.
         """
-        kept = await self._pages.get(place.list_id, is_new=now_ms - place.issued_ms < _NEW_MS)
+        kept = await self.pages.get(place.list_id, is_new=now_ms - place.issued_ms < _NEW_MS)
         if kept is None:
             problem = (
                 "expected a token of a list that is still kept, got an expired one; ask for the first page"

@@ -5,7 +5,7 @@ that its states came from, so that a start on a store that outlived the server l
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from pathlib import Path
 
@@ -38,6 +38,8 @@ class LogSync:
         store: StateStore,
         updater: StateUpdater,
         lock: Path,
+        *,
+        prune: Callable[[], int] = lambda: 0,
     ) -> None:
         """Keep three things in step; of several worker processes only one does.
 
@@ -47,12 +49,14 @@ class LogSync:
             store: The user states.
             updater: Carries the buffer into the store.
             lock: File that whoever reads log and buffer together holds shared, see ``serving.compaction``.
+            prune: Removes from the log, under the lock, what nobody may keep any longer; how many events.
         """
         self._event_log = event_log
         self._buffer = buffer
         self._store = store
         self._updater = updater
         self._lock = lock
+        self._prune = prune
         self._marker = ""
 
     async def load(self, states: Iterable[tuple[str, UserState]]) -> None:
@@ -78,15 +82,15 @@ class LogSync:
         """Move the events that the store has into the log; a failure is logged and tried again next time."""
         try:
             before = await asyncio.to_thread(self._describe)
-            num_events = await asyncio.to_thread(self._move)
+            num_events, num_pruned = await asyncio.to_thread(self._move)
             ours = before == self._marker and await self._store.is_loaded(before)
-            if num_events and ours:  # else somebody changed the log, or emptied the store
+            if (num_events or num_pruned) and ours:  # else somebody changed the log, or emptied the store
                 self._marker = await asyncio.to_thread(self._describe)
                 await self._store.mark(self._marker)
         except (RecsysError, OSError) as error:
             _log.warning("events stay in the buffer", reason=str(error))
         else:
-            _log.info("events moved into the log", num_events=num_events)
+            _log.info("events moved into the log", num_events=num_events, num_pruned=num_pruned)
 
     async def run(self, every: timedelta) -> None:
         """Compact again and again until cancelled."""
@@ -99,9 +103,10 @@ class LogSync:
         self._buffer.learn([Merge(**row) for row in merges.iter_rows(named=True)])
         return self._buffer.links()
 
-    def _move(self) -> int:
+    def _move(self) -> tuple[int, int]:
         with exclusive(self._lock):  # first: whoever held it may have taken a place in the buffer meanwhile
-            return compact(self._buffer, self._event_log, through=self._updater.settled)
+            num_events = compact(self._buffer, self._event_log, through=self._updater.settled)
+            return num_events, self._prune()
 
     def _describe(self) -> str:
         num_events = self._event_log.scan().select(pl.len()).collect().item()

@@ -12,7 +12,7 @@ from grpc_reflection.v1alpha import reflection
 
 from serving.access import Access
 from serving.interceptors import Admission, ErrorStatus, Recording
-from serving.servicer import RecommendationServicer, Servicer, service_handler
+from serving.servicer import Edge, RecommendationServicer, Servicer, service_handler
 from serving.settings import Settings, cannot_listen
 from serving.tls import Certificates
 
@@ -31,9 +31,11 @@ async def listening(
     servicers: Sequence[Servicer],
     recording: Recording,
     is_ready: Callable[[], bool] = lambda: True,
+    edge: Edge | None = None,
 ) -> AsyncIterator[int]:
     """Serve, and yield the port that was bound.
 
+    ``edge`` changes requests before anything else sees them.
     While ``is_ready`` says no, health is ``NOT_SERVING`` as a whole and for recommendations.
 
     On leaving, health but for ``LIVENESS`` turns to ``NOT_SERVING``; ``drain_seconds`` later new calls are
@@ -47,7 +49,7 @@ async def listening(
         options=_options(settings),
         maximum_concurrent_rpcs=settings.max_concurrent_requests,
     )
-    server.add_generic_rpc_handlers([service_handler(servicer) for servicer in servicers])
+    server.add_generic_rpc_handlers([service_handler(servicer, edge) for servicer in servicers])
     names = [servicer.descriptor.full_name for servicer in servicers]
     health_servicer = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)

@@ -1,6 +1,6 @@
 """The services of ``proto/recsys/v1``: decode, ask the domain, encode, and nothing else."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Any, Protocol, cast
 
@@ -157,50 +157,55 @@ class Servicer(Protocol):
     descriptor: ServiceDescriptor
 
 
-def service_handler(servicer: Servicer) -> grpc.GenericRpcHandler:
+Edge = Callable[[Message], None]
+"""Changes a request in place before anything else sees it; see ``serving.edge``."""
+
+
+def service_handler(servicer: Servicer, edge: Edge | None = None) -> grpc.GenericRpcHandler:
     """Register a servicer's methods so that they get raw bytes and parse them themselves.
 
     gRPC answers bytes that are no message with UNKNOWN and the parser's words; parsing inside the handler
     makes that an ``InvalidRequestError`` like any other.
     """
     service = servicer.descriptor
-    handlers = {method.name: _handler(getattr(servicer, method.name), method) for method in service.methods}
+    handlers = {
+        method.name: _handler(getattr(servicer, method.name), method, edge or _as_it_came)
+        for method in service.methods
+    }
     return grpc.method_handlers_generic_handler(service.full_name, handlers)
 
 
+def _as_it_came(_: Message) -> None:
+    return
+
+
 def _handler(
-    behaviour: Callable[..., Any], method: MethodDescriptor
+    behaviour: Callable[[Message, CallContext], Any], method: MethodDescriptor, edge: Edge
 ) -> "grpc.RpcMethodHandler[bytes, Message]":
+    request_type = GetMessageClass(method.input_type)
     serializer = GetMessageClass(method.output_type).SerializeToString
+
+    def call(raw: bytes, context: CallContext) -> Any:  # noqa: ANN401  # an awaitable, or a stream
+        request = parse(request_type, raw)
+        edge(request)
+        return behaviour(request, context)
+
     if method.server_streaming:
+
+        async def stream(raw: bytes, context: CallContext) -> AsyncIterator[Message]:
+            async for message in call(raw, context):
+                yield message
+
         return grpc.unary_stream_rpc_method_handler(
-            cast("Any", _parsing_stream(behaviour, method)),  # the stubs know blocking behaviours only
+            cast("Any", stream),  # the stubs know blocking behaviours only
             request_deserializer=None,
             response_serializer=serializer,
         )
+
+    async def answer(raw: bytes, context: CallContext) -> Message:
+        found: Message = await call(raw, context)
+        return found
+
     return grpc.unary_unary_rpc_method_handler(
-        _parsing(behaviour, method), request_deserializer=None, response_serializer=serializer
+        answer, request_deserializer=None, response_serializer=serializer
     )
-
-
-def _parsing(
-    behaviour: Callable[[Message, CallContext], Awaitable[Message]], method: MethodDescriptor
-) -> Callable[[bytes, CallContext], Awaitable[Message]]:
-    request_type = GetMessageClass(method.input_type)
-
-    async def call(raw: bytes, context: CallContext) -> Message:
-        return await behaviour(parse(request_type, raw), context)
-
-    return call
-
-
-def _parsing_stream(
-    behaviour: Callable[[Message, CallContext], AsyncIterator[Message]], method: MethodDescriptor
-) -> Callable[[bytes, CallContext], AsyncIterator[Message]]:
-    request_type = GetMessageClass(method.input_type)
-
-    async def call(raw: bytes, context: CallContext) -> AsyncIterator[Message]:
-        async for message in behaviour(parse(request_type, raw), context):
-            yield message
-
-    return call

@@ -8,6 +8,7 @@ import asyncio
 import hashlib
 import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 from itertools import islice
 from typing import TypeVar
 
@@ -22,6 +23,7 @@ from redis.exceptions import RedisError, WatchError
 from recsys.config import StateConfig
 from recsys.errors import StoreError
 from recsys.user_state import UserState
+from serving.discretion import Discretion
 from serving.event import BufferedEvent
 from serving.visitor_link import VisitorLink
 
@@ -64,10 +66,13 @@ def connect_blocking(url: str, timeout_ms: int) -> redis.Redis:
 class StateStore:
     """Reads and updates user states. What cannot be read is treated as absent and counted."""
 
-    def __init__(self, client: Redis, tenant: str, config: StateConfig) -> None:
+    def __init__(
+        self, client: Redis, tenant: str, config: StateConfig, discretion: Discretion | None = None
+    ) -> None:
         self._client = client
         self._prefix = f"recsys:{tenant}"
         self._config = config
+        self._discretion = discretion
         self._ttl_seconds = math.ceil((config.max_age_days + 1) * 24 * 60 * 60)
         self.num_unreadable = 0
         """States that were damaged or of another version or configuration, since the start."""
@@ -93,7 +98,7 @@ class StateStore:
             StoreError: The store did not answer, or other writers kept winning.
         """
         kept = self._config.remembered
-        remembered = [e for e in events if e.event.event_type in kept]
+        remembered = [e for e in events if e.event.event_type in kept and self._may_remember(user_id, e)]
         if not remembered:
             return
         await self._retried(lambda: self._try_apply(self.key(user_id), remembered))
@@ -124,7 +129,7 @@ class StateStore:
         Raises:
             StoreError: The store did not answer.
         """
-        keys = self._origin_key(user_id), self.key(user_id)
+        keys = self.origin_key(user_id), self.key(user_id)
         async with self._client.pipeline(transaction=False) as pipe:
             pipe.get(keys[0])
             pipe.exists(keys[1])
@@ -141,8 +146,32 @@ class StateStore:
         while chunk := list(islice(iterator, _CHUNK)):
             async with self._client.pipeline(transaction=False) as pipe:
                 for user_id, visitor in chunk:
-                    pipe.set(self._origin_key(user_id), visitor, ex=self._ttl_seconds, nx=True)
+                    pipe.set(self.origin_key(user_id), visitor, ex=self._ttl_seconds, nx=True)
                 await _guard(pipe.execute())
+
+    async def erase(self, subjects: Iterable[str], through_ms: int) -> None:
+        """Forget people; a state of the same id stays when nothing in it is so old.
+
+        Args:
+            subjects: Users, and visitors with their mark.
+            through_ms: Everything up to this moment goes, in milliseconds since the epoch.
+
+        Raises:
+            StoreError: The store did not answer, or other writers kept winning.
+        """
+        for subject in subjects:
+            await _guard(self._client.unlink(self.origin_key(subject)))
+            key = self.key(subject)
+            await self._retried(partial(self._try_erase, key, through_ms))
+
+    async def unlink(self, keys: Iterable[str]) -> None:
+        """Remove keys of whatever kind.
+
+        Raises:
+            StoreError: The store did not answer.
+        """
+        for key in keys:
+            await _guard(self._client.unlink(key))
 
     async def load(
         self,
@@ -166,7 +195,7 @@ class StateStore:
             StoreError: The store did not answer.
         """
         await _guard(self._clear())
-        iterator, num_loaded = iter(states), 0
+        iterator, num_loaded = (pair for pair in states if self._may_remember(pair[0])), 0
         while chunk := await asyncio.to_thread(list, islice(iterator, _CHUNK)):
             await _guard(self._write(chunk))
             num_loaded += len(chunk)
@@ -195,6 +224,12 @@ class StateStore:
         """Close the connections."""
         await self._client.aclose()
 
+    def _may_remember(self, user_id: str, buffered: BufferedEvent | None = None) -> bool:
+        if self._discretion is None:
+            return True
+        time_ms = None if buffered is None else buffered.event.effective_ms
+        return self._discretion.may_remember(user_id, time_ms)
+
     @property
     def _marker_key(self) -> str:
         return f"{self._prefix}:loaded"
@@ -203,7 +238,8 @@ class StateStore:
         """Where a user's state lies."""
         return f"{self._prefix}:u:{{{user_id}}}"
 
-    def _origin_key(self, user_id: str) -> str:
+    def origin_key(self, user_id: str) -> str:
+        """Where it lies which visitor a user was."""
         return f"{self._prefix}:o:{{{user_id}}}"
 
     async def _note_origin(self, user_id: str, visitor: str) -> None:
@@ -285,6 +321,17 @@ class StateStore:
             pipe.set(key, state.to_bytes(), ex=self._ttl_seconds)
             await pipe.execute()
 
+    async def _try_erase(self, key: str, through_ms: int) -> None:
+        async with self._client.pipeline(transaction=True) as pipe:
+            await pipe.watch(key)
+            raw = await pipe.get(key)
+            state = None if _link(raw) is not None else self.decoded(raw)
+            if raw is None or (state is not None and state.num_rows and state.first_ms.min() > through_ms):
+                return
+            pipe.multi()  # type: ignore[no-untyped-call]  # redis-py leaves it unannotated
+            pipe.unlink(key)
+            await pipe.execute()
+
     async def _write(self, states: Sequence[tuple[str, UserState | VisitorLink]]) -> None:
         async with self._client.pipeline(transaction=False) as pipe:
             for user_id, state in states:
@@ -292,9 +339,11 @@ class StateStore:
             await pipe.execute()
 
     async def _clear(self) -> None:
-        keys = [key async for key in self._client.scan_iter(match=f"{self._prefix}:u:*", count=_CHUNK)]
-        for start in range(0, len(keys), _CHUNK):
-            await self._client.unlink(*keys[start : start + _CHUNK])
+        for kind in ("u", "o"):
+            found = self._client.scan_iter(match=f"{self._prefix}:{kind}:*", count=_CHUNK)
+            keys = [key async for key in found]
+            for start in range(0, len(keys), _CHUNK):
+                await self._client.unlink(*keys[start : start + _CHUNK])
         await self._client.delete(self._marker_key)
 
 

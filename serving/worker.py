@@ -18,6 +18,7 @@ from recsys.file_lock import shared
 from recsys.workspace import Workspace
 from serving.bootstrap import Seat, serve_until_stopped
 from serving.compaction import COMPACTION_LOCK, settle, settle_catalogue
+from serving.erasure import resume_erasures
 from serving.event_buffer import BUFFER_FILE, SqliteEventBuffer
 from serving.loading import (
     load_pipeline,
@@ -74,6 +75,7 @@ def serve_alone(workspace: Workspace, settings: Settings, announce: Callable[[in
         StoreError: The store does not start or does not answer.
     """
     one_thread()
+    resume_erasures(workspace)
     settle(workspace)
     settle_catalogue(workspace)
     _serve(workspace, settings, announce, Seat())
@@ -82,6 +84,7 @@ def serve_alone(workspace: Workspace, settings: Settings, announce: Callable[[in
 def _join(crew: Crew, number: int) -> None:
     """Serve beside the others. The first worker of all puts the log in order before anybody reads it."""
     if number == 0 and crew.board.nobody_counts:
+        resume_erasures(crew.workspace)
         settle(crew.workspace)
         settle_catalogue(crew.workspace)
     crew.board.reach(number, PREPARED)
