@@ -20,12 +20,14 @@ from recsys.blurbs.row import BlurbRow, BlurbSlot, Source
 from recsys.blurbs.switches import OffSwitches
 from recsys.blurbs.wanted import WANTED_FILE, WantedBlurbs
 from recsys.experiments.registry import ExperimentRegistry
+from recsys.pseudonyms import Pseudonyms
 from recsys.v1.blurb_service_pb2 import BatchGetBlurbsRequest, ReportBlurbRequest
 from recsys.v1.recommendation_service_pb2 import RankRequest, RecommendRequest, StreamRecommendRequest
 from recsys.v1.types_pb2 import Blurb, BlurbFreshness, BlurbOptions, BlurbSource, View
 from recsys.workspace import Workspace
 from serving.blurb_store import BlurbWriter
 from serving.client import Client
+from serving.edge import PseudonymEdge
 from serving.embedded_store import embedded_store
 from tests.recsys.experiments.small_experiment import toml
 from tests.serving.running import PATIENCE_SECONDS, running_server
@@ -441,3 +443,10 @@ def test_what_the_book_says_is_served_and_a_reported_text_waits_for_a_person(
     assert entry.state is State.REVIEW
     until(client, "apples", LINE, music)
     book.close()
+
+
+def test_a_streams_request_has_its_pseudonyms_too() -> None:
+    pseudonyms = Pseudonyms(b"a key of sixteen bytes or more", "t")
+    request = StreamRecommendRequest(request=RecommendRequest(user_id="u"))
+    PseudonymEdge(pseudonyms)(request)
+    assert request.request.user_id == pseudonyms.of("u") != "u"
