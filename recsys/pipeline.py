@@ -144,7 +144,8 @@ class Pipeline:
             ConfigError: The placement is not configured.
             InvalidRequestError: The filter cannot be read.
         """
-        return self.order(self.gather(query), query)
+        gathered = self.gather(query)
+        return _with_interest(self.order(gathered, query), gathered.moment, query)
 
     def gather(self, query: Query) -> Gathered:
         """The first half of ``recommend``, which does not read what the query leaves out or how much it asks.
@@ -259,7 +260,8 @@ class Pipeline:
         among = distinct if "shown" in self.bundle.rankers else self._among_candidates(moment, distinct)
         everything = Candidates(among, np.zeros(len(among), np.uint32), _as_given(among, positions))
         gathered, keep = Gathered(moment, everything, self._features), np.isin(among, distinct)
-        return self._ranked(gathered, keep, query, missing, orders="shown", limit=len(distinct))
+        ranked = self._ranked(gathered, keep, query, missing, orders="shown", limit=len(distinct))
+        return _with_interest(ranked, moment, query)
 
     def items(self, item_ids: Sequence[str]) -> list[dict[str, object]]:
         """Catalogue rows of known items, in the order given."""
@@ -549,6 +551,12 @@ def _as_given(
     known = np.flatnonzero(positions >= 0)[::-1]  # the first of several places comes last, and stays
     scores[np.searchsorted(among, positions[known])] = -known.astype(np.float64)
     return scores
+
+
+def _with_interest(ranked: RankedList, moment: Moment, query: Query) -> RankedList:
+    if not query.with_interest or not len(moment.user.recent.positions):
+        return ranked
+    return replace(ranked, interest=moment.user_vector)
 
 
 def _places(positions: Int64[np.ndarray, " items"], places: Sequence[int | None]) -> Places:

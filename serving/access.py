@@ -23,6 +23,8 @@ _ROLES = {
     "/recsys.v1.CatalogService/": Role.WRITE,
     "/recsys.v1.CatalogService/BatchGetItems": Role.READ,
     "/recsys.v1.ExperimentService/": Role.READ,
+    "/recsys.v1.BlurbService/BatchGetBlurbs": Role.READ,
+    "/recsys.v1.BlurbService/ReportBlurb": Role.WRITE,
     "/grpc.reflection.v1alpha.ServerReflection/": Role.READ,
 }
 """Role by service or method. What is not listed needs ``admin``, so that a new service is closed at first."""

@@ -5,7 +5,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Thread
@@ -32,6 +32,8 @@ from recsys.user_state import UserState
 from recsys.workspace import Workspace
 from serving.admin import AdminServicer
 from serving.attribution import Attribution
+from serving.blurb_desk import BlurbDesk
+from serving.blurb_servicer import BlurbServicer
 from serving.catalog_servicer import CatalogServicer
 from serving.compaction import COMPACTION_LOCK
 from serving.discretion import Discretion
@@ -44,6 +46,7 @@ from serving.experiment_servicer import ExperimentServicer
 from serving.experiment_watch import ExperimentWatch
 from serving.intake import Intake
 from serving.item_intake import ItemIntake
+from serving.late_blurbs import LateBlurbs
 from serving.list_export import ListExport
 from serving.list_log import LIST_FILE, ListLog
 from serving.lists import Lists
@@ -152,12 +155,14 @@ async def serving(
         treatments = Treatments(models, origins)
         eraser = site.erasures(store, lists, origins)
         await site.experiments(treatments, follower)
+        desk = await site.blurbs(url, catalogue)
         engine = Engine(
             models,
             StateReader(states_client, store),
             lists,
             clock,
             executor,
+            blurbs=desk.blurbs,
             observe=shadow.observe,
             vouch=catalogue.require_current,
             is_profiled=discretion.is_profiled,
@@ -173,14 +178,15 @@ async def serving(
             discretion=discretion,
         )
         servicers = (
-            RecommendationServicer(engine, treatments),
+            RecommendationServicer(engine, treatments, desk, LateBlurbs(desk.blurbs, desk.watch, executor)),
             EventServicer(intake, settings.max_events_per_batch),
             CatalogServicer(ItemIntake(changes), models, catalogue.wake),
             ExperimentServicer(treatments),
+            BlurbServicer(desk, models, executor),
         )
         pseudonyms = Pseudonyms.configured(workspace)
         edge = None if pseudonyms is None else PseudonymEdge(pseudonyms)
-        watched = Watched(engine, store, buffer, updater, treatments.substitutions)
+        watched = Watched(engine, store, buffer, updater, treatments.substitutions, desk.blurbs.reader)
         recording = stack.enter_context(recorded(settings, watched))
         port = await stack.enter_async_context(
             listening(
@@ -222,9 +228,11 @@ class _Site:
         task.add_done_callback(_report)
 
         async def stop() -> None:
-            while not task.done():  # a client of the store may take a cancellation for its own timeout
+            while not task.done():  # ``asyncio.wait_for`` of Python 3.11 may lose a cancellation
                 task.cancel()
                 await asyncio.wait([task], timeout=_CANCEL_AGAIN_SECONDS)
+            with suppress(asyncio.CancelledError):
+                await task
 
         self.stack.push_async_callback(stop)
 
@@ -322,6 +330,17 @@ class _Site:
         watch = ExperimentWatch(ExperimentRegistry(self.workspace), treatments.use_book, follower)
         await asyncio.to_thread(watch.look)  # from the first answer on
         self.run("experiments", watch.run())
+
+    async def blurbs(self, url: str, catalogue: LiveCatalogue) -> BlurbDesk:
+        """Follow the published blurbs; one process of all publishes them."""
+        desk = BlurbDesk.open(self.workspace, self.settings, url, self.models.stable.config)
+        self.stack.push_async_callback(desk.close)
+        await desk.watch.look()
+        self.run("blurb-watch", desk.watch.run())
+        self.run("blurb-segments", desk.segments.run(self.models.all, catalogue.vectors))
+        if self.seat.worker == 0:
+            self.run("blurb-publisher", desk.publish())
+        return desk
 
     async def catalogue(self) -> tuple[ItemChanges, LiveCatalogue]:
         """Follow the catalogue's changes."""

@@ -6,7 +6,7 @@ from recsys.pseudonyms import Pseudonyms
 
 
 class PseudonymEdge:
-    """Replaces every ``user_id`` and ``visitor_id`` of a request, also in the messages that repeat in it."""
+    """Replaces every ``user_id`` and ``visitor_id`` of a request, also in those that it holds."""
 
     def __init__(self, pseudonyms: Pseudonyms) -> None:
         self._pseudonyms = pseudonyms
@@ -19,3 +19,5 @@ class PseudonymEdge:
             elif field.name == "events":
                 for event in value:
                     self(event)
+            elif field.name == "request":
+                self(value)

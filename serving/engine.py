@@ -28,6 +28,8 @@ from recsys.live_parts import TextVectors
 from recsys.rules import Rule
 from recsys.schema import ITEM_ID
 from recsys.user_state import UserState
+from serving.blurb_ask import BlurbAsk
+from serving.blurb_list import NO_BLURBS_ASKED, ListBlurbs
 from serving.breaker import Breaker
 from serving.call import note_answer, note_stage, stage
 from serving.ladder import LATE, Popular, answered
@@ -118,6 +120,20 @@ class PipelineChoice(Protocol):
         ...
 
 
+class BlurbSource(Protocol):
+    """Finds the blurbs of lists; ``serving.blurbs.Blurbs``. Any thread may call any method; none raises."""
+
+    def of_list(self, ask: BlurbAsk, pipeline: RankingPipeline, ranked: RankedList) -> ListBlurbs:
+        """The blurbs of a list that was just ranked."""
+        ...
+
+    def of_items(
+        self, ask: BlurbAsk, pipeline: RankingPipeline, item_ids: Sequence[str], segment: str
+    ) -> ListBlurbs:
+        """The blurbs of items, for a segment."""
+        ...
+
+
 Observer = Callable[[RankingPipeline, Query, RankedList], None]
 """Is shown every recommendation, with the pipeline that made it; returns at once."""
 
@@ -138,6 +154,8 @@ class Question:
     attributes: Mapping[str, str] = field(default_factory=dict)
     with_items: bool = False
     """Whether the answer carries catalogue rows."""
+    blurbs: BlurbAsk | None = None
+    """Which blurbs the answer carries; ``None`` for none."""
     identity: bytes = b""
     """Hash of the request, see ``serving.page_token.request_identity``; empty when it has no pages."""
     page: PageToken | None = None
@@ -164,6 +182,7 @@ class Answer:
     next_page_token: str = ""
     arms: tuple[tuple[str, str], ...] = ()
     """Pairs of experiment and arm that the list is an exposure of."""
+    blurbs: ListBlurbs = NO_BLURBS_ASKED
 
 
 class Engine:
@@ -177,6 +196,7 @@ class Engine:
         clock: Clock,
         executor: Executor,
         *,
+        blurbs: BlurbSource | None = None,
         observe: Observer | None = None,
         vouch: Callable[[], None] = lambda: None,
         is_profiled: Callable[[str], bool] = lambda _: True,
@@ -184,6 +204,7 @@ class Engine:
     ) -> None:
         self.models = models
         self.lists = lists
+        self._blurbs = blurbs
         self._observe = observe
         self._vouch = vouch
         self._is_profiled = is_profiled
@@ -256,7 +277,8 @@ class Engine:
         note_answer(question.placement, answer.ranked)
         if observe is not None:
             observe(pipeline, query, answer.ranked)
-        return _with_list(answer, self.lists.issue(answer.ranked, self._occasion(question)))
+        occasion = self._occasion(question, answer.blurbs.segment)
+        return _with_list(answer, self.lists.issue(answer.ranked, occasion))
 
     async def _in_time(
         self, question: Question, pipeline: RankingPipeline, simpler: Popular, seconds_left: float
@@ -291,14 +313,26 @@ class Engine:
         sellable = pipeline.sellable(kept.item_ids[place.start :])
         issued = self.lists.page(kept, place, occasion, sellable, question.limit)
         ids = [item.item_id for item in issued.ranked.items]
+        attach = partial(self._attached, question, pipeline, ids, kept.segment)
         loop = asyncio.get_running_loop()
-        rows = await loop.run_in_executor(self._executor, _rows, question, pipeline, ids)
+        rows, blurbs = await loop.run_in_executor(self._executor, copy_context().run, attach)
         reasons = (*issued.ranked.degraded_reasons, *((EXPLANATION_UNAVAILABLE,) if question.explain else ()))
         ranked = replace(issued.ranked, degraded_reasons=tuple(dict.fromkeys(reasons)))
         note_answer(question.placement, ranked, is_later_page=True)
-        return _with_list(Answer(ranked, rows), replace(issued, ranked=ranked))
+        return _with_list(Answer(ranked, rows, blurbs=blurbs), replace(issued, ranked=ranked))
 
-    def _occasion(self, question: Question) -> Occasion:
+    def _attached(
+        self, question: Question, pipeline: RankingPipeline, item_ids: Sequence[str], segment: str
+    ) -> tuple[dict[str, dict[str, object]], ListBlurbs]:
+        """What else the answer says of the items of a later page."""
+        rows, blurbs, ask = _rows(question, pipeline, item_ids), NO_BLURBS_ASKED, question.blurbs
+        if ask is not None and self._blurbs is not None:
+            with stage("blurbs"):
+                segment = segment if ask.segment is None else ask.segment
+                blurbs = self._blurbs.of_items(ask, pipeline, item_ids, segment)
+        return rows, blurbs
+
+    def _occasion(self, question: Question, segment: str = "") -> Occasion:
         return Occasion(
             question.subject,
             question.placement,
@@ -306,6 +340,7 @@ class Engine:
             self._clock.now_ms(),
             question.treatment,
             question.list_id,
+            segment,
         )
 
     def _run(
@@ -342,7 +377,11 @@ class Engine:
             if not is_personal and ranked.service_level in _PERSONAL:
                 ranked = replace(ranked, service_level=ServiceLevel.NO_PERSONAL)
             rows = _rows(question, pipeline, [item.item_id for item in ranked.items])
-        return query, Answer(replace(ranked, degraded_reasons=reasons), rows)
+        answer = Answer(replace(ranked, degraded_reasons=reasons), rows)
+        if question.blurbs is not None and self._blurbs is not None:
+            with stage("blurbs"):
+                answer = replace(answer, blurbs=self._blurbs.of_list(question.blurbs, pipeline, ranked))
+        return query, answer
 
     def _query(self, question: Question, user: UserState | None, rank_until: float = math.inf) -> Query:
         return Query(
@@ -358,6 +397,7 @@ class Engine:
             query=question.query,
             attributes=question.attributes,
             subject=question.subject or "",
+            with_interest=question.blurbs is not None and question.blurbs.segment is None,
             parameters=question.parameters,
             rank_until=rank_until,
         )
@@ -385,4 +425,11 @@ def _rows(
 
 
 def _with_list(answer: Answer, issued: Issued) -> Answer:
-    return Answer(issued.ranked, answer.items, issued.attribution_token, issued.next_page_token, issued.arms)
+    return Answer(
+        issued.ranked,
+        answer.items,
+        issued.attribution_token,
+        issued.next_page_token,
+        issued.arms,
+        answer.blurbs,
+    )

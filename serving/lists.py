@@ -41,6 +41,8 @@ class Occasion:
     """What experiments made of it; later pages have what their first one had."""
     list_id: str = ""
     """Id of the first page's list, where the list was made by it; empty for a new one."""
+    segment: str = ""
+    """Whom the blurbs of a first page may speak to."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ class Lists:
         """Record the first page of a list and keep what follows it."""
         list_id = occasion.list_id or new_list_id()
         record, next_page = occasion.treatment.record, ""
-        kept = kept_list(ranked, record)
+        kept = kept_list(ranked, record, occasion.segment)
         if kept is not None and self.pages.keep(list_id, kept):
             place = PageToken(list_id, occasion.now_ms, occasion.identity, 0, len(ranked.items))
             next_page = place.signed(self.signer)

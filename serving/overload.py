@@ -9,7 +9,8 @@ go first.
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack
 from enum import Enum
 from typing import Final, TypeAlias, cast
 
@@ -17,7 +18,7 @@ from grpc_status import rpc_status
 
 from serving.call import Call, Metadata, current_call
 from serving.errors import OverloadError
-from serving.interceptors import Behaviour, Context, UnaryInterceptor
+from serving.interceptors import Behaviour, CallInterceptor, Context, Stream
 from serving.status import rich_status
 
 PRIORITY = "x-recsys-priority"
@@ -120,7 +121,7 @@ class Limit:
 Guard: TypeAlias = Callable[[], Pressure]
 
 
-class Overload(UnaryInterceptor):
+class Overload(CallInterceptor):
     """Refuses what ``Limit`` does not let through, what would come too late, and what memory has no room for.
 
     It stands before all other interceptors, so that a refusal costs as little as can be.
@@ -149,7 +150,23 @@ class Overload(UnaryInterceptor):
             try:
                 return await behaviour(request, context)
             finally:
-                self.limit.leave(*_waited_and_busy(current_call.get()))
+                self._leave()
+
+        return call
+
+    def wrap_stream(self, behaviour: Stream, method: str) -> Stream:
+        """Refuse a stream as ``wrap`` refuses a call, and count it in and out until it has answered first."""
+        limited = method.startswith(_LIMITED)
+
+        async def call(request: object, context: Context) -> AsyncIterator[object]:
+            if not (self._admits(context) if limited else self._pressure() is not Pressure.CRITICAL):
+                await self._refuse(context)
+            with ExitStack() as counted:
+                if limited:
+                    counted.callback(self._leave)
+                async for message in behaviour(request, context):
+                    counted.close()  # what comes later waits for others and costs nothing
+                    yield message
 
         return call
 
@@ -170,6 +187,9 @@ class Overload(UnaryInterceptor):
         if left is not None and left < self.limit.busy_seconds:
             return False
         return self.limit.enter(priority)
+
+    def _leave(self) -> None:
+        self.limit.leave(*_waited_and_busy(current_call.get()))
 
     def _guarded(self, behaviour: Behaviour) -> Behaviour:
         async def call(request: object, context: Context) -> object:

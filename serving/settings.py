@@ -32,6 +32,8 @@ class Settings(BaseSettings):
     """``wall`` time, or ``replay`` from the end of the event log."""
     state_timeout_ms: int = Field(default=20, ge=1)
     """Longest that an answer waits for the user's state, in milliseconds; after it, it is not personal."""
+    blurb_timeout_ms: int = Field(default=5, ge=1)
+    """Longest that an answer waits for its blurbs, in milliseconds; after it, it has the items' own words."""
     store_timeout_ms: int = Field(default=1000, ge=1)
     """Longest single operation on the store outside of answers, in milliseconds."""
     apply_timeout_ms: int = Field(default=250, ge=0)
