@@ -5,7 +5,7 @@ UNITS := tests/recsys tests/features
 export HF_HUB_OFFLINE := 1
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: demo test lint bench fuzz proto clean
+.PHONY: demo test lint bench fuzz faults proto clean
 
 demo: .venv/installed
 	$(BIN)/recsys demo
@@ -15,7 +15,7 @@ demo: .venv/installed
 test: .venv/installed lint
 	@shop=$$(mktemp -d) && trap 'rm -rf "$$shop"' EXIT && export RECSYS_TEST_SHOP="$$shop" && set -ex && \
 	$(BIN)/pytest --numprocesses 2 --dist loadfile -o addopts="--strict-markers --benchmark-skip" \
-		$(UNITS:%=--ignore=%) tests && \
+		$(UNITS:%=--ignore=%) --ignore=tests/faults tests && \
 	$(BIN)/pytest --numprocesses 2 --dist loadfile $(UNITS)
 
 lint: .venv/installed
@@ -30,6 +30,12 @@ bench: .venv/installed
 
 fuzz: .venv/installed
 	$(BIN)/python -m tests.serving.fuzz --requests 100000
+
+# Real processes are killed, starved and cut off: minutes. As root, also full disks and pulled cables.
+faults: .venv/installed
+	rm -rf workspace/faults
+	$(BIN)/pytest -p no:randomly -o addopts="--strict-markers" -rs tests/faults
+	$(BIN)/python -m tests.faults.table
 
 proto: .venv/installed
 	$(BIN)/python -m tests.contracts.generate_proto .

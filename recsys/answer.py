@@ -20,7 +20,7 @@ class ServiceLevel(Enum):
     NO_RANKER = "NO_RANKER"
     """Personal candidates, in retrieval order."""
     NO_PERSONAL = "NO_PERSONAL"
-    """Candidates from the context only."""
+    """Nothing of the shopper is in it: candidates from the context only, or the state was not to be had."""
     POPULAR = "POPULAR"
     """What sells, the same for everybody."""
 

@@ -15,6 +15,7 @@ import polars as pl
 from pydantic import BaseModel, ValidationError
 
 from recsys.errors import DataError
+from recsys.fault_point import reach
 from recsys.file_lock import exclusive
 from recsys.schema import (
     EFFECTIVE_TIME,
@@ -128,8 +129,10 @@ class EventLog:
             commit = self._write(events, name)
             if merges is not None and not merges.is_empty():
                 commit = self._write_merges(commit, merges, name)
+            reach("log-written")
             with atomic_path(target) as partial:
                 partial.write_text(commit.model_dump_json(), encoding="utf-8")
+            reach("log-committed")
 
     def end_ms(self) -> int | None:
         """Greatest time of an event or merge, milliseconds since the epoch; ``None`` for an empty log."""

@@ -37,6 +37,7 @@ _log = structlog.get_logger(__name__)
 
 STATE_UNAVAILABLE = "state_unavailable"
 """Degraded reason: the user's state could not be read in time."""
+_PERSONAL = (ServiceLevel.FULL, ServiceLevel.NO_RANKER)
 EXPLANATION_UNAVAILABLE = "explanation_unavailable"
 """Degraded reason: an explanation was asked for, and only the ranker can be explained."""
 
@@ -259,6 +260,8 @@ class Engine:
             if question.explain and ranked.service_level is not ServiceLevel.FULL:
                 reasons += (EXPLANATION_UNAVAILABLE,)
             reasons = tuple(dict.fromkeys(ranked.degraded_reasons + reasons))
+            if STATE_UNAVAILABLE in reasons and ranked.service_level in _PERSONAL:
+                ranked = replace(ranked, service_level=ServiceLevel.NO_PERSONAL)
             rows = _rows(question, pipeline, [item.item_id for item in ranked.items])
         return query, Answer(replace(ranked, degraded_reasons=reasons), rows)
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from recsys.errors import IntakeError
+from recsys.fault_point import reach
 from recsys.schema import DAY_MS
 from serving.event import MERGE, VISITOR_PREFIX, BufferedEvent, Event, Merge
 from serving.visitor_link import VisitorLink
@@ -254,7 +255,10 @@ class SqliteEventBuffer:
                 "an earlier write failed, so the event buffer is closed; mend the disk and restart"
             )
         with self._transaction() as connection:
-            return [[_store(connection, record) for record in records] for records in batches]
+            stored = [[_store(connection, record) for record in records] for records in batches]
+            reach("buffer-stored")
+        reach("buffer-committed")
+        return stored
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

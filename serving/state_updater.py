@@ -17,6 +17,7 @@ from typing import Protocol
 import structlog
 
 from recsys.errors import IntakeError, StoreError
+from recsys.fault_point import reach
 from serving.event import BufferedEvent
 from serving.event_buffer import EventBuffer
 from serving.progress_board import ProgressBoard
@@ -135,6 +136,7 @@ class StateUpdater:
                 _log.warning("user states fall behind", reason=str(error))
             await self._report(self.applied, is_behind=True)
             return False
+        reach("state-applied")
         last = events[-1].sequence if events else 0
         await self._report(max(applied, last), is_behind=False)
         return bool(events)
