@@ -148,7 +148,7 @@ def _integers(text: str, length: int, where: str) -> list[int]:
 def _array(text: str, length: int, pattern: re.Pattern[str], where: str) -> list[str]:
     _require(pattern.fullmatch(text) is not None, f"{where} holds something that is no number")
     words = text.split(" ") if text else []
-    _require(all(math.isfinite(float(word)) for word in words), f"{where} holds an infinite number")
+    _require(all(map(math.isfinite, map(float, words))), f"{where} holds an infinite number")
     _require(len(words) == length, f"{where} has {len(words)} numbers where {length} belong")
     return words
 
