@@ -68,9 +68,9 @@ def _of_catalogue(catalogue: Catalogue) -> Iterator[str]:
     known, num_items = vars(catalogue), len(catalogue)
     if len(catalogue.position) != num_items:
         yield "the catalogue has an item twice"
-    if "_texts" not in known:
+    texts, text_of_item = known.get("_texts", ((), ()))
+    if not isinstance(texts, Strings):
         return
-    texts, text_of_item = known["_texts"]
     yield from _of_strings("texts", texts)
     yield from _index("text of item", text_of_item, len(texts), num_items)
     order, starts = known["items_by_text"]

@@ -221,9 +221,10 @@ class Towers(nn.Module):
         Raises:
             BundleError: Names or shapes do not fit the configuration.
         """
-        towers = cls(width, config)
+        with torch.device("meta"):  # no memory for sizes that a damaged file may claim
+            towers = cls(width, config)
         try:
-            towers.load_state_dict(load_file(path))
+            towers.load_state_dict(load_file(path), assign=True)
         except RuntimeError as error:
             raise BundleError(f"{path.name} does not fit the configured towers: {error}") from error
         return towers.eval()

@@ -40,7 +40,7 @@ class Ranker:
         """
         try:
             booster = lightgbm.Booster(model_str=read_model_text(path.read_bytes()).text)
-        except lightgbm.basic.LightGBMError as error:
+        except (BundleError, OSError, lightgbm.basic.LightGBMError) as error:
             raise BundleError(f"{path.name} is not a LightGBM model: {error}") from error
         if tuple(booster.feature_name()) != feature_names:
             different = sorted(set(booster.feature_name()) ^ set(feature_names)) or ["the order"]
