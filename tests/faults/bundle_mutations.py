@@ -77,8 +77,12 @@ def rebuilt(text: str) -> bytes:
     return (text[:at] + line + text[text.index("\n", at) :]).encode()
 
 
-def ranker_kinds(text: str) -> Iterator[tuple[str, bytes]]:
+def ranker_kinds(text: str) -> dict[str, bytes]:
     """Every kind of damage to a LightGBM model, by name; well over a hundred."""
+    return {name: changed for name, changed in _ranker_kinds(text) if changed != text.encode()}
+
+
+def _ranker_kinds(text: str) -> Iterator[tuple[str, bytes]]:
     for percent in (0, 1, 5, 20, 35, 50, 65, 80, 90, 95, 97, 99):
         yield f"cut after {percent} %", text[: len(text) * percent // 100].encode()
     lines = text.split("\n")

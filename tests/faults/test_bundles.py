@@ -139,7 +139,7 @@ def test_t15_no_damaged_ranker_serves_or_ends_the_server(
 ) -> None:
     found, version = offered
     text = (found.whole / "ranker.txt").read_text(encoding="ascii")
-    kinds, plausible, statuses = dict(ranker_kinds(text)), [], Counter[str]()
+    kinds, plausible, statuses = ranker_kinds(text), [], Counter[str]()
     for name, content in kinds.items():
         found.put("ranker.txt", content, refresh=False)
         statuses[found.offer()] += 1
