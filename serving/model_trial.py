@@ -11,11 +11,14 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from recsys.errors import BundleError, RecsysError
 from recsys.manifest import RANKERS, read_manifest, verify_files
 from recsys.model_text import read_model_text
+
+if TYPE_CHECKING:
+    from recsys.query_encoder import QueryEncoder
 
 _SECONDS: Final = 300.0
 _NICE: Final = 10
@@ -60,8 +63,6 @@ def ask_bundle(directory: Path) -> None:
     Raises:
         RecsysError: It cannot be used.
     """
-    import numpy as np
-
     from features.registry import OnlineFeatures, fingerprint
     from recsys.answer import Query
     from recsys.bundle import load_bundle
@@ -87,7 +88,15 @@ def ask_bundle(directory: Path) -> None:
         ranked = pipeline.rank(Query(at_ms, shopper, explain=True), some)
         _require_finite(directory, [item.score for item in ranked.items])
     if bundle.queries is not None:
-        _require_finite(directory, np.asarray(bundle.queries.vector("one text")).tolist())
+        _require_finite(directory, _read_text(directory, bundle.queries))
+
+
+def _read_text(directory: Path, encoder: "QueryEncoder") -> list[float]:
+    try:
+        vector = encoder.vector("one text")
+    except RecsysError as error:
+        raise BundleError(f"bundle {directory.name} can read no text: {error}") from error
+    return [] if vector is None else list(map(float, vector))
 
 
 def _require_finite(directory: Path, numbers: list[float]) -> None:
