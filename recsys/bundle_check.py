@@ -1,8 +1,8 @@
 """Whether the parts of a bundle fit each other: lengths, ranges and finite numbers, whatever the hashes say.
 
-A hash tells that a file is as it was written. This tells that it can be used: no index leads out of its array,
-into which compiled code would follow it, and no answer can become NaN. What is wrong but plausible, neither sees;
-a signature does, see ``recsys.signature``.
+A hash tells that a file is as it was written. This tells that it can be used: no index leads out of its
+array, where compiled code would follow it, and no answer can become NaN. What is wrong but plausible, neither
+sees; a signature does, see ``recsys.signature``.
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Damaged models are offered to servers: none ends a process that serves, none that is damaged comes to serve."""
+"""Damaged models are offered to servers: none ends one that serves, and none comes to serve."""
 
 import json
 import random
@@ -28,13 +28,12 @@ from serving.client import Client
 from tests.conftest import Trained
 from tests.faults.bundle_mutations import damage, pickled, ranker_features, ranker_kinds, refresh_manifest
 from tests.faults.conftest import Note, Serve, copy_of
-from tests.faults.processes import PATIENCE_SECONDS, Forge, ServerProcess
+from tests.faults.processes import Forge, ServerProcess
 from tests.serving.running import free_port
 
 MUTANT = "mutant"
 STALE, FORGED, SERVED = 700, 250, 3
-"""Mutations with the old hashes, with hashes that fit, and of those that only a trial can judge, the ones that a
-server tries itself."""
+"""Mutations with the old hashes, with hashes that fit, and with hashes that fit where a server tries them."""
 
 
 @dataclass
@@ -90,7 +89,9 @@ def offering(workspace: Workspace, version: str, serve: Serve, **env: str) -> It
     shutil.copytree(registry.path(version), whole, dirs_exist_ok=True)
     _rename(whole, MUTANT)
     with (
-        serve(workspace, workspace.root, RECSYS_ADMIN_PORT=str(port), RECSYS_TRY_MODELS="true", **env) as server,
+        serve(
+            workspace, workspace.root, RECSYS_ADMIN_PORT=str(port), RECSYS_TRY_MODELS="true", **env
+        ) as server,
         server.client() as client,
         grpc.insecure_channel(f"127.0.0.1:{port}") as channel,
     ):
@@ -111,7 +112,8 @@ def try_one() -> Iterator[Callable[[Path], dict[str, Any]]]:
     """Tries a bundle as ``serving.model_trial`` does, in a fork."""
     command = [sys.executable, "-m", "tests.faults.trial_forge"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin is not None and process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
         orders, answers = process.stdin, process.stdout
 
         def ask(directory: Path) -> dict[str, Any]:
@@ -198,7 +200,9 @@ def test_t15_a_thousand_damaged_bundles_leave_the_old_model_serving(
     figure("T15", "damaged bundles offered", STALE + FORGED + SERVED, "", ">= 1,000 with the kinds above")
     figure("T15", "crashes of the serving process", 0, "", "0")
     figure("T15", "with forged hashes: refused", ended[3], "", "")
-    figure("T15", "with forged hashes: whole, finite and full lists, only a signature tells", ended[0], "", "")
+    figure(
+        "T15", "with forged hashes: whole, finite and full lists, only a signature tells", ended[0], "", ""
+    )
 
 
 @pytest.mark.timeout(300)
@@ -242,7 +246,7 @@ def test_t17_no_pickle_is_read_and_no_encoder_of_another_shape_serves(
 
 @pytest.mark.timeout(600)
 def test_t19_a_swap_that_is_killed_anywhere_leaves_the_old_model_or_the_new(
-    trained: Trained, serve: Serve, forge: Forge, tmp_path: Path, figure: Note
+    trained: Trained, serve: Serve, tmp_path: Path, figure: Note
 ) -> None:
     ends, now = Counter[str](), ""
     points = ("model-loaded", "atomic-written", "atomic-renamed", "model-swapped")

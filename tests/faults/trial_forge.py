@@ -1,7 +1,7 @@
 """Tries bundles in forks of a process that has imported everything: ``python -m tests.faults.trial_forge``.
 
-It reads a directory per line and answers with JSON: how the fork ended, and what it said. ``serving.model_trial``
-starts a process of its own instead, which a server can do while its threads run; what is tried is the same.
+It reads a directory per line and answers with JSON: how the fork ended, and what it said. What is tried is
+what ``serving.model_trial`` tries, which starts a process instead, as a server with threads has to.
 """
 
 import json
@@ -45,12 +45,12 @@ def _try(directory: Path, writer: int) -> int:
 
 def main() -> None:
     """Answer until there are no more orders."""
-    import serving.model_trial
+    from transformers import AutoModel, AutoTokenizer, BertModel  # noqa: F401
+
     import recsys.pretrained  # noqa: F401
     from features.registry import OnlineFeatures  # noqa: F401
     from recsys.bundle import load_bundle  # noqa: F401
     from recsys.pipeline import Pipeline  # noqa: F401
-    from transformers import AutoModel, AutoTokenizer, BertModel  # noqa: F401
 
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # libraries print

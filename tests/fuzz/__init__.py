@@ -1,4 +1,4 @@
 """Coverage-guided fuzzing of whatever reads bytes from outside: ``make fuzz-parsers SECONDS=60``.
 
-A target is a function of bytes that may return or raise a ``RecsysError``; whatever else it raises is a finding.
+A target is a function of bytes that may return or raise a ``RecsysError``; all else is a finding.
 """

@@ -1,7 +1,7 @@
 """Fuzzes one target, or all in turn: ``python -m tests.fuzz.run [TARGET ...] --seconds 60``.
 
-libFuzzer drives the target through ``atheris`` in a child process, with the corpus beside this file as seeds. What
-it finds new stays in a temporary directory; an input that breaks a target is written there, and named.
+libFuzzer drives the target through ``atheris`` in a child process, with the corpus beside this file as seeds.
+What it finds new stays in a temporary directory; an input that breaks a target is written there, and named.
 """
 
 import argparse
@@ -35,7 +35,9 @@ def fuzz(target: str, seconds: int, found: Path) -> int:
     ran = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     lines = [line for line in (ran.stdout + ran.stderr).splitlines() if not line.startswith("INFO: ")]
     runs = next((line.split()[-1] for line in lines if "number_of_executed_units" in line), "?")
-    sys.stdout.write(f"{target}: {runs} inputs in {seconds} s, {'nothing' if not ran.returncode else 'BROKEN'}\n")
+    sys.stdout.write(
+        f"{target}: {runs} inputs in {seconds} s, {'nothing' if not ran.returncode else 'BROKEN'}\n"
+    )
     if ran.returncode:
         sys.stdout.write("\n".join(lines[-60:]) + "\n")
     sys.stdout.flush()
@@ -68,7 +70,18 @@ def main() -> int:
         child(sys.argv[2], sys.argv[3:])
     parser = argparse.ArgumentParser(description=__doc__)
     names = sorted(
-        ("request", "item_filter", "tokens", "rows", "model_text", "manifest", "pointers", "store", "toml", "arrays")
+        (
+            "request",
+            "item_filter",
+            "tokens",
+            "rows",
+            "model_text",
+            "manifest",
+            "pointers",
+            "store",
+            "toml",
+            "arrays",
+        )
     )
     parser.add_argument("targets", nargs="*", default=names, choices=[*names, []])
     parser.add_argument("--seconds", type=int, default=60)

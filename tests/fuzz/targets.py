@@ -139,7 +139,7 @@ def _config() -> Config:
 @cache
 def _directory() -> Path:
     """Of this process alone, in memory where the system has such a place."""
-    shared = Path("/dev/shm")  # noqa: S108
+    shared = Path("/dev/shm")
     return Path(tempfile.mkdtemp(prefix=f"fuzz-{os.getpid()}-", dir=shared if shared.is_dir() else None))
 
 

@@ -20,7 +20,7 @@ def test_a_signed_bundle_is_taken_and_still_verifies(tmp_path: Path) -> None:
 
 def test_an_unsigned_bundle_is_refused_with_the_command_that_signs_it(tmp_path: Path) -> None:
     write_small_bundle(tmp_path / "v1")
-    with pytest.raises(BundleError, match="not signed.*recsys models sign v1"):
+    with pytest.raises(BundleError, match=r"not signed.*recsys models sign v1"):
         require_signature(tmp_path / "v1", KEY)
 
 

@@ -149,7 +149,7 @@ def damaged(rng: random.Random, raw: bytes) -> bytes:
 
 
 def monstrous(rng: random.Random) -> bytes:
-    """Bytes that no message is made of: varints without an end, no UTF-8, deep nesting, endless repetition."""
+    """Bytes that no message is made of: endless varints, no UTF-8, deep nesting, endless repetition."""
     field = rng.randint(1, 12)
     of_length = bytes([field << 3 | 2])
     nested = b""
@@ -179,7 +179,7 @@ def _varint(number: int) -> bytes:
 
 
 async def fuzz(
-    address: str, num_requests: int, seed: int, seconds: float, advance: Advance, admin: str | None = None
+    address: str, num_requests: int, seed: int, seconds: float, advance: Advance, *, admin: str | None = None
 ) -> Counter[str]:
     """Send requests until they are through or the time is up, and count the codes of the answers.
 
@@ -317,7 +317,7 @@ def main() -> int:
             given.seed,
             given.seconds,
             advance,
-            None if given.address else f"127.0.0.1:{admin}",
+            admin=None if given.address else f"127.0.0.1:{admin}",
         )
         codes = asyncio.run(fuzzing)
     sys.stdout.write(f"{codes.total()} requests, seed {given.seed}: {dict(codes.most_common())}\n")

@@ -63,7 +63,7 @@ def test_a_child_that_crashes_or_refuses_is_told_apart(
         ("raise IndexError('beyond')", "cannot be used: IndexError: beyond"),
     ):
         fake = tmp_path / "python"
-        fake.write_text(f"#!/bin/sh\nexec {model_trial.sys.executable} -c \"{script}\"\n")
+        fake.write_text(f'#!/bin/sh\nexec {model_trial.sys.executable} -c "{script}"\n')
         fake.chmod(0o700)
         with monkeypatch.context() as patched:
             patched.setattr(model_trial.sys, "executable", str(fake))
