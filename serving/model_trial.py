@@ -2,7 +2,7 @@
 
 A hash may be right and the file still what crashes a library: whoever writes the file can write the manifest.
 So the bundle is loaded, asked from every placement and asked to read a text where nothing else can be harmed.
-``python -m serving.model_trial DIRECTORY`` is the child; it exits with 0, or its last line says what is wrong.
+``python -m serving.model_trial DIRECTORY`` is the child; with code 0, or its last line says what is wrong.
 """
 
 import math

@@ -28,7 +28,7 @@ from serving.client import Client
 from tests.conftest import Trained
 from tests.faults.bundle_mutations import damage, pickled, ranker_features, ranker_kinds, refresh_manifest
 from tests.faults.conftest import Note, Serve, copy_of
-from tests.faults.processes import Forge, ServerProcess
+from tests.faults.processes import ServerProcess
 from tests.serving.running import free_port
 
 MUTANT = "mutant"
