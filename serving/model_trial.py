@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from recsys.errors import BundleError, RecsysError
+from recsys.errors import BundleError, FeatureMismatchError, RecsysError
 from recsys.manifest import RANKERS, read_manifest, verify_files
 from recsys.model_text import read_model_text
 
@@ -39,7 +39,11 @@ def try_bundle(directory: Path, *, seconds: float = _SECONDS) -> None:
     manifest = read_manifest(directory)
     verify_files(directory, manifest)
     for name in manifest.canary_scores:
-        read_model_text((directory / RANKERS[name]).read_bytes())
+        whole = read_model_text((directory / RANKERS[name]).read_bytes())
+        if whole.feature_names != manifest.feature_names:
+            raise FeatureMismatchError(
+                f"bundle {directory.name}: {RANKERS[name]} was trained on other features, or in another order"
+            )
     command = [sys.executable, "-P", "-m", "serving.model_trial", str(directory)]
     try:
         ran = subprocess.run(

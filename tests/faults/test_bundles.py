@@ -90,7 +90,7 @@ def offering(workspace: Workspace, version: str, serve: Serve, **env: str) -> It
     _rename(whole, MUTANT)
     with (
         serve(
-            workspace, workspace.root, RECSYS_ADMIN_PORT=str(port), RECSYS_TRY_MODELS="true", **env
+            workspace, workspace.root, RECSYS_ADMIN_PORT=str(port), **({"RECSYS_TRY_MODELS": "true"} | env)
         ) as server,
         server.client() as client,
         grpc.insecure_channel(f"127.0.0.1:{port}") as channel,
@@ -205,7 +205,7 @@ def test_t15_a_thousand_damaged_bundles_leave_the_old_model_serving(
     )
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_t16_a_ranker_over_other_features_or_with_nan_is_refused(
     offered: tuple[Offered, str], figure: Note
 ) -> None:
@@ -222,7 +222,7 @@ def test_t16_a_ranker_over_other_features_or_with_nan_is_refused(
     figure("T16", "NaN leaves and wrong features refused", len(offers), "", "all")
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_t17_no_pickle_is_read_and_no_encoder_of_another_shape_serves(
     offered: tuple[Offered, str], tmp_path: Path, figure: Note
 ) -> None:
