@@ -1,5 +1,6 @@
 """What the pipeline is asked and what it answers; transports translate to and from these."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -55,6 +56,8 @@ class Query:
     """What is known of the request, such as ``country`` and ``device``; rules look at it."""
     subject: str = ""
     """Who asks; with ``as_of_ms`` the seed of random draws, so that they repeat."""
+    rank_until: float = math.inf
+    """When it is too late to begin with the ranker, by ``time.perf_counter``; the list then goes without."""
     parameters: PlacementConfig | None = None
     """What the placement is to be instead of what is configured; ``None`` for that."""
 

@@ -207,7 +207,10 @@ def sign_model(
 def promote_model(
     version: Annotated[str, typer.Argument(help="A version that `recsys models list` shows.")],
     gates: Annotated[
-        str, typer.Option("--if", help="Gates to pass, with commas: parity, quality, slices, offpolicy.")
+        str,
+        typer.Option(
+            "--if", help="Gates to pass, with commas: parity, quality, slices, offpolicy, exposure."
+        ),
     ] = "",
     *,
     canary: Annotated[

@@ -13,7 +13,9 @@
     ├── InvalidRequestError    a caller's request breaks the wire contract
     ├── StoreError             the online store is unreachable or holds unreadable bytes
     ├── IntakeError            an event could not be made durable
-    └── CatalogueError         changes of the catalogue cannot be read or written
+    │   └── DiskFullError          there is no room for it now
+    ├── CatalogueError         changes of the catalogue cannot be read or written
+    └── BlurbError             a backend does not write, or the book of blurbs cannot be read or written
 
 Catch ``RecsysError`` at a boundary; catch a leaf where something can be done about it. Messages say what
 was expected, what came and what to do. Domain errors know no transport: ``serving.status`` maps them to
@@ -81,5 +83,13 @@ class IntakeError(RecsysError):
     """An event could not be made durable."""
 
 
+class DiskFullError(IntakeError):
+    """There is no room on disk for an event now."""
+
+
 class CatalogueError(RecsysError):
     """Changes of the catalogue cannot be read or written, so nobody can tell what is for sale."""
+
+
+class BlurbError(RecsysError):
+    """A backend does not write, or the book of blurbs cannot be read or written."""

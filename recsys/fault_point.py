@@ -1,7 +1,7 @@
 """Places in the code where a test can end the process at once, as a power cut or ``kill -9`` would.
 
-``RECSYS_FAULT=buffer-committed:3`` ends it the third time that it comes to the point ``buffer-committed``. Without
-the variable a point costs one comparison.
+``RECSYS_FAULT=buffer-committed:3`` ends it the third time that it comes to the point ``buffer-committed``.
+Without the variable a point costs one comparison.
 """
 
 import os

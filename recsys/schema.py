@@ -69,6 +69,7 @@ propensities   list[f64]                 no       per item, in (0, 1]: how likel
 first_position i32                       no       position of the first item: above 0 on later pages
 first_list_id  str                       yes      the first page's list, on later pages
 arms           list[struct]              no       experiment and arm
+latency_ms     f64                       yes      from the call's start until the list was ready
 ============== ========================= ======== ==================================================
 """
 
@@ -179,11 +180,13 @@ SERVED_LIST_SCHEMA: Final = pl.Schema(
         "propensities": pl.List(pl.Float64()),
         "first_position": pl.Int32(),
         "first_list_id": pl.String(),
-        "arms": pl.List(pl.Struct({"experiment": pl.String(), "arm": pl.String()})),
+        "arms": pl.List(pl.Struct({"experiment": pl.String(), "arm": pl.String(), "version": pl.Int32()})),
         "forced": pl.List(pl.String()),
         "policy": pl.String(),
         "server": pl.String(),
         "server_sequence": pl.Int64(),
+        "substituted": pl.List(pl.String()),
+        "latency_ms": pl.Float64(),
     }
 )
 

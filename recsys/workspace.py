@@ -66,6 +66,11 @@ class Workspace:
         """The business rules, ``rules.toml``; it may be absent."""
         return self.root / "rules.toml"
 
+    @property
+    def lexicons(self) -> Path:
+        """The shop's own additions to the lexicons that blurbs are checked by; it may be absent."""
+        return self.root / "lexicons"
+
 
 @contextmanager
 def atomic_path(target: Path) -> Iterator[Path]:

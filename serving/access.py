@@ -3,6 +3,7 @@
 import hmac
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
@@ -88,7 +89,7 @@ class Access:
         for token in self._tokens:
             if hmac.compare_digest(token.sha256, offered):
                 found = token
-        if found is None:
+        if found is None or (found.expires is not None and found.expires <= datetime.now(UTC)):
             raise UnauthenticatedError("nobody knows this token")
         return found
 

@@ -37,6 +37,8 @@ class Call:
     """The ranked list, once there is one."""
     is_later_page: bool = False
     """Whether the answer is a further part of a list that an earlier call ranked."""
+    arms: tuple[tuple[str, str], ...] = ()
+    """Pairs of experiment and arm that could change the answer, once the request was found good."""
     outcomes: Counter[str] = field(default_factory=Counter)
     """Number of events of the request by what became of them."""
     stages: list[tuple[str, float, float]] = field(default_factory=list)
@@ -72,6 +74,19 @@ def note_answer(placement: str, ranked: RankedList, *, is_later_page: bool = Fal
     call = current_call.get()
     if call is not None:
         call.placement, call.answer, call.is_later_page = placement, ranked, is_later_page
+
+
+def note_arms(arms: tuple[tuple[str, str], ...]) -> None:
+    """Keep what experiments made of the current call: pairs of experiment and arm."""
+    call = current_call.get() if arms else None
+    if call is not None:
+        call.arms = arms
+
+
+def elapsed_ms() -> float | None:
+    """Milliseconds since the current call began; ``None`` outside of one."""
+    call = current_call.get()
+    return None if call is None else (time.perf_counter() - call.started) * 1000
 
 
 def note_outcomes(outcomes: Iterable[str]) -> None:

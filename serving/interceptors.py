@@ -30,15 +30,17 @@ _REQUEST_ID_PATTERN = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 _Request = TypeVar("_Request")
 _Response = TypeVar("_Response")
-_Context: TypeAlias = "grpc.aio.ServicerContext[object, object]"
-_Behaviour: TypeAlias = Callable[[object, _Context], Awaitable[object]]
+Context: TypeAlias = "grpc.aio.ServicerContext[object, object]"
+"""What gRPC knows of a call."""
+Behaviour: TypeAlias = Callable[[object, Context], Awaitable[object]]
+"""Answers a unary call."""
 _Handler: TypeAlias = "grpc.RpcMethodHandler[_Request, _Response]"
 _Continuation: TypeAlias = (
     "Callable[[grpc.HandlerCallDetails], Awaitable[_Handler[_Request, _Response] | None]]"
 )
 
 
-class _UnaryInterceptor(grpc.aio.ServerInterceptor):
+class UnaryInterceptor(grpc.aio.ServerInterceptor):
     """Wraps the behaviour of unary methods and leaves streaming ones alone.
 
     gRPC asks for the handler of every single call; the wrapped ones are kept.
@@ -64,7 +66,7 @@ class _UnaryInterceptor(grpc.aio.ServerInterceptor):
         return cast("_Handler[_Request, _Response]", wrapped)
 
     def _wrap_handler(self, handler: "_Handler[_Request, _Response]", method: str) -> object:
-        behaviour = cast("_Behaviour", handler.unary_unary)  # the stubs know blocking behaviours only
+        behaviour = cast("Behaviour", handler.unary_unary)  # the stubs know blocking behaviours only
         return grpc.unary_unary_rpc_method_handler(
             cast("Callable[[_Request, grpc.ServicerContext], _Response]", self.wrap(behaviour, method)),
             request_deserializer=handler.request_deserializer,
@@ -72,11 +74,11 @@ class _UnaryInterceptor(grpc.aio.ServerInterceptor):
         )
 
     @abstractmethod
-    def wrap(self, behaviour: _Behaviour, method: str) -> _Behaviour:
+    def wrap(self, behaviour: Behaviour, method: str) -> Behaviour:
         """What is called instead of ``behaviour``."""
 
 
-class Recording(_UnaryInterceptor):
+class Recording(UnaryInterceptor):
     """Opens a record of every call, gives it a request id, and tells the observers when it has ended.
 
     Health checks come every second from everywhere and are left alone.
@@ -91,12 +93,12 @@ class Recording(_UnaryInterceptor):
         self.num_unobserved = 0
         """Calls of which an observer could not take note."""
 
-    def wrap(self, behaviour: _Behaviour, method: str) -> _Behaviour:
+    def wrap(self, behaviour: Behaviour, method: str) -> Behaviour:
         """Record one call."""
         if method.startswith(_HEALTH):
             return behaviour
 
-        async def call(request: object, context: _Context) -> object:
+        async def call(request: object, context: Context) -> object:
             metadata = cast("Metadata", context.invocation_metadata() or ())
             record = Call(method, metadata, _request_id(metadata))
             current_call.set(record)  # every call has a task, and so a context, of its own
@@ -123,13 +125,13 @@ class Recording(_UnaryInterceptor):
                 self.num_unobserved += 1
 
 
-class ErrorStatus(_UnaryInterceptor):
+class ErrorStatus(UnaryInterceptor):
     """Ends a call whose behaviour raised with the status that ``serving.status`` gives the error."""
 
-    def wrap(self, behaviour: _Behaviour, method: str) -> _Behaviour:
+    def wrap(self, behaviour: Behaviour, method: str) -> Behaviour:
         """Translate what ``behaviour`` raises."""
 
-        async def call(request: object, context: _Context) -> object:
+        async def call(request: object, context: Context) -> object:
             try:
                 return await behaviour(request, context)
             except grpc.aio.AbortError:
@@ -173,7 +175,7 @@ class Admission(grpc.aio.ServerInterceptor):
 
 
 def _refusing(error: AccessError) -> object:
-    async def refuse(_request: object, _context: _Context) -> object:
+    async def refuse(_request: object, _context: Context) -> object:
         raise error
 
     # The stubs know blocking behaviours only.
@@ -189,7 +191,7 @@ def _request_id(metadata: Metadata) -> str:
     return uuid.uuid4().hex
 
 
-def _status_name(context: _Context) -> str:
+def _status_name(context: Context) -> str:
     """Name of a failed call's status; a call that was cancelled has none yet."""
     code: object = context.code()
     return code.name if isinstance(code, grpc.StatusCode) else "CANCELLED"

@@ -1,6 +1,6 @@
 """Two models that draft one list together, where an experiment interleaves its arms."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -9,6 +9,7 @@ from recsys.experiments.book import Interleaving
 from recsys.experiments.drafted_list import drafted_list
 from recsys.experiments.interleaving import draft_seed
 from serving.engine import RankingPipeline
+from serving.lists import new_list_id
 
 _log = structlog.get_logger(__name__)
 
@@ -24,6 +25,8 @@ class Interleaved:
     a: RankingPipeline
     b: RankingPipeline
     interleaving: Interleaving
+    list_id: str = field(default_factory=new_list_id)
+    """Of the list that is made; with the subject and the experiment's salt it gives the coins."""
 
     def __call__(self, query: Query) -> RankedList:
         """The drafted list; any thread may call."""
@@ -35,7 +38,7 @@ class Interleaved:
         except Exception as error:  # noqa: BLE001  # a model on trial may not fail an answer
             _log.warning("the second model of an interleaved list cannot answer", reason=repr(error))
             return first
-        seed = draft_seed(self.interleaving.salt, query.subject, f"{query.as_of_ms} {query.placement}")
+        seed = draft_seed(self.interleaving.salt, query.subject, self.list_id)
         return drafted_list(
             first,
             second,

@@ -3,7 +3,7 @@
 import json
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 
 import numpy as np
 from jaxtyping import Float64, UInt32
@@ -11,8 +11,9 @@ from jaxtyping import Float64, UInt32
 from recsys.answer import RankedItem, RankedList, ServiceLevel
 from recsys.candidates import source_names
 from recsys.errors import StoreError
+from recsys.experiments.arm_record import NO_ARMS, ArmRecord
 
-_VERSION = 3  # also of the meaning of the bits of ``sources``
+_VERSION = 4  # also of the meaning of the bits of ``sources``
 _HEADER = struct.Struct("<BxHII")  # version, items, description bytes, id bytes
 
 
@@ -27,10 +28,9 @@ class KeptList:
     service_level: ServiceLevel
     degraded_reasons: tuple[str, ...] = ()
     missing_item_ids: tuple[str, ...] = ()
-    arms: tuple[tuple[str, str], ...] = ()
+    record: ArmRecord = NO_ARMS
     propensity: Mapping[int, float] = field(default_factory=dict)
     """By row, where it is not 1."""
-    forced: tuple[str, ...] = ()
     policy: str = ""
 
     def to_bytes(self) -> bytes:
@@ -40,9 +40,8 @@ class KeptList:
             self.service_level.value,
             self.degraded_reasons,
             self.missing_item_ids,
-            self.arms,
+            astuple(self.record),
             list(self.propensity.items()),
-            self.forced,
             self.policy,
         ]
         description, ids = json.dumps(described).encode(), "".join(self.item_ids).encode()
@@ -80,7 +79,7 @@ class KeptList:
     @classmethod
     def _decoded(cls, raw: bytes, num_items: int, at: int, id_bytes: int) -> "KeptList":
         described = json.loads(raw[_HEADER.size : at])
-        version_, level, reasons, missing, arms, propensity, forced, policy = described
+        version_, level, reasons, missing, (arms, *about_arms), propensity, policy = described
         lengths = np.frombuffer(raw, "<u2", num_items, at)
         at += 2 * num_items
         ends = np.cumsum(lengths, dtype=np.int64).tolist()
@@ -94,9 +93,10 @@ class KeptList:
             service_level=ServiceLevel(level),
             degraded_reasons=tuple(reasons),
             missing_item_ids=tuple(missing),
-            arms=tuple((experiment, arm) for experiment, arm in arms),
+            record=ArmRecord(
+                tuple((experiment, arm) for experiment, arm in arms), *(tuple(each) for each in about_arms)
+            ),
             propensity=dict(propensity),
-            forced=tuple(forced),
             policy=policy,
         )
 
@@ -120,9 +120,7 @@ class KeptList:
         )
 
 
-def kept_list(
-    ranked: RankedList, arms: tuple[tuple[str, str], ...] = (), forced: tuple[str, ...] = ()
-) -> KeptList | None:
+def kept_list(ranked: RankedList, record: ArmRecord = NO_ARMS) -> KeptList | None:
     """What is to be kept of a first page's list; ``None`` when nothing follows it."""
     if ranked.rest is None:
         return None
@@ -134,8 +132,7 @@ def kept_list(
         ranked.service_level,
         ranked.degraded_reasons,
         ranked.missing_item_ids,
-        arms=arms,
+        record,
         propensity=ranked.rest.propensity,
-        forced=forced,
         policy=ranked.policy,
     )

@@ -10,8 +10,10 @@ from jaxtyping import Bool
 
 from recsys.answer import RankedList
 from recsys.errors import FieldViolation, InvalidRequestError
+from recsys.experiments.arm_record import ArmRecord
 from recsys.experiments.book import UNTREATED, Treatment
 from serving.attribution_token import AttributionToken
+from serving.call import elapsed_ms
 from serving.kept_list import KeptList, kept_list
 from serving.list_log import ListLog
 from serving.page_store import PageStore
@@ -37,6 +39,8 @@ class Occasion:
     """Milliseconds since the epoch."""
     treatment: Treatment = UNTREATED
     """What experiments made of it; later pages have what their first one had."""
+    list_id: str = ""
+    """Id of the first page's list, where the list was made by it; empty for a new one."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +54,18 @@ class Issued:
     """Pairs of experiment and arm."""
 
 
+def new_list_id() -> str:
+    """128 random bits, in hexadecimal."""
+    return secrets.token_hex(16)
+
+
 class Lists:
     """Issues lists and finds their later pages; nothing here can fail an answer but a wrong page token."""
 
     def __init__(self, list_log: ListLog, pages: PageStore, signer: Signer, *, page_depth: int) -> None:
         self.list_log = list_log
-        self._pages = pages
+        self.pages = pages
+        """Where later pages wait."""
         self.signer = signer
         self.page_depth = page_depth
         """Most items of a list, over all its pages."""
@@ -63,16 +73,16 @@ class Lists:
 
     def issue(self, ranked: RankedList, occasion: Occasion) -> Issued:
         """Record the first page of a list and keep what follows it."""
-        list_id = secrets.token_hex(16)
-        treatment, next_page = occasion.treatment, ""
-        kept = kept_list(ranked, treatment.arms, treatment.forced)
-        if kept is not None and self._pages.keep(list_id, kept):
+        list_id = occasion.list_id or new_list_id()
+        record, next_page = occasion.treatment.record, ""
+        kept = kept_list(ranked, record)
+        if kept is not None and self.pages.keep(list_id, kept):
             place = PageToken(list_id, occasion.now_ms, occasion.identity, 0, len(ranked.items))
             next_page = place.signed(self.signer)
         elif kept is not None:
             ranked = replace(ranked, degraded_reasons=(*ranked.degraded_reasons, PAGES_UNAVAILABLE))
-        self._log(list_id, ranked, occasion, treatment.arms, treatment.forced)
-        return Issued(ranked, self._token(list_id, occasion), next_page, treatment.arms)
+        self._log(list_id, ranked, occasion, record)
+        return Issued(ranked, self._token(list_id, occasion), next_page, record.arms)
 
     async def find(self, place: PageToken, now_ms: int) -> KeptList:
         """What was kept of a list.
@@ -81,7 +91,7 @@ class Lists:
             InvalidRequestError: It has expired.
             StoreError: The store is away.
         """
-        kept = await self._pages.get(place.list_id, is_new=now_ms - place.issued_ms < _NEW_MS)
+        kept = await self.pages.get(place.list_id, is_new=now_ms - place.issued_ms < _NEW_MS)
         if kept is None:
             problem = (
                 "expected a token of a list that is still kept, got an expired one; ask for the first page"
@@ -108,20 +118,19 @@ class Lists:
         """
         rows = (place.start + np.flatnonzero(sellable)).tolist()
         shown, further = rows[:limit], rows[limit:]
-        ranked, list_id, next_page = kept.ranked(shown), secrets.token_hex(16), ""
+        ranked, list_id, next_page = kept.ranked(shown), new_list_id(), ""
         if further:
             on = replace(place, issued_ms=occasion.now_ms, start=further[0], position=place.position + limit)
             next_page = on.signed(self.signer)
-        self._log(list_id, ranked, occasion, kept.arms, kept.forced, first=(place.position, place.list_id))
-        return Issued(ranked, self._token(list_id, occasion), next_page, kept.arms)
+        self._log(list_id, ranked, occasion, kept.record, first=(place.position, place.list_id))
+        return Issued(ranked, self._token(list_id, occasion), next_page, kept.record.arms)
 
     def _log(
         self,
         list_id: str,
         ranked: RankedList,
         occasion: Occasion,
-        arms: tuple[tuple[str, str], ...],
-        forced: tuple[str, ...],
+        record: ArmRecord,
         *,
         first: tuple[int, str | None] = (0, None),
     ) -> None:
@@ -140,11 +149,14 @@ class Lists:
                 propensities=tuple([item.propensity for item in ranked.items]),
                 first_position=first[0],
                 first_list_id=first[1],
-                arms=arms,
-                forced=forced,
+                arms=record.arms,
+                versions=record.versions,
+                forced=record.forced,
+                substituted=record.substituted,
                 policy=ranked.policy,
                 server=self._server,
                 server_sequence=next(self._numbers),
+                latency_ms=elapsed_ms(),
             )
         )
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -23,11 +24,6 @@ _LIST_ID = re.compile(r"[0-9a-f]{32}")
 lists = typer.Typer(help="The lists that a server answered with.", no_args_is_help=True)
 
 
-@lists.callback()
-def _group() -> None:
-    """Typer makes a single command the group itself; with a callback it stays ``recsys lists show``."""
-
-
 @lists.command("show")
 def show(
     token: Annotated[
@@ -44,7 +40,7 @@ def show(
         typer.echo(json.dumps(found))
         return
     rows = zip(found["item_ids"], found["scores"], found["propensities"], strict=True)
-    arms = ", ".join(f"{arm['experiment']}: {arm['arm']}" for arm in found["arms"]) or "none"
+    arms = ", ".join(_arm(arm, found["substituted"] or ()) for arm in found["arms"]) or "none"
     table = Table("position", "item", "score", "propensity", caption=f"arms: {arms}")
     for position, (item_id, score, propensity) in enumerate(rows, found["first_position"]):
         table.add_row(str(position), Text(item_id), f"{score:.4f}", f"{propensity:.4g}")
@@ -53,6 +49,25 @@ def show(
     typer.echo(f"{'model':<14} {found['model_version']}, {found['service_level']}")
     typer.echo(f"{'policy':<14} {found['policy'] or 'as ranked'}")
     Console().print(table)
+
+
+@lists.command("export")
+def export(*, workspace: WorkspaceOption = DEFAULT_WORKSPACE, json_output: JsonOption = False) -> None:
+    """Move lists into served_lists/ now, also while servers run; else they do it with every compaction."""
+    from serving.list_export import export_lists
+    from serving.list_log import LIST_FILE, ListLog
+
+    place, num_lists = Workspace(workspace), 0
+    if (place.state / LIST_FILE).exists():
+        with closing(ListLog(place.state / LIST_FILE)) as list_log:
+            num_lists = export_lists(list_log, place.served_lists)
+    typer.echo(json.dumps({"lists": num_lists}) if json_output else f"{num_lists:,} lists exported")
+
+
+def _arm(arm: Mapping[str, Any], substituted: Sequence[str]) -> str:
+    version = "" if arm["version"] is None else f" (version {arm['version']})"
+    instead = ", by another model" if arm["experiment"] in substituted else ""
+    return f"{arm['experiment']}: {arm['arm']}{version}{instead}"
 
 
 def list_id_of(workspace: Workspace, token: str) -> str:

@@ -5,13 +5,14 @@ never what a caller made up. What changes with calls is counted when a call ends
 running parts is read when somebody asks.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.process_collector import ProcessCollector
 
 from recsys.answer import RankedList, ServiceLevel
+from serving.arm_answers import ArmAnswers
 from serving.call import Call
 from serving.engine import STATE_UNAVAILABLE
 from serving.score_drift import ScoreDrift
@@ -66,6 +67,7 @@ class CallMetrics:
         self._events = Counter(
             "recsys_events", "Events by what became of them.", ("outcome",), registry=registry
         )
+        self._arms = ArmAnswers(registry)
         self._of_call: dict[tuple[str, str], tuple[Counter, Histogram]] = {}
         self._of_stage: dict[tuple[str, str], Histogram] = {}
         self._of_answer: dict[tuple[str, str, ServiceLevel], tuple[Counter, Histogram]] = {}
@@ -86,6 +88,8 @@ class CallMetrics:
             self._later_pages.labels(call.placement, call.answer.service_level.value).inc()
         elif call.answer is not None:
             self._count_answer(call.method, call.placement, call.answer)
+        if call.arms:
+            self._arms.count(call)
         for outcome, number in call.outcomes.items():
             self._events.labels(outcome).inc(number)
 
@@ -154,6 +158,7 @@ def watch(
     breaker_is_open: Callable[[], bool],
     num_unreadable_states: Callable[[], int],
     backlog: Callable[[], tuple[int, int] | None],
+    substitutions: Callable[[], Mapping[str, int]],
 ) -> None:
     """Export what can be read off the running parts, and the process itself.
 
@@ -167,6 +172,7 @@ def watch(
         num_unreadable_states: States that could not be read since the start.
         backlog: Events that have not left the buffer for the log, and those of them that no state has yet;
             ``None`` while the buffer does not answer.
+        substitutions: Requests whose arm's model was not in memory, by experiment.
     """
 
     def parts() -> Iterator[Metric]:
@@ -185,6 +191,12 @@ def watch(
         unreadable = CounterMetricFamily("recsys_unreadable_states", "States that could not be read.")
         unreadable.add_metric((), num_unreadable_states())
         yield unreadable
+        substituted = CounterMetricFamily(
+            "recsys_substituted_models", "Requests whose arm's model was not there.", labels=("experiment",)
+        )
+        for experiment, number in tuple(substitutions().items()):
+            substituted.add_metric((experiment,), number)
+        yield substituted
         if (events := backlog()) is not None:
             buffered, unapplied = events
             yield GaugeMetricFamily("recsys_buffered_events", "Events not yet in the log.", value=buffered)

@@ -14,6 +14,7 @@ from serving.interceptors import Recording
 from serving.settings import Settings
 from serving.state_store import StateStore
 from serving.state_updater import StateUpdater
+from serving.substitutions import Substitutions
 
 _TRACES_VARIABLE = "OTEL_EXPORTER_OTLP_ENDPOINT"
 
@@ -26,6 +27,7 @@ class Watched:
     store: StateStore
     buffer: EventBuffer
     updater: StateUpdater
+    substitutions: Substitutions
 
     def shows_history(self, placement: str) -> bool:
         """Whether a placement shows nothing but what the user had before."""
@@ -89,6 +91,7 @@ def _metrics(stack: ExitStack, host: str, port: int, watched: Watched, recording
         breaker_is_open=lambda: watched.engine.breaker.has_opened,
         num_unreadable_states=lambda: watched.store.num_unreadable,
         backlog=watched.backlog,
+        substitutions=lambda: watched.substitutions.counts,
     )
     stack.enter_context(metrics_endpoint(host, port, registry, watched.updater.worker))
     return counted

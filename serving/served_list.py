@@ -4,6 +4,7 @@ import json
 from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 import polars as pl
@@ -46,6 +47,14 @@ class ServedList:
     """The server process, 64 random bits in hexadecimal; every start is another one."""
     server_sequence: int = 0
     """Number of the list among those of ``server``, from 1 without gaps: what is missing was lost."""
+    versions: tuple[int, ...] = ()
+    """Version of the experiment's definition, for each of ``arms``; empty for lists of before it was kept."""
+    substituted: tuple[str, ...] | None = ()
+    """Experiments among ``arms`` whose arm's model was not in memory, so that the stable one answered;
+    ``None`` for lists of before it was kept."""
+    latency_ms: float | None = None
+    """Milliseconds from the start of the call until the list was ready; ``None`` outside of calls, and for
+    lists of before it was kept."""
 
     def position_of(self, item_id: str) -> int | None:
         """0-based position of an item, or ``None`` when the list does not hold it."""
@@ -74,6 +83,9 @@ class ServedList:
             self.policy,
             self.server,
             self.server_sequence,
+            json.dumps(self.versions),
+            None if self.substituted is None else json.dumps(self.substituted, ensure_ascii=False),
+            self.latency_ms,
         )
 
     @classmethod
@@ -81,7 +93,7 @@ class ServedList:
         """Read what ``to_row`` wrote."""
         list_id, served_time, subject, placement, request_id, model_version, level = row[:7]
         item_ids, scores, propensities, first_position, first_list_id, arms = row[7:13]
-        forced, policy, server, sequence = row[13:]
+        forced, policy, server, sequence, versions, substituted, latency_ms = row[13:]
         return cls(
             list_id=list_id,
             served_time=served_time,
@@ -100,6 +112,9 @@ class ServedList:
             policy=policy or "",
             server=server or "",
             server_sequence=sequence or 0,
+            versions=tuple(json.loads(versions or "[]")),
+            substituted=None if substituted is None else tuple(json.loads(substituted)),
+            latency_ms=latency_ms,
         )
 
 
@@ -121,6 +136,9 @@ COLUMNS = (
     "policy",
     "server",
     "server_sequence",
+    "versions",
+    "substituted",
+    "latency_ms",
 )
 """Names of the values of ``ServedList.to_row``."""
 
@@ -128,10 +146,12 @@ COLUMNS = (
 def served_frame(lists: Iterable[ServedList]) -> pl.DataFrame:
     """The lists as a frame of ``SERVED_LIST_SCHEMA``."""
     rows = [
-        {
-            **{name: getattr(served, name) for name in COLUMNS},
-            "arms": [{"experiment": experiment, "arm": arm} for experiment, arm in served.arms],
-        }
+        {name: getattr(served, name) for name in SERVED_LIST_SCHEMA} | {"arms": _arms(served)}
         for served in lists
     ]
     return pl.DataFrame(rows, schema=SERVED_LIST_SCHEMA, orient="row")
+
+
+def _arms(served: ServedList) -> list[dict[str, object]]:
+    known = zip_longest(served.arms, served.versions)
+    return [{"experiment": arm[0], "arm": arm[1], "version": version} for arm, version in known]

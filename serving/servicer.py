@@ -1,8 +1,8 @@
 """The services of ``proto/recsys/v1``: decode, ask the domain, encode, and nothing else."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import grpc
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
@@ -11,11 +11,12 @@ from google.protobuf.message_factory import GetMessageClass
 
 from recsys.v1 import event_service_pb2 as event_pb
 from recsys.v1 import recommendation_service_pb2 as recommendation_pb
-from serving.call import note_outcomes, stage
+from serving.call import note_arms, note_outcomes, stage
 from serving.engine import Engine
 from serving.intake import Intake
 from serving.requests import DEFAULT_PLACEMENT, parse, rank_question, received_events, recommend_question
 from serving.responses import rank_response, recommend_response, record_events_response
+from serving.streaming import streaming
 from serving.treatments import Treatments
 
 
@@ -37,7 +38,7 @@ class RecommendationServicer:
         self._treatments = treatments
 
     async def Recommend(  # noqa: N802  # the method's name on the wire
-        self, request: recommendation_pb.RecommendRequest, _: CallContext
+        self, request: recommendation_pb.RecommendRequest, context: CallContext
     ) -> recommendation_pb.RecommendResponse:
         """Recommend items of the whole catalogue."""
         placement = request.placement or DEFAULT_PLACEMENT
@@ -54,9 +55,10 @@ class RecommendationServicer:
         )
         if request.validate_only:
             return recommendation_pb.RecommendResponse(model_version=pipeline.version)
+        note_arms(chosen.treatment.arms)
         if chosen.drafted is not None:
-            question = replace(question, drafted=chosen.drafted)
-        answer = await self._engine.recommend(question, pipeline)
+            question = replace(question, drafted=chosen.drafted, list_id=chosen.drafted.list_id)
+        answer = await self._engine.recommend(question, pipeline, context.time_remaining())
         with stage("encode"):
             return recommend_response(answer)
 
@@ -72,6 +74,7 @@ class RecommendationServicer:
         question, item_ids = rank_question(request, pipeline.config, treatment=chosen.treatment)
         if request.validate_only:
             return recommendation_pb.RankResponse(model_version=pipeline.version)
+        note_arms(chosen.treatment.arms)
         answer = await self._engine.rank(question, item_ids, pipeline)
         with stage("encode"):
             return rank_response(answer)
@@ -102,30 +105,53 @@ class Servicer(Protocol):
     descriptor: ServiceDescriptor
 
 
-def service_handler(servicer: Servicer) -> grpc.GenericRpcHandler:
+Edge = Callable[[Message], None]
+"""Changes a request in place before anything else sees it; see ``serving.edge``."""
+
+
+def service_handler(servicer: Servicer, edge: Edge | None = None) -> grpc.GenericRpcHandler:
     """Register a servicer's methods so that they get raw bytes and parse them themselves.
 
     gRPC answers bytes that are no message with UNKNOWN and the parser's words; parsing inside the handler
     makes that an ``InvalidRequestError`` like any other.
     """
     service = servicer.descriptor
-    handlers: dict[str, grpc.RpcMethodHandler[bytes, Message]] = {
-        method.name: grpc.unary_unary_rpc_method_handler(
-            _parsing(getattr(servicer, method.name), method),
-            request_deserializer=None,
-            response_serializer=GetMessageClass(method.output_type).SerializeToString,
-        )
+    handlers = {
+        method.name: _handler(getattr(servicer, method.name), method, edge or _as_it_came)
         for method in service.methods
     }
     return grpc.method_handlers_generic_handler(service.full_name, handlers)
 
 
-def _parsing(
-    behaviour: Callable[[Message, CallContext], Awaitable[Message]], method: MethodDescriptor
-) -> Callable[[bytes, CallContext], Awaitable[Message]]:
+def _as_it_came(_: Message) -> None:
+    return
+
+
+def _handler(
+    behaviour: Callable[[Message, CallContext], Any], method: MethodDescriptor, edge: Edge
+) -> "grpc.RpcMethodHandler[bytes, Message]":
     request_type = GetMessageClass(method.input_type)
+    serializer = GetMessageClass(method.output_type).SerializeToString
 
-    async def call(raw: bytes, context: CallContext) -> Message:
-        return await behaviour(parse(request_type, raw), context)
+    def call(raw: bytes, context: CallContext) -> Any:  # noqa: ANN401  # an awaitable, or a stream
+        request = parse(request_type, raw)
+        edge(request)
+        return behaviour(request, context)
 
-    return call
+    if method.server_streaming:
+
+        async def stream(raw: bytes, context: CallContext) -> AsyncIterator[Message]:
+            async for message in call(raw, context):
+                yield message
+
+        return grpc.unary_stream_rpc_method_handler(
+            streaming(stream, method.full_name), request_deserializer=None, response_serializer=serializer
+        )
+
+    async def answer(raw: bytes, context: CallContext) -> Message:
+        found: Message = await call(raw, context)
+        return found
+
+    return grpc.unary_unary_rpc_method_handler(
+        answer, request_deserializer=None, response_serializer=serializer
+    )

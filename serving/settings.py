@@ -40,6 +40,13 @@ class Settings(BaseSettings):
     """Threads that run the ranking pipeline."""
     max_concurrent_requests: int = Field(default=256, ge=1)
     """Calls at once; more are refused with ``RESOURCE_EXHAUSTED``."""
+    max_connection_requests: int = Field(default=32, ge=1)
+    """Calls at once over one connection; more wait at the client, and cost nothing when they expire there."""
+    adaptive_limit: bool = True
+    """Whether fewer calls than that are let through as soon as they have to stand in line."""
+    memory_limit_bytes: int | None = Field(default=None, ge=1)
+    """Memory of one process of which 85 % stop optional work and 95 % every call; none takes the limit of the
+    control group, where there is one."""
     max_message_bytes: int = Field(default=1 << 20, ge=1024)
     """Largest request in bytes."""
     max_events_per_batch: int = Field(default=1000, ge=1)

@@ -11,10 +11,12 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
 from recsys.errors import (
+    BlurbError,
     BundleError,
     CatalogueError,
     ConfigError,
     DataError,
+    DiskFullError,
     FeatureMismatchError,
     IntakeError,
     InvalidRequestError,
@@ -24,8 +26,9 @@ from recsys.errors import (
     StoreError,
     UnknownModelError,
 )
-from serving.errors import AccessError, ForbiddenError, QuotaError, UnauthenticatedError
+from serving.errors import AccessError, ForbiddenError, OverloadError, QuotaError, UnauthenticatedError
 
+_FULL_SECONDS = 30.0  # until somebody may have made room
 DOMAIN = "recsys"
 """Domain of the reasons, in ``google.rpc.ErrorInfo``."""
 
@@ -51,10 +54,18 @@ PUBLIC_ERRORS: dict[type[RecsysError], PublicError] = {
         "INTAKE_UNAVAILABLE",
         "events cannot be recorded now; send them again",
     ),
+    DiskFullError: PublicError(
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        "DISK_FULL",
+        "there is no room for events now; send them again later",
+    ),
     CatalogueError: PublicError(
         grpc.StatusCode.UNAVAILABLE,
         "CATALOGUE_UNAVAILABLE",
         "the catalogue's changes cannot be read or written now; ask another server, or try again",
+    ),
+    BlurbError: PublicError(
+        grpc.StatusCode.UNAVAILABLE, "BLURBS_UNAVAILABLE", "blurbs cannot be read or made now; try again"
     ),
     StoreError: PublicError(grpc.StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE", "the online store is away"),
     BundleError: PublicError(
@@ -78,6 +89,9 @@ PUBLIC_ERRORS: dict[type[RecsysError], PublicError] = {
         grpc.StatusCode.PERMISSION_DENIED, "FORBIDDEN", "this token has no right to that method here"
     ),
     QuotaError: PublicError(grpc.StatusCode.RESOURCE_EXHAUSTED, "QUOTA", "the token's quota is used up"),
+    OverloadError: PublicError(
+        grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED", "the server has more to do than it can; come again"
+    ),
 }
 """Error type to what callers are told; a test requires every leaf of ``RecsysError``."""
 
@@ -88,9 +102,10 @@ def rich_status(error: Exception) -> Status:
     details: list[Message] = [ErrorInfo(reason=public.reason, domain=DOMAIN)]
     if isinstance(error, InvalidRequestError):
         details.append(_bad_request(error))
-    if isinstance(error, QuotaError):
+    if isinstance(error, QuotaError | OverloadError | DiskFullError):
+        seconds = _FULL_SECONDS if isinstance(error, DiskFullError) else error.retry_after_seconds
         delay = Duration()
-        delay.FromNanoseconds(int(error.retry_after_seconds * 1e9))
+        delay.FromNanoseconds(int(seconds * 1e9))
         details.append(RetryInfo(retry_delay=delay))
     text = str(error) if public.text is None else public.text
     return Status(code=Code.Value(public.code.name), message=text, details=[_packed(d) for d in details])

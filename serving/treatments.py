@@ -1,7 +1,7 @@
 """What experiments make of a request: by which id it is assigned, which model answers, and how."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from recsys.config import PlacementConfig
 from recsys.errors import ConfigError, FieldViolation, InvalidRequestError
@@ -12,6 +12,7 @@ from serving.event import subject
 from serving.interleaved import Interleaved
 from serving.models import Models
 from serving.origins import Origins
+from serving.substitutions import Substitutions
 
 _MOST_KEPT = 1000
 
@@ -36,6 +37,7 @@ class Treatments:
         self._origins = origins
         self.book = ExperimentBook()
         """The experiments that run."""
+        self.substitutions = Substitutions()
         self._placed: dict[tuple[object, ...], PlacementConfig | None] = {}
 
     def use_book(self, book: ExperimentBook) -> None:
@@ -73,12 +75,13 @@ class Treatments:
                 raise _refused(error) from None
         if treatment.model is None:
             pipeline = self._models.choose(subject(user_id, visitor_id))
-        else:
-            pipeline = self._models.named(treatment.model)
-        drafted = None
-        if treatment.interleaving is not None:
-            other = self._models.named(treatment.interleaving.model_b)
-            drafted = Interleaved(pipeline, other, treatment.interleaving)
+            return Chosen(pipeline, treatment, self._parameters(treatment, pipeline, placement))
+        pipeline, treatment = self._named(treatment.model, treatment)
+        drafted, interleaving = None, treatment.interleaving
+        if interleaving is not None:
+            other, treatment = self._named(interleaving.model_b, treatment)
+            if not treatment.substituted:  # else it would compare a model that nobody asked for
+                drafted = Interleaved(pipeline, other, interleaving)
         return Chosen(pipeline, treatment, self._parameters(treatment, pipeline, placement), drafted)
 
     async def assignments(
@@ -92,6 +95,14 @@ class Treatments:
             return self.book.assignments(unit, attributes)
         except ConfigError as error:
             raise _refused(error) from None
+
+    def _named(self, model: str, treatment: Treatment) -> tuple[RankingPipeline, Treatment]:
+        """The model that a treatment names; the stable one and a note of that, where it is not in memory."""
+        found = self._models.named(model)
+        if found is not None:
+            return found, treatment
+        self.substitutions.note(treatment.model_of, model)
+        return self._models.stable, replace(treatment, substituted=(treatment.model_of,))
 
     def _parameters(
         self, treatment: Treatment, pipeline: RankingPipeline, placement: str

@@ -13,6 +13,7 @@ from recsys.options import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption, time_
 from recsys.workspace import Workspace
 
 if TYPE_CHECKING:
+    from recsys.experiments.history import Running
     from recsys.experiments.result import Result
 
 _DefinitionOption = Annotated[Path, typer.Option("--definition", help="The definition, a TOML file.")]
@@ -29,16 +30,23 @@ def analyze(
         typer.Option("--segment", help="Column whose values are looked at apart; repeatable."),
     ] = None,
     html: _HtmlOption = None,
+    looks: Annotated[
+        Path | None, typer.Option("--looks", help="Book of the looks at this experiment; it is added to.")
+    ] = None,
     *,
     json_output: JsonOption = False,
 ) -> None:
     """Compare the arms on data of one's own, and say what follows."""
     from recsys.experiments.analysis import analyze as run
     from recsys.experiments.definition import load_experiment
+    from recsys.experiments.sitting import sit
     from recsys.experiments.unit_table import read_units
 
     experiment, segments = load_experiment(definition), segment or []
-    _show(run(experiment, read_units(data, experiment, segments), segments), html, json_output=json_output)
+    table = read_units(data, experiment, segments)
+    book = looks if experiment.analysis.keeps_looks else None
+    result = sit(lambda past: run(experiment, table, segments, past=past), book)
+    _show(result, html, json_output=json_output)
 
 
 def report(
@@ -47,22 +55,32 @@ def report(
         str | None, typer.Option("--until", metavar="TIME", help="What happened before; absent for all.")
     ] = None,
     html: _HtmlOption = None,
+    version: Annotated[
+        int | None, typer.Option("--version", min=1, help="Of the definition; absent for the latest.")
+    ] = None,
     *,
     auto_stop: Annotated[
         bool,
-        typer.Option("--auto-stop", help="End it on a breached guardrail or a sample ratio mismatch."),
+        typer.Option("--auto-stop", help="End it on harm, bad service or a sample ratio mismatch."),
     ] = False,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     json_output: JsonOption = False,
 ) -> None:
-    """Report on an experiment that servers ran, from the log of lists and events."""
+    """Report on an experiment that servers ran, from the log of lists and events.
+
+    Of one that interleaves its arms it says which model is preferred.
+    """
+    from recsys.experiments.registry import ExperimentRegistry
     from recsys.experiments.report import report as run
 
     moment = None if until is None else datetime.fromtimestamp(time_ms(until, "--until") / 1000, UTC)
-    result = run(Workspace(workspace), key, moment)
-    if auto_stop:
+    running = ExperimentRegistry(Workspace(workspace)).find(key, version)
+    if running.experiment.interleave:
+        _show_interleaved(Workspace(workspace), running, moment, html, json_output=json_output)
+        return
+    result = run(Workspace(workspace), key, moment, version)
+    if auto_stop and result.version == ExperimentRegistry(Workspace(workspace)).find(key).version:
         from recsys.experiments.auto_stop import stop_if_harmful
-        from recsys.experiments.registry import ExperimentRegistry
 
         if reason := stop_if_harmful(ExperimentRegistry(Workspace(workspace)), result):
             typer.echo(f"stopped {key}: {reason}", err=True)
@@ -73,6 +91,30 @@ def add_to(experiment: typer.Typer) -> None:
     """Add the verbs to the group."""
     for verb in (analyze, report):
         experiment.command(verb.__name__)(verb)
+
+
+def _show_interleaved(
+    workspace: Workspace, running: "Running", until: datetime | None, html: Path | None, *, json_output: bool
+) -> None:
+    from recsys.experiments.log_metrics import COUNTED
+    from recsys.experiments.preference_table import show_preference
+    from recsys.experiments.served_preference import served_preference
+
+    defined = running.experiment
+    if html is not None:
+        raise ConfigError(
+            f"--html: {defined.key} interleaves its arms, and only arms that are apart have a page"
+        )
+    credited = COUNTED.get(defined.primary.columns[0], "click")
+    found = served_preference(
+        workspace,
+        defined.key,
+        event_type=credited,
+        alpha=defined.analysis.alpha,
+        version=running.version,
+        until=until,
+    )
+    show_preference(found, json_output=json_output)
 
 
 def _show(result: "Result", html: Path | None, *, json_output: bool) -> None:
@@ -89,6 +131,8 @@ def _show(result: "Result", html: Path | None, *, json_output: bool) -> None:
         typer.echo(json.dumps(as_json(result), allow_nan=False))
         return
     Console().print(result_table(result))
+    if result.reach is not None:
+        typer.echo(str(result.reach))
     for problem in result.problems:
         about = f"{problem.metric}: " if problem.metric else ""
         typer.echo(f"{problem.severity}: {about}{problem.message}")

@@ -29,6 +29,8 @@ class Assignment:
     arm: str
     forced: bool = False
     """Given by hand, and so left out of the analysis."""
+    version: int = 0
+    """Of the experiment's definition, as the registry numbers it; 0 where none is known."""
 
 
 @dataclass(frozen=True, eq=False)

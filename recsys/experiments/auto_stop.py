@@ -1,4 +1,4 @@
-"""When a program may end an experiment by itself: on harm or broken data. It never ships one."""
+"""When a program may end an experiment by itself: on harm, bad service or broken data. It never ships one."""
 
 from recsys.experiments.registry import ExperimentRegistry
 from recsys.experiments.result import Result
@@ -11,7 +11,8 @@ MIN_UNITS = 100
 def reason_to_stop(result: Result) -> str | None:
     """Why an experiment must not go on; ``None`` when it may.
 
-    A guardrail counts when a one-sided sequence that holds at all looks excludes its margin, in any arm.
+    A guardrail, degraded lists and slow ones count when a one-sided sequence that holds at all looks excludes
+    their margin, in any arm.
     """
     breached = [
         f"guardrail {metric.metric.name} is breached in {each.arm}"
@@ -19,6 +20,7 @@ def reason_to_stop(result: Result) -> str | None:
         for each in metric.comparisons
         if each.guardrail is not None and each.guardrail.status == "breached"
     ]
+    breached += [words for arm in result.service for words in arm.breaches]
     if not result.srm.ok and sum(result.units.values()) >= MIN_UNITS:
         breached.append(f"sample ratio mismatch, p = {result.srm.p_value:.2g} below {ALARM:g}")
     return "; ".join(breached) or None

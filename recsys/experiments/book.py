@@ -11,6 +11,7 @@ from itertools import accumulate
 from typing import Any
 
 from recsys.config import PlacementConfig
+from recsys.experiments.arm_record import NO_ARMS, ArmRecord
 from recsys.experiments.assignment import Assignment
 from recsys.experiments.bucketing import arm_placer, layer_placer
 from recsys.experiments.definition import INTERLEAVED, Arm, Experiment, replaced
@@ -49,6 +50,10 @@ class Treatment:
     """Blurb policy; ``None`` for the usual one."""
     interleaving: Interleaving | None = None
     """With which other model the list is drafted; ``None`` for one model's list."""
+    model_of: str = ""
+    """Key of the experiment that names ``model``."""
+    substituted: tuple[str, ...] = ()
+    """Experiments whose model is not in memory, so that another one answers."""
 
     @property
     def arms(self) -> tuple[tuple[str, str], ...]:
@@ -59,6 +64,14 @@ class Treatment:
     def forced(self) -> tuple[str, ...]:
         """Experiments whose arm was given by hand."""
         return tuple([each.experiment for each in self.assignments if each.forced])
+
+    @property
+    def record(self) -> ArmRecord:
+        """What the list says of all this."""
+        if not self.assignments:
+            return NO_ARMS
+        versions = tuple([each.version for each in self.assignments])
+        return ArmRecord(self.arms, versions, self.forced, self.substituted)
 
     def placed(self, configured: PlacementConfig, name: str) -> PlacementConfig | None:
         """The placement with its parameters replaced; ``None`` where nothing is."""
@@ -111,7 +124,7 @@ class ExperimentBook:
     def assignments(self, unit: str, attributes: Mapping[str, str]) -> tuple[Assignment, ...]:
         """A unit's arms, wherever they matter; see ``treatment``."""
         return tuple(
-            Assignment(page.experiment.key, arm.key, forced)
+            Assignment(page.experiment.key, arm.key, forced, page.version)
             for page, arm, forced in self._parts(unit, attributes)
         )
 
@@ -129,6 +142,7 @@ class _Page:
 
     def __init__(self, running: Running) -> None:
         experiment = self.experiment = running.experiment
+        self.version = running.version
         self._forced = running.forced
         self._attribute = FORCED_ATTRIBUTE + experiment.key
         self._targeted = compile_targeting(experiment.targeting) if experiment.targeting.strip() else None
@@ -173,22 +187,25 @@ class _Page:
 def _treatment(met: Sequence[tuple[_Page, Arm, bool]], placement: str) -> Treatment:
     parameters: dict[str, Any] = {}
     model = blurbs = interleaving = None
+    model_of = ""
     for page, arm, forced in met:
         parameters |= arm.placements.get(placement, {})
         blurbs = arm.blurbs or blurbs
         if page.changes_model:
-            model = arm.model or STABLE
+            model, model_of = arm.model or STABLE, page.experiment.key
         if page.experiment.interleave and not forced:
             first, second = page.experiment.arms
             model = first.model or STABLE
             interleaving = Interleaving(page.experiment.key, page.experiment.salt, second.model or STABLE)
     assignments = tuple(
         [
-            Assignment(page.experiment.key, _shown_arm(page.experiment, arm, forced=forced), forced)
+            Assignment(
+                page.experiment.key, _shown_arm(page.experiment, arm, forced=forced), forced, page.version
+            )
             for page, arm, forced in met
         ]
     )
-    return Treatment(assignments, model, parameters, blurbs, interleaving)
+    return Treatment(assignments, model, parameters, blurbs, interleaving, model_of)
 
 
 def _shown_arm(experiment: Experiment, arm: Arm, *, forced: bool) -> str:

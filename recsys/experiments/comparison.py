@@ -7,8 +7,9 @@ from typing import Literal
 from recsys.experiments.definition import Analysis
 from recsys.experiments.difference import Difference, compare
 from recsys.experiments.estimate import ArmEstimate
-from recsys.experiments.inference import inference_for, watching
+from recsys.experiments.inference import Inference, inference_for, watching
 from recsys.experiments.metric import MetricDefinition
+from recsys.experiments.reading import Reading
 
 GuardrailStatus = Literal["passed", "breached", "undecided"]
 
@@ -62,6 +63,7 @@ def compare_arm(
     *,
     num_units: int,
     share: float,
+    reading: Reading | None = None,
 ) -> Comparison:
     """Compare two arms.
 
@@ -72,12 +74,13 @@ def compare_arm(
         analysis: The method.
         num_units: Units of all arms.
         share: Summed weights of both arms.
+        reading: Which look it is, see ``inference_for``.
     """
     found = compare(estimates[arms[0]], estimates[arms[1]])
     if not found.std_error > 0:
         nothing = Interval(found.estimate, None, None)
         return Comparison(*arms, nothing, 0.0, Interval(found.relative, None, None), None, None)
-    inference = inference_for(analysis, num_units, share)
+    inference = inference_for(analysis, num_units, share, reading)
     critical, p_value = inference.critical(found), inference.p_value(found)
     relative = found.relative_interval(critical) or (None, None)
     is_guardrail = metric.role == "guardrail"
@@ -88,12 +91,12 @@ def compare_arm(
         relative=Interval(found.relative, *relative),
         p_value=p_value,
         adjusted_p_value=p_value,
-        guardrail=_guardrail(metric, found, analysis, num_units, share) if is_guardrail else None,
+        guardrail=_guardrail(metric, found, inference, watching(analysis, share)) if is_guardrail else None,
     )
 
 
 def _guardrail(
-    metric: MetricDefinition, found: Difference, analysis: Analysis, num_units: int, share: float
+    metric: MetricDefinition, found: Difference, inference: Inference, watched: Inference
 ) -> Guardrail:
     """Non-inferiority: with a margin, an arm passes when it is shown to stay within; without, unless harmful.
 
@@ -101,8 +104,8 @@ def _guardrail(
     """
     better = found.estimate if metric.direction == "increase" else -found.estimate
     margin = metric.margin or 0.0
-    bound = better - inference_for(analysis, num_units, share).one_sided(found) * found.std_error
-    ceiling = better + watching(analysis, share).one_sided(found) * found.std_error
+    bound = better - inference.one_sided(found) * found.std_error
+    ceiling = better + watched.one_sided(found) * found.std_error
     if ceiling < -margin:
         status: GuardrailStatus = "breached"
     elif bound > -margin or not margin:

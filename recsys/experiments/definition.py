@@ -78,6 +78,11 @@ class Analysis(_Table):
     window_days: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """Days after a unit's first exposure whose events count for it; absent for all until the report."""
 
+    @property
+    def keeps_looks(self) -> bool:
+        """Whether what may be said depends on earlier readings."""
+        return self.method != "always_valid"
+
     @model_validator(mode="after")
     def _knows_its_size(self) -> "Analysis":
         if self.method != "fixed" and self.expected_units is None:

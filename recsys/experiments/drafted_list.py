@@ -11,11 +11,11 @@ from itertools import chain
 
 import numpy as np
 
-from recsys.answer import RankedItem, RankedList, Remainder
+from recsys.answer import RankedItem, RankedList, Remainder, ServiceLevel
 from recsys.candidates import SOURCE_NAMES, source_names
 from recsys.experiments.interleaving import Draft, Team, coins, draft
 
-_POLICY = re.compile(r"team_draft experiment=(\S+) a=(\S+) b=(\S+) teams=([ab]*)")
+_POLICY = re.compile(r"team_draft experiment=(\S+) a=(\S+) b=(\S+)(?: degraded=([ab]+))? teams=([ab]*)")
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,15 @@ class DraftPolicy:
     model_b: str
     teams: tuple[Team, ...]
     """Per slot of the first page."""
+    degraded: tuple[Team, ...] = ()
+    """Whose own list did not go through the whole pipeline; such a draft says nothing about the models."""
 
     @property
     def text(self) -> str:
         """The policy as text; the inverse of ``read``."""
         models = f"a={self.model_a} b={self.model_b}"
-        return f"team_draft experiment={self.experiment} {models} teams={''.join(self.teams)}"
+        degraded = f" degraded={''.join(self.degraded)}" if self.degraded else ""
+        return f"team_draft experiment={self.experiment} {models}{degraded} teams={''.join(self.teams)}"
 
     @classmethod
     def read(cls, text: str) -> "DraftPolicy | None":
@@ -46,8 +49,8 @@ class DraftPolicy:
         found = _POLICY.fullmatch(text)
         if found is None:
             return None
-        experiment, model_a, model_b, teams = found.groups()
-        return cls(experiment, model_a, model_b, tuple("a" if team == "a" else "b" for team in teams))
+        experiment, model_a, model_b, degraded, teams = found.groups()
+        return cls(experiment, model_a, model_b, _teams(teams), _teams(degraded or ""))
 
 
 def drafted_list(
@@ -81,13 +84,19 @@ def drafted_list(
         offers[team][item_id]._replace(propensity=propensity)
         for item_id, team, propensity in zip(whole.item_ids, whole.teams, whole.propensities, strict=True)
     ]
-    policy = DraftPolicy(experiment, a.model_version, b.model_version, whole.teams[:limit])
+    levels: dict[Team, ServiceLevel] = {"a": a.service_level, "b": b.service_level}
+    degraded = tuple(team for team, level in levels.items() if level is not ServiceLevel.FULL)
+    policy = DraftPolicy(experiment, a.model_version, b.model_version, whole.teams[:limit], degraded)
     return replace(
         a,
         items=tuple(items[:limit]),
         policy=policy.text,
         rest=_remainder(items[limit:], whole, limit) if len(items) > limit and a.rest is not None else None,
     )
+
+
+def _teams(letters: str) -> tuple[Team, ...]:
+    return tuple("a" if letter == "a" else "b" for letter in letters)
 
 
 def _everything(ranked: RankedList) -> Iterator[tuple[str, RankedItem]]:

@@ -4,19 +4,19 @@ A list is an exposure of an experiment where the experiment could change it, whi
 lists carry its arm. A visitor who logs in counts as the user, from the first list as a visitor on.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
 import polars as pl
 
+from recsys.experiments.answering_models import answering_models
 from recsys.experiments.bulk import ARM, UNIT_ID
+from recsys.experiments.persons import persons_of
+from recsys.experiments.version_scope import VERSION, VersionScope
 from recsys.schema import MERGE_TIME, SERVED_LIST_SCHEMA, SERVED_TIME, TIMESTAMP, USER_ID, VISITOR
 from recsys.workspace import Workspace
-
-FIRST_EXPOSURE = "first_exposure"
-NUM_LISTS = "num_lists"
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,17 +24,24 @@ class Exposures:
     """Who was exposed to an experiment, and how trustworthy the log is."""
 
     units: pl.DataFrame
-    """One row per unit that was only ever in one arm: ``unit_id``, ``arm``, ``first_exposure`` (UTC),
+    """One row per person, with the first arm: ``unit_id``, ``arm``, ``first_exposure`` (UTC),
     ``num_lists``."""
     mixed: pl.DataFrame
-    """One row per unit that was in several arms, which the analysis leaves out: ``unit_id``, ``arms``,
-    ``first_exposure``."""
+    """One row per person one of whose ids was in several arms, which the analysis leaves out: ``unit_id``,
+    ``arms``, ``first_exposure``."""
+    crossed: pl.DataFrame
+    """Those of ``units`` who met another arm by logging in, see ``recsys.experiments.persons``."""
     num_forced: int
     """Lists whose arm was given by hand; left out."""
     num_anonymous: int
     """Lists for nobody in particular; left out."""
     num_lost: int
     """Lists, of any experiment or none, whose numbers are missing in the log."""
+    other_versions: Mapping[int | None, int] = field(default_factory=dict)
+    """Lists of the experiment that belong to another version, or to an earlier run of this one, by version;
+    ``None`` for lists that do not say; left out."""
+    answered: pl.DataFrame = field(default_factory=pl.DataFrame)
+    """Which models answered the lists that count, see ``recsys.experiments.answering_models``."""
 
     def mixed_by_arm(self) -> dict[str, int]:
         """How many mixed units were seen in each arm; where that differs, assignment itself is broken."""
@@ -48,7 +55,11 @@ def scan_served_lists(workspace: Workspace) -> pl.LazyFrame:
     if not files:
         return pl.LazyFrame(schema=SERVED_LIST_SCHEMA)
     return pl.scan_parquet(
-        files, schema=dict(SERVED_LIST_SCHEMA), hive_partitioning=False, missing_columns="insert"
+        files,
+        schema=dict(SERVED_LIST_SCHEMA),
+        hive_partitioning=False,
+        missing_columns="insert",
+        cast_options=pl.ScanCastOptions(missing_struct_fields="insert"),
     )
 
 
@@ -60,6 +71,7 @@ def read_exposures(
     until: datetime | None = None,
     merges: pl.DataFrame | None = None,
     visitor_prefix: str = "\x1fvisitor:",
+    scope: VersionScope | None = None,
 ) -> Exposures:
     """Who was exposed to an experiment.
 
@@ -70,31 +82,40 @@ def read_exposures(
         until: Only lists before this moment; ``None`` for all.
         merges: Logins, ``recsys.schema.MERGE_SCHEMA``; ``None`` for none.
         visitor_prefix: Marks visitors where the log has users.
+        scope: The version whose lists count; ``None`` for all versions together.
     """
     within = served
     if since is not None:
         within = within.filter(pl.col(SERVED_TIME) >= pl.lit(since).cast(TIMESTAMP))
     if until is not None:
         within = within.filter(pl.col(SERVED_TIME) < pl.lit(until).cast(TIMESTAMP))
-    own = within.select("subject", SERVED_TIME, "forced", "arms").explode("arms").unnest("arms")
-    own = own.filter(pl.col("experiment") == key)
+    own = within.select("subject", SERVED_TIME, "forced", "model_version", "substituted", "arms")
+    own = own.explode("arms").unnest("arms").filter(pl.col("experiment") == key)
     lists = own.with_columns(forced=pl.col("forced").list.contains(key).fill_null(value=False)).collect()
+    lists, others = _of_version(lists, scope)
     by_hand, anonymous = lists["forced"], lists["subject"].is_null()
-    counted = _by_unit(lists.filter(~by_hand & ~anonymous), merges, visitor_prefix)
-    arms = pl.col(ARM).unique().sort()
-    grouped = counted.group_by(UNIT_ID).agg(
-        arms=arms, first_exposure=pl.col(SERVED_TIME).min(), num_lists=pl.len()
-    )
-    is_mixed = pl.col("arms").list.len() > 1
+    known = lists.filter(~by_hand & ~anonymous)
+    persons = persons_of(_by_unit(known, merges, visitor_prefix))
     return Exposures(
-        units=grouped.filter(~is_mixed)
-        .select(UNIT_ID, pl.col("arms").list.first().alias(ARM), FIRST_EXPOSURE, NUM_LISTS)
-        .sort(UNIT_ID),
-        mixed=grouped.filter(is_mixed).select(UNIT_ID, "arms", FIRST_EXPOSURE).sort(UNIT_ID),
+        units=persons.units,
+        mixed=persons.mixed,
+        crossed=persons.crossed,
         num_forced=int(by_hand.sum()),
         num_anonymous=int((anonymous & ~by_hand).sum()),
         num_lost=num_lost(served),
+        other_versions=others,
+        answered=answering_models(known, key, {} if scope is None else scope.arms),
     )
+
+
+def _of_version(
+    lists: pl.DataFrame, scope: VersionScope | None
+) -> tuple[pl.DataFrame, dict[int | None, int]]:
+    """The lists of a version, and the number of the others by version."""
+    if scope is None:
+        return lists, {}
+    others = lists.filter(~scope.holds()).group_by(VERSION).len().sort(VERSION, nulls_last=True)
+    return lists.filter(scope.holds()), dict(others.iter_rows())
 
 
 def num_lost(served: pl.LazyFrame) -> int:

@@ -78,20 +78,6 @@ def crossing_probabilities(
     return found
 
 
-def look_fractions(fraction: float, looks: int) -> tuple[float, ...]:
-    """The looks so far, the present one last, where ``looks`` were planned at equal distances.
-
-    The present look counts as the planned one that is nearest; earlier ones are taken as planned, and
-    information beyond the plan as the whole.
-
-    >>> look_fractions(0.45, 5), look_fractions(1.3, 2)
-    ((0.2, 0.45), (0.5, 1.0))
-    """
-    number = min(max(round(fraction * looks), 1), looks)
-    earlier = tuple(look / looks for look in range(1, number))
-    return (*earlier, min(fraction, 1.0))
-
-
 def p_value(z: float, fractions: tuple[float, ...], spending: Spending) -> float:
     """The smallest alpha whose bound at the last of these looks ``z`` reaches (repeated p-value).
 

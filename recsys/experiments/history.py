@@ -63,6 +63,11 @@ def latest_states(entries: Iterable[AuditEntry]) -> dict[str, Known]:
     return known
 
 
+def versions_of(entries: Iterable[AuditEntry], key: str) -> list[int]:
+    """The versions of an experiment that were started, ascending."""
+    return sorted({entry.version for entry in entries if entry.key == key and entry.action == "start"})
+
+
 def _after(before: Known, entry: AuditEntry) -> Known:
     if entry.action == "ramp" and entry.coverage is not None:
         return replace(before, coverage=entry.coverage)

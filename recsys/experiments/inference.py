@@ -9,6 +9,7 @@ from scipy import stats
 from recsys.experiments import always_valid, group_sequential
 from recsys.experiments.definition import Analysis
 from recsys.experiments.difference import Difference
+from recsys.experiments.reading import Reading, reading_of
 
 
 @runtime_checkable
@@ -77,7 +78,7 @@ class GroupSequential:
 
     alpha: float
     fractions: tuple[float, ...]
-    """Looks so far, as shares of the planned units; the present one is the last."""
+    """Looks so far, as shares of the planned units that were really reached; the present one is the last."""
     spending: group_sequential.Spending
 
     def critical(self, difference: Difference) -> float:  # noqa: ARG002  # depends on the look alone
@@ -93,19 +94,26 @@ class GroupSequential:
         return group_sequential.p_value(difference.z, self.fractions, self.spending)
 
 
-def inference_for(analysis: Analysis, num_units: int, share: float) -> Inference:
+def inference_for(
+    analysis: Analysis, num_units: int, share: float, reading: Reading | None = None
+) -> Inference:
     """The definition's method for one comparison.
 
     Args:
         analysis: From the definition.
         num_units: Units of all arms so far.
         share: Summed weights of the two arms that are compared.
+        reading: Which look it is; ``None`` for as if nobody knew of earlier ones.
+
+    Returns:
+        Between the looks of ``group_sequential``, what holds at any time.
     """
     if analysis.method == "always_valid":
         return watching(analysis, share)
-    if analysis.method == "group_sequential" and analysis.expected_units is not None:
-        fraction = num_units / analysis.expected_units
-        fractions = group_sequential.look_fractions(fraction, analysis.looks)
+    if analysis.method == "group_sequential":
+        fractions = (reading or reading_of(analysis, num_units)).fractions
+        if not fractions:
+            return watching(analysis, share)
         return GroupSequential(analysis.alpha, fractions, analysis.spending)
     return FixedHorizon(analysis.alpha)
 

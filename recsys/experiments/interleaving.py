@@ -34,7 +34,7 @@ def team_draft(a: Sequence[str], b: Sequence[str], seed: str, limit: int | None 
     Args:
         a: Distinct item ids, best first.
         b: The same of the other ranking.
-        seed: Equal seeds draft equally. When serving, it must name experiment, user and request, see
+        seed: Equal seeds draft equally. When serving, it must name experiment, user and list, see
             ``draft_seed``.
         limit: Most items; all of both rankings when absent.
 
@@ -75,12 +75,12 @@ def coins(seed: str) -> Iterator[bool]:
         block += 1
 
 
-def draft_seed(salt: str, subject: str, request_id: str) -> str:
-    """The seed of one served list: the same request drafts the same list, another request another.
+def draft_seed(salt: str, subject: str, list_id: str) -> str:
+    """The seed of one served list, whose coins so follow from what the log keeps of it.
 
     Later pages are cut from the list that the first page drafted, so they need no seed.
     """
-    return "\x1f".join((salt, subject, request_id))
+    return "\x1f".join((salt, subject, list_id))
 
 
 def shared_prefix(a: Sequence[str], b: Sequence[str]) -> int:

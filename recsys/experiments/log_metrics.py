@@ -25,7 +25,7 @@ import numpy as np
 import polars as pl
 
 from recsys.experiments.bulk import ARM, UNIT_ID
-from recsys.experiments.exposures import FIRST_EXPOSURE
+from recsys.experiments.persons import FIRST_EXPOSURE
 from recsys.experiments.unit_table import EXPOSURE_TIME
 from recsys.schema import EFFECTIVE_TIME, EVENT_TYPE, MERGED_INTO, PRICE, QUANTITY, TIMESTAMP, USER_ID
 
@@ -33,16 +33,17 @@ COVARIATE_DAYS: Final = 28
 """Days before the first exposure that covariates sum over: four whole weeks."""
 
 _UNIT, _AGE, _AMOUNT = "unit", "age", "amount"
-_COUNTED = {
+COUNTED: Final = {
     "impressions": "impression",
     "views": "view",
     "clicks": "click",
     "add_to_carts": "add_to_cart",
     "purchases": "purchase",
 }
+"""Types of events by the column that counts them."""
 _IS_PURCHASE = pl.col(EVENT_TYPE) == "purchase"
 _OUTCOMES = (
-    *((pl.col(EVENT_TYPE) == kind).sum().alias(name) for name, kind in _COUNTED.items()),
+    *((pl.col(EVENT_TYPE) == kind).sum().alias(name) for name, kind in COUNTED.items()),
     pl.col(_AGE).filter(_IS_PURCHASE).n_unique().alias("orders"),
     pl.col(_AMOUNT).sum().alias("revenue"),
     _IS_PURCHASE.any().alias("converted"),

@@ -55,7 +55,11 @@ class MetricDefinition(BaseModel):
         return self
 
     @property
+    def outcomes(self) -> tuple[str, ...]:
+        """Columns of what is measured: the value, or numerator and denominator."""
+        return tuple(name for name in (self.value, self.numerator, self.denominator) if name is not None)
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """Columns that the data must have."""
-        named = (self.value, self.numerator, self.denominator, self.covariate)
-        return tuple(name for name in named if name is not None)
+        return self.outcomes if self.covariate is None else (*self.outcomes, self.covariate)

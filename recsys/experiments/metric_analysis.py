@@ -15,11 +15,12 @@ from recsys.experiments.health import covariate_problems, variation_problems
 from recsys.experiments.metric import MetricDefinition
 from recsys.experiments.metric_values import metric_values
 from recsys.experiments.moments import Moments
+from recsys.experiments.reading import Reading
 from recsys.experiments.result import MetricResult
 
 
 def analyze_metric(
-    experiment: Experiment, frame: pl.DataFrame, metric: MetricDefinition
+    experiment: Experiment, frame: pl.DataFrame, metric: MetricDefinition, reading: Reading | None = None
 ) -> tuple[MetricResult, tuple[Problem, ...]]:
     """Estimate one metric in every arm and compare the arms with control.
 
@@ -27,6 +28,7 @@ def analyze_metric(
         experiment: Names control, weights and method.
         frame: One row per unit.
         metric: The metric.
+        reading: Which look it is; ``None`` for as if nobody knew of earlier ones.
 
     Returns:
         The result, without comparisons where there can be none; and why.
@@ -40,13 +42,17 @@ def analyze_metric(
     if experiment.control.key not in moments:
         return MetricResult(metric, {}, (), taken.cap), problems
     estimates = estimate_arms(moments, metric.kind)
-    comparisons = _compare_arms(experiment, metric, estimates, frame.height)
+    comparisons = _compare_arms(experiment, metric, estimates, frame.height, reading)
     problems += covariate_problems(metric, moments, comparisons)
     return MetricResult(metric, estimates, comparisons, taken.cap), problems
 
 
 def _compare_arms(
-    experiment: Experiment, metric: MetricDefinition, estimates: Mapping[str, ArmEstimate], num_units: int
+    experiment: Experiment,
+    metric: MetricDefinition,
+    estimates: Mapping[str, ArmEstimate],
+    num_units: int,
+    reading: Reading | None,
 ) -> tuple[Comparison, ...]:
     """Compare every arm that has units with control, which must have some."""
     control = experiment.control
@@ -58,6 +64,7 @@ def _compare_arms(
             experiment.analysis,
             num_units=num_units,
             share=arm.weight + control.weight,
+            reading=reading,
         )
         for arm in experiment.arms
         if arm is not control and arm.key in estimates

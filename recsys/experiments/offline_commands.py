@@ -79,25 +79,18 @@ def compare_interleaved(
     key: Annotated[str, typer.Argument(metavar="KEY", help="The experiment's key.")],
     *,
     event_type: Annotated[str, typer.Option("--event", help="What is credited, such as click.")] = "click",
+    version: Annotated[
+        int | None, typer.Option("--version", min=1, help="Of the definition; absent for all, each apart.")
+    ] = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     json_output: JsonOption = False,
 ) -> None:
     """Say which of two interleaved models users prefer, by what was clicked on the lists that were served."""
+    from recsys.experiments.preference_table import show_preference
     from recsys.experiments.served_preference import served_preference
 
-    found = served_preference(Workspace(workspace), key, event_type=event_type)
-    if json_output:
-        typer.echo(json.dumps(found.document()))
-        return
-    table = Table("", "a", "b", title=f"{key}: {found.num_lists:,} lists of {found.num_users:,} users")
-    table.add_row("lists won", f"{found.wins_a:,}", f"{found.wins_b:,}")
-    table.add_row(event_type, f"{found.clicks_a:,}", f"{found.clicks_b:,}")
-    Console().print(table)
-    typer.echo(
-        f"a over b: delta {found.delta:+.4f}; per list {found.credit:+.4f} [{found.low:+.4f}, "
-        f"{found.high:+.4f}], p = {found.p_value:.4g}, sign test {found.sign_p_value:.4g}"
-    )
-    typer.echo(f"preferred: {found.verdict}")
+    found = served_preference(Workspace(workspace), key, event_type=event_type, version=version)
+    show_preference(found, json_output=json_output)
 
 
 def _document(drafted: "Draft") -> dict[str, Any]:

@@ -9,8 +9,8 @@ from recsys.errors import DataError
 from recsys.event_log import EventLog
 from recsys.experiments.bulk import ARM, UNIT_ID
 from recsys.experiments.definition import Experiment
-from recsys.experiments.exposures import FIRST_EXPOSURE
 from recsys.experiments.log_metrics import exposed_log
+from recsys.experiments.persons import FIRST_EXPOSURE
 from recsys.experiments.unit_table import UnitTable, check_units
 from recsys.schema import EFFECTIVE_TIME, TIMESTAMP, USER_ID
 from recsys.workspace import Workspace

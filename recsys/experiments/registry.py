@@ -1,6 +1,7 @@
 """Experiments on disk: definitions frozen by version and hash, and what becomes of them.
 
-``registry/experiments/<key>/<version>.toml`` is never changed; ``audit.jsonl`` beside them says what runs.
+``registry/experiments/<key>/<version>.toml`` is never changed; ``audit.jsonl`` beside them says what runs,
+and ``<version>.looks.jsonl`` what was read.
 """
 
 from collections.abc import Mapping
@@ -18,8 +19,10 @@ from recsys.experiments.audit import (
 )
 from recsys.experiments.conflicts import check_together
 from recsys.experiments.definition import Experiment, load_experiment, parse_experiment
-from recsys.experiments.history import Known, Running, latest_states
+from recsys.experiments.history import Known, Running, latest_states, versions_of
+from recsys.experiments.model_names import require_models
 from recsys.file_lock import exclusive
+from recsys.registry import Registry
 from recsys.workspace import Workspace, atomic_path
 
 _LOCK = ".lock"
@@ -30,11 +33,16 @@ class ExperimentRegistry:
 
     def __init__(self, workspace: Workspace) -> None:
         self.root = workspace.registry / "experiments"
+        self._models = Registry(workspace.registry)
         self.audit_file = self.root / AUDIT_FILE
 
     def path(self, key: str, version: int) -> Path:
         """The file of a version."""
         return self.root / key / f"{version}.toml"
+
+    def looks(self, key: str, version: int) -> Path:
+        """The book of looks at a version, see ``recsys.experiments.look_book``."""
+        return self.root / key / f"{version}.looks.jsonl"
 
     def audit(self) -> list[AuditEntry]:
         """What happened, oldest first.
@@ -80,23 +88,35 @@ class ExperimentRegistry:
                     found.append(known.of(kept.experiment))
         return found, problems
 
-    def find(self, key: str) -> Running:
-        """An experiment in its latest version.
+    def find(self, key: str, version: int | None = None) -> Running:
+        """An experiment in a version, as its last run of it left it.
+
+        Args:
+            key: The experiment.
+            version: As ``recsys experiment show`` has them; ``None`` for the latest.
 
         Raises:
             ConfigError: There is none, or see ``all``.
         """
-        latest = latest_states(self.audit())
+        entries = self.audit()
+        latest = latest_states(entries)
         if key not in latest:
             known = ", ".join(sorted(latest)) or "none yet"
             raise ConfigError(f"there is no experiment {key!r}; started were: {known}")
-        return self._loaded(latest[key])
+        if version is None:
+            return self._loaded(latest[key])
+        found = latest_states(each for each in entries if each.version == version).get(key)
+        if found is None:
+            known = ", ".join(map(str, versions_of(entries, key)))
+            raise ConfigError(f"experiment {key!r} has no version {version}; it has: {known}")
+        return self._loaded(found)
 
     def check(self, experiment: Experiment) -> None:
         """See that a definition may start beside what runs.
 
         Raises:
             ConfigError: It may not; the message says why and what to do.
+            BundleError: The models' pointer file is damaged.
         """
         if experiment.unit != "user":
             raise ConfigError(
@@ -115,6 +135,7 @@ class ExperimentRegistry:
                 f"start the edited definition as version {mine.version + 1}; coverage alone can be raised "
                 f"with recsys experiment ramp {experiment.key}"
             )
+        require_models(experiment, self._models)
         check_together([*(other.experiment for other in others), experiment])
 
     def start(self, text: str, source: str, *, reason: str = "") -> Running:
@@ -127,6 +148,7 @@ class ExperimentRegistry:
 
         Raises:
             ConfigError: The definition is wrong, or may not start beside what runs.
+            BundleError: The models' pointer file is damaged.
         """
         experiment = parse_experiment(text, source)
         with exclusive(self.root / _LOCK):

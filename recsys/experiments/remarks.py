@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from recsys.config import load_config
 from recsys.experiments.audit import AuditEntry
 from recsys.experiments.definition import Experiment
+from recsys.experiments.model_names import model_complaints
 from recsys.registry import Registry
 from recsys.workspace import Workspace
 
@@ -23,7 +24,7 @@ def remarks(experiment: Experiment, workspace: Workspace, audit: Sequence[AuditE
     """
     return [
         *_unknown_placements(experiment, workspace),
-        *_missing_models(experiment, workspace),
+        *model_complaints(experiment, Registry(workspace.registry)),
         *_carry_over(experiment, audit),
         *_shape(experiment),
     ]
@@ -33,18 +34,6 @@ def _unknown_placements(experiment: Experiment, workspace: Workspace) -> list[st
     known = set(load_config(workspace.config).placements)
     named = {*experiment.placements, *(name for arm in experiment.arms for name in arm.placements)}
     return [f"placements: there is no placement {name!r}" for name in sorted(named - known)]
-
-
-def _missing_models(experiment: Experiment, workspace: Workspace) -> list[str]:
-    registry = Registry(workspace.registry)
-    pointers, versions = registry.pointers(), {entry.version for entry in registry.entries()}
-    found = []
-    for arm in experiment.arms:
-        if arm.model is None or arm.model in versions:
-            continue
-        if getattr(pointers, arm.model, None) is None:
-            found.append(f"arms.{arm.key}.model: {arm.model!r} is no version and no pointer of the registry")
-    return found
 
 
 def _carry_over(experiment: Experiment, audit: Sequence[AuditEntry]) -> list[str]:

@@ -1,76 +1,92 @@
 """The report on an experiment that servers ran: exposures and events from the workspace's logs, analysed."""
 
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 import polars as pl
 
-from recsys.errors import DataError
+from recsys.errors import ConfigError, DataError
 from recsys.event_log import EventLog
 from recsys.experiments.analysis import analyze
+from recsys.experiments.answering_models import model_problems
+from recsys.experiments.currencies import currency_problems
 from recsys.experiments.data_quality import Problem
-from recsys.experiments.exposures import FIRST_EXPOSURE, Exposures, read_exposures, scan_served_lists
+from recsys.experiments.definition import Experiment
+from recsys.experiments.exposures import Exposures, read_exposures, scan_served_lists
 from recsys.experiments.history import Running
 from recsys.experiments.log_metrics import exposed_log
+from recsys.experiments.log_reach import log_reach
 from recsys.experiments.novelty import by_day_since_exposure
+from recsys.experiments.persons import FIRST_EXPOSURE, crossing_problems
 from recsys.experiments.registry import ExperimentRegistry
 from recsys.experiments.result import Result
+from recsys.experiments.service_quality import service_problems, service_quality
+from recsys.experiments.sitting import sit
 from recsys.experiments.unit_table import MAX_MIXED_SHARE, UnitTable, check_units
-from recsys.schema import SERVED_TIME
+from recsys.experiments.version_scope import scope_of, version_problems
 from recsys.workspace import Workspace
 
 
-def report(workspace: Workspace, key: str, until: datetime | None = None) -> Result:
-    """Analyse an experiment from the log.
+def report(
+    workspace: Workspace, key: str, until: datetime | None = None, version: int | None = None
+) -> Result:
+    """Analyse an experiment from the log, which is a look at it: see ``recsys.experiments.sitting``.
 
     Args:
         workspace: Holds the registry, the served lists and the events.
-        key: The experiment; its latest version.
+        key: The experiment.
         until: What happened before this moment; ``None`` for the whole log.
+        version: Whose lists count; ``None`` for the latest version.
 
     Raises:
-        ConfigError: There is no such experiment.
+        ConfigError: There is no such experiment or version, it interleaves its arms, or its book of looks
+            cannot be kept.
         DataError: Nobody was exposed, or a metric names a column that the log does not give.
     """
-    running = ExperimentRegistry(workspace).find(key)
+    registry = ExperimentRegistry(workspace)
+    running = registry.find(key, version)
+    _require_arms(running.experiment)
     log, served = EventLog(workspace.events), scan_served_lists(workspace)
-    until = until or _log_end(log, served)
-    exposures, replayed = _exposures(running, served, until, log.merges())
+    reach = log_reach(log, served)
+    until = until or reach.end
+    scope = scope_of(running, until, registry.audit())
+    exposures = read_exposures(served, key, until=until, merges=log.merges(), scope=scope)
+    others = version_problems(scope, exposures.other_versions)
     if exposures.units.is_empty():
         raise DataError(
-            f"nobody was exposed to {key!r} before {until:%Y-%m-%d %H:%M} UTC; lists reach the log with "
-            "every compaction: see that servers run, and whom its coverage and targeting take in"
+            f"nobody was exposed to version {running.version} of {key!r} before {until:%Y-%m-%d %H:%M} UTC "
+            f"({reach}); lists reach the log with every compaction: recsys lists export moves them now. See "
+            "that servers run, and whom its coverage and targeting take in"
+            + "".join(f". {problem.message}" for problem in others)
         )
     units, open_windows = _mature(running, exposures.units, until)
     exposed = exposed_log(log.scan(), units, until)
     window = running.experiment.analysis.window_days
     end = None if window is None else timedelta(days=window)
     table = check_units(exposed.metrics(end=end), running.experiment, source="the log")
-    found = (*replayed, *open_windows, *_log_problems(exposures), *_price_problems(exposed.num_unpriced))
-    novelty = by_day_since_exposure(running.experiment, exposed, until)
-    return analyze(running.experiment, UnitTable(table.frame, (*table.problems, *found)), novelty=novelty)
-
-
-def _log_end(log: EventLog, served: pl.LazyFrame) -> datetime:
-    """Just after the last event or list."""
-    last: datetime | None = served.select(pl.col(SERVED_TIME).max()).collect().item()
-    ends = [datetime.fromtimestamp((log.end_ms() or 0) / 1000, UTC), *([last] if last else [])]
-    return max(ends) + timedelta(milliseconds=1)
-
-
-def _exposures(
-    running: Running, served: pl.LazyFrame, until: datetime, merges: pl.DataFrame
-) -> tuple[Exposures, tuple[Problem, ...]]:
-    """Who was exposed to this version; to any version, where the log's clock is not that of the wall."""
-    key = running.experiment.key
-    if until > running.started:
-        last = min(until, running.stopped or until)
-        return read_exposures(served, key, since=running.started, until=last, merges=merges), ()
-    message = (
-        f"the log ends on {until:%Y-%m-%d}, before the experiment's start: servers run on a replay clock, so "
-        "all lists of the experiment count, whatever their version"
+    service = service_quality(served, running.experiment, until=until, scope=scope)
+    found = (
+        *(*others, *model_problems(exposures.answered, scope.arms), *open_windows),
+        *(*_log_problems(exposures), *_price_problems(exposed.num_unpriced), *service_problems(service)),
+        *currency_problems(workspace, log.scan(), running.experiment, units, until),
     )
-    replayed = (Problem("replay_clock", "warning", message),)
-    return read_exposures(served, key, until=until, merges=merges), replayed
+    novelty = by_day_since_exposure(running.experiment, exposed, until)
+    table = UnitTable(table.frame, (*table.problems, *found))
+    result = sit(
+        lambda past: analyze(running.experiment, table, novelty=novelty, past=past),
+        registry.looks(key, running.version) if running.experiment.analysis.keeps_looks else None,
+        since=running.started,
+        data_until=until,
+    )
+    return replace(result, version=running.version, service=service, reach=reach.before(until))
+
+
+def _require_arms(experiment: Experiment) -> None:
+    if experiment.interleave:
+        raise ConfigError(
+            f"{experiment.key} interleaves its arms, so every list is of both and there are none to compare; "
+            f"see which model is preferred: recsys experiment preference {experiment.key}"
+        )
 
 
 def _mature(
@@ -97,10 +113,11 @@ def _log_problems(exposures: Exposures) -> tuple[Problem, ...]:
         share = mixed / (mixed + exposures.units.height)
         seen = ", ".join(f"{arm} {count:,}" for arm, count in exposures.mixed_by_arm().items())
         message = (
-            f"{mixed:,} units ({share:.2%}) were in several arms ({seen}) and are left out; logins that "
-            "bring two visitors together do that, and so does a change of salt or weights"
+            f"{mixed:,} units ({share:.2%}) were in several arms under one id ({seen}) and are left out; no "
+            "login does that, but a change of salt or weights does, and a log that names the wrong unit"
         )
         problems.append(Problem("mixed_arms", "blocking" if share > MAX_MIXED_SHARE else "warning", message))
+    problems += crossing_problems(exposures.crossed, exposures.units.height)
     if exposures.num_lost:
         message = (
             f"{exposures.num_lost:,} served lists are missing in the log, by the gaps in their numbers; see "

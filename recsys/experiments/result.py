@@ -7,8 +7,11 @@ from recsys.experiments.comparison import Comparison, Interval
 from recsys.experiments.data_quality import Problem
 from recsys.experiments.definition import Experiment
 from recsys.experiments.estimate import ArmEstimate
+from recsys.experiments.log_reach import LogReach
 from recsys.experiments.metric import MetricDefinition
+from recsys.experiments.reading import Reading
 from recsys.experiments.sample_ratio import SampleRatio
+from recsys.experiments.service_quality import ArmService
 
 Verdict = Literal["ship", "stop", "continue", "blocked"]
 
@@ -78,6 +81,16 @@ class Result:
     metrics: tuple[MetricResult, ...]
     problems: tuple[Problem, ...]
     judgement: Judgement
+    reading: Reading = field(default_factory=lambda: Reading(None))
+    """Which look it is."""
+    sensitivity: tuple[MetricResult, ...] = ()
+    """Metrics of revenue, cut the other way; nothing is decided by them."""
+    service: tuple[ArmService, ...] = ()
+    """How lists were served, by arm; empty for data of one's own."""
+    reach: LogReach | None = None
+    """How far the logs reach; ``None`` for data of one's own."""
     over_time: tuple[Day, ...] = ()
     segments: tuple[Segment, ...] = ()
     novelty: tuple[NoveltyDay, ...] = ()
+    version: int | None = None
+    """Of the definition in the registry; ``None`` where it is of none."""

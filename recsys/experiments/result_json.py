@@ -6,6 +6,7 @@ from typing import Any
 
 from recsys.experiments.comparison import Comparison, Interval
 from recsys.experiments.estimate import ArmEstimate
+from recsys.experiments.log_reach import LogReach
 from recsys.experiments.result import Day, MetricResult, NoveltyDay, Result, Segment
 from recsys.experiments.sample_ratio import SampleRatio
 
@@ -16,17 +17,30 @@ def as_json(result: Result) -> dict[str, Any]:
     return {
         "experiment": result.experiment.key,
         "fingerprint": result.experiment.fingerprint,
+        "version": result.version,
         "srm": _srm(result.srm),
         "units": result.units,
         "metrics": [_metric(each, result.experiment.analysis.method) for each in result.metrics],
         "verdict": judgement.verdict,
         "reasons": list(judgement.reasons),
         "arm_verdicts": judgement.arms,
+        "looks": [look.model_dump(mode="json") for look in result.reading.past or ()],
+        "next_look_units": result.reading.next_units,
         "data_quality": [asdict(problem) for problem in result.problems],
+        "sensitivity": [_metric(each, result.experiment.analysis.method) for each in result.sensitivity],
+        "service": [asdict(arm) for arm in result.service],
+        "data_until": _reach(result.reach),
         "over_time": [_day(day) for day in result.over_time],
         "segments": [_segment(segment) for segment in result.segments],
         "novelty": [_novelty(day) for day in result.novelty],
     }
+
+
+def _reach(reach: LogReach | None) -> dict[str, str | None] | None:
+    if reach is None:
+        return None
+    ends = {"lists": reach.lists, "events": reach.events}
+    return {what: None if end is None else end.isoformat() for what, end in ends.items()}
 
 
 def _metric(result: MetricResult, method: str) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from rich.table import Table
 from rich.text import Text
 
 from recsys.experiments.comparison import Comparison, Interval
-from recsys.experiments.result import Result
+from recsys.experiments.result import MetricResult, Result
 
 
 def result_table(result: Result) -> Table:
@@ -13,18 +13,25 @@ def result_table(result: Result) -> Table:
     counts = ", ".join(f"{arm} {count:,}" for arm, count in units.items())
     ratio = f"sample ratio p = {result.srm.p_value:.3g}"
     caption = f"{1 - analysis.alpha:.0%} intervals, {analysis.method}; {ratio}"
-    table = Table(title=f"{result.experiment.key}: {counts}", caption=caption, show_lines=True)
+    version = "" if result.version is None else f" (version {result.version})"
+    table = Table(title=f"{result.experiment.key}{version}: {counts}", caption=caption, show_lines=True)
     for heading in ("metric", "arm"):
         table.add_column(heading)
     for heading in ("control", "difference", "relative", "adjusted p"):
         table.add_column(heading, justify="right")
-    for metric in result.metrics:
+    rows: list[tuple[MetricResult, str]] = [(metric, metric.metric.role) for metric in result.metrics]
+    rows += [(metric, f"{_cut(metric)}, decides nothing") for metric in result.sensitivity]
+    for metric, role in rows:
         for each in metric.comparisons:
             control = f"{metric.arms[each.control].mean:.4g}"
-            name = Text(f"{metric.metric.name}\n{_role(metric.metric.role, each)}")
+            name = Text(f"{metric.metric.name}\n{_role(role, each)}")
             shown = (_interval(each.absolute, "+.3g"), _interval(each.relative, "+.2%"))
             table.add_row(name, Text(each.arm), control, *shown, _p(each.adjusted_p_value))
     return table
+
+
+def _cut(metric: MetricResult) -> str:
+    return "uncut" if metric.cap is None else f"cut at {metric.cap:.4g}"
 
 
 def _role(role: str, comparison: Comparison) -> str:

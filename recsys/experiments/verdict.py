@@ -10,9 +10,11 @@ from recsys.experiments.comparison import Comparison
 from recsys.experiments.data_quality import Problem, blocking
 from recsys.experiments.definition import Experiment
 from recsys.experiments.inference import is_final
+from recsys.experiments.reading import Reading, false_alarm
 from recsys.experiments.result import Judgement, MetricResult, Verdict
 from recsys.experiments.sample_ratio import ALARM, SampleRatio
 
+_REPEATED = "this method decides once, so more data do not change it"
 _Decision = tuple[Verdict, str]
 
 
@@ -22,17 +24,20 @@ def judge(
     srm: SampleRatio,
     metrics: Sequence[MetricResult],
     problems: tuple[Problem, ...],
+    *,
+    reading: Reading,
 ) -> Judgement:
     """Judge an experiment by its primary metric and its guardrails.
 
-    The whole is shipped when an arm can be, and stopped when all of them must be.
+    The whole is shipped when an arm can be, and stopped when all of them must be. What was decided at an
+    earlier reading stays, unless data are broken or a guardrail is breached.
     """
     if obstacles := _obstacles(experiment, srm, problems):
         return Judgement("blocked", obstacles)
     primary = next(result for result in metrics if result.metric.role == "primary")
     guardrails = [result for result in metrics if result.metric.role == "guardrail"]
     decided: dict[str, _Decision] = {
-        comparison.arm: _judge_arm(experiment, units, primary, comparison, guardrails)
+        comparison.arm: _judge_arm(experiment, units, primary, comparison, guardrails, reading=reading)
         for comparison in primary.comparisons
     }
     verdicts = {arm: verdict for arm, (verdict, _) in decided.items()}
@@ -43,6 +48,11 @@ def judge(
     else:
         overall = "continue"
     reasons = [f"{arm}: {reason}" for arm, (_, reason) in decided.items()]
+    if reading.settled is not None:
+        reasons += [_REPEATED, *(f"then: {reason}" for reason in reading.settled.reasons)]
+        return Judgement(overall, tuple(reasons), verdicts)
+    if remark := _read_before(experiment, units, reading):
+        reasons.append(remark)
     if overall in {"ship", "stop"} and _ended_early(experiment, units):
         reasons.append("ended before the planned size: the estimate tends to overstate the effect")
     return Judgement(overall, tuple(reasons), verdicts)
@@ -66,6 +76,8 @@ def _judge_arm(
     primary: MetricResult,
     comparison: Comparison,
     guardrails: Sequence[MetricResult],
+    *,
+    reading: Reading,
 ) -> _Decision:
     rails = {
         rail.metric.name: each.guardrail
@@ -75,7 +87,10 @@ def _judge_arm(
     }
     if breached := [name for name, rail in rails.items() if rail.status == "breached"]:
         return "stop", f"guardrail {', '.join(breached)} is worse than its margin allows"
-    if waiting := _too_early(experiment, units, primary, comparison):
+    if (kept := reading.settled) is not None:
+        as_then = f"as on {kept.time:%Y-%m-%d}, at {kept.units:,} units"
+        return kept.arms.get(comparison.arm, "continue"), as_then
+    if waiting := _too_early(experiment, units, primary, comparison, reading):
         return "continue", waiting
     decision = _by_primary(experiment, units, primary, comparison)
     missing = [rail.metric.name for rail in guardrails if rail.metric.name not in rails]
@@ -87,17 +102,22 @@ def _judge_arm(
 
 
 def _too_early(
-    experiment: Experiment, units: Mapping[str, int], primary: MetricResult, comparison: Comparison
+    experiment: Experiment,
+    units: Mapping[str, int],
+    primary: MetricResult,
+    comparison: Comparison,
+    reading: Reading,
 ) -> str | None:
     analysis, num_units = experiment.analysis, sum(units.values())
     planned = analysis.expected_units
     if analysis.method == "fixed" and planned is not None and num_units < planned:
         return f"{num_units:,} of {planned:,} planned units; method 'fixed' decides once, at the end"
-    if analysis.method == "group_sequential" and planned is not None:
-        if num_units < 0.5 * planned / analysis.looks:
-            first = planned // analysis.looks
-            return f"{num_units:,} units; the first of {analysis.looks} looks is at {first:,}"
-        return None
+    if analysis.method == "group_sequential" and not reading.fractions:
+        which = "next" if reading.past else "first"
+        return (
+            f"{num_units:,} units; the {which} of {analysis.looks} looks is at {reading.next_units or 0:,}. "
+            "Until then nothing is decided, and intervals are those that hold at any time"
+        )
     if analysis.method == "always_valid":
         arms = [primary.arms[arm] for arm in (comparison.arm, comparison.control)]
         if min(arm.n for arm in arms) < MIN_UNITS:
@@ -105,6 +125,20 @@ def _too_early(
         if primary.metric.kind == "proportion" and min(arm.n * arm.mean for arm in arms) < MIN_CONVERSIONS:
             return f"fewer than {MIN_CONVERSIONS} conversions in an arm"
     return None
+
+
+def _read_before(experiment: Experiment, units: Mapping[str, int], reading: Reading) -> str | None:
+    """What several readings of a fixed test cost."""
+    if experiment.analysis.method != "fixed" or not reading.past:
+        return None
+    readings = [*(look.units for look in reading.past), sum(units.values())]
+    if len(set(readings)) < 2:
+        return None
+    chance = false_alarm(experiment.analysis, readings)
+    return (
+        f"this is reading {len(set(readings))} of a test that holds for one: the chance to find something "
+        f"where there is nothing is {chance:.0%} by now, not {experiment.analysis.alpha:.0%}"
+    )
 
 
 def _by_primary(

@@ -59,7 +59,7 @@ class _ServiceLevelEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ServiceL
     SERVICE_LEVEL_NO_RANKER: _ServiceLevel.ValueType  # 2
     """Personal candidates, in retrieval order."""
     SERVICE_LEVEL_NO_PERSONAL: _ServiceLevel.ValueType  # 3
-    """Candidates from the context only."""
+    """Nothing of the shopper is in it: candidates from the context only, or the state was not to be had."""
     SERVICE_LEVEL_POPULAR: _ServiceLevel.ValueType  # 4
     """What sells, the same for everybody."""
 
@@ -73,7 +73,7 @@ SERVICE_LEVEL_FULL: ServiceLevel.ValueType  # 1
 SERVICE_LEVEL_NO_RANKER: ServiceLevel.ValueType  # 2
 """Personal candidates, in retrieval order."""
 SERVICE_LEVEL_NO_PERSONAL: ServiceLevel.ValueType  # 3
-"""Candidates from the context only."""
+"""Nothing of the shopper is in it: candidates from the context only, or the state was not to be had."""
 SERVICE_LEVEL_POPULAR: ServiceLevel.ValueType  # 4
 """What sells, the same for everybody."""
 Global___ServiceLevel: _TypeAlias = ServiceLevel  # noqa: Y015

@@ -72,7 +72,9 @@ def test_a_million_units_from_the_log(benchmark: BenchmarkFixture, tmp_path: Pat
         list_id=pl.col("subject").cast(pl.String),
         subject=pl.format("u{}", "subject"),
         served_time=pl.Series(start_ms + rng.integers(0, 14 * 86_400_000, _UNITS)),
-        arms=pl.concat_list(pl.struct(pl.lit("e").alias("experiment"), pl.col("arm"))),
+        arms=pl.concat_list(
+            pl.struct(pl.lit("e").alias("experiment"), pl.col("arm"), pl.lit(1).alias("version"))
+        ),
     )
     _in_schema(lists, SERVED_LIST_SCHEMA).write_parquet(
         _made(workspace.served_lists / "day=2026-03-01") / "a.parquet"

@@ -43,10 +43,12 @@ def exported() -> set[str]:
         breaker_is_open=lambda: False,
         num_unreadable_states=lambda: 0,
         backlog=lambda: (0, 0),
+        substitutions=lambda: {"e": 1},
     )
     for items in ((RankedItem("a", 1.0),), ()):
         ranked = RankedList(items, ServiceLevel.FULL, "v", degraded_reasons=("unknown_user",))
         call = Call("/s/Recommend", (), "id", status="OK", placement="home", answer=ranked)
+        call.arms = (("e", "control"),)
         call.stages.append(("state", 0.0, 1.0))
         call.outcomes.update(["ACCEPTED"])
         metrics(call)

@@ -57,11 +57,22 @@ class FaultProxy:
             writer.transport.abort()
             return
         self._open |= {writer, back}
-        ways = [self._pump(reader, back, from_client=True), self._pump(there, writer, from_client=False)]
-        await asyncio.wait([asyncio.ensure_future(way) for way in ways], return_when="FIRST_COMPLETED")
+        with suppress(asyncio.CancelledError):  # the proxy ends
+            await self._forward(reader, back, there, writer)
         for end in (writer, back):
             end.close()
             self._open.discard(end)
+
+    async def _forward(
+        self,
+        reader: asyncio.StreamReader,
+        back: asyncio.StreamWriter,
+        there: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
+        """Carry bytes both ways until one side ends."""
+        ways = [self._pump(reader, back, from_client=True), self._pump(there, writer, from_client=False)]
+        await asyncio.wait([asyncio.ensure_future(way) for way in ways], return_when="FIRST_COMPLETED")
 
     async def _pump(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, from_client: bool
@@ -125,4 +136,4 @@ def fault_proxy(target: tuple[str, int]) -> Iterator[FaultProxy]:
 
 
 def _is_main(task: "asyncio.Task[object]") -> bool:
-    return task.get_coro().__qualname__ == "FaultProxy._serve"  # type: ignore[union-attr]
+    return getattr(task.get_coro(), "__qualname__", "") == "FaultProxy._serve"

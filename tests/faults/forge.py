@@ -4,6 +4,7 @@ Half of a start is imports. The process runs no thread, so that it can fork at a
 ``serving.supervisor`` does. It reads one JSON line per order and answers with one.
 """
 
+import faulthandler
 import json
 import os
 import sys
@@ -48,6 +49,7 @@ def _become(order: dict[str, Any]) -> None:
         file = os.open(Path(order["directory"]) / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(file, number)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    faulthandler.enable()  # SIGABRT tells where every thread is
 
 
 def _ended(pid: int) -> int | None:

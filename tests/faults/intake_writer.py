@@ -1,8 +1,9 @@
-"""A light process that takes events in as a server does, to be killed: buffer, compaction, states, nothing else.
+"""A light process that takes events in as a server does, to be killed: buffer, compaction, states, nothing
+else.
 
 ``python -m tests.faults.intake_writer`` reads orders as JSON lines: on which directory, where to end
-(``RECSYS_FAULT``), which events to append, and when to kill it from outside. Each order is carried out by a fork;
-the answer tells which events it acknowledged, and how it ended.
+(``RECSYS_FAULT``), which events to append, and when to kill it from outside. Each order is carried out by a
+fork; the answer tells which events it acknowledged, and how it ended.
 """
 
 import json

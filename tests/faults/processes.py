@@ -54,13 +54,15 @@ class Forge:
         )
 
     def order(self, **order: object) -> Any:
-        assert self._process.stdin is not None and self._process.stdout is not None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(order) + "\n")
         self._process.stdin.flush()
         return json.loads(self._process.stdout.readline())
 
     def close(self) -> None:
-        assert self._process.stdin is not None and self._process.stdout is not None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._process.stdin.close()
         self._process.stdout.close()
         self._process.wait()
@@ -100,12 +102,27 @@ class ServerProcess:
         self.address = self.out.splitlines()[-2].removeprefix("listening on ")
         return seconds
 
+    def becomes_ready(self) -> bool:
+        """Wait until it serves or has ended; whether it serves."""
+        try:
+            self.wait_ready()
+        except AssertionError:
+            if self.is_running():
+                raise
+            return False
+        return True
+
     def send(self, number: signal.Signals) -> None:
         os.kill(self.pid, number)
 
     def wait(self, seconds: float = PATIENCE_SECONDS) -> int:
         """Wait for its end; its exit code."""
-        until(lambda: not self.is_running(), seconds, "the end of the server")
+        try:
+            until(lambda: not self.is_running(), seconds, "the end of the server")
+        except AssertionError:
+            self.send(signal.SIGABRT)
+            time.sleep(0.5)
+            raise AssertionError(f"the server does not end: {self.err[-6000:]}") from None
         assert self.code is not None
         return self.code
 
@@ -199,7 +216,9 @@ class StoreProcess:
 
     def start(self) -> None:
         """Start it, empty."""
-        options = {"port": str(self.port), "bind": "127.0.0.1", "save": "", "appendonly": "no"} | self.options
+        options = {"port": str(self.port), "bind": "127.0.0.1", "save": "", "appendonly": "no"} | dict(
+            self.options
+        )
         words = [word for name, value in options.items() for word in (f"--{name}", value)]
         self.process = subprocess.Popen(
             [str(_find_binary()), *words], stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL
@@ -215,11 +234,11 @@ class StoreProcess:
             return False
         return True
 
-    def ask(self, *words: str) -> Any:
+    def ask(self, *words: str | bytes) -> Any:
         """One command, as the default user."""
         password = self.options.get("requirepass")
         with redis.Redis(port=self.port, socket_timeout=5, password=password) as client:
-            return client.execute_command(*words)  # type: ignore[no-untyped-call]  # redis-py leaves it so
+            return client.execute_command(*words)
 
     def send(self, number: signal.Signals) -> None:
         assert self.process is not None

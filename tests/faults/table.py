@@ -16,7 +16,7 @@ def table(found: list[Figure]) -> str:
     for test, group in groupby(found, key=lambda figure: figure.test):
         own = list(group)
         measured = "<br>".join(f"{figure.what}: {_number(figure)}" for figure in own)
-        aimed = "<br>".join(figure.bar or "–" for figure in own)
+        aimed = "<br>".join(figure.bar or "-" for figure in own)
         lines.append(f"| {test} | {measured} | {aimed} |")
     return "\n".join(lines)
 

@@ -1,6 +1,7 @@
 """Tests of events that carry an attribution token, over a real channel."""
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from importlib.metadata import EntryPoint
@@ -12,9 +13,11 @@ import pytest
 
 from recsys.cli import run
 from recsys.event_log import EventLog
+from recsys.experiments.exposures import scan_served_lists
 from recsys.v1.event_service_pb2 import Event, EventResult, EventStatus
 from recsys.v1.recommendation_service_pb2 import RankRequest, RecommendRequest
 from recsys.v1.recommendation_service_pb2_grpc import RecommendationServiceStub
+from recsys.workspace import Workspace
 from serving.attribution_token import AttributionToken
 from serving.client import Client
 from serving.event import Event as Kept
@@ -99,9 +102,22 @@ def test_every_answer_is_on_record(client: Client, address: str, root: Path) -> 
     assert (ranked.model_version, ranked.item_ids, ranked.arms) == (VERSION, ("bread", "eggs"), ())
     assert (ranked.scores, ranked.propensities) == ((0.0, 0.0), (1.0, 1.0))
     assert (ranked.first_position, ranked.first_list_id) == (0, None)
+    assert 0 < (ranked.latency_ms or 0) < 1000 * PATIENCE_SECONDS
     assert (lists[first].subject, lists[first].item_ids) == ("\x1fvisitor:v", ITEM_IDS[:2])
     assert (lists[second].item_ids, lists[second].first_position) == (ITEM_IDS[2:4], 2)
     assert lists[second].first_list_id == first
+
+
+def test_lists_can_be_exported_while_the_server_runs(client: Client, root: Path) -> None:
+    token = token_of(client, user_id="u-export")
+    list_id = AttributionToken.read(signer(root), token).list_id
+    verb = EntryPoint("lists", "serving.lists_command:lists", "recsys.commands")
+    deadline, exported = time.monotonic() + PATIENCE_SECONDS, pl.DataFrame()
+    while exported.is_empty():  # it is written in the background
+        assert time.monotonic() < deadline
+        assert run(["lists", "export", "--workspace", str(root)], [verb]) == 0
+        exported = scan_served_lists(Workspace(root)).filter(list_id=list_id).collect()
+    assert exported["latency_ms"].item() > 0
 
 
 def test_a_token_fills_in_list_and_position(client: Client, root: Path) -> None:

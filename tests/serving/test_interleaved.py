@@ -14,6 +14,7 @@ from recsys.experiments.book import Interleaving
 from recsys.experiments.definition import load_experiment
 from recsys.experiments.drafted_list import DraftPolicy
 from recsys.experiments.exposures import scan_served_lists
+from recsys.experiments.interleaving import coins, draft_seed
 from recsys.experiments.registry import ExperimentRegistry
 from recsys.experiments.served_preference import served_preference
 from recsys.registry import Registry
@@ -105,11 +106,17 @@ def test_lists_are_drafted_from_both_models_and_clicks_say_which_is_preferred(wo
         assert (policy.model_a, policy.model_b) == (OLD, NEW)
         assert len(policy.teams) == len(row["item_ids"]) == 4
         assert abs(policy.teams.count("a") - policy.teams.count("b")) == 0
-        assert row["arms"] == [{"experiment": KEY, "arm": "interleaved"}]
+        assert row["arms"] == [{"experiment": KEY, "arm": "interleaved", "version": 1}]
+        heads = next(coins(draft_seed(KEY, row["subject"], row["list_id"])))
+        assert policy.teams[0] == ("a" if heads else "b")  # a list's draft can be told again from the log
     found = served_preference(workspace, KEY)
-    assert (found.num_lists, found.num_users, found.ties) == (4, 4, 0)
-    assert found.clicks_a == sum(policy is not None and policy.teams[0] == "a" for policy in policies)
-    assert found.clicks_a + found.clicks_b == 4
+    assert found.pooled is not None
+    [pair] = found.rows
+    assert (pair.version, pair.model_a, pair.model_b, pair.found) == (1, OLD, NEW, found.pooled)
+    assert (found.pooled.num_lists, found.pooled.num_users, found.pooled.ties) == (4, 4, 0)
+    assert found.pooled.clicks_a == sum(policy is not None and policy.teams[0] == "a" for policy in policies)
+    assert found.pooled.clicks_a + found.pooled.clicks_b == 4
+    assert found.num_degraded == found.num_anonymous == 0
 
 
 class Broken(SmallPipeline):
@@ -125,6 +132,22 @@ def test_a_second_model_that_fails_or_is_the_first_leaves_the_first_ones_list() 
         assert Interleaved(first, second, interleaving)(query) == alone
     drafted = Interleaved(first, SmallPipeline(version="second"), interleaving)(query)
     assert drafted.policy.startswith(f"team_draft experiment={KEY} ")
+
+
+def test_the_coins_follow_from_the_lists_id_and_not_from_the_clock() -> None:
+    a, b = SmallPipeline(), SmallPipeline(version="second")
+    ids = [f"{number:032x}" for number in range(40)]
+    drafted = [
+        [
+            Interleaved(a, b, Interleaving(KEY, "salt", "second"), list_id)(
+                Query(as_of_ms=time_ms, user=None, limit=3)
+            ).policy
+            for list_id in ids
+        ]
+        for time_ms in (1, 10**12)
+    ]
+    assert drafted[0] == drafted[1]
+    assert len(set(drafted[0])) > 1
 
 
 @pytest.mark.parametrize(

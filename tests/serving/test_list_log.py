@@ -35,6 +35,9 @@ LIST = ServedList(
     policy="drawn",
     server="c" * 16,
     server_sequence=7,
+    versions=(2,),
+    substituted=("tuned",),
+    latency_ms=12.5,
 )
 
 
@@ -70,7 +73,8 @@ def test_a_file_of_before_is_read_on_and_written_on(tmp_path: Path) -> None:
         old.execute(f"INSERT INTO lists ({', '.join(before)}) VALUES ({marks})", LIST.to_row()[:13])
         old.commit()
     with opened(tmp_path) as log:
-        plain = replace(LIST, forced=(), policy="", server="", server_sequence=0)
+        before_that = replace(LIST, forced=(), policy="", server="", server_sequence=0)
+        plain = replace(before_that, versions=(), substituted=None, latency_ms=None)
         assert log.find([LIST.list_id]) == {LIST.list_id: plain}
         log.add(numbered(1))
         log.flush()
@@ -136,7 +140,8 @@ def test_lists_are_exported_once_and_by_day(tmp_path: Path, monkeypatch: pytest.
     assert exported["list_id"].n_unique() == exported.height == 3
     row = exported.row(by_predicate=pl.col("list_id") == LIST.list_id, named=True)
     assert (tuple(row["item_ids"]), tuple(row["propensities"])) == (LIST.item_ids, LIST.propensities)
-    assert row["arms"] == [{"experiment": "tuned", "arm": "control"}]
+    assert row["arms"] == [{"experiment": "tuned", "arm": "control", "version": 2}]
+    assert row["substituted"] == ["tuned"]
     assert {path.name for path in target.glob("day=*")} == {"day=2017-11-30", "day=2017-12-01"}
 
 

@@ -11,12 +11,15 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from recsys.answer import RankedItem, RankedList, ServiceLevel
+from recsys.experiments.registry import ExperimentRegistry
 from recsys.v1.event_service_pb2 import Event
 from recsys.v1.recommendation_service_pb2 import RankRequest, RecommendRequest
+from recsys.workspace import Workspace
 from serving.call import Call
 from serving.client import Client
 from serving.metrics import CallMetrics
 from serving.metrics_endpoint import metrics_endpoint
+from tests.recsys.experiments.small_experiment import toml
 from tests.serving.running import PATIENCE_SECONDS, free_port, running_server
 from tests.serving.small_shop import ITEM_IDS, VERSION
 from tests.serving.test_server import health_of
@@ -42,9 +45,10 @@ def value(samples: Samples, name: str, **labels: str) -> float:
 
 @pytest.fixture(scope="module")
 def samples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Samples]:
-    port = free_port()
+    port, root = free_port(), tmp_path_factory.mktemp("workspace")
+    ExperimentRegistry(Workspace(root)).start(toml("aa"), "d.toml")
     with (
-        running_server(tmp_path_factory.mktemp("workspace"), metrics_port=port) as where,
+        running_server(root, metrics_port=port) as where,
         Client(where, timeout_seconds=PATIENCE_SECONDS) as client,
     ):
         client.record_events([Event(event_type="purchase", user_id="alice", item_id="eggs")])
@@ -91,6 +95,18 @@ def test_answers_are_counted_by_how_good_they_were(samples: Samples) -> None:
     assert value(samples, name, method=RECOMMEND, placement="home", service_level="POPULAR") == 1
     assert value(samples, "recsys_degraded_answers_total", reason="explanation_unavailable") == 1
     assert value(samples, "recsys_candidates_sum", method=RANK, placement="home") == 2
+
+
+def test_answers_are_counted_by_arm(samples: Samples) -> None:
+    counted = {
+        (labels["arm"], labels["outcome"]): number
+        for (name, pairs), number in samples.items()
+        if name == "recsys_experiment_answers_total"
+        for labels in [dict(pairs)]
+        if labels["experiment"] == "aa"
+    }
+    assert {outcome for _, outcome in counted} <= {"FULL", "POPULAR"}
+    assert sum(counted.values()) == 9  # 8 first pages and a list of the caller's own
 
 
 def test_an_empty_list_of_what_one_had_is_told_from_one_that_should_not_be(samples: Samples) -> None:

@@ -226,6 +226,7 @@ def test_without_depth_every_list_has_one_page(tmp_path: Path) -> None:
 
 def test_a_kept_list_comes_back_as_it_was() -> None:
     from recsys.answer import ServiceLevel as Level
+    from recsys.experiments.arm_record import ArmRecord
     from serving.kept_list import KeptList
 
     kept = KeptList(
@@ -236,16 +237,15 @@ def test_a_kept_list_comes_back_as_it_was() -> None:
         Level.FULL,
         ("r",),
         ("gone",),
-        (("e", "a"),),
+        ArmRecord((("e", "a"),), (3,), ("e",), ("e",)),
         {1: 0.002},
-        ("e",),
         "drawn",
     )
     again = KeptList.from_bytes(kept.to_bytes())
     assert again.item_ids == kept.item_ids
     assert (again.scores.tolist(), again.sources.tolist()) == (kept.scores.tolist(), kept.sources.tolist())
-    assert (again.model_version, again.service_level, again.arms) == ("m", Level.FULL, (("e", "a"),))
-    assert (again.forced, again.policy, again.ranked([0]).policy) == (("e",), "drawn", "drawn")
+    assert (again.model_version, again.service_level, again.record) == ("m", Level.FULL, kept.record)
+    assert (again.policy, again.ranked([0]).policy) == ("drawn", "drawn")
     assert (again.degraded_reasons, again.missing_item_ids) == (("r",), ("gone",))
     assert [item.propensity for item in again.ranked([0, 1, 2]).items] == [1, 0.002, 1]
 

@@ -4,14 +4,17 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import grpc
 import pytest
+from structlog.testing import capture_logs
 
 from recsys.config import PlacementConfig
 from recsys.experiments.bucketing import arm_placer
 from recsys.experiments.exposures import read_exposures, scan_served_lists
+from recsys.experiments.history import Running
 from recsys.experiments.registry import ExperimentRegistry
 from recsys.v1.event_service_pb2 import Event as EventMessage
 from recsys.v1.experiment_service_pb2 import GetAssignmentsRequest, ListExperimentsRequest
@@ -110,6 +113,7 @@ def test_every_page_and_its_record_carry_the_arm_of_the_first(client: Client, sh
     for answer, served in zip((first, second), lists, strict=True):
         assert arms(answer) == {"e": "treatment"}
         assert (served.arms, served.forced) == ((("e", "treatment"),), ("e",))
+        assert (served.versions, served.substituted) == ((1,), ())
     assert lists[0].server == lists[1].server
     assert 0 < lists[0].server_sequence < lists[1].server_sequence
 
@@ -191,18 +195,50 @@ def test_a_server_takes_over_starts_ramps_and_stops_and_remembers_who_was_who(tm
     assert (found.mixed.height, found.num_lost) == (0, 0)
 
 
-def test_an_arms_model_answers_and_a_missing_one_is_answered_by_the_stable() -> None:
+def test_a_model_is_found_by_its_version_or_its_part() -> None:
     from recsys.experiments.book import ExperimentBook
     from recsys.registry import Pointers
 
     stable, canary = SmallPipeline("stable-1"), SmallPipeline("canary-1")
     models = Models(Model(stable))
-    assert models.named("canary") is models.named("gone") is stable
+    assert models.named("canary") is models.named("gone") is None
     loaded = {each.version: Model(each) for each in (stable, canary)}
     models.arrange(Pointers(stable="stable-1", canary="canary-1", canary_percent=50), loaded)
     assert models.named("canary") is models.named("canary-1") is canary
     assert models.named("stable") is stable
     assert not ExperimentBook()
+
+
+def test_an_arm_whose_model_is_not_there_is_marked_counted_and_said_once(tmp_path: Path) -> None:
+    from recsys.experiments.book import ExperimentBook
+
+    registry, stable = ExperimentRegistry(Workspace(tmp_path)), SmallPipeline("stable-1")
+    book = ExperimentBook([registry.start(toml(treatment='model = "gone"'), "d.toml")])
+
+    text = toml("both", top="interleave = true", treatment='model = "gone"')
+    interleaving = ExperimentBook([Running(parsed(text), 1, 1.0, datetime.now(UTC))])
+
+    async def scenario() -> None:
+        with embedded_store() as url:
+            store = StateStore(connect(url, 1000), "t", stable.config.state)
+            treatments = Treatments(Models(Model(stable)), Origins(store, 5.0))
+            treatments.use_book(book)
+            for user in USERS:
+                chosen = await treatments.choose(user, "", "home", {})
+                expected = ("e",) if arm_of(user) == "treatment" else ()
+                assert (chosen.pipeline, chosen.treatment.record.substituted) == (stable, expected)
+                assert chosen.treatment.record.versions == (1,)
+            treated = sum(arm_of(user) == "treatment" for user in USERS)
+            assert treatments.substitutions.counts == {"e": treated}
+            treatments.use_book(interleaving)
+            both = await treatments.choose("u", "", "home", {})
+            assert (both.pipeline, both.drafted, both.treatment.substituted) == (stable, None, ("both",))
+            await store.close()
+
+    with capture_logs() as said:
+        asyncio.run(scenario())
+    warnings = [line for line in said if "not in memory" in line["event"]]
+    assert [(each["experiment"], each["model"]) for each in warnings] == [("e", "gone"), ("both", "gone")]
 
 
 def test_while_the_store_is_away_experiments_leave_users_alone(tmp_path: Path) -> None:

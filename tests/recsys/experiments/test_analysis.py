@@ -245,6 +245,22 @@ def test_values_above_the_cap_are_cut_in_all_arms_and_skewed_ones_are_named() ->
     assert cut.metrics[0].comparisons[0].std_error < heavy.metrics[0].comparisons[0].std_error / 100
 
 
+def test_revenue_is_shown_again_cut_the_other_way_and_decides_nothing() -> None:
+    frame = units(lift=1.1)
+    whale = pl.when(pl.int_range(pl.len()) == 1).then(1e7).otherwise("revenue").alias("revenue")
+    result = analyzed(frame.with_columns(whale), REVENUE, CONVERSION)
+    (twin,) = result.sensitivity
+    assert (twin.metric.name, twin.metric.winsorize) == ("revenue", 0.999)
+    assert result.judgement.verdict == "continue"  # the whale hides what the twin shows
+    assert (twin.comparisons[0].p_value or 1) < 0.001
+    (uncut,) = analyzed(frame.with_columns(whale), {**REVENUE, "winsorize": 0.999}).sensitivity
+    assert uncut.cap is None
+    assert uncut.comparisons[0].std_error == pytest.approx(result.metrics[0].comparisons[0].std_error)
+    document = as_json(result)
+    assert [metric["name"] for metric in document["sensitivity"]] == ["revenue"]
+    assert len(document["metrics"]) == 2
+
+
 # ---- over time, segments, page ----------------------------------------------------
 
 

@@ -33,7 +33,7 @@ def test_an_operator_walks_from_a_definition_to_its_end(call: Any, tmp_path: Pat
     definition = written(tmp_path / "d.toml", TEXT)
     checked = call("validate", definition)
     assert checked["key"] == "tuned-text"
-    assert any("'canary' is no version and no pointer" in remark for remark in checked["remarks"])
+    assert any("there is no canary" in remark for remark in checked["remarks"])
     assert call("start", definition)["version"] == 1
     assert "differs in" in call("start", written(tmp_path / "x.toml", TEXT.replace("0.999", "0.9")), code=1)
     assert "expected a coverage above 1" in call("ramp", "tuned-text", "--coverage", 0.5, code=1)

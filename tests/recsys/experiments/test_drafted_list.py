@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -50,5 +52,13 @@ def test_an_empty_list_leaves_the_other() -> None:
 @pytest.mark.parametrize("text", ["", "plackett_luce temperature=1 pool=5", "team_draft teams=ab"])
 def test_another_policy_is_none_of_a_draft(text: str) -> None:
     assert DraftPolicy.read(text) is None
-    policy = DraftPolicy("k", "20240101-1", "stable-2", ("a", "b", "b"))
-    assert DraftPolicy.read(policy.text) == policy
+    for degraded in ((), ("b",), ("a", "b")):
+        policy = DraftPolicy("k", "20240101-1", "stable-2", ("a", "b", "b"), degraded)
+        assert DraftPolicy.read(policy.text) == policy
+
+
+def test_a_draft_says_whose_list_was_not_whole() -> None:
+    a, b = ranked("1", "uv", 1.0), replace(ranked("2", "wx", 2.0), service_level=ServiceLevel.NO_PERSONAL)
+    policy = DraftPolicy.read(drafted_list(a, b, experiment="new", seed="s", limit=2).policy)
+    assert policy is not None
+    assert policy.degraded == ("b",)

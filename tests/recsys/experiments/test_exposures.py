@@ -82,9 +82,12 @@ def test_a_version_counts_from_its_start_on() -> None:
 def test_files_of_before_and_of_now_are_read_together(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
     assert scan_served_lists(workspace).collect().is_empty()
-    for day, frame in enumerate(
-        (LISTS.collect(), LISTS.collect().drop("forced", "policy", "server", "server_sequence"))
-    ):
+    now = LISTS.collect()
+    unversioned = pl.col("arms").list.eval(
+        pl.struct(pl.element().struct.field("experiment"), pl.element().struct.field("arm"))
+    )
+    before = now.drop("forced", "policy", "server", "server_sequence", "substituted")
+    for day, frame in enumerate((now, before.with_columns(unversioned))):
         path = workspace.served_lists / f"day=2026-03-0{day + 1}" / "lists-1-9.parquet"
         path.parent.mkdir(parents=True)
         frame.write_parquet(path)

@@ -7,7 +7,6 @@ from recsys.experiments.group_sequential import (
     alpha_spent,
     bounds,
     crossing_probabilities,
-    look_fractions,
     p_value,
 )
 
@@ -68,9 +67,3 @@ def test_a_p_value_is_alpha_exactly_at_the_bound() -> None:
     assert p_value(-bound - 0.5, fractions, "obrien_fleming") < 0.05
     assert p_value(0.0, fractions, "obrien_fleming") == 1.0
     assert p_value(40.0, (1.0,), "pocock") <= 1e-15
-
-
-def test_looks_count_as_the_nearest_planned_one() -> None:
-    assert look_fractions(0.05, 5) == (0.05,)
-    assert look_fractions(0.45, 5) == (0.2, 0.45)
-    assert look_fractions(2.0, 4) == (0.25, 0.5, 0.75, 1.0)

@@ -12,15 +12,19 @@ from recsys.event_log import EventLog
 from recsys.experiments.auto_stop import stop_if_harmful
 from recsys.experiments.commands import experiment
 from recsys.experiments.log_metrics import exposed_log
+from recsys.experiments.look_book import read_looks
 from recsys.experiments.registry import ExperimentRegistry
 from recsys.experiments.report import report
 from recsys.experiments.result import Result
-from recsys.schema import EVENT_SCHEMA, MERGE_SCHEMA, SERVED_LIST_SCHEMA
+from recsys.experiments.result_json import as_json
+from recsys.schema import EVENT_SCHEMA, ITEM_SCHEMA, MERGE_SCHEMA, SERVED_LIST_SCHEMA
+from recsys.tables import publish
 from recsys.workspace import Workspace
 from tests.recsys.experiments.small_experiment import toml
 
 DEFINED = toml(top="").replace('value = "revenue"', 'value = "revenue"\ncovariate = "revenue_before"')
 DAY = timedelta(days=1)
+VISITOR_PREFIX = "\x1fvisitor:"
 Event = tuple[str, str, datetime, float | None, float | None]
 """User, type, time, price, quantity."""
 
@@ -148,6 +152,65 @@ def test_nobody_exposed_and_an_unknown_experiment_are_errors(tmp_path: Path) -> 
         report(workspace, "other")
 
 
+def test_a_report_says_how_far_the_logs_reach(tmp_path: Path) -> None:
+    workspace, start = started(tmp_path / "w")
+    shop(workspace, start)
+    result = report(workspace, "e")
+    assert result.reach is not None
+    assert (result.reach.lists, result.reach.events) == (start, start + 4 * DAY)
+    words = ["report", "e", "--workspace", str(workspace.root)]
+    shown = CliRunner().invoke(experiment, words, catch_exceptions=False).stdout
+    assert f"data up to (UTC): lists {start:%Y-%m-%d %H:%M:%S}, events" in shown
+    assert as_json(result)["data_until"] == {
+        "lists": start.isoformat(),
+        "events": (start + 4 * DAY).isoformat(),
+    }
+
+
+def test_a_report_is_a_look_and_the_same_log_read_again_is_none(tmp_path: Path) -> None:
+    workspace, start = started(tmp_path)
+    shop(workspace, start)
+    assert [len(report(workspace, "e").reading.past or ()) for _ in range(2)] == [1, 1]
+    assert "more data do not change it" in report(workspace, "e").judgement.reasons[1]
+    assert len(read_looks(ExperimentRegistry(workspace).looks("e", 1))) == 1
+
+
+def test_revenue_in_several_currencies_blocks(tmp_path: Path) -> None:
+    workspace, start = started(tmp_path)
+    shop(workspace, start)
+    items = [{"item_id": i, "title": i, "currency": name} for i, name in (("i", "EUR"), ("j", "USD"))]
+    publish(workspace.items, pl.DataFrame(items, schema=ITEM_SCHEMA))
+    assert "mixed_currencies" not in codes(report(workspace, "e"))
+    abroad = {"event_id": "x", "event_type": "purchase", "user_id": "u1", "item_id": "j", "price": 3.0}
+    times = {"event_time": start + DAY, "received_time": start + DAY}
+    EventLog(workspace.events).append(pl.DataFrame([abroad | times], schema=EVENT_SCHEMA), "more")
+    result = report(workspace, "e")
+    (problem,) = (each for each in result.problems if each.code == "mixed_currencies")
+    assert (problem.severity, problem.metric) == ("blocking", "revenue")
+    assert "EUR 960, USD 1" in problem.message
+    assert result.judgement.verdict == "blocked"
+
+
+def test_logins_on_a_second_device_do_not_block_and_count_for_the_first_arm(tmp_path: Path) -> None:
+    workspace, start = started(tmp_path)
+    arms, hour = ["control", "treatment"], timedelta(hours=1)
+    lists = [(f"u{number}", arms[number % 2], start) for number in range(400)]
+    lists += [(f"phone{number}", arms[(number + 1) % 2], start + hour) for number in range(20)]
+    events: list[Event] = [
+        (f"u{number}", "purchase", start + 2 * hour, 10.0 + 2 * (number % 2) + number % 7, 1.0)
+        for number in range(400)
+    ]
+    logins = [(f"phone{number}", f"u{number}", start + 3 * hour) for number in range(20)]
+    write_lists(workspace, [(user.replace("phone", VISITOR_PREFIX), arm, time) for user, arm, time in lists])
+    merges = [(user.replace("phone", VISITOR_PREFIX), *login) for user, *login in logins]
+    write_events(workspace, events, pl.DataFrame(merges, schema=MERGE_SCHEMA, orient="row"))
+    result = report(workspace, "e")
+    assert result.units == {"control": 200, "treatment": 200}
+    assert codes(result) == {"crossed_arms"}
+    assert "20 units (5.00%)" in result.problems[0].message
+    assert result.judgement.verdict == "ship"
+
+
 def test_columns_of_the_log_are_counts_sums_and_what_was_before(tmp_path: Path) -> None:
     workspace, start = Workspace(tmp_path), datetime.fromisoformat("2026-03-01T12:00:00+00:00")
     merges = pl.DataFrame([("visitor", "a", start + DAY)], schema=MERGE_SCHEMA, orient="row")
@@ -198,6 +261,19 @@ def test_harm_ends_an_experiment_when_asked_to_and_is_recorded(tmp_path: Path) -
     assert "guardrail spent is breached in treatment" in ended.stderr
     assert not registry.find("e").is_running
     assert (registry.audit()[-1].action, registry.audit()[-1].by) == ("stop", "auto-stop")
+
+
+def test_an_arm_that_falls_back_ends_an_experiment_too(tmp_path: Path) -> None:
+    workspace, start = started(tmp_path)
+    shop(workspace, start, users=600)
+    path = workspace.served_lists / "day=2026-03-01" / "lists.parquet"
+    fallen = pl.when(pl.col("arms").list.first().struct.field("arm") == "treatment").then(pl.lit("POPULAR"))
+    pl.read_parquet(path).with_columns(service_level=fallen.otherwise(pl.lit("FULL"))).write_parquet(path)
+    result = report(workspace, "e")
+    assert "worse_service" in codes(result)
+    assert [arm["degraded"] for arm in as_json(result)["service"]] == [0.0, 1.0]
+    reason = stop_if_harmful(ExperimentRegistry(workspace), result)
+    assert reason == "treatment has 100.0% degraded lists, control 0.0%"
 
 
 def test_what_is_not_harmful_goes_on(tmp_path: Path) -> None:

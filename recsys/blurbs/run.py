@@ -1,0 +1,139 @@
+"""One run over the shop: checks what is there, asks for what is missing, and writes until it is done.
+
+Whatever ends a run, the next one goes on from there: requests wait in the book.
+"""
+
+import asyncio
+import time
+from collections.abc import Coroutine, Iterable, Iterator, Sequence
+from contextlib import AsyncExitStack, closing
+from pathlib import Path
+from typing import Any, Final
+
+from recsys.blurbs.backends.choice import make_backend
+from recsys.blurbs.book import Book
+from recsys.blurbs.book_file import BOOK_FILE
+from recsys.blurbs.configuration import BlurbConfig
+from recsys.blurbs.demand import by_demand
+from recsys.blurbs.entry import Request
+from recsys.blurbs.generator import Generator, wall_ms
+from recsys.blurbs.judging import Checks
+from recsys.blurbs.revalidation import Revalidation
+from recsys.blurbs.row import ANYBODY
+from recsys.blurbs.run_report import RunReport
+from recsys.blurbs.shop_gate import shop_gate
+from recsys.blurbs.shortage import Shortage
+from recsys.errors import BlurbError, ConfigError
+from recsys.progress import Advance, progress
+from recsys.readers import read_source
+from recsys.tables import read_items
+from recsys.validation import check_items
+from recsys.workspace import Workspace
+
+DEFAULT_LIMIT: Final = 1000
+_MOST_FAILURES: Final = 5  # in a row
+_ENQUEUED_AT_ONCE: Final = 200
+
+
+def generate_blurbs(
+    workspace: Workspace,
+    config: BlurbConfig,
+    *,
+    items_file: Path | None = None,
+    limit: int = DEFAULT_LIMIT,
+    segment: str = ANYBODY,
+    checks: Checks | None = None,
+) -> RunReport:
+    """Write blurbs for the items that are shown most and have none.
+
+    Args:
+        workspace: Where the items, the log and the book are.
+        config: How; ``config.languages`` are written.
+        items_file: Only these items, Parquet, CSV or JSON Lines; else the catalogue.
+        limit: Most blurbs that are written.
+        segment: For whom; a name of ``config.segments``, or ``ANYBODY``.
+        checks: The gate; else the shop's.
+
+    Raises:
+        ConfigError: There is no such segment, or the backend's model is not there.
+        DataError: There are no items, or the log is damaged.
+        BlurbError: The book cannot be read or written.
+    """
+    if segment != ANYBODY and segment not in config.segments:
+        raise ConfigError(f"expected a segment of {', '.join(config.segments)}, got {segment!r}")
+    items = read_items(workspace) if items_file is None else check_items(read_source(items_file)).accepted
+    rows = by_demand(workspace, items).iter_rows(named=True)
+    with closing(Book(workspace.state / BOOK_FILE)) as book:
+        catalogue = items if items_file is None else None
+        run = _Run(book, config, shop_gate(workspace, catalogue, config.nli) if checks is None else checks)
+        return asyncio.run(run.over(rows, limit, segment))
+
+
+class _Run:
+    def __init__(self, book: Book, config: BlurbConfig, checks: Checks) -> None:
+        self._book, self._config = book, config
+        self._generator = Generator(book, make_backend(config), checks, config)
+        self._shortage = Shortage(self._generator, Revalidation(book, checks, config), config)
+        self._num_failures = 0
+        self._stopped = ""
+        self._left = 0
+
+    async def over(self, rows: Iterable[dict[str, Any]], limit: int, segment: str) -> RunReport:
+        started = time.monotonic()
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._generator.backend.close)
+            num_queued = self._enqueue(self._shortage.requests(rows, segment), limit)
+            self._left = limit
+            with progress("writing blurbs", total=num_queued) as advance:
+                await self._together([self._work(advance) for _ in range(self._config.parallel)])
+        return RunReport.of(
+            self._generator.tally,
+            self._generator.backend.model,
+            num_checked_again=self._shortage.num_checked,
+            num_queued=num_queued,
+            seconds=time.monotonic() - started,
+            stopped=self._stopped,
+        )
+
+    def _enqueue(self, requests: Iterator[Request], limit: int) -> int:
+        """Ask, until so many wait; what earlier runs left counts."""
+        where = "state IN ('queued', 'generated') AND model = ?"
+        num_waiting = len(self._book.entries(where, (self._generator.backend.model,), limit))
+        batch: list[Request] = []
+        for request in requests:
+            if num_waiting >= limit:
+                break
+            batch.append(request)
+            if len(batch) == min(_ENQUEUED_AT_ONCE, limit - num_waiting):
+                num_waiting += len(self._book.enqueue(batch, wall_ms()))
+                batch.clear()
+        if batch and num_waiting < limit:
+            num_waiting += len(self._book.enqueue(batch, wall_ms()))
+        return num_waiting
+
+    async def _together(self, works: Sequence[Coroutine[None, None, None]]) -> None:
+        """Wait for all; when one fails, the others give their jobs back."""
+        tasks = [asyncio.create_task(work) for work in works]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _work(self, advance: Advance) -> None:
+        while self._left > 0 and not self._stopped:
+            jobs = self._book.claim(1, wall_ms(), model=self._generator.backend.model)
+            if not jobs:
+                return
+            self._left -= 1
+            try:
+                await self._generator.work(jobs[0])
+            except BlurbError as error:
+                self._left += 1
+                self._num_failures += 1
+                if self._num_failures >= _MOST_FAILURES:
+                    self._stopped = str(error)
+            else:
+                self._num_failures = 0
+                advance(1)

@@ -1,0 +1,58 @@
+"""What a shop lacks: slots without a text, or with one that no longer fits or is of another make."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from recsys.blurbs.configuration import BlurbConfig
+from recsys.blurbs.demand import NUM_SHOWN
+from recsys.blurbs.entry import Entry, Request
+from recsys.blurbs.facts import Facts
+from recsys.blurbs.generator import Generator, wall_ms
+from recsys.blurbs.revalidation import Revalidation
+from recsys.blurbs.row import BlurbSlot, Source
+
+
+class Shortage:
+    """Goes through items; texts that are due are checked again on the way."""
+
+    def __init__(self, generator: Generator, revalidation: Revalidation, config: BlurbConfig) -> None:
+        self._generator, self._revalidation, self._config = generator, revalidation, config
+        self.num_checked = 0
+        """Texts that were checked again."""
+
+    def requests(self, rows: Iterable[Mapping[str, Any]], segment: str) -> Iterator[Request]:
+        """What to ask for.
+
+        Args:
+            rows: Items with ``num_shown``, see ``recsys.blurbs.demand``, in the order of their turn.
+            segment: For whom.
+        """
+        off = self._generator.book.switches()
+        for row in rows:
+            facts = Facts.of(row)
+            if off.hide(facts.item_id, facts.category_path, facts.seller):
+                continue
+            for language in self._config.languages:
+                slot = BlurbSlot(facts.item_id, language, segment, self._config.length, self._config.policy)
+                if self._is_missing(facts, slot):
+                    yield self._generator.request(facts, slot, float(row[NUM_SHOWN]))
+
+    def _is_missing(self, facts: Facts, slot: BlurbSlot) -> bool:
+        entry = self._generator.book.approved(slot)
+        if entry is None:
+            return True
+        if self._revalidation.is_due(entry, facts):
+            self.num_checked += 1
+            if not self._revalidation.check(entry, facts):
+                return True
+        if entry.stale_until <= wall_ms():
+            return True  # of facts that changed since; only a text of today's facts is fresh again
+        return not self._is_kept(entry, facts, self._generator.request(facts, slot))
+
+    def _is_kept(self, entry: Entry, facts: Facts, asked: Request) -> bool:
+        """Whether a text that fits is good enough: a person's work, or the same that would be asked for."""
+        own_words = self._generator.backend.source is Source.EXTRACTIVE
+        if entry.is_reviewed or (own_words and entry.source is not Source.EXTRACTIVE):
+            return True
+        make = entry.request.model, entry.request.prompt_version, entry.request.facts_hash
+        return make == (asked.model, asked.prompt_version, facts.content_hash)
