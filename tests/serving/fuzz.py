@@ -57,7 +57,7 @@ ADMIN_METHODS = _methods(admin_service_pb2.DESCRIPTOR)
 
 _Field: TypeAlias = Any  # a FieldDescriptor; the stubs have two of them
 
-_CONCURRENCY = 32
+_CONCURRENCY = 16  # of one connection; what is more than a server lets in at once is refused by HTTP/2
 _ADMIN_SHARE = 0.005
 _WORDS = (
     "",
