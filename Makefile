@@ -5,7 +5,7 @@ UNITS := tests/recsys tests/features
 export HF_HUB_OFFLINE := 1
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: demo test lint bench fuzz faults audit proto clean
+.PHONY: demo test lint bench fuzz fuzz-parsers faults audit proto clean
 
 demo: .venv/installed
 	$(BIN)/recsys demo
@@ -30,6 +30,12 @@ bench: .venv/installed
 
 fuzz: .venv/installed
 	$(BIN)/python -m tests.serving.fuzz --requests 100000
+
+# Coverage-guided, one parser after the other; atheris has wheels for Linux only.
+SECONDS ?= 60
+fuzz-parsers: .venv/installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[fuzz]'
+	$(BIN)/python -m tests.fuzz.run --seconds $(SECONDS)
 
 # Real processes are killed, starved and cut off: minutes. As root, also full disks and pulled cables.
 faults: .venv/installed

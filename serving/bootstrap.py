@@ -51,10 +51,18 @@ from serving.list_export import ListExport
 from serving.list_log import LIST_FILE, ListLog
 from serving.lists import Lists
 from serving.live_catalogue import LiveCatalogue
-from serving.loading import LoggedStates, load_encoder, load_model, load_text_reader, warm_up
+from serving.loading import (
+    LoggedStates,
+    load_encoder,
+    load_model,
+    load_text_reader,
+    require_signed,
+    warm_up,
+)
 from serving.log_sync import LogSync
 from serving.memory_guard import MemoryGuard, control_group
 from serving.model_follower import ModelFollower
+from serving.model_trial import try_bundle
 from serving.models import Model, Models
 from serving.origins import Origins
 from serving.overload import Limit, Overload, Pressure
@@ -305,6 +313,9 @@ class _Site:
         """Follow the registry, and let a shadow answer too."""
 
         def load(version: str) -> Model:
+            require_signed(self.workspace, self.settings, version)
+            if self.settings.try_models:
+                try_bundle(Registry(self.workspace.registry).path(version))
             return load_model(self.workspace, self.buffer, self.clock.now_ms(), version)
 
         follower = ModelFollower(Registry(self.workspace.registry), self.models, load, self._lock)

@@ -74,6 +74,13 @@ class KeptList:
         at = _HEADER.size + description_bytes
         if version != _VERSION or len(raw) != at + num_items * 14 + id_bytes:
             raise StoreError(f"a kept list has version {version} or is cut short")
+        try:
+            return cls._decoded(raw, num_items, at, id_bytes)
+        except (ValueError, TypeError) as error:  # what stands under the key is not ours
+            raise StoreError(f"a kept list of {len(raw)} bytes cannot be read") from error
+
+    @classmethod
+    def _decoded(cls, raw: bytes, num_items: int, at: int, id_bytes: int) -> "KeptList":
         described = json.loads(raw[_HEADER.size : at])
         version_, level, reasons, missing, (arms, *about_arms), propensity, policy, segment = described
         lengths = np.frombuffer(raw, "<u2", num_items, at)

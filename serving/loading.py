@@ -23,6 +23,7 @@ from recsys.pipeline import Pipeline
 from recsys.registry import Registry
 from recsys.rules import load_rules
 from recsys.schema import AS_OF, EVENT_TYPE_CODES, USER_ID
+from recsys.signature import read_key, require_signature
 from recsys.text_reader import TextReader
 from recsys.text_vector_cache import CACHE_FILE, TextVectorCache
 from recsys.user_state import UserState
@@ -31,6 +32,7 @@ from serving.compaction import not_in_log
 from serving.engine import RankingPipeline
 from serving.event_buffer import EventBuffer
 from serving.models import Model
+from serving.settings import Settings
 from serving.text_vectors import TextVectorSource
 
 _AGAIN_SECONDS = 0.05
@@ -69,6 +71,24 @@ def load_pipeline(workspace: Workspace, *, at_ms: int | None = None, version: st
     pipeline = Pipeline(bundle, items, OnlineFeatures(config.state), rules, changed_through=through)
     pipeline.withdraw(changes)
     return pipeline
+
+
+def require_signed(workspace: Workspace, settings: Settings, version: str | None = None) -> None:
+    """Refuse a bundle without the signature that the settings ask for, if they do.
+
+    Args:
+        workspace: The workspace.
+        settings: Name the file with the key.
+        version: The bundle; the registry's ``stable`` when absent.
+
+    Raises:
+        BundleError: There is no such bundle, or it is not signed with that key.
+        ConfigError: The key cannot be read.
+    """
+    if settings.require_signature is not None:
+        registry = Registry(workspace.registry)
+        directory = registry.path(version) if version is not None else registry.stable()
+        require_signature(directory, read_key(settings.require_signature))
 
 
 def load_text_reader(

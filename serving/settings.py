@@ -75,6 +75,11 @@ class Settings(BaseSettings):
     """Address of the AdminService."""
     admin_port: int | None = Field(default=None, ge=0, le=65535)
     """Port of the AdminService; none leaves it off, for whoever reaches it may switch models."""
+    try_models: bool = True
+    """Whether to load a model in a process of its own before this one does: what crashes a library then
+    crashes nobody. It takes some seconds more, and the memory of a second copy meanwhile."""
+    require_signature: Path | None = None
+    """File with the key that models must be signed with, see ``recsys models sign``; none takes any."""
     shadow_share: float = Field(default=0.1, ge=0, le=1)
     """Share of the recommendations that a shadow model scores too, where there is one."""
     grace_seconds: float = Field(default=5.0, ge=0)

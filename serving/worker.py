@@ -25,6 +25,7 @@ from serving.loading import (
     load_pipeline,
     log_end_ms,
     postpone_encoder,
+    require_signed,
     up_to_date,
     warm_up,
 )
@@ -98,6 +99,7 @@ def _join(crew: Crew, number: int) -> None:
 def _serve(workspace: Workspace, settings: Settings, announce: Callable[[int], None], seat: Seat) -> None:
     with ExitStack() as held, closing(SqliteEventBuffer(workspace.state / BUFFER_FILE)) as buffer:
         held.enter_context(shared(workspace.state / COMPACTION_LOCK))
+        require_signed(workspace, settings)
         pipeline = load_pipeline(workspace)
         postpone_encoder(pipeline)
         warm_up(pipeline, log_end_ms(workspace))
