@@ -57,7 +57,7 @@ class Offered:
         try:
             self.admin.ActivateModel(request, timeout=300)
         except grpc.RpcError as error:
-            return error.code().name  # type: ignore[attr-defined,no-any-return]
+            return error.code().name
         return "OK"
 
     def serving(self) -> str:

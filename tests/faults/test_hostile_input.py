@@ -65,7 +65,7 @@ def code_of(address: str, method: str, raw: bytes, **options: Any) -> str:
         try:
             call(raw, timeout=PATIENCE_SECONDS, **options)
         except grpc.RpcError as error:
-            return error.code().name  # type: ignore[attr-defined,no-any-return]
+            return error.code().name
     return "OK"
 
 
@@ -108,7 +108,7 @@ def test_t27_nonsense_gets_documented_codes_only(target: Target, figure: Note) -
 @pytest.mark.timeout(300)
 def test_t28_what_is_too_large_is_refused_at_little_memory(target: Target, figure: Note) -> None:
     server, path = target.server, PATHS["RecordEvents"]
-    sizes = {
+    sizes: dict[str, tuple[bytes, dict[str, Any]]] = {
         "message": (bytes(5 * _MIB), {}),
         "gzip bomb": (bytes(60 * _MIB), {"compression": grpc.Compression.Gzip}),
         "metadata": (b"", {"metadata": (("x-padding", "x" * 65_536),)}),

@@ -1,13 +1,14 @@
 """A bundle's trial in a process of its own."""
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from recsys.errors import BundleError
 from recsys.registry import Registry
-from serving import model_trial
 from serving.model_trial import ask_bundle, try_bundle
 from tests.conftest import Trained
 from tests.faults.bundle_mutations import refresh_manifest
@@ -39,7 +40,7 @@ def test_an_encoder_that_cannot_be_read_is_refused_though_its_hash_is_right(
 def test_what_does_not_verify_starts_no_process(
     bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(model_trial.subprocess, "run", None)
+    monkeypatch.setattr(subprocess, "run", None)
     copy = copy_of(bundle, tmp_path)
     (copy / "ranker.txt").write_bytes(b"tree\nversion=v4\n")
     with pytest.raises(BundleError, match="recorded hash"):
@@ -63,9 +64,9 @@ def test_a_child_that_crashes_or_refuses_is_told_apart(
         ("raise IndexError('beyond')", "cannot be used: IndexError: beyond"),
     ):
         fake = tmp_path / "python"
-        fake.write_text(f'#!/bin/sh\nexec {model_trial.sys.executable} -c "{script}"\n')
+        fake.write_text(f'#!/bin/sh\nexec {sys.executable} -c "{script}"\n')
         fake.chmod(0o700)
         with monkeypatch.context() as patched:
-            patched.setattr(model_trial.sys, "executable", str(fake))
+            patched.setattr(sys, "executable", str(fake))
             with pytest.raises(BundleError, match=told):
                 try_bundle(bundle)
