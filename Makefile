@@ -5,7 +5,7 @@ UNITS := tests/recsys tests/features
 export HF_HUB_OFFLINE := 1
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: demo test lint bench fuzz proto clean
+.PHONY: demo test lint bench fuzz fuzz-parsers faults audit proto clean
 
 demo: .venv/installed
 	$(BIN)/recsys demo
@@ -15,7 +15,7 @@ demo: .venv/installed
 test: .venv/installed lint
 	@shop=$$(mktemp -d) && trap 'rm -rf "$$shop"' EXIT && export RECSYS_TEST_SHOP="$$shop" && set -ex && \
 	$(BIN)/pytest --numprocesses 2 --dist loadfile -o addopts="--strict-markers --benchmark-skip" \
-		$(UNITS:%=--ignore=%) tests && \
+		$(UNITS:%=--ignore=%) --ignore=tests/faults tests && \
 	$(BIN)/pytest --numprocesses 2 --dist loadfile $(UNITS)
 
 lint: .venv/installed
@@ -30,6 +30,30 @@ bench: .venv/installed
 
 fuzz: .venv/installed
 	$(BIN)/python -m tests.serving.fuzz --requests 100000
+
+# Coverage-guided, one parser after the other; atheris has wheels for Linux only.
+SECONDS ?= 60
+fuzz-parsers: .venv/installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[fuzz]'
+	$(BIN)/python -m tests.fuzz.run --seconds $(SECONDS)
+
+# Real processes are killed, starved and cut off: minutes. As root, also full disks and pulled cables.
+faults: .venv/installed
+	rm -rf workspace/faults
+	$(BIN)/pytest -p no:randomly -o addopts="--strict-markers" -rs tests/faults
+	$(BIN)/python -m tests.faults.table
+
+# The SBOM is made from what is installed. The audit asks pypi.org, and says so when it cannot be reached.
+audit: .venv/installed
+	mkdir -p workspace
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[audit]"
+	$(BIN)/cyclonedx-py environment $(BIN)/python --output-file workspace/sbom.json
+	@echo "workspace/sbom.json lists what is installed"
+	@$(BIN)/python -c 'import socket; socket.create_connection(("pypi.org", 443), 5)' 2>/dev/null || \
+		{ echo "NOT AUDITED: pypi.org, which knows of vulnerabilities, cannot be reached from here"; exit 1; }
+	$(BIN)/pip-audit --skip-editable --progress-spinner off > workspace/audit.txt; code=$$?; cat workspace/audit.txt; \
+		if grep -q "could not be audited" workspace/audit.txt; then \
+		echo "NOT AUDITED: for the packages above nobody could be asked"; exit 1; fi; exit $$code
 
 proto: .venv/installed
 	$(BIN)/python -m tests.contracts.generate_proto .

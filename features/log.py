@@ -9,11 +9,13 @@ import polars as pl
 from recsys.catalogue import Catalogue
 from recsys.config import Config
 from recsys.errors import LeakageError
+from recsys.influence import refused
 from recsys.item_state import tick_of
 from recsys.schema import (
     AS_OF,
     DAY_MS,
     EFFECTIVE_TIME,
+    EVENT_ID,
     EVENT_TYPE,
     EVENT_TYPE_CODES,
     ITEM_ID,
@@ -28,14 +30,16 @@ from recsys.user_state import SMALLEST_SUM
 POSITION = "item_position"
 WEIGHT = "weight"
 TIME = "time_ms"
+COUNTS = "counts"
+"""Whether an event counts for everybody, see ``recsys.influence``."""
 
 
 @dataclass(frozen=True)
 class OfflineLog:
     """The events by catalogue position and weight, and the queries they are read at.
 
-    ``events``: user_id, item_position (i64), event_type (u8 code), time_ms (i64), weight (f64); only types
-    that a user's state remembers, see ``StateConfig.remembered``.
+    ``events``: user_id, item_position (i64), event_type (u8 code), time_ms (i64), weight (f64), counts
+    (bool); only types that a user's state remembers, see ``StateConfig.remembered``.
 
     ``queries``: query_id (i64, 0..n-1), user_id, as_of (i64, milliseconds since the epoch).
     """
@@ -55,6 +59,7 @@ class OfflineLog:
         """Translate the event log, keeping what is visible at the latest query."""
         weights = config.state.remembered
         last = queries[AS_OF].max()
+        uncounted = refused(events, config.state)
         translated = (
             events.filter(pl.col(EVENT_TYPE).is_in(list(weights)))
             .select(
@@ -65,6 +70,7 @@ class OfflineLog:
                 pl.col(EVENT_TYPE).replace_strict(EVENT_TYPE_CODES, return_dtype=pl.UInt8),
                 pl.col(EFFECTIVE_TIME).dt.epoch("ms").alias(TIME),
                 pl.col(EVENT_TYPE).replace_strict(weights, return_dtype=pl.Float64).alias(WEIGHT),
+                (~pl.col(EVENT_ID).is_in(uncounted.implode())).alias(COUNTS),
                 *merge_columns(events),
             )
             .filter(pl.col(TIME) < last)
@@ -139,7 +145,7 @@ class OfflineLog:
             age = (tick - pl.col(TIME)).cast(pl.Float64)
             frames.append(
                 self.events.lazy()
-                .filter(pl.col(TIME) < tick, pl.col(POSITION) >= 0, pl.col(WEIGHT) != 0)
+                .filter(pl.col(TIME) < tick, pl.col(POSITION) >= 0, pl.col(WEIGHT) != 0, pl.col(COUNTS))
                 .group_by(POSITION, EVENT_TYPE)
                 .agg(
                     pl.col(WEIGHT).first(),

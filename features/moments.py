@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import polars as pl
 
 from features.log import POSITION, TIME, OfflineLog
+from recsys.influence import counted
 from recsys.item_state import ItemState
 from recsys.moment import Moment, Parts
 from recsys.schema import AS_OF, EFFECTIVE_TIME, EVENT_TYPE, EVENT_TYPE_CODES, ITEM_ID, QUERY_ID
@@ -73,7 +74,8 @@ def _later_events(
     """Item position, event type code and time of the known items' events, in order of time."""
     time = pl.col(EFFECTIVE_TIME).dt.epoch("ms")
     rows = (
-        events.filter(time >= from_ms, time < to_ms, pl.col(ITEM_ID).is_in(log.catalogue.item_ids))
+        counted(events, log.config.state)
+        .filter(time >= from_ms, time < to_ms, pl.col(ITEM_ID).is_in(log.catalogue.item_ids))
         .select(
             pl.col(ITEM_ID).replace_strict(log.catalogue.position, return_dtype=pl.Int64),
             pl.col(EVENT_TYPE).replace_strict(EVENT_TYPE_CODES, return_dtype=pl.Int64),

@@ -20,6 +20,7 @@ from features.registry import as_ranker_input, names, offline_matrix, online_mat
 from recsys.bundle import Bundle
 from recsys.candidates import gather
 from recsys.event_log import EventLog
+from recsys.influence import Influence
 from recsys.item_state import ItemState
 from recsys.moment import Moment
 from recsys.progress import progress
@@ -32,12 +33,14 @@ from recsys.schema import (
     ITEM_ID,
     MERGE_TIME,
     QUERY_ID,
+    RECEIVED_TIME,
     USER_ID,
     VISITOR,
 )
 from recsys.user_items import user_items
 from recsys.user_state import UserState
 
+_WINDOWS = 1000  # that a replay remembers, for events that were received late
 _MERGE = "merge"  # stands where events have their type
 TOLERANCE = 1e-6
 """Largest difference, relative to values above 1 and absolute below."""
@@ -142,6 +145,7 @@ def _replayed(bundle: Bundle, log: EventLog, queries: pl.DataFrame) -> Iterator[
     """The moment of every query, from events applied one by one, in order of time."""
     config, catalogue = bundle.manifest.config, bundle.parts.catalogue
     items = ItemState(catalogue, config.state)
+    influence = Influence(config.state, windows=_WINDOWS)
     remembered = config.state.remembered
     wanted = set(queries[USER_ID].to_list())
     wanted |= set(log.merges().filter(pl.col(USER_ID).is_in(list(wanted)))[VISITOR].to_list())
@@ -157,7 +161,7 @@ def _replayed(bundle: Bundle, log: EventLog, queries: pl.DataFrame) -> Iterator[
         queries.sort(AS_OF, QUERY_ID).select(QUERY_ID, USER_ID, AS_OF).iter_rows()
     ):
         while event is not None and event[3] < as_of_ms:
-            who, item_id, name, time_ms = event
+            who, item_id, name, time_ms, received_ms = event
             if name == _MERGE:
                 merged = state_of(who).merged_with(state_of(item_id)).capped(config.state.max_rows_per_user)
                 stored[who] = merged.to_bytes()
@@ -165,7 +169,7 @@ def _replayed(bundle: Bundle, log: EventLog, queries: pl.DataFrame) -> Iterator[
                 event = next(events, None)
                 continue
             code = EVENT_TYPE_CODES[name]
-            if item_id in catalogue.position:
+            if influence.counts(who, item_id, name, received_ms) and item_id in catalogue.position:
                 items.record(catalogue.position[item_id], code, time_ms)
             if who in wanted and name in remembered:
                 held = stored.get(who)
@@ -186,19 +190,23 @@ def _replayed(bundle: Bundle, log: EventLog, queries: pl.DataFrame) -> Iterator[
         )
 
 
-def _timeline(log: EventLog) -> Iterator[tuple[str, str, str, int]]:
-    """User, item, event type and time of every event, in order of time; of merges user, visitor and time."""
-    events = log.scan().select(USER_ID, ITEM_ID, EVENT_TYPE, EFFECTIVE_TIME, EVENT_ID)
+def _timeline(log: EventLog) -> Iterator[tuple[str, str, str, int, int]]:
+    """User, item, event type, time and time of receipt of every event; of merges user, visitor and times.
+
+    In order of time.
+    """
+    events = log.scan().select(USER_ID, ITEM_ID, EVENT_TYPE, EFFECTIVE_TIME, EVENT_ID, RECEIVED_TIME)
     merges = log.merges().select(
         USER_ID,
         pl.col(VISITOR).alias(ITEM_ID),
         pl.lit(_MERGE).alias(EVENT_TYPE),
         pl.col(MERGE_TIME).alias(EFFECTIVE_TIME),
         pl.lit(None, pl.String).alias(EVENT_ID),
+        pl.col(MERGE_TIME).alias(RECEIVED_TIME),
     )
     ordered = pl.concat([events, merges.lazy()]).sort(EFFECTIVE_TIME, pl.col(EVENT_TYPE) == _MERGE, EVENT_ID)
     return (
-        ordered.select(USER_ID, ITEM_ID, EVENT_TYPE, pl.col(EFFECTIVE_TIME).dt.epoch("ms"))
+        ordered.select(USER_ID, ITEM_ID, EVENT_TYPE, pl.col(EFFECTIVE_TIME, RECEIVED_TIME).dt.epoch("ms"))
         .collect()
         .iter_rows()
     )

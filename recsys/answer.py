@@ -1,12 +1,13 @@
 """What the pipeline is asked and what it answers; transports translate to and from these."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple, overload
 
 import numpy as np
-from jaxtyping import Float64, UInt32
+from jaxtyping import Float32, Float64, UInt32
 
 from recsys.config import PlacementConfig
 from recsys.user_state import UserState
@@ -20,7 +21,7 @@ class ServiceLevel(Enum):
     NO_RANKER = "NO_RANKER"
     """Personal candidates, in retrieval order."""
     NO_PERSONAL = "NO_PERSONAL"
-    """Candidates from the context only."""
+    """Nothing of the shopper is in it: candidates from the context only, or the state was not to be had."""
     POPULAR = "POPULAR"
     """What sells, the same for everybody."""
 
@@ -55,6 +56,10 @@ class Query:
     """What is known of the request, such as ``country`` and ``device``; rules look at it."""
     subject: str = ""
     """Who asks; with ``as_of_ms`` the seed of random draws, so that they repeat."""
+    rank_until: float = math.inf
+    """When it is too late to begin with the ranker, by ``time.perf_counter``; the list then goes without."""
+    with_interest: bool = False
+    """Return the user's interest vector along with the list, which it does not change."""
     parameters: PlacementConfig | None = None
     """What the placement is to be instead of what is configured; ``None`` for that."""
 
@@ -175,3 +180,5 @@ class RankedList:
     """How the order was drawn, where it was drawn at random, see ``recsys.plackett_luce``; else empty."""
     rest: Remainder | None = None
     """What follows, when ``Query.depth`` asks for more than the items and there is more."""
+    interest: Float32[np.ndarray, " dim"] | None = field(default=None, compare=False, repr=False)
+    """The user's interest vector, when ``Query.with_interest`` asks for it and there is a history."""

@@ -24,12 +24,12 @@ import numpy as np
 import polars as pl
 import torch
 from jaxtyping import Float32, Float64
-from safetensors import SafetensorError
 
+from recsys.bundle_check import check_parts
 from recsys.calibration import Calibration
 from recsys.catalogue_files import ITEMS_FILE, load_catalogue, save_catalogue
 from recsys.encoder import TextEncoder, Towers
-from recsys.errors import BundleError, FeatureMismatchError
+from recsys.errors import BundleError, FeatureMismatchError, RecsysError
 from recsys.index import VectorIndex
 from recsys.item_tables import ItemTables
 from recsys.manifest import (
@@ -49,7 +49,8 @@ CATALOGUE_FILE = f"catalogue/{ITEMS_FILE}"
 """Where a bundle has its items."""
 
 _LIBRARIES = ("torch", "transformers", "lightgbm", "polars", "numpy", "faiss-cpu")
-_UNREADABLE = (SafetensorError, KeyError, TypeError, ValueError, pl.exceptions.PolarsError)
+_UNREADABLE = (Exception, pl.exceptions.PanicException)
+"""Whatever readers of damaged files raise; a panic of Polars is no ``Exception``."""
 _CANARY_TOLERANCE = 1e-6
 
 
@@ -149,6 +150,8 @@ def load_bundle(directory: Path, fingerprint: str | None = None) -> Bundle:
     canary = np.asarray(
         [[np.nan if v is None else v for v in row] for row in manifest.canary_inputs], np.float32
     )
+    if canary.shape[1] != len(manifest.feature_names):
+        raise BundleError(f"bundle {manifest.version}: its canary rows have another width; train again")
     for name, ranker in rankers.items():
         difference = np.abs(ranker.scores(canary) - np.asarray(manifest.canary_scores[name]))
         if not np.all(difference <= _CANARY_TOLERANCE):
@@ -165,11 +168,12 @@ def _verified_parts(directory: Path, manifest: Manifest) -> Parts:
         verified = aside.submit(verify_files, directory, manifest)
         try:
             parts = _load_parts(directory, manifest)
-        except Exception as error:
+            check_parts(parts)
+        except _UNREADABLE as error:
             verified.result()  # a damaged file explains why it cannot be loaded
-            if not isinstance(error, _UNREADABLE):
+            if isinstance(error, RecsysError):
                 raise
-            raise BundleError(f"bundle {manifest.version} cannot be loaded: {error}") from error
+            raise BundleError(f"bundle {manifest.version} cannot be loaded: {error!r}") from error
         verified.result()
     return parts
 

@@ -157,6 +157,9 @@ def list_models(*, workspace: WorkspaceOption = DEFAULT_WORKSPACE, json_output: 
 @models.command("verify")
 def verify_model(
     version: Annotated[str, typer.Argument(help="A version that `recsys models list` shows.")],
+    key: Annotated[
+        Path | None, typer.Option("--key", help="File with a key that the model must be signed with.")
+    ] = None,
     *,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     json_output: JsonOption = False,
@@ -165,11 +168,14 @@ def verify_model(
     from recsys.bundle import load_bundle
     from recsys.errors import BundleError
     from recsys.registry import Registry
+    from recsys.signature import read_key, require_signature
 
     registry = Registry(Workspace(workspace).registry)
     registry.require(version)
     problem = None
     try:
+        if key is not None:
+            require_signature(registry.path(version), read_key(key))
         load_bundle(registry.path(version))
     except BundleError as error:
         problem = str(error)
@@ -181,11 +187,30 @@ def verify_model(
         raise typer.Exit(1)
 
 
+@models.command("sign")
+def sign_model(
+    version: Annotated[str, typer.Argument(help="A version that `recsys models list` shows.")],
+    key: Annotated[Path, typer.Option("--key", help="File with the key, of 32 bytes or more.")],
+    *,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    json_output: JsonOption = False,
+) -> None:
+    """Sign a model that verifies; a server with RECSYS_REQUIRE_SIGNATURE takes no other."""
+    from recsys.registry import Registry
+    from recsys.signature import read_key, sign_bundle
+
+    sign_bundle(Registry(Workspace(workspace).registry).path(version), read_key(key))
+    typer.echo(json.dumps({"version": version, "signed": True}) if json_output else f"{version} is signed")
+
+
 @models.command("promote")
 def promote_model(
     version: Annotated[str, typer.Argument(help="A version that `recsys models list` shows.")],
     gates: Annotated[
-        str, typer.Option("--if", help="Gates to pass, with commas: parity, quality, slices, offpolicy.")
+        str,
+        typer.Option(
+            "--if", help="Gates to pass, with commas: parity, quality, slices, offpolicy, exposure."
+        ),
     ] = "",
     *,
     canary: Annotated[

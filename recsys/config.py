@@ -53,6 +53,11 @@ class StateConfig(_Config):
     """Distinct (item, event type) pairs kept per user; beyond it the oldest are dropped."""
     tick: timedelta = timedelta(minutes=10)
     """Item aggregates are as of the last completed multiple of this duration."""
+    count_once: timedelta = Field(default=timedelta(minutes=30), gt=timedelta(0))
+    """Of one person's free acts of a kind with an item, one counts for everybody in this time, see
+    ``recsys.influence``."""
+    most_acts_per_minute: int = Field(default=120, ge=1)
+    """Free acts of one person in a minute beyond which they are a machine's and count for nobody else."""
     event_weights: dict[str, float] = Field(
         default={
             "purchase": 1.0,
@@ -382,6 +387,22 @@ class PromotionConfig(_Config):
     it may lose that much."""
 
 
+class PrivacyConfig(_Config):
+    """What is kept of people, and under which names."""
+
+    pseudonymise: bool = False
+    """Whether ids of people become keyed hashes before anything is stored, in servers and in ``ingest``. Say
+    so before the first data: what was stored under plain ids belongs to nobody afterwards."""
+    key_file: str = "privacy/pseudonyms.key"
+    """File with the pseudonyms' key, hexadecimal; relative to the workspace, and made when it is absent.
+    Whoever removes it makes everything stored, and every backup, data of nobody."""
+    tenant: str = Field(default="default", pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    """Goes into every pseudonym, so that tenants who share a key file do not share pseudonyms."""
+    retention_days: float | None = Field(default=None, ge=1)
+    """Events and served lists older than this are removed while the server runs, by the server's clock; none
+    removes nothing, see ``recsys log prune``."""
+
+
 class Config(_Config):
     """Everything a run can be told, one section per stage."""
 
@@ -392,6 +413,7 @@ class Config(_Config):
     candidates: CandidateConfig = CandidateConfig()
     ranker: RankerConfig = RankerConfig()
     promotion: PromotionConfig = PromotionConfig()
+    privacy: PrivacyConfig = PrivacyConfig()
     blurbs: BlurbConfig = BlurbConfig()
     placements: dict[str, PlacementConfig] = _PLACEMENTS
     """What a page position asks for, by name; a file adds to these or replaces one of the same name."""
@@ -416,8 +438,8 @@ def load_config(path: Path, *, required: bool = False) -> Config:
         return Config()
     try:
         return Config.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise ConfigError(f"the configuration file {path} cannot be read: {error.strerror}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"the configuration file {path} cannot be read: {error}") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} is not valid TOML: {error}") from error
     except ValidationError as error:

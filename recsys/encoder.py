@@ -221,9 +221,13 @@ class Towers(nn.Module):
         Raises:
             BundleError: Names or shapes do not fit the configuration.
         """
+        weights = load_file(path)
+        if "item.projection.weight" in weights and weights["item.projection.weight"].shape[1] != width:
+            problem = f"the encoder has {width} numbers per text"
+            raise BundleError(f"{path.name} does not fit the configured towers: {problem}")
         towers = cls(width, config)
         try:
-            towers.load_state_dict(load_file(path))
+            towers.load_state_dict(weights)
         except RuntimeError as error:
             raise BundleError(f"{path.name} does not fit the configured towers: {error}") from error
         return towers.eval()

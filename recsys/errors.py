@@ -13,6 +13,7 @@
     ├── InvalidRequestError    a caller's request breaks the wire contract
     ├── StoreError             the online store is unreachable or holds unreadable bytes
     ├── IntakeError            an event could not be made durable
+    │   └── DiskFullError          there is no room for it now
     ├── CatalogueError         changes of the catalogue cannot be read or written
     └── BlurbError             a backend does not write, or the book of blurbs cannot be read or written
 
@@ -80,6 +81,10 @@ class StoreError(RecsysError):
 
 class IntakeError(RecsysError):
     """An event could not be made durable."""
+
+
+class DiskFullError(IntakeError):
+    """There is no room on disk for an event now."""
 
 
 class CatalogueError(RecsysError):

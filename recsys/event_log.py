@@ -4,17 +4,21 @@ Layout: ``day=YYYY-MM-DD/NAME.parquet`` holds the events of one append that happ
 ``_commits/NAME.json`` lists the files of that append. A file that no commit lists does not exist for a
 reader, so an append becomes visible as a whole, when its commit is renamed into place. What a crash left
 behind is removed by the next append. ``_merges/NAME.parquet`` holds the merges of an append.
+
+What an erased person did is never read, see ``recsys.tombstones``; ``forget_erased`` takes it off the disk.
 """
 
 import re
 import shutil
 from collections.abc import Iterator
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import polars as pl
 from pydantic import BaseModel, ValidationError
 
 from recsys.errors import DataError
+from recsys.fault_point import reach
 from recsys.file_lock import exclusive
 from recsys.schema import (
     EFFECTIVE_TIME,
@@ -29,6 +33,7 @@ from recsys.schema import (
     USER_ID,
     VISITOR,
 )
+from recsys.tombstones import Tombstones, living
 from recsys.workspace import atomic_path
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
@@ -44,6 +49,8 @@ class _Commit(BaseModel):
     """Greatest effective time, or ``None`` when nothing was appended."""
     merges: str | None = None
     """File of the merges, relative to the log, or ``None`` when there are none."""
+    num_erasures: int = 0
+    """Tombstones that were there when its files were written: of those, nothing is in them."""
 
 
 class EventLog:
@@ -52,6 +59,7 @@ class EventLog:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._commits = path / "_commits"
+        self._tombstones = Tombstones(path.parent)
 
     def scan(self, until_ms: int | None = None) -> pl.LazyFrame:
         """Read the events visible at a time, in no particular order.
@@ -68,19 +76,21 @@ class EventLog:
         Raises:
             DataError: A commit is damaged or one of its files is gone.
         """
-        files = [
-            self._path / file
-            for commit in self._read_commits()
-            for file, first_ms in commit.first_ms.items()
-            if until_ms is None or first_ms < until_ms
-        ]
-        missing = next((file for file in files if not file.is_file()), None)
+        clean: list[Path] = []
+        behind: list[Path] = []
+        num_erasures = len(self._tombstones)
+        for commit in self._read_commits():
+            files = clean if commit.num_erasures >= num_erasures else behind
+            files += [
+                self._path / file
+                for file, first_ms in commit.first_ms.items()
+                if until_ms is None or first_ms < until_ms
+            ]
+        missing = next((file for file in (*clean, *behind) if not file.is_file()), None)
         if missing is not None:
             raise DataError(f"the event log lacks {missing}; restore it, or ingest the events anew")
-        events = (
-            pl.scan_parquet(files, hive_partitioning=False) if files else pl.LazyFrame(schema=EVENT_SCHEMA)
-        )
-        events = _with_merges(events.with_columns(_EFFECTIVE), self.merges(until_ms))
+        events = self._living(behind, clean).with_columns(_EFFECTIVE)
+        events = _with_merges(events, self.merges(until_ms))
         if until_ms is None:
             return events
         return events.filter(pl.col(EFFECTIVE_TIME) < pl.lit(until_ms).cast(TIMESTAMP))
@@ -101,7 +111,7 @@ class EventLog:
         merges = pl.concat([pl.DataFrame(schema=MERGE_SCHEMA), *map(pl.read_parquet, files)])
         if until_ms is not None:
             merges = merges.filter(pl.col(MERGE_TIME) < pl.lit(until_ms).cast(TIMESTAMP))
-        return merges.sort(MERGE_TIME, VISITOR)
+        return self._living_merges(merges).sort(MERGE_TIME, VISITOR)
 
     def append(self, events: pl.DataFrame, name: str, *, merges: pl.DataFrame | None = None) -> None:
         """Add events in one step; a name that was appended before adds nothing.
@@ -125,11 +135,64 @@ class EventLog:
             if target.exists():
                 return
             self._remove_uncommitted()
-            commit = self._write(events, name)
-            if merges is not None and not merges.is_empty():
+            num_erasures = len(self._tombstones)  # first: what is erased meanwhile is found again
+            commit = self._write(self._tombstones.living(events, USER_ID, _EFFECTIVE), name)
+            if merges is not None and not (merges := self._living_merges(merges)).is_empty():
                 commit = self._write_merges(commit, merges, name)
-            with atomic_path(target) as partial:
-                partial.write_text(commit.model_dump_json(), encoding="utf-8")
+            reach("log-written")
+            _save(commit.model_copy(update={"num_erasures": num_erasures}), target)
+            reach("log-committed")
+
+    def forget_erased(self) -> list[str]:
+        """Rewrite the files that hold something of erased people; each is the old one or the new one.
+
+        May be repeated after a crash: what was done is not done again.
+
+        Returns:
+            Ids of the events that went.
+
+        Raises:
+            DataError: A commit is damaged, or one of its files is gone.
+        """
+        gone: list[str] = []
+        with exclusive(self._path / ".lock"):
+            self._remove_uncommitted()
+            num_erasures = len(self._tombstones)
+            for path, commit in self._named_commits():
+                if commit.num_erasures >= num_erasures:
+                    continue
+                for file in commit.first_ms:
+                    gone += self._clean(self._path / file)
+                if commit.merges is not None:
+                    self._clean_merges(self._path / commit.merges)
+                _save(commit.model_copy(update={"num_erasures": num_erasures}), path)
+        return gone
+
+    def prune(self, before_ms: int) -> int:
+        """Remove the events and merges that happened before a time; how many events went.
+
+        Whole days are removed: a day stays until its end lies before the time.
+
+        Raises:
+            DataError: A commit is damaged.
+        """
+        last = datetime.fromtimestamp(before_ms / 1000, UTC).date()
+        num_events = 0
+        with exclusive(self._path / ".lock"):
+            self._remove_uncommitted()
+            for path, commit in self._named_commits():
+                old = [file for file in commit.first_ms if date.fromisoformat(file[4:14]) < last]
+                if not old and commit.merges is None:
+                    continue
+                num_events += sum(
+                    pl.scan_parquet(self._path / f).select(pl.len()).collect().item() for f in old
+                )
+                kept = {file: first for file, first in commit.first_ms.items() if file not in old}
+                _save(commit.model_copy(update={"first_ms": kept}), path)
+                if commit.merges is not None:
+                    self._prune_merges(self._path / commit.merges, before_ms)
+            self._remove_uncommitted()
+        return num_events
 
     def end_ms(self) -> int | None:
         """Greatest time of an event or merge, milliseconds since the epoch; ``None`` for an empty log."""
@@ -140,6 +203,46 @@ class EventLog:
     def event_ids(self) -> pl.Series:
         """Ids of all events, in no particular order."""
         return self.scan().select(EVENT_ID).collect()[EVENT_ID]
+
+    def _living(self, behind: list[Path], clean: list[Path]) -> pl.LazyFrame:
+        """Events of files that were written before the last erasures, and of others, without the erased."""
+        events = pl.scan_parquet(clean, hive_partitioning=False) if clean else None
+        if behind:
+            older = pl.scan_parquet(behind, hive_partitioning=False)
+            erased = self._tombstones.of(older.select(pl.col(USER_ID).unique()).collect()[USER_ID])
+            older = living(older, USER_ID, _EFFECTIVE, erased)
+            events = older if events is None else pl.concat([events, older])
+        return pl.LazyFrame(schema=EVENT_SCHEMA) if events is None else events
+
+    def _living_merges(self, merges: pl.DataFrame) -> pl.DataFrame:
+        at = pl.col(MERGE_TIME)
+        return self._tombstones.living(self._tombstones.living(merges, VISITOR, at), USER_ID, at)
+
+    def _clean(self, path: Path) -> list[str]:
+        """Take the erased people's events out of a file; their ids."""
+        if self._tombstones.of(pl.read_parquet(path, columns=[USER_ID])[USER_ID]).is_empty():
+            return []
+        events = pl.read_parquet(path, hive_partitioning=False)
+        kept = self._tombstones.living(events, USER_ID, _EFFECTIVE)
+        if kept.height == events.height:
+            return []
+        with atomic_path(path) as partial:
+            kept.write_parquet(partial)
+        return events.join(kept, on=EVENT_ID, how="anti")[EVENT_ID].to_list()
+
+    def _clean_merges(self, path: Path) -> None:
+        merges = pl.read_parquet(path)
+        kept = self._living_merges(merges)
+        if kept.height < merges.height:
+            with atomic_path(path) as partial:
+                kept.write_parquet(partial)
+
+    def _prune_merges(self, path: Path, before_ms: int) -> None:
+        merges = pl.read_parquet(path)
+        kept = merges.filter(pl.col(MERGE_TIME) >= pl.lit(before_ms).cast(TIMESTAMP))
+        if kept.height < merges.height:
+            with atomic_path(path) as partial:
+                kept.write_parquet(partial)
 
     def _write(self, events: pl.DataFrame, name: str) -> _Commit:
         first_ms: dict[str, int] = {}
@@ -162,9 +265,12 @@ class EventLog:
         return commit.model_copy(update={"merges": file, "end_ms": max(end_ms, commit.end_ms or 0)})
 
     def _read_commits(self) -> Iterator[_Commit]:
+        return (commit for _, commit in self._named_commits())
+
+    def _named_commits(self) -> Iterator[tuple[Path, _Commit]]:
         for path in sorted(self._commits.glob("*.json")):
             try:
-                yield _Commit.model_validate_json(path.read_bytes())
+                yield path, _Commit.model_validate_json(path.read_bytes())
             except ValidationError as error:
                 raise DataError(
                     f"the event log's commit {path} is damaged; restore it from a backup"
@@ -179,6 +285,15 @@ class EventLog:
                 shutil.rmtree(path)
             else:
                 path.unlink()
+
+
+def _height(path: Path) -> int:
+    return int(pl.scan_parquet(path).select(pl.len()).collect().item())
+
+
+def _save(commit: _Commit, path: Path) -> None:
+    with atomic_path(path) as partial:
+        partial.write_text(commit.model_dump_json(), encoding="utf-8")
 
 
 def _with_merges(events: pl.LazyFrame, merges: pl.DataFrame) -> pl.LazyFrame:

@@ -28,8 +28,9 @@ from recsys.file_lock import exclusive
 from recsys.metarank import ITEM, USER
 from recsys.metarank_sources import read_metarank
 from recsys.progress import progress
-from recsys.readers import Source, read_source
-from recsys.schema import EVENT_ID, EVENT_TIME, ITEM_ID
+from recsys.pseudonyms import Pseudonyms
+from recsys.readers import ROW, Source, read_source
+from recsys.schema import EVENT_ID, EVENT_TIME, ITEM_ID, USER_ID
 from recsys.tables import (
     INGEST_LOCK,
     merged_items,
@@ -124,6 +125,7 @@ def ingest(
         given = (
             _given_log(items, events, users) if format == _METARANK else _given_tables(items, events, users)
         )
+        given = _pseudonymous(workspace, given)
         checked = _check(workspace, given, WallClock().now_ms() if now_ms is None else now_ms)
         summaries = {name: _summarise(workspace, name, table) for name, table in checked.items()}
         _refuse_bad(summaries, max_reject_share)
@@ -165,6 +167,26 @@ def _given_log(items: Path | None, events: Path, users: Path | None) -> dict[str
     if found is not None:
         given[_USERS] = _Given(users or events, lambda: found, log.num_updates[USER])
     return given
+
+
+def _pseudonymous(workspace: Workspace, given: dict[str, _Given]) -> dict[str, _Given]:
+    """The tables with pseudonyms for people's ids, where the configuration says so, in refused rows too."""
+    pseudonyms = Pseudonyms.configured(workspace)
+    if pseudonyms is None:
+        return given
+
+    def read(table: _Given) -> Source:
+        source = table.read()
+        if USER_ID not in source.rows.columns:
+            return source
+        ids = pseudonyms.column(source.rows[USER_ID].cast(pl.String))
+        unreadable = source.unreadable.with_columns(pl.lit("").alias(ROW))  # whose these are, nobody knows
+        return Source(source.rows.with_columns(ids), unreadable)
+
+    return {
+        name: table if name == _ITEMS else replace(table, read=partial(read, table))
+        for name, table in given.items()
+    }
 
 
 def _check(workspace: Workspace, given: Mapping[str, _Given], now_ms: int) -> dict[str, Checked]:

@@ -14,6 +14,7 @@ from jaxtyping import Float64, Int64
 from recsys.catalogue import Catalogue
 from recsys.click_rates import ClickRates, fit_click_rates
 from recsys.config import StateConfig
+from recsys.influence import counted
 from recsys.item_prior import ItemPrior
 from recsys.popularity import Popularity
 from recsys.schema import (
@@ -66,7 +67,9 @@ class ItemState:
         tick_ms = tick_of(as_of_ms, config)
         state = cls(catalogue, config, tick_ms)
         age = (tick_ms - pl.col("time")).cast(pl.Float64)
-        visible = events.select(ITEM_ID, EVENT_TYPE, time=pl.col(EFFECTIVE_TIME).dt.epoch("ms"))
+        visible = counted(events, config).select(
+            ITEM_ID, EVENT_TYPE, time=pl.col(EFFECTIVE_TIME).dt.epoch("ms")
+        )
         table = (
             visible.filter(pl.col("time") < tick_ms)
             .group_by(ITEM_ID, EVENT_TYPE)

@@ -16,6 +16,10 @@ from recsys.errors import BundleError, UnknownModelError
 
 SCHEMA_VERSION: Final = 2
 MANIFEST: Final = "manifest.json"
+SIGNATURE: Final = "manifest.sig"
+"""Of the manifest, where somebody signed it, see ``recsys.signature``."""
+_CODE: Final = {".bin", ".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth", ".py", ".pyc", ".so"}
+"""Types of files that are pickles, or code itself: no bundle holds them, and nobody here reads them."""
 RANKERS: Final = {"all": "ranker.txt", "new": "ranker_new.txt", "shown": "ranker_shown.txt"}
 """File of each ranker in a bundle, by what it orders: ``all`` candidates, only those ``new`` to the user, or
 a list that somebody else chose and that is to be ``shown``. Only ``all`` is always there."""
@@ -100,15 +104,36 @@ def read_manifest(directory: Path) -> Manifest:
                 f"bundle {directory.name} has schema version {version}, this code reads {SCHEMA_VERSION}; "
                 "train again"
             )
-        return Manifest.model_validate_json(raw)
+        manifest = Manifest.model_validate_json(raw)
+        _check_canary(directory, manifest)
+        return manifest
     except FileNotFoundError as error:
         raise UnknownModelError(
             f"there is no bundle {directory.name!r} in the registry; see: recsys models list"
+        ) from error
+    except OSError as error:
+        raise BundleError(
+            f"the manifest of bundle {directory.name!r} cannot be read: {error.strerror}"
         ) from error
     except ValidationError as error:
         raise BundleError(
             f"the manifest of bundle {directory.name!r} cannot be read: {error.error_count()} problems"
         ) from error
+
+
+def _check_canary(directory: Path, manifest: Manifest) -> None:
+    rows, scores = manifest.canary_inputs, manifest.canary_scores
+    whole = (
+        len({len(row) for row in rows}) == 1
+        and "all" in scores
+        and scores.keys() <= RANKERS.keys()
+        and {len(values) for values in scores.values()} == {len(rows)}
+    )
+    if not whole:
+        raise BundleError(
+            f"the manifest of bundle {directory.name!r} has no canary rows with a score for each ranker; "
+            "train again"
+        )
 
 
 def write_manifest(directory: Path, manifest: Manifest) -> None:
@@ -117,19 +142,23 @@ def write_manifest(directory: Path, manifest: Manifest) -> None:
 
 
 def describe_files(directory: Path) -> dict[str, FileEntry]:
-    """Every file of a bundle but its manifest, by its path within the bundle."""
+    """Every file of a bundle but its manifest and signature, by its path within the bundle."""
     paths = {str(path.relative_to(directory)): path for path in sorted(directory.rglob("*"))}
-    return {name: FileEntry.of(path) for name, path in paths.items() if path.is_file() and name != MANIFEST}
+    named = {name: path for name, path in paths.items() if path.is_file()}
+    return {name: FileEntry.of(path) for name, path in named.items() if name not in {MANIFEST, SIGNATURE}}
 
 
 def verify_files(directory: Path, manifest: Manifest) -> None:
     """Compare every file with the manifest.
 
     Raises:
-        BundleError: A file is missing, added or changed.
+        BundleError: A file is missing, added or changed, or may hold code.
     """
+    code = sorted(name for name in manifest.files if Path(name).suffix.lower() in _CODE)
+    if code:
+        raise BundleError(f"bundle {manifest.version} holds files that may run code when read: {code}")
     present = {str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file()}
-    present.discard(MANIFEST)
+    present -= {MANIFEST, SIGNATURE}
     if present != set(manifest.files):
         raise BundleError(
             f"bundle {manifest.version} has missing or added files: {sorted(present ^ set(manifest.files))}"

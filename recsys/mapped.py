@@ -35,6 +35,8 @@ def mapped_arrays(path: Path) -> dict[str, np.ndarray]:
         content = mmap.mmap(file.fileno(), 0, flags=mmap.MAP_SHARED | _AT_ONCE, prot=mmap.PROT_READ)
     start = _LENGTH_BYTES + int.from_bytes(content[:_LENGTH_BYTES], "little")
     header = json.loads(content[_LENGTH_BYTES:start])
+    if not isinstance(header, dict):
+        raise ValueError(f"{path.name} has no header")
     header.pop("__metadata__", None)
     return {name: _array(content, start, name, entry) for name, entry in header.items()}
 

@@ -20,6 +20,7 @@ _NUMBERS = re.compile(rf"(?:{_NUMBER}(?: {_NUMBER})*)?")
 _INTEGERS = re.compile(r"(?:-?\d{1,9}(?: -?\d{1,9})*)?")
 _SIZES = re.compile(r"\d{1,9}(?: \d{1,9})*")
 _RANGE = re.compile(rf"none|\[{_NUMBER}:{_NUMBER}\]")
+_OBJECTIVE = re.compile(r"[a-z_0-9]+(?: [a-z_]+:[-+.\w]+)*(?: [a-z_]+)*")
 _DECISIONS = {0, 2, 4, 6, 8, 10}
 """Numeric splits: bit 1 says where missing values go, bits 2 and 3 what counts as missing."""
 _PER_SPLIT = ("split_feature", "decision_type", "left_child", "right_child", "internal_count")
@@ -97,6 +98,8 @@ def _header(head: str) -> dict[str, str]:
     ranges = fields["feature_infos"].split(" ")
     numeric = len(ranges) == len(names) and all(map(_RANGE.fullmatch, ranges))
     _require(numeric, "its features' ranges are damaged or categorical; every feature is a number here")
+    objective = fields.get("objective", "none")
+    _require(_OBJECTIVE.fullmatch(objective) is not None, "its objective is damaged")
     directions = fields.get("monotone_constraints")
     if directions is not None:
         _array(directions, len(names), _INTEGERS, "monotone_constraints")
@@ -148,7 +151,7 @@ def _integers(text: str, length: int, where: str) -> list[int]:
 def _array(text: str, length: int, pattern: re.Pattern[str], where: str) -> list[str]:
     _require(pattern.fullmatch(text) is not None, f"{where} holds something that is no number")
     words = text.split(" ") if text else []
-    _require(all(math.isfinite(float(word)) for word in words), f"{where} holds an infinite number")
+    _require(all(map(math.isfinite, map(float, words))), f"{where} holds an infinite number")
     _require(len(words) == length, f"{where} has {len(words)} numbers where {length} belong")
     return words
 

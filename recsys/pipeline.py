@@ -1,5 +1,6 @@
 """The pipeline: a query in, a ranked list out. The commands and the server run this same object."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -31,11 +32,15 @@ from recsys.list_order import best_first, by_relevance, fused
 from recsys.listing import Listing
 from recsys.live_parts import TextVectors, unread_texts, with_changes
 from recsys.moment import Moment, Places
+from recsys.ranker import Ranker
 from recsys.rule_book import ActiveRules, RuleBook
 from recsys.rules import Rule
 from recsys.search import Sought
 from recsys.user_items import user_items
 from recsys.user_state import UserState
+
+NO_RANKER = "ranker_unavailable"
+"""Degraded reason: the ranker failed, or there was no time left for it."""
 
 _log = structlog.get_logger(__name__)
 
@@ -119,6 +124,7 @@ class Pipeline:
         self._items = item_state
         self._features = features
         self.changed_through = self.withdrawn_through = changed_through
+        self._ranker_failed = False
         self._nobody = UserState(self.config.state.half_lives_days)
         self._rules = RuleBook(rules, bundle.parts.catalogue)
         item_state.popularity(0)  # reads the catalogue's numbers once, where anything was ever shown
@@ -138,7 +144,8 @@ class Pipeline:
             ConfigError: The placement is not configured.
             InvalidRequestError: The filter cannot be read.
         """
-        return self.order(self.gather(query), query)
+        gathered = self.gather(query)
+        return _with_interest(self.order(gathered, query), gathered.moment, query)
 
     def gather(self, query: Query) -> Gathered:
         """The first half of ``recommend``, which does not read what the query leaves out or how much it asks.
@@ -182,7 +189,28 @@ class Pipeline:
             return self._in_retrieval_order(
                 gathered, keep, query, missing, ServiceLevel.POPULAR, "no_candidates"
             )
-        moment = replace(moment, sought=None)  # what is popular need not be relevant
+        nothing = "no_matches" if placement.starts_from == "query" else "no_candidates"
+        return self._popular(gathered, query, missing, "unknown_context" if from_nothing else nothing)
+
+    def popular(self, query: Query, reason: str) -> RankedList:
+        """What is popular and may be shown: reads no state, no text and no ranker.
+
+        Args:
+            query: The question, of which the user and the words are left aside.
+            reason: Why there is no better answer.
+
+        Raises:
+            ConfigError: The placement is not configured.
+            InvalidRequestError: The filter cannot be read.
+        """
+        query = replace(query, user=None, query="")
+        gathered = Gathered(self.moment(query), merge({}), self._features)
+        return self._popular(gathered, query, self._context(query)[1], reason)
+
+    def _popular(self, gathered: Gathered, query: Query, missing: tuple[str, ...], reason: str) -> RankedList:
+        context = self._context(query)[0]
+        moment = replace(gathered.moment, sought=None)  # what is popular need not be relevant
+        keep: Bool[np.ndarray, " candidates"] = np.empty(0, bool)
         for offer in (popular(moment, self.config.candidates, context), whole_catalogue(moment)):
             gathered = self._with_pins(
                 replace(gathered, moment=moment, candidates=merge({"popular": offer})), query
@@ -192,8 +220,6 @@ class Pipeline:
             keep &= offered.sources > 0
             if keep.sum() >= query.limit:
                 break
-        nothing = "no_matches" if placement.starts_from == "query" else "no_candidates"
-        reason = "unknown_context" if from_nothing else nothing
         return self._in_retrieval_order(gathered, keep, query, missing, ServiceLevel.POPULAR, reason)
 
     def inspect(self, query: Query) -> Inspection:
@@ -232,9 +258,10 @@ class Pipeline:
         if places is not None:
             moment = replace(moment, places=_places(positions, places))
         among = distinct if "shown" in self.bundle.rankers else self._among_candidates(moment, distinct)
-        everything = Candidates(among, np.zeros(len(among), np.uint32), np.zeros(len(among)))
+        everything = Candidates(among, np.zeros(len(among), np.uint32), _as_given(among, positions))
         gathered, keep = Gathered(moment, everything, self._features), np.isin(among, distinct)
-        return self._ranked(gathered, keep, query, missing, orders="shown", limit=len(distinct))
+        ranked = self._ranked(gathered, keep, query, missing, orders="shown", limit=len(distinct))
+        return _with_interest(ranked, moment, query)
 
     def items(self, item_ids: Sequence[str]) -> list[dict[str, object]]:
         """Catalogue rows of known items, in the order given."""
@@ -399,13 +426,18 @@ class Pipeline:
         limit: int,
     ) -> RankedList:
         """Score the whole list, then keep: a filter never changes another item's score."""
-        matrix, ranker = gathered.matrix, self.bundle.ranker(orders)
-        scores = ranker.scores(matrix) if len(matrix) else np.empty(0)
+        ranker = self.bundle.ranker(orders)
+        scores = self._scores(gathered, ranker, query)
+        if scores is None:
+            level = ServiceLevel.NO_RANKER
+            return self._in_retrieval_order(
+                gathered, keep, replace(query, limit=limit), missing, level, NO_RANKER
+            )
         ordered = scores if orders == "shown" else self._ordering(gathered, scores, query)
         arranged = self._arranged(gathered, ordered, keep, query, as_it_is=orders == "shown")
         further = arranged.cut(limit)[: max(query.depth - limit, 0)]
         explain = query.explain and len(arranged.rows) > 0
-        explanations = explained(ranker, matrix[arranged.rows]) if explain else []
+        explanations = explained(ranker, gathered.matrix[arranged.rows]) if explain else []
         reasons = [] if len(gathered.moment.user.positions) else ["unknown_user"]
         if gathered.moment.sought is not None and gathered.moment.sought.vector is None:
             reasons.append("query_by_words_only")
@@ -419,6 +451,25 @@ class Pipeline:
             reasons=reasons,
             explanations=explanations,
         )
+
+    def _scores(
+        self, gathered: Gathered, ranker: Ranker, query: Query
+    ) -> Float64[np.ndarray, " candidates"] | None:
+        """The ranker's scores; ``None`` when it is too late for them, or they cannot be had."""
+        if time.perf_counter() > query.rank_until:
+            return None
+        try:
+            matrix = gathered.matrix
+            scores = ranker.scores(matrix) if len(matrix) else np.empty(0)
+            if not np.isfinite(scores).all():
+                raise ValueError("a score is not finite")
+        except Exception:  # noqa: BLE001  # whatever is wrong with it, there is an answer without
+            if not self._ranker_failed:
+                _log.exception("the ranker fails, so answers go without it", version=self.version)
+            self._ranker_failed = True
+            return None
+        self._ranker_failed = False
+        return scores
 
     def _in_retrieval_order(
         self,
@@ -490,6 +541,22 @@ class Pipeline:
         listed = Arrangement(candidates.positions, best_first(scores, keep))
         arrange(listed, moment, query, placement, active=active, may_pin=hard, scores=scores)
         return listed
+
+
+def _as_given(
+    among: Int64[np.ndarray, " all_items"], positions: Int64[np.ndarray, " items"]
+) -> Float64[np.ndarray, " all_items"]:
+    """Scores that keep a caller's own order."""
+    scores = np.zeros(len(among))
+    known = np.flatnonzero(positions >= 0)[::-1]  # the first of several places comes last, and stays
+    scores[np.searchsorted(among, positions[known])] = -known.astype(np.float64)
+    return scores
+
+
+def _with_interest(ranked: RankedList, moment: Moment, query: Query) -> RankedList:
+    if not query.with_interest or not len(moment.user.recent.positions):
+        return ranked
+    return replace(ranked, interest=moment.user_vector)
 
 
 def _places(positions: Int64[np.ndarray, " items"], places: Sequence[int | None]) -> Places:

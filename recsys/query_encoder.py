@@ -14,7 +14,7 @@ from jaxtyping import Float32
 
 from recsys.config import EncoderConfig
 from recsys.encoder import TextEncoder, encode_texts
-from recsys.errors import RecsysError
+from recsys.errors import ConfigError, RecsysError
 
 _NUM_REMEMBERED = 4096
 _log = structlog.get_logger(__name__)
@@ -89,7 +89,7 @@ class QueryEncoder:
             if self._encoder is None:
                 config = self._config
                 cut = config.num_trained_layers if config.strategy == "last_n" else 0
-                self._encoder = TextEncoder(self._directory, cut, config.max_tokens)
+                self._encoder = _read(self._directory, cut, config.max_tokens)
             return self._encoder
 
     def _encode(self, words: str) -> Float32[np.ndarray, " width"]:
@@ -101,3 +101,12 @@ class QueryEncoder:
         finally:
             torch.set_num_threads(threads)
         return found
+
+
+def _read(directory: Path, cut: int, max_tokens: int) -> TextEncoder:
+    try:
+        return TextEncoder(directory, cut, max_tokens)
+    except (RecsysError, ImportError):  # imports fail where the process is ending
+        raise
+    except Exception as error:  # whatever its libraries make of damaged files
+        raise ConfigError(f"the encoder in {directory} cannot be used: {error!r}") from error

@@ -8,6 +8,7 @@ from jaxtyping import Float32, Float64
 
 from recsys.errors import BundleError, FeatureMismatchError
 from recsys.lightgbm_alone import lightgbm
+from recsys.model_text import read_model_text
 from recsys.scorer import Scorer, fastest_scorer, lightgbm_scorer, probes
 from recsys.tree_paths import TreePaths
 
@@ -31,15 +32,15 @@ class Ranker:
     def load(cls, path: Path, feature_names: tuple[str, ...]) -> "Ranker":
         """Read a model in LightGBM's text format.
 
-        The caller has verified the file's hash: LightGBM may crash on a damaged file.
+        The text is checked first, see ``recsys.model_text``: LightGBM may crash on a damaged one.
 
         Raises:
-            BundleError: LightGBM cannot read the file.
+            BundleError: The file is no whole model.
             FeatureMismatchError: The model was trained on other features, or in another order.
         """
         try:
-            booster = lightgbm.Booster(model_file=str(path))
-        except lightgbm.basic.LightGBMError as error:
+            booster = lightgbm.Booster(model_str=read_model_text(path.read_bytes()).text)
+        except (BundleError, OSError, lightgbm.basic.LightGBMError) as error:
             raise BundleError(f"{path.name} is not a LightGBM model: {error}") from error
         if tuple(booster.feature_name()) != feature_names:
             different = sorted(set(booster.feature_name()) ^ set(feature_names)) or ["the order"]

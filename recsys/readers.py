@@ -143,8 +143,11 @@ def _csv_by_line(data: bytes, path: Path) -> tuple[pl.DataFrame, list[tuple[str,
     try:
         lines = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
         header, *fields = [line for line in lines if line]
-    except (UnicodeDecodeError, csv.Error) as error:
+    except (ValueError, csv.Error) as error:
         _fail(path, "CSV", error)
+    twice = next((name for name in header if header.count(name) > 1), None)
+    if twice is not None:
+        raise DataError(f"{path} has two columns of one name: {twice!r}")
     good = [line + [""] * (len(header) - len(line)) for line in fields if len(line) <= len(header)]
     bad = [
         (json.dumps(line), f"line has {len(line)} fields, the header has {len(header)}")

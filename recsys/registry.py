@@ -117,9 +117,14 @@ class Registry:
 
         Raises:
             UnknownModelError: There is no such version, or the name is none that a version can have.
-            BundleError: Its manifest is damaged.
+            BundleError: Its manifest is damaged, or another version's.
         """
-        return read_manifest(self.path(version))
+        manifest = read_manifest(self.path(version))
+        if manifest.version != version:
+            raise BundleError(
+                f"bundle {version!r} says that it is {manifest.version!r}; call its directory so again"
+            )
+        return manifest
 
     def stable(self) -> Path:
         """Directory of the version that serves.
@@ -166,7 +171,7 @@ class Registry:
             ModelConflictError: Another version serves than was expected.
         """
         if version is not None:
-            read_manifest(self.path(version))
+            self.require(version)
         elif part == "stable":
             raise BundleError("one model has to serve; name a version")
         with exclusive(self.root / f".{POINTERS}.lock"):
@@ -190,7 +195,7 @@ class Registry:
             _expect(before, expected_stable)
             if before.previous is None:
                 raise UnknownModelError("no model served before this one, so there is none to go back to")
-            read_manifest(self.path(before.previous))
+            self.require(before.previous)
             return self._point(before.pointing("stable", before.previous, None))
 
     def _point(self, after: Pointers) -> Pointers:
@@ -203,7 +208,7 @@ class Registry:
         files = (path for path in (self.root / "bundles" / version).rglob("*") if path.is_file())
         size = sum(path.stat().st_size for path in files)
         try:
-            return Entry(version, names, read_manifest(self.path(version)), None, size)
+            return Entry(version, names, self.require(version), None, size)
         except BundleError as error:
             missing = isinstance(error.__cause__, FileNotFoundError)
             return Entry(version, names, None, "it has no manifest.json" if missing else str(error), size)

@@ -4,6 +4,7 @@ from typing import Final
 
 import polars as pl
 
+from recsys.honest_text import FIELD_CHARS, honest_texts
 from recsys.schema import BRAND, CATEGORY, DESCRIPTION, TAGS, TITLE
 
 NO_WORDS: Final = "unknown"
@@ -15,7 +16,8 @@ def item_texts(items: pl.DataFrame) -> pl.Series:
 
     A category level whose words all stand in the title already is left out, so that a title composed from the
     category is not read twice. Text is lower-cased and white space collapsed, so that items with equal words
-    share one text and are encoded once.
+    share one text and are encoded once. What is meant to deceive an encoder is undone, see
+    ``recsys.honest_text``.
 
     Args:
         items: Frame with the item columns of ``recsys.schema.ITEM_SCHEMA``.
@@ -37,10 +39,10 @@ def item_texts(items: pl.DataFrame) -> pl.Series:
         items.lazy()
         .select(
             row=pl.int_range(pl.len()),
-            title=_plain(pl.col(TITLE)),
-            brand=_plain(pl.col(BRAND)),
-            tags=_plain(pl.col(TAGS).list.join(", ")),
-            description=_plain(pl.col(DESCRIPTION)),
+            title=_plain(pl.col(TITLE)).str.head(FIELD_CHARS["title"]),
+            brand=_plain(pl.col(BRAND)).str.head(FIELD_CHARS["brand"]),
+            tags=_plain(pl.col(TAGS).list.join(", ")).str.head(FIELD_CHARS["tags"]),
+            description=_plain(pl.col(DESCRIPTION)).str.head(FIELD_CHARS["description"]),
         )
         .join(levels, on="row", how="left", maintain_order="left")
         .select(
@@ -50,7 +52,7 @@ def item_texts(items: pl.DataFrame) -> pl.Series:
         )
         .collect()["text"]
     )
-    return texts.replace("", NO_WORDS)
+    return honest_texts(texts.replace("", NO_WORDS))
 
 
 def _plain(words: pl.Expr) -> pl.Expr:

@@ -213,9 +213,13 @@ class UserState:
         id_block = read.bytes(id_bytes)
         ends = np.cumsum(lengths, dtype=np.int64).tolist()
         starts = [0, *ends[:-1]] if ends else []
+        try:
+            item_ids = _split(id_block, starts, ends)
+        except UnicodeDecodeError as error:
+            raise StoreError("user state is damaged: its item ids are no text") from error
         return cls(
             half_lives_days=tuple(half_lives.tolist()),
-            item_ids=_split(id_block, starts, ends),
+            item_ids=item_ids,
             event_types=read.array("u1", rows),
             sums=read.array("<f8", rows * num_half_lives).reshape(rows, num_half_lives),
             first_ms=read.array("<i8", rows),

@@ -14,6 +14,7 @@ from recsys.schema import (
     AVAILABLE,
     BRAND,
     CATEGORY,
+    CREATED_TIME,
     CURRENCY,
     DESCRIPTION,
     EVENT_ID,
@@ -44,6 +45,7 @@ from recsys.schema import (
 _NO_ITEMS = pl.DataFrame(schema=ITEM_SCHEMA)
 _NO_USERS = pl.DataFrame(schema=USER_SCHEMA)
 _NO_EVENTS = pl.DataFrame(schema=EVENT_SCHEMA)
+_YEAR_1_MS, _YEAR_9999_MS = -62_135_596_800_000, 253_402_300_799_999
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,10 @@ def judge_items(source: Source) -> pl.DataFrame:
             ATTRIBUTES, pl.col(ATTRIBUTES).list.eval(pl.element().struct.field("value")).list.join("")
         ),
         *_number_rules(PRICE),
+        _rule(
+            f"{CREATED_TIME} is no time between the years 1 and 9999",
+            ~pl.col(CREATED_TIME).dt.epoch("ms").is_between(_YEAR_1_MS, _YEAR_9999_MS),
+        ),
     ]
     return _with_first_only(_judged(items, rules), ITEM_ID)
 

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from recsys.fault_point import reach
+
 
 @dataclass(frozen=True)
 class Workspace:
@@ -84,7 +86,9 @@ def atomic_path(target: Path) -> Iterator[Path]:
         yield partial
         for path in sorted(partial.rglob("*")) if partial.is_dir() else [partial]:
             _sync(path)
+        reach("atomic-written")
         partial.replace(target)
+        reach("atomic-renamed")
     _sync(target.parent)
 
 

@@ -3,6 +3,7 @@
 import hmac
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
@@ -22,6 +23,8 @@ _ROLES = {
     "/recsys.v1.CatalogService/": Role.WRITE,
     "/recsys.v1.CatalogService/BatchGetItems": Role.READ,
     "/recsys.v1.ExperimentService/": Role.READ,
+    "/recsys.v1.BlurbService/BatchGetBlurbs": Role.READ,
+    "/recsys.v1.BlurbService/ReportBlurb": Role.WRITE,
     "/grpc.reflection.v1alpha.ServerReflection/": Role.READ,
 }
 """Role by service or method. What is not listed needs ``admin``, so that a new service is closed at first."""
@@ -88,7 +91,7 @@ class Access:
         for token in self._tokens:
             if hmac.compare_digest(token.sha256, offered):
                 found = token
-        if found is None:
+        if found is None or (found.expires is not None and found.expires <= datetime.now(UTC)):
             raise UnauthenticatedError("nobody knows this token")
         return found
 

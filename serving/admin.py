@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
 from typing import Protocol
 
 import structlog
@@ -15,6 +16,7 @@ from recsys.workspace import Workspace
 from serving.diagnosis import diagnose_item, diagnose_user
 from serving.model_follower import ModelFollower
 from serving.models import Models
+from serving.privacy_servicer import PrivacyDesk
 from serving.shadow import Shadow
 
 _log = structlog.get_logger(__name__)
@@ -40,12 +42,20 @@ class AdminServicer:
 
     descriptor = pb.DESCRIPTOR.services_by_name["AdminService"]
 
-    def __init__(self, workspace: Workspace, models: Models, follower: ModelFollower, shadow: Shadow) -> None:
+    def __init__(
+        self,
+        workspace: Workspace,
+        models: Models,
+        follower: ModelFollower,
+        shadow: Shadow,
+        privacy: PrivacyDesk,
+    ) -> None:
         self._workspace = workspace
         self._registry = Registry(workspace.registry)
         self._models = models
         self._follower = follower
         self._shadow = shadow
+        self._privacy = privacy
 
     async def ListModels(  # noqa: N802  # the method's name on the wire
         self, _request: pb.ListModelsRequest, _context: CallContext
@@ -155,6 +165,25 @@ class AdminServicer:
         return pb.DiagnoseItemResponse(
             model_version=found.model_version, findings=found.findings, report_json=found.to_json()
         )
+
+    async def EraseUser(  # noqa: N802  # the method's name on the wire
+        self, request: pb.EraseUserRequest, _context: CallContext
+    ) -> pb.EraseUserResponse:
+        """Erase a person."""
+        return await self._privacy.erase(request)
+
+    async def ExportUser(  # noqa: N802  # the method's name on the wire
+        self, request: pb.ExportUserRequest, _context: CallContext
+    ) -> AsyncIterator[pb.ExportUserResponse]:
+        """Send what is held of a person."""
+        async for part in self._privacy.export(request):
+            yield part
+
+    async def SetProfiling(  # noqa: N802  # the method's name on the wire
+        self, request: pb.SetProfilingRequest, _context: CallContext
+    ) -> pb.SetProfilingResponse:
+        """Say whether a person may be profiled."""
+        return await self._privacy.set_profiling(request)
 
     async def _record(self, version: str, part: Part, verdict: str, reason: str, before: str | None) -> None:
         """Add to the record of decisions; what was decided holds even if that cannot be written."""

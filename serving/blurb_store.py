@@ -5,6 +5,8 @@
     recsys:<tenant>:b:{<item id>}:<policy>:<segment>:<language>:<length>    one blurb
     recsys:<tenant>:blurbs:version      counts up with every change
     recsys:<tenant>:blurbs:off          the off switches
+    recsys:<tenant>:blurbs:hidden       ids of blurbs that shoppers reported
+    recsys:<tenant>:blurbs:reports:<blurb id>   who reported it, as hashes
     recsys:<tenant>:blurbs:marker       which book was published, and how far
 
 The book in the workspace is the truth (``recsys.blurbs.book``); all this may be lost and is written again. A
@@ -52,6 +54,15 @@ class BlurbKeys:
         return f"recsys:{self.tenant}:blurbs:off"
 
     @property
+    def hidden(self) -> str:
+        """The set of ids of blurbs that were reported too often, see ``serving.blurb_reports``."""
+        return f"recsys:{self.tenant}:blurbs:hidden"
+
+    def reports(self, blurb_id: str) -> str:
+        """The set of those who reported a blurb."""
+        return f"recsys:{self.tenant}:blurbs:reports:{blurb_id}"
+
+    @property
     def marker(self) -> str:
         """What was published."""
         return f"recsys:{self.tenant}:blurbs:marker"
@@ -79,7 +90,7 @@ class BlurbStore:
             found = await self._client.mget([self._keys.blurb(slot) for slot in slots])
         except (RedisError, OSError) as error:
             raise _no_answer(error) from error
-        return [self._decoded(raw) for raw in found]
+        return [self.decoded(raw) for raw in found]
 
     async def state(self) -> tuple[int, OffSwitches]:
         """The version, 0 before the first change, and the off switches.
@@ -94,7 +105,8 @@ class BlurbStore:
         assert off is None or isinstance(off, bytes)  # the client does not decode
         return int(version or 0), OffSwitches() if off is None else OffSwitches.from_bytes(off)
 
-    def _decoded(self, raw: bytes | str | None) -> BlurbRow | None:
+    def decoded(self, raw: bytes | str | None) -> BlurbRow | None:
+        """The blurb that was published, or ``None`` where there is none that can be read."""
         if raw is None:
             return None
         assert isinstance(raw, bytes)  # the client does not decode
@@ -129,6 +141,7 @@ class BlurbWriter:
                         pipe.delete(self._keys.blurb(slot))
                     else:
                         pipe.set(self._keys.blurb(slot), row.to_bytes(), pxat=row.stale_until)
+                        pipe.srem(self._keys.hidden, row.blurb_id)  # a person found it good
                 self._commit(pipe)
 
     def switch(self, off: OffSwitches) -> None:

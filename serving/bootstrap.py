@@ -13,36 +13,61 @@ from threading import Thread
 import structlog
 
 from recsys.clock import Clock, ReplayClock, WallClock
+from recsys.config import load_config
+from recsys.digest_names import DIRECTORY
+from recsys.errors import StoreError
 from recsys.event_log import EventLog
 from recsys.experiments.registry import ExperimentRegistry
+from recsys.file_lock import shared
 from recsys.item_changes import CHANGES_FILE, ItemChanges
+from recsys.pipeline import Pipeline
+from recsys.pseudonyms import Pseudonyms
 from recsys.registry import Registry
 from recsys.schema import DAY_MS
+from recsys.table_sweep import prune_lists
 from recsys.text_reader import TextReader
 from recsys.text_vector_cache import CACHE_FILE, TextVectorCache
+from recsys.tombstones import Tombstones
 from recsys.user_state import UserState
 from recsys.workspace import Workspace
 from serving.admin import AdminServicer
 from serving.attribution import Attribution
+from serving.blurb_desk import BlurbDesk
+from serving.blurb_servicer import BlurbServicer
 from serving.catalog_servicer import CatalogServicer
 from serving.compaction import COMPACTION_LOCK
+from serving.discretion import Discretion
+from serving.edge import PseudonymEdge
 from serving.embedded_store import embedded_store
 from serving.engine import Engine, RankingPipeline
+from serving.erasure import SERVING_LOCK, Eraser, OnlineEraser, forget_when_erased
 from serving.event_buffer import BUFFER_FILE, EventBuffer, SqliteEventBuffer
 from serving.experiment_servicer import ExperimentServicer
 from serving.experiment_watch import ExperimentWatch
 from serving.intake import Intake
 from serving.item_intake import ItemIntake
+from serving.late_blurbs import LateBlurbs
 from serving.list_export import ListExport
 from serving.list_log import LIST_FILE, ListLog
 from serving.lists import Lists
 from serving.live_catalogue import LiveCatalogue
-from serving.loading import load_encoder, load_model, load_text_reader, warm_up
+from serving.loading import (
+    LoggedStates,
+    load_encoder,
+    load_model,
+    load_text_reader,
+    require_signed,
+    warm_up,
+)
 from serving.log_sync import LogSync
+from serving.memory_guard import MemoryGuard, control_group
 from serving.model_follower import ModelFollower
+from serving.model_trial import try_bundle
 from serving.models import Model, Models
 from serving.origins import Origins
+from serving.overload import Limit, Overload, Pressure
 from serving.page_store import PageStore
+from serving.privacy_servicer import PrivacyDesk
 from serving.progress_board import LOADED, ProgressBoard
 from serving.recorder import Watched, recorded
 from serving.rule_watch import RuleWatch
@@ -54,11 +79,13 @@ from serving.signer import Signer, signing_keys
 from serving.state_reader import StateReader
 from serving.state_store import StateStore, connect, connect_blocking
 from serving.state_updater import StateUpdater
+from serving.store_watch import StoreWatch
 from serving.text_vectors import TextVectorSource
 from serving.threads import one_thread
 from serving.treatments import Treatments
 
 _POLL_SECONDS = 0.02
+_CANCEL_AGAIN_SECONDS = 0.5
 _OLD_DAYS = 30
 """Age of the log's last event, in days, from which a server on the wall's clock says so."""
 _log = structlog.get_logger(__name__)
@@ -110,6 +137,7 @@ async def serving(
     seat = Seat() if seat is None else seat
     models = Models(model if isinstance(model, Model) else Model(model))
     async with AsyncExitStack() as stack:
+        stack.enter_context(shared(workspace.root / DIRECTORY / SERVING_LOCK))
         buffer = SqliteEventBuffer(workspace.state / BUFFER_FILE)
         stack.callback(buffer.close)
         clock = _clock(settings, EventLog(workspace.events), buffer, seat.board)
@@ -117,7 +145,8 @@ async def serving(
         secret = settings.redis_url
         url = stack.enter_context(embedded_store()) if secret is None else secret.get_secret_value()
         rules = models.stable.config.state
-        store = StateStore(connect(url, settings.store_timeout_ms), settings.tenant, rules)
+        discretion = Discretion(workspace.root)
+        store = StateStore(connect(url, settings.store_timeout_ms), settings.tenant, rules, discretion)
         stack.push_async_callback(store.close)
         states_client = connect_blocking(url, settings.state_timeout_ms)
         stack.callback(states_client.close)
@@ -127,17 +156,25 @@ async def serving(
         follower, shadow = site.models_in_service()
         executor = ThreadPoolExecutor(settings.ranking_threads, "ranking", initializer=one_thread)
         stack.callback(executor.shutdown, cancel_futures=True)
+        reserve = ThreadPoolExecutor(1, "popular", initializer=one_thread)  # free when all others are stuck
+        stack.callback(reserve.shutdown, cancel_futures=True)
         changes, catalogue = await site.catalogue()
-        treatments = Treatments(models, Origins(store, settings.state_timeout_ms / 1000))
+        origins = Origins(store, settings.state_timeout_ms / 1000)
+        treatments = Treatments(models, origins)
+        eraser = site.erasures(store, lists, origins)
         await site.experiments(treatments, follower)
+        desk = await site.blurbs(url, catalogue)
         engine = Engine(
             models,
             StateReader(states_client, store),
             lists,
             clock,
             executor,
+            blurbs=desk.blurbs,
             observe=shadow.observe,
             vouch=catalogue.require_current,
+            is_profiled=discretion.is_profiled,
+            reserve=reserve,
         )
         intake = Intake(
             models,
@@ -146,22 +183,35 @@ async def serving(
             Attribution(lists.list_log, lists.signer),
             clock,
             apply_timeout_seconds=settings.apply_timeout_ms / 1000,
+            discretion=discretion,
         )
         servicers = (
-            RecommendationServicer(engine, treatments),
+            RecommendationServicer(engine, treatments, desk, LateBlurbs(desk.blurbs, desk.watch, executor)),
             EventServicer(intake, settings.max_events_per_batch),
             CatalogServicer(ItemIntake(changes), models, catalogue.wake),
             ExperimentServicer(treatments),
+            BlurbServicer(desk, models, executor),
         )
-        watched = Watched(engine, store, buffer, updater, treatments.substitutions)
+        pseudonyms = Pseudonyms.configured(workspace)
+        edge = None if pseudonyms is None else PseudonymEdge(pseudonyms)
+        watched = Watched(engine, store, buffer, updater, treatments.substitutions, desk.blurbs.reader)
         recording = stack.enter_context(recorded(settings, watched))
         port = await stack.enter_async_context(
-            listening(settings, servicers, recording, catalogue.is_current)
+            listening(
+                settings,
+                servicers,
+                recording,
+                catalogue.is_current,
+                edge,
+                overload=site.overload(shadow),
+                takes_events=lambda: not buffer.has_failed,
+            )
         )
         if settings.admin_port is not None and seat.worker == 0:
-            admin = AdminServicer(workspace, models, follower, shadow)
+            privacy = PrivacyDesk(workspace, buffer, lists.list_log, store, eraser, discretion, clock)
+            admin = AdminServicer(workspace, models, follower, shadow, privacy)
             bound = await stack.enter_async_context(
-                listening(settings.for_admin(settings.admin_port), (admin,), recording)
+                listening(settings.for_admin(settings.admin_port), (admin,), recording, edge=edge)
             )
             _log.info("the AdminService listens", host=settings.admin_host, port=bound)
             seat.admin(bound)
@@ -186,7 +236,9 @@ class _Site:
         task.add_done_callback(_report)
 
         async def stop() -> None:
-            task.cancel()
+            while not task.done():  # ``asyncio.wait_for`` of Python 3.11 may lose a cancellation
+                task.cancel()
+                await asyncio.wait([task], timeout=_CANCEL_AGAIN_SECONDS)
             with suppress(asyncio.CancelledError):
                 await task
 
@@ -199,17 +251,27 @@ class _Site:
         self.seat.counting()
         if self.seat.worker == 0:
             event_log = EventLog(self.workspace.events)
-            sync = LogSync(event_log, self.buffer, store, updater, self._lock)
-            await sync.load(states)
+            sync = LogSync(event_log, self.buffer, store, updater, self._lock, prune=self._prune)
+            try:
+                await sync.load(states)
+            except StoreError as error:  # answers are simpler meanwhile, and nothing is lost
+                _log.error("the store is away; the server starts without states", reason=str(error))
             self.seat.board.reach(0, LOADED)
             self.stack.push_async_callback(sync.compact)
             self.run("state-updater", updater.run())
             self.run("compaction", sync.run(self.settings.compact_every))
+            watch = StoreWatch(store, self.buffer, updater, sync, lambda: self._logged(states))
+            self.run("store-watch", watch.run())
         else:
             await _until_loaded(self.seat.board)
             await updater.catch_up()
             self.run("state-updater", updater.run())
         return updater
+
+    def _logged(self, states: Iterable[tuple[str, UserState]]) -> Iterable[tuple[str, UserState]]:
+        """The log's states as the model that serves reads them; what came with another kind of model."""
+        stable = self.models.stable
+        return LoggedStates(self.workspace, stable) if isinstance(stable, Pipeline) else states
 
     async def lists(self, url: str) -> Lists:
         """Where lists that were served are kept, in the log and for their later pages."""
@@ -230,10 +292,30 @@ class _Site:
         self.stack.callback(pages.close)
         return Lists(log, pages, _signer(settings, self.workspace), page_depth=settings.page_depth)
 
+    def _prune(self) -> int:
+        days = load_config(self.workspace.config).privacy.retention_days
+        if days is None:
+            return 0
+        before_ms = self.clock.now_ms() - round(days * DAY_MS)
+        prune_lists(self.workspace, before_ms)
+        return EventLog(self.workspace.events).prune(before_ms)
+
+    def erasures(self, store: StateStore, lists: Lists, origins: Origins) -> OnlineEraser:
+        """Carry out erasures that were ordered, and let go of who was who whenever there is one."""
+        eraser = Eraser(self.workspace, self.buffer, lists.list_log)
+        online = OnlineEraser(eraser, store, lists.pages, self.buffer)
+        if self.seat.worker == 0:
+            self.run("erasures", online.run())
+        self.run("erasure-watch", forget_when_erased(Tombstones(self.workspace.root), origins.forget))
+        return online
+
     def models_in_service(self) -> tuple[ModelFollower, Shadow]:
         """Follow the registry, and let a shadow answer too."""
 
         def load(version: str) -> Model:
+            require_signed(self.workspace, self.settings, version)
+            if self.settings.try_models:
+                try_bundle(Registry(self.workspace.registry).path(version))
             return load_model(self.workspace, self.buffer, self.clock.now_ms(), version)
 
         follower = ModelFollower(Registry(self.workspace.registry), self.models, load, self._lock)
@@ -243,11 +325,33 @@ class _Site:
         self.stack.callback(shadow.close)
         return follower, shadow
 
+    def overload(self, shadow: Shadow) -> Overload:
+        """What refuses calls that would only wait, or that memory has no room for."""
+        settings, most = self.settings, self.settings.max_concurrent_requests
+        least = min(2 * settings.ranking_threads, most) if settings.adaptive_limit else most
+        guard = MemoryGuard(lambda: control_group(settings.memory_limit_bytes))
+        self.run("memory-guard", guard.run())
+        shadow.may_work = lambda: guard.pressure is Pressure.NONE
+        overload = Overload(Limit(least, most), lambda: guard.pressure)
+        self.run("loop-lag", overload.watch_loop())
+        return overload
+
     async def experiments(self, treatments: Treatments, follower: ModelFollower) -> None:
         """Follow the experiments that run, and have the models that they name in memory."""
         watch = ExperimentWatch(ExperimentRegistry(self.workspace), treatments.use_book, follower)
         await asyncio.to_thread(watch.look)  # from the first answer on
         self.run("experiments", watch.run())
+
+    async def blurbs(self, url: str, catalogue: LiveCatalogue) -> BlurbDesk:
+        """Follow the published blurbs; one process of all publishes them."""
+        desk = BlurbDesk.open(self.workspace, self.settings, url, self.models.stable.config)
+        self.stack.push_async_callback(desk.close)
+        await desk.watch.look()
+        self.run("blurb-watch", desk.watch.run())
+        self.run("blurb-segments", desk.segments.run(self.models.all, catalogue.vectors))
+        if self.seat.worker == 0:
+            self.run("blurb-publisher", desk.publish())
+        return desk
 
     async def catalogue(self) -> tuple[ItemChanges, LiveCatalogue]:
         """Follow the catalogue's changes."""

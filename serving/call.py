@@ -41,6 +41,8 @@ class Call:
     """Pairs of experiment and arm that could change the answer, once the request was found good."""
     outcomes: Counter[str] = field(default_factory=Counter)
     """Number of events of the request by what became of them."""
+    blurbs: Counter[tuple[str, str]] | None = None
+    """Number of items of the answer by the source and the freshness of their blurbs, where there are any."""
     stages: list[tuple[str, float, float]] = field(default_factory=list)
     """Name, start and end of each stage that ran, in order of their ends."""
 
@@ -94,3 +96,10 @@ def note_outcomes(outcomes: Iterable[str]) -> None:
     call = current_call.get()
     if call is not None:
         call.outcomes.update(outcomes)
+
+
+def note_blurbs(found: Counter[tuple[str, str]]) -> None:
+    """Keep how many items of the current answer have what kind of blurb."""
+    call = current_call.get()
+    if call is not None:
+        call.blurbs = found

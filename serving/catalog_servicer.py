@@ -27,6 +27,8 @@ from serving.servicer import CallContext
 
 MAX_ITEMS = 1000
 """Most items of one call."""
+_FAR = 2**62
+"""A time, in milliseconds, that no calendar has: what lies beyond does not fit where it is checked."""
 
 
 class CatalogServicer:
@@ -100,7 +102,7 @@ def received_item(item: types_pb.Item) -> dict[str, object]:
         CURRENCY: item.currency,
         LANGUAGE: item.language,
         AVAILABLE: item.available if item.HasField("available") else True,
-        CREATED_TIME: time.seconds * 1000 + time.nanos // 1_000_000
+        CREATED_TIME: max(-_FAR, min(time.seconds * 1000 + time.nanos // 1_000_000, _FAR))
         if item.HasField("created_time")
         else None,
         ATTRIBUTES: [{"key": key, "value": item.attributes[key]} for key in sorted(item.attributes)] or None,

@@ -5,7 +5,7 @@ server answered. ``RecordEvents`` is not, because only a caller that sets event 
 repetition counts once.
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -14,15 +14,18 @@ from typing import TYPE_CHECKING, Self, TypedDict
 
 import grpc
 
+from recsys.v1 import blurb_service_pb2 as blurb_pb
 from recsys.v1 import catalog_service_pb2 as catalog_pb
 from recsys.v1 import event_service_pb2 as event_pb
 from recsys.v1 import recommendation_service_pb2 as recommendation_pb
+from recsys.v1.blurb_service_pb2_grpc import BlurbServiceStub
 from recsys.v1.catalog_service_pb2_grpc import CatalogServiceStub
 from recsys.v1.event_service_pb2_grpc import EventServiceStub
 from recsys.v1.recommendation_service_pb2_grpc import RecommendationServiceStub
 from recsys.v1.types_pb2 import Item
 
 if TYPE_CHECKING:  # the asynchronous stubs are types and no objects
+    from recsys.v1.blurb_service_pb2_grpc import BlurbServiceAsyncStub
     from recsys.v1.catalog_service_pb2_grpc import CatalogServiceAsyncStub
     from recsys.v1.event_service_pb2_grpc import EventServiceAsyncStub
     from recsys.v1.recommendation_service_pb2_grpc import RecommendationServiceAsyncStub
@@ -110,6 +113,7 @@ class Client:
         self._recommendations = RecommendationServiceStub(self._channel)
         self._events = EventServiceStub(self._channel)
         self._catalog = CatalogServiceStub(self._channel)
+        self._blurbs = BlurbServiceStub(self._channel)
 
     def recommend(self, request: recommendation_pb.RecommendRequest) -> recommendation_pb.RecommendResponse:
         """Recommend items of the whole catalogue."""
@@ -118,6 +122,24 @@ class Client:
     def rank(self, request: recommendation_pb.RankRequest) -> recommendation_pb.RankResponse:
         """Order the items that the request names."""
         return self._recommendations.Rank(request, **self._options)
+
+    def stream_recommend(
+        self, request: recommendation_pb.StreamRecommendRequest
+    ) -> Iterator[recommendation_pb.StreamRecommendResponse]:
+        """The list, then blurbs that come late; the deadline is that of a call and the wait together."""
+        options = self._options
+        wait = CallOptions(
+            timeout=options["timeout"] + (request.wait_ms or 1000) / 1000, metadata=options["metadata"]
+        )
+        yield from self._recommendations.StreamRecommend(request, **wait)
+
+    def get_blurbs(self, request: blurb_pb.BatchGetBlurbsRequest) -> blurb_pb.BatchGetBlurbsResponse:
+        """Blurbs of items, and the ids of those that there are not."""
+        return self._blurbs.BatchGetBlurbs(request, **self._options)
+
+    def report_blurb(self, request: blurb_pb.ReportBlurbRequest) -> blurb_pb.ReportBlurbResponse:
+        """Report a blurb that should not be shown."""
+        return self._blurbs.ReportBlurb(request, **self._options)
 
     def record_events(self, events: Sequence[event_pb.Event]) -> list[event_pb.EventResult]:
         """Record events; one result per event, in order."""
@@ -166,6 +188,7 @@ class AsyncClient:
         self._recommendations: RecommendationServiceAsyncStub = RecommendationServiceStub(self._channel)
         self._events: EventServiceAsyncStub = EventServiceStub(self._channel)
         self._catalog: CatalogServiceAsyncStub = CatalogServiceStub(self._channel)
+        self._blurbs: BlurbServiceAsyncStub = BlurbServiceStub(self._channel)
 
     async def recommend(
         self, request: recommendation_pb.RecommendRequest
@@ -176,6 +199,25 @@ class AsyncClient:
     async def rank(self, request: recommendation_pb.RankRequest) -> recommendation_pb.RankResponse:
         """Order the items that the request names."""
         return await self._recommendations.Rank(request, **self._options)
+
+    async def stream_recommend(
+        self, request: recommendation_pb.StreamRecommendRequest
+    ) -> AsyncIterator[recommendation_pb.StreamRecommendResponse]:
+        """The list, then blurbs that come late; the deadline is that of a call and the wait together."""
+        options = self._options
+        wait = CallOptions(
+            timeout=options["timeout"] + (request.wait_ms or 1000) / 1000, metadata=options["metadata"]
+        )
+        async for message in self._recommendations.StreamRecommend(request, **wait):
+            yield message
+
+    async def get_blurbs(self, request: blurb_pb.BatchGetBlurbsRequest) -> blurb_pb.BatchGetBlurbsResponse:
+        """Blurbs of items, and the ids of those that there are not."""
+        return await self._blurbs.BatchGetBlurbs(request, **self._options)
+
+    async def report_blurb(self, request: blurb_pb.ReportBlurbRequest) -> blurb_pb.ReportBlurbResponse:
+        """Report a blurb that should not be shown."""
+        return await self._blurbs.ReportBlurb(request, **self._options)
 
     async def record_events(self, events: Sequence[event_pb.Event]) -> list[event_pb.EventResult]:
         """Record events; one result per event, in order."""

@@ -14,6 +14,7 @@ import structlog
 from recsys.change_pruning import prune_changes
 from recsys.errors import RecsysError
 from recsys.event_log import EventLog
+from recsys.fault_point import reach
 from recsys.file_lock import exclusive
 from recsys.schema import EVENT_ID
 from recsys.workspace import Workspace
@@ -49,6 +50,7 @@ def compact(buffer: EventBuffer, event_log: EventLog, *, through: int) -> int:
     num_moved = 0
     while (claimed := buffer.claim(through)) is not None:
         first, last = claimed
+        reach("compaction-claimed")
         claimed_records = [
             buffered for buffered in buffer.since(first - 1, last - first + 1) if buffered.sequence <= last
         ]
@@ -56,7 +58,9 @@ def compact(buffer: EventBuffer, event_log: EventLog, *, through: int) -> int:
         merges = merge_frame(record.merge for record in claimed_records if record.merge is not None)
         name = f"buffer-{buffer.buffer_id}-{first}-{last}"
         event_log.append(_without_known(events, event_log), name, merges=merges)
+        reach("compaction-appended")
         buffer.release(last)
+        reach("compaction-released")
         num_moved += len(claimed_records)
     return num_moved
 

@@ -18,10 +18,18 @@ from dataclasses import astuple, fields, replace
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
-from recsys.errors import IntakeError
+import structlog
+
+from recsys.errors import DiskFullError, IntakeError
+from recsys.fault_point import reach
 from recsys.schema import DAY_MS
+from recsys.tombstones import Tombstones
+from serving.deleted_pages import overwrite_deleted, truncate_journal
 from serving.event import MERGE, VISITOR_PREFIX, BufferedEvent, Event, Merge
 from serving.visitor_link import VisitorLink
+from serving.wal_check import commits_in, num_lost
+
+_log = structlog.get_logger(__name__)
 
 BUFFER_FILE = "events.sqlite"
 """Name of the embedded buffer in ``Workspace.state``."""
@@ -36,6 +44,11 @@ class EventBuffer(Protocol):
     @property
     def buffer_id(self) -> str:
         """Tells this buffer's sequence numbers from another's."""
+        ...
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it takes nothing any more until a restart."""
         ...
 
     def append(self, records: Sequence[Event | Merge]) -> "Future[list[int | None]]":
@@ -75,6 +88,28 @@ class EventBuffer(Protocol):
 
     def learn(self, merges: Sequence[Merge]) -> None:
         """Know merges that the log holds, of another buffer or before this one."""
+        ...
+
+    def people(self) -> list[str]:
+        """Everybody of whom the buffer knows anything, see ``serving.event.subject``."""
+        ...
+
+    def visitors_of(self, user_id: str) -> list[str]:
+        """Which visitors a user was, as far as the buffer knows: each with its mark."""
+        ...
+
+    def of(self, subjects: Sequence[str]) -> list[BufferedEvent]:
+        """Events and merges of some people that have not left for the log, ascending."""
+        ...
+
+    def erase(self, subjects: Sequence[str], through_ms: int, event_ids: Sequence[str] = ()) -> int:
+        """Remove what some people did up to a time, on the disk too; how many events and merges went.
+
+        Args:
+            subjects: Ids as in ``user_id`` of events.
+            through_ms: Milliseconds since the epoch.
+            event_ids: Ids of these people's events that have left for the log, to be forgotten too.
+        """
         ...
 
     def close(self) -> None:
@@ -121,9 +156,26 @@ _SPAN = """
 SELECT COALESCE((SELECT MIN(sequence) FROM events), 1), COALESCE((SELECT MAX(sequence) FROM events), 0)
 """
 
+_OF = (
+    f"SELECT sequence, {', '.join(_STORED)} FROM events "
+    "WHERE user_id IN ({0}) OR counts_for IN ({0}) OR (event_type = 'merge' AND item_id IN ({0})) "
+    "ORDER BY sequence"
+)
+_ERASE = (
+    "DELETE FROM events WHERE (user_id IN ({0}) OR counts_for IN ({0}) "
+    "OR (event_type = 'merge' AND item_id IN ({0}))) AND MIN(event_time, received_time) <= ?"
+)
+_PEOPLE = """
+SELECT user_id FROM events UNION SELECT counts_for FROM events WHERE counts_for IS NOT NULL
+UNION SELECT item_id FROM events WHERE event_type = 'merge' UNION SELECT visitor FROM merges
+UNION SELECT user_id FROM merges
+"""
+_UNMERGE = "DELETE FROM merges WHERE (visitor IN ({0}) OR user_id IN ({0})) AND merge_time <= ?"
+
 _MAX_GROUP = 256  # batches in one commit
 _MAX_CLAIM = 100_000  # events in one claimed range
 _BUSY_SECONDS = 5.0
+_FULL = ("SQLITE_FULL", "SQLITE_IOERR_SHMSIZE")  # the latter where the first write finds no room
 
 _Batch: TypeAlias = tuple[Sequence[Event | Merge], Future[list[int | None]]]
 
@@ -137,6 +189,7 @@ class SqliteEventBuffer:
     def __init__(self, path: Path) -> None:
         self._lock = threading.Lock()
         self._failed = False
+        self._tombstones = Tombstones(path.parent.parent)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = _connect(path)
@@ -154,6 +207,11 @@ class SqliteEventBuffer:
     def buffer_id(self) -> str:
         """Tells this buffer's sequence numbers from another's."""
         return self._buffer_id
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it takes nothing any more until a restart."""
+        return self._failed
 
     def append(self, records: Sequence[Event | Merge]) -> Future[list[int | None]]:
         """Store records; the future ends when they are on disk, see ``EventBuffer.append``."""
@@ -213,6 +271,34 @@ class SqliteEventBuffer:
         with self._transaction() as connection:
             connection.executemany("INSERT OR IGNORE INTO merges VALUES (?, ?, ?, ?)", rows)
 
+    def people(self) -> list[str]:
+        """Everybody of whom the buffer knows anything."""
+        with self._transaction() as connection:
+            return [str(one) for (one,) in connection.execute(_PEOPLE)]
+
+    def visitors_of(self, user_id: str) -> list[str]:
+        """Which visitors a user was, as far as the buffer knows."""
+        with self._transaction() as connection:
+            found = connection.execute("SELECT DISTINCT visitor FROM merges WHERE user_id = ?", (user_id,))
+            return [str(visitor) for (visitor,) in found]
+
+    def of(self, subjects: Sequence[str]) -> list[BufferedEvent]:
+        """Events and merges of some people that have not left for the log, ascending."""
+        with self._transaction() as connection:
+            rows = connection.execute(_OF.format(_marks(subjects)), [*subjects] * 3).fetchall()
+        return [BufferedEvent(row[0], Event(*row[1:-1]), row[-1]) for row in rows]
+
+    def erase(self, subjects: Sequence[str], through_ms: int, event_ids: Sequence[str] = ()) -> int:
+        """Remove what some people did up to a time, see ``EventBuffer.erase``."""
+        marks = _marks(subjects)
+        with self._transaction() as connection:
+            gone = connection.execute(_ERASE.format(marks), (*subjects, *subjects, *subjects, through_ms))
+            num_gone = gone.rowcount
+            connection.execute(_UNMERGE.format(marks), (*subjects, *subjects, through_ms))
+            connection.executemany("DELETE FROM left_ids WHERE event_id = ?", [(one,) for one in event_ids])
+        self._rewrite()
+        return num_gone
+
     def close(self) -> None:
         """Finish what was handed in and refuse the rest."""
         if self._closed:
@@ -254,7 +340,29 @@ class SqliteEventBuffer:
                 "an earlier write failed, so the event buffer is closed; mend the disk and restart"
             )
         with self._transaction() as connection:
-            return [[_store(connection, record) for record in records] for records in batches]
+            has_erased = len(self._tombstones) > 0
+            stored = [
+                [
+                    None if has_erased and self._is_erased(record) else _store(connection, record)
+                    for record in records
+                ]
+                for records in batches
+            ]
+            reach("buffer-stored")
+        reach("buffer-committed")
+        return stored
+
+    def _is_erased(self, record: Event | Merge) -> bool:
+        """Whether a record is of before the erasure of its person, whoever handed it in and whenever."""
+        if isinstance(record, Merge):
+            people: tuple[str, ...] = (record.visitor, record.user_id)
+            return any(self._tombstones.erased_ms(one) >= record.merge_time for one in people)
+        return self._tombstones.erased_ms(record.user_id) >= record.effective_ms
+
+    def _rewrite(self) -> None:
+        """Move what was overwritten in the file's journal into the file, so that the journal forgets it."""
+        with self._lock:
+            truncate_journal(self._connection)
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -263,18 +371,39 @@ class SqliteEventBuffer:
                 connection.execute("BEGIN IMMEDIATE")
                 yield connection
         except sqlite3.Error as error:
-            self._failed = self._failed or getattr(error, "sqlite_errorname", "").startswith("SQLITE_IOERR")
+            name = getattr(error, "sqlite_errorname", "")
+            if name in _FULL:
+                raise DiskFullError(
+                    f"the event buffer has no room: {error}; make some on its disk"
+                ) from error
+            self._failed = self._failed or name.startswith("SQLITE_IOERR")
             raise IntakeError(f"the event buffer failed: {error}; see that the disk has space") from error
 
 
 def _connect(path: Path) -> sqlite3.Connection:
+    log = path.with_name(f"{path.name}-wal")
+    commits = commits_in(log)
     connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, check_same_thread=False, isolation_level=None)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
+    overwrite_deleted(connection)
+    if commits:  # the last process crashed, or another one runs
+        _report_lost(connection, log, commits)
     connection.executescript(_SCHEMA)
     if "counts_for" not in {row[1] for row in connection.execute("PRAGMA table_info (events)")}:
         connection.execute("ALTER TABLE events ADD COLUMN counts_for")  # a file of an earlier version
     return connection
+
+
+def _marks(subjects: Sequence[str]) -> str:
+    return ", ".join("?" * len(subjects))
+
+
+def _report_lost(connection: sqlite3.Connection, log: Path, commits: list[int]) -> None:
+    """Say so when acknowledged commits cannot be read any more."""
+    _, num_frames, _ = connection.execute("PRAGMA wal_checkpoint (PASSIVE)").fetchone()
+    if num_frames >= 0 and (number := num_lost(commits, num_frames)):
+        _log.error("the event buffer is damaged; commits of events are lost", file=log.name, number=number)
 
 
 def _identify(connection: sqlite3.Connection) -> str:

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from recsys.clock import Clock
 from recsys.event_ids import with_event_ids
+from recsys.objections import nobody
 from recsys.schema import (
     EVENT_ID,
     EVENT_TYPE_CODES,
@@ -18,6 +19,7 @@ from recsys.schema import (
     MAX_ID_BYTES,
     MAX_TEXT_CHARS,
 )
+from serving.discretion import Discretion
 from serving.event import VISITOR_PREFIX, Event, Merge, event_frame, subject
 from serving.event_buffer import EventBuffer
 from serving.state_updater import StateUpdater
@@ -110,6 +112,7 @@ class Intake:
         clock: Clock,
         *,
         apply_timeout_seconds: float,
+        discretion: Discretion | None = None,
     ) -> None:
         self._items = items
         self._buffer = buffer
@@ -117,6 +120,7 @@ class Intake:
         self._attribution = attribution
         self._clock = clock
         self._apply_timeout_seconds = apply_timeout_seconds
+        self._discretion = discretion
 
     async def record(
         self, received: Sequence[ReceivedEvent], seconds_left: float | None
@@ -141,10 +145,11 @@ class Intake:
         good = await _identify(
             [_accept(event, now_ms) for event, problem in zip(events, problems, strict=True) if not problem]
         )
+        good = [self._discreet(event) for event in good]
         merges = {
             (event.visitor_id, event.user_id): None
             for event, problem in zip(events, problems, strict=True)
-            if not problem and event.visitor_id and event.user_id
+            if not problem and event.visitor_id and event.user_id and self._may_link(event)
         }
         sequences = await self._store([*(_merge(*who, now_ms) for who in merges), *good])
         await self._make_visible(sequences, seconds_left)
@@ -173,7 +178,24 @@ class Intake:
         problem = next(_problems(event, now_ms), "")
         if not problem and not self._items.knows_item(event.item_id):
             return "item_id: expected an item of the catalogue, got an unknown one"
+        if not problem and self._discretion is not None:
+            who, time_ms = subject(event.user_id, event.visitor_id), event.event_time
+            if who is not None and self._discretion.is_erased(who, now_ms if time_ms is None else time_ms):
+                return "event_time: expected a time after the erasure of this user, got one before it"
         return problem
+
+    def _discreet(self, event: Event) -> Event:
+        """The event as nobody's in particular, where its user objects to being profiled."""
+        if self._discretion is None or self._discretion.is_profiled(event.user_id):
+            return event
+        return replace(event, user_id=nobody(), session_id=None, text=None)
+
+    def _may_link(self, event: ReceivedEvent) -> bool:
+        """Whether a visitor may be remembered as a user."""
+        if self._discretion is None:
+            return True
+        ids = (event.user_id, VISITOR_PREFIX + event.visitor_id)
+        return all(self._discretion.is_profiled(one) for one in ids)
 
 
 def _outcome(event: Event, sequence: int | None) -> EventOutcome:

@@ -1,14 +1,15 @@
-"""What happens around every unary call: it is admitted, recorded, and its errors are turned into statuses.
+"""What happens around every call: it is admitted, recorded, and its errors are turned into statuses.
 
-Streaming calls (health watch, reflection) are admitted by the same rules and otherwise left alone.
+Health checks and reflection are admitted by the same rules, and those of them that stream are left alone
+otherwise.
 """
 
 import re
 import time
 import uuid
 from abc import abstractmethod
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeAlias, TypeVar, cast
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any, TypeAlias, TypeVar, cast
 
 import grpc
 import structlog
@@ -30,16 +31,20 @@ _REQUEST_ID_PATTERN = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 _Request = TypeVar("_Request")
 _Response = TypeVar("_Response")
-_Context: TypeAlias = "grpc.aio.ServicerContext[object, object]"
-_Behaviour: TypeAlias = Callable[[object, _Context], Awaitable[object]]
+Context: TypeAlias = "grpc.aio.ServicerContext[object, object]"
+"""What gRPC knows of a call."""
+Behaviour: TypeAlias = Callable[[object, Context], Awaitable[object]]
+"""Answers a unary call."""
+Stream: TypeAlias = Callable[[object, Context], AsyncIterator[object]]
+"""Answers a call by several messages."""
 _Handler: TypeAlias = "grpc.RpcMethodHandler[_Request, _Response]"
 _Continuation: TypeAlias = (
     "Callable[[grpc.HandlerCallDetails], Awaitable[_Handler[_Request, _Response] | None]]"
 )
 
 
-class _UnaryInterceptor(grpc.aio.ServerInterceptor):
-    """Wraps the behaviour of unary methods and leaves streaming ones alone.
+class CallInterceptor(grpc.aio.ServerInterceptor):
+    """Wraps the behaviour of methods that take one message and answer with one, or with several.
 
     gRPC asks for the handler of every single call; the wrapped ones are kept.
     """
@@ -52,11 +57,11 @@ class _UnaryInterceptor(grpc.aio.ServerInterceptor):
         continuation: "_Continuation[_Request, _Response]",
         handler_call_details: grpc.HandlerCallDetails,
     ) -> "_Handler[_Request, _Response] | None":
-        """Replace the behaviour of a unary method by ``wrap``'s."""
+        """Replace the behaviour of a method by ``wrap``'s, or ``wrap_stream``'s."""
         handler = await continuation(handler_call_details)
-        if handler is None or handler.unary_unary is None:
-            return handler
         method = handler_call_details.method
+        if handler is None or (handler.unary_unary is None and not _is_stream(handler, method)):
+            return handler
         known, wrapped = self._wrapped.get(method, (None, None))
         if known is not handler:
             wrapped = self._wrap_handler(handler, method)
@@ -64,7 +69,13 @@ class _UnaryInterceptor(grpc.aio.ServerInterceptor):
         return cast("_Handler[_Request, _Response]", wrapped)
 
     def _wrap_handler(self, handler: "_Handler[_Request, _Response]", method: str) -> object:
-        behaviour = cast("_Behaviour", handler.unary_unary)  # the stubs know blocking behaviours only
+        if handler.unary_unary is None:
+            return grpc.unary_stream_rpc_method_handler(
+                cast("Any", self.wrap_stream(cast("Stream", handler.unary_stream), method)),
+                request_deserializer=handler.request_deserializer,
+                response_serializer=handler.response_serializer,
+            )
+        behaviour = cast("Behaviour", handler.unary_unary)  # the stubs know blocking behaviours only
         return grpc.unary_unary_rpc_method_handler(
             cast("Callable[[_Request, grpc.ServicerContext], _Response]", self.wrap(behaviour, method)),
             request_deserializer=handler.request_deserializer,
@@ -72,11 +83,15 @@ class _UnaryInterceptor(grpc.aio.ServerInterceptor):
         )
 
     @abstractmethod
-    def wrap(self, behaviour: _Behaviour, method: str) -> _Behaviour:
+    def wrap(self, behaviour: Behaviour, method: str) -> Behaviour:
         """What is called instead of ``behaviour``."""
 
+    @abstractmethod
+    def wrap_stream(self, behaviour: Stream, method: str) -> Stream:
+        """The same for a method that answers with a stream."""
 
-class Recording(_UnaryInterceptor):
+
+class Recording(CallInterceptor):
     """Opens a record of every call, gives it a request id, and tells the observers when it has ended.
 
     Health checks come every second from everywhere and are left alone.
@@ -91,29 +106,51 @@ class Recording(_UnaryInterceptor):
         self.num_unobserved = 0
         """Calls of which an observer could not take note."""
 
-    def wrap(self, behaviour: _Behaviour, method: str) -> _Behaviour:
+    def wrap(self, behaviour: Behaviour, method: str) -> Behaviour:
         """Record one call."""
         if method.startswith(_HEALTH):
             return behaviour
 
-        async def call(request: object, context: _Context) -> object:
-            metadata = cast("Metadata", context.invocation_metadata() or ())
-            record = Call(method, metadata, _request_id(metadata))
-            current_call.set(record)  # every call has a task, and so a context, of its own
-            structlog.contextvars.bind_contextvars(request_id=record.request_id)
-            self.num_running += 1
+        async def call(request: object, context: Context) -> object:
+            record = self._begun(method, context)
             try:
                 context.set_trailing_metadata(((REQUEST_ID, record.request_id),))
                 response = await behaviour(request, context)
                 record.status = "OK"
                 return response
             finally:
-                self.num_running -= 1
-                record.ended = time.perf_counter()
-                record.status = record.status or _status_name(context)
-                self._tell(record)
+                self._ended(record, context)
 
         return call
+
+    def wrap_stream(self, behaviour: Stream, method: str) -> Stream:
+        """Record one call, until its stream ends."""
+
+        async def call(request: object, context: Context) -> AsyncIterator[object]:
+            record = self._begun(method, context)
+            try:
+                context.set_trailing_metadata(((REQUEST_ID, record.request_id),))
+                async for message in behaviour(request, context):
+                    yield message
+                record.status = "OK"
+            finally:
+                self._ended(record, context)
+
+        return call
+
+    def _begun(self, method: str, context: Context) -> Call:
+        metadata = cast("Metadata", context.invocation_metadata() or ())
+        record = Call(method, metadata, _request_id(metadata))
+        current_call.set(record)  # every call has a task, and so a context, of its own
+        structlog.contextvars.bind_contextvars(request_id=record.request_id)
+        self.num_running += 1
+        return record
+
+    def _ended(self, record: Call, context: Context) -> None:
+        self.num_running -= 1
+        record.ended = time.perf_counter()
+        record.status = record.status or _status_name(context)
+        self._tell(record)
 
     def _tell(self, record: Call) -> None:
         for observe in self.observers:
@@ -123,28 +160,33 @@ class Recording(_UnaryInterceptor):
                 self.num_unobserved += 1
 
 
-class ErrorStatus(_UnaryInterceptor):
+class ErrorStatus(CallInterceptor):
     """Ends a call whose behaviour raised with the status that ``serving.status`` gives the error."""
 
-    def wrap(self, behaviour: _Behaviour, method: str) -> _Behaviour:
+    def wrap(self, behaviour: Behaviour, method: str) -> Behaviour:
         """Translate what ``behaviour`` raises."""
 
-        async def call(request: object, context: _Context) -> object:
+        async def call(request: object, context: Context) -> object:
             try:
                 return await behaviour(request, context)
             except grpc.aio.AbortError:
                 raise
-            except (InvalidRequestError, AccessError) as error:
-                problem: Exception = error
-            except RecsysError as error:
-                _log.warning("call failed", method=method, error=type(error).__name__, reason=str(error))
-                problem = error
             except Exception as error:  # noqa: BLE001  # the outermost boundary: nothing internal leaves
-                _log.exception("call failed unexpectedly", method=method)
-                problem = error
-            status = rpc_status.to_status(rich_status(problem))
-            trailing = (*(context.trailing_metadata() or ()), *(status.trailing_metadata or ()))
-            return await context.abort(status.code, status.details, trailing)
+                return await _end(error, method, context)
+
+        return call
+
+    def wrap_stream(self, behaviour: Stream, method: str) -> Stream:
+        """Translate what ``behaviour`` raises."""
+
+        async def call(request: object, context: Context) -> AsyncIterator[object]:
+            try:
+                async for message in behaviour(request, context):
+                    yield message
+            except grpc.aio.AbortError:
+                raise
+            except Exception as error:  # noqa: BLE001  # as above
+                await _end(error, method, context)
 
         return call
 
@@ -172,8 +214,24 @@ class Admission(grpc.aio.ServerInterceptor):
         return handler
 
 
+async def _end(error: Exception, method: str, context: Context) -> object:
+    """End a call with the status of what its behaviour raised."""
+    if isinstance(error, RecsysError) and not isinstance(error, InvalidRequestError | AccessError):
+        _log.warning("call failed", method=method, error=type(error).__name__, reason=str(error))
+    elif not isinstance(error, RecsysError):
+        _log.exception("call failed unexpectedly", method=method, exc_info=error)
+    status = rpc_status.to_status(rich_status(error))
+    trailing = (*(context.trailing_metadata() or ()), *(status.trailing_metadata or ()))
+    return await context.abort(status.code, status.details, trailing)
+
+
+def _is_stream(handler: "grpc.RpcMethodHandler[_Request, _Response]", method: str) -> bool:
+    """Whether a method of ours answers with a stream."""
+    return handler.unary_stream is not None and not method.startswith(_HEALTH)
+
+
 def _refusing(error: AccessError) -> object:
-    async def refuse(_request: object, _context: _Context) -> object:
+    async def refuse(_request: object, _context: Context) -> object:
         raise error
 
     # The stubs know blocking behaviours only.
@@ -189,7 +247,7 @@ def _request_id(metadata: Metadata) -> str:
     return uuid.uuid4().hex
 
 
-def _status_name(context: _Context) -> str:
+def _status_name(context: Context) -> str:
     """Name of a failed call's status; a call that was cancelled has none yet."""
     code: object = context.code()
     return code.name if isinstance(code, grpc.StatusCode) else "CANCELLED"

@@ -13,7 +13,7 @@ from recsys.candidates import source_names
 from recsys.errors import StoreError
 from recsys.experiments.arm_record import NO_ARMS, ArmRecord
 
-_VERSION = 4  # also of the meaning of the bits of ``sources``
+_VERSION = 5  # also of the meaning of the bits of ``sources``
 _HEADER = struct.Struct("<BxHII")  # version, items, description bytes, id bytes
 
 
@@ -32,6 +32,8 @@ class KeptList:
     propensity: Mapping[int, float] = field(default_factory=dict)
     """By row, where it is not 1."""
     policy: str = ""
+    segment: str = ""
+    """Whom the blurbs of the first page may speak to, see ``serving.blurbs``."""
 
     def to_bytes(self) -> bytes:
         """Some 20 bytes per item; the inverse of ``from_bytes``."""
@@ -43,6 +45,7 @@ class KeptList:
             astuple(self.record),
             list(self.propensity.items()),
             self.policy,
+            self.segment,
         ]
         description, ids = json.dumps(described).encode(), "".join(self.item_ids).encode()
         lengths = np.fromiter(map(len, self.item_ids), "<u2", len(self.item_ids))
@@ -71,8 +74,15 @@ class KeptList:
         at = _HEADER.size + description_bytes
         if version != _VERSION or len(raw) != at + num_items * 14 + id_bytes:
             raise StoreError(f"a kept list has version {version} or is cut short")
+        try:
+            return cls._decoded(raw, num_items, at, id_bytes)
+        except (ValueError, TypeError) as error:  # what stands under the key is not ours
+            raise StoreError(f"a kept list of {len(raw)} bytes cannot be read") from error
+
+    @classmethod
+    def _decoded(cls, raw: bytes, num_items: int, at: int, id_bytes: int) -> "KeptList":
         described = json.loads(raw[_HEADER.size : at])
-        version_, level, reasons, missing, (arms, *about_arms), propensity, policy = described
+        version_, level, reasons, missing, (arms, *about_arms), propensity, policy, segment = described
         lengths = np.frombuffer(raw, "<u2", num_items, at)
         at += 2 * num_items
         ends = np.cumsum(lengths, dtype=np.int64).tolist()
@@ -91,6 +101,7 @@ class KeptList:
             ),
             propensity=dict(propensity),
             policy=policy,
+            segment=segment,
         )
 
     def ranked(self, rows: Sequence[int]) -> RankedList:
@@ -113,7 +124,7 @@ class KeptList:
         )
 
 
-def kept_list(ranked: RankedList, record: ArmRecord = NO_ARMS) -> KeptList | None:
+def kept_list(ranked: RankedList, record: ArmRecord = NO_ARMS, segment: str = "") -> KeptList | None:
     """What is to be kept of a first page's list; ``None`` when nothing follows it."""
     if ranked.rest is None:
         return None
@@ -128,4 +139,5 @@ def kept_list(ranked: RankedList, record: ArmRecord = NO_ARMS) -> KeptList | Non
         record,
         propensity=ranked.rest.propensity,
         policy=ranked.policy,
+        segment=segment,
     )

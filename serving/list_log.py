@@ -7,12 +7,14 @@ new ones are lost, counted and said once.
 
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 
 from recsys.errors import IntakeError
+from recsys.tombstones import Tombstones
+from serving.deleted_pages import overwrite_deleted, truncate_journal
 from serving.group_writer import GroupWriter
 from serving.served_list import COLUMNS, ServedList
 
@@ -35,6 +37,7 @@ _INSERT = f"INSERT OR IGNORE INTO lists ({', '.join(COLUMNS)}) VALUES ({', '.joi
 _SELECT = f"SELECT {', '.join(COLUMNS)} FROM lists"
 _LAST_EXPORTED = "SELECT COALESCE(MAX(last), 0) FROM exported"
 _AFTER = f"SELECT sequence, {', '.join(COLUMNS)} FROM lists WHERE sequence > ? ORDER BY sequence LIMIT ?"
+_ERASE = "DELETE FROM lists WHERE subject IN ({}) AND served_time <= ? RETURNING list_id"
 _PRUNE = f"DELETE FROM lists WHERE served_time < ? AND sequence <= ({_LAST_EXPORTED})"
 
 _MAX_NAMES = 500  # ids in one SELECT
@@ -51,6 +54,7 @@ class ListLog:
             IntakeError: The file cannot be opened.
         """
         self._lock = threading.Lock()
+        self._tombstones = Tombstones(path.parent.parent)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = _connect(path)
@@ -122,6 +126,41 @@ class ListLog:
         with self._transaction(writes=True) as connection:
             return connection.execute(_PRUNE, (before_ms,)).rowcount
 
+    def people(self) -> list[str]:
+        """Everybody who got a list that is still here.
+
+        Raises:
+            IntakeError: The file cannot be read.
+        """
+        with self._transaction() as connection:
+            found = connection.execute("SELECT DISTINCT subject FROM lists WHERE subject IS NOT NULL")
+            return [str(one) for (one,) in found]
+
+    def of(self, subjects: Sequence[str]) -> list[ServedList]:
+        """Lists that some people got, oldest first.
+
+        Raises:
+            IntakeError: The file cannot be read, or what waits cannot be written.
+        """
+        self._writer.flush()
+        marks = ", ".join("?" * len(subjects))
+        with self._transaction() as connection:
+            rows = connection.execute(f"{_SELECT} WHERE subject IN ({marks}) ORDER BY sequence", subjects)
+            return [ServedList.from_row(row) for row in rows]
+
+    def erase(self, subjects: Sequence[str], through_ms: int) -> list[str]:
+        """Remove the lists that some people got up to a time, on the disk too; the lists' ids.
+
+        Raises:
+            IntakeError: The file cannot be written.
+        """
+        marks = ", ".join("?" * len(subjects))
+        with self._transaction(writes=True) as connection:
+            found = connection.execute(_ERASE.format(marks), (*subjects, through_ms)).fetchall()
+        with self._lock:
+            truncate_journal(self._connection)
+        return [list_id for (list_id,) in found]
+
     def flush(self) -> None:
         """Commit what waits now.
 
@@ -137,7 +176,13 @@ class ListLog:
 
     def _commit(self, lists: Mapping[str, ServedList]) -> None:
         with self._transaction(writes=True) as connection:
-            connection.executemany(_INSERT, [served.to_row() for served in lists.values()])
+            kept = [served for served in lists.values() if not self._is_erased(served)]
+            connection.executemany(_INSERT, [served.to_row() for served in kept])
+
+    def _is_erased(self, served: ServedList) -> bool:
+        if served.subject is None:
+            return False
+        return self._tombstones.erased_ms(served.subject) >= served.served_time
 
     @contextmanager
     def _transaction(self, *, writes: bool = False) -> Iterator[sqlite3.Connection]:
@@ -153,6 +198,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, check_same_thread=False, isolation_level=None)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
+    overwrite_deleted(connection)
     connection.executescript(_SCHEMA)
     known = {row[1] for row in connection.execute("PRAGMA table_info(lists)")}
     for name in (name for name in COLUMNS if name not in known):  # of a file that was made before

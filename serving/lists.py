@@ -41,6 +41,8 @@ class Occasion:
     """What experiments made of it; later pages have what their first one had."""
     list_id: str = ""
     """Id of the first page's list, where the list was made by it; empty for a new one."""
+    segment: str = ""
+    """Whom the blurbs of a first page may speak to."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,8 @@ class Lists:
 
     def __init__(self, list_log: ListLog, pages: PageStore, signer: Signer, *, page_depth: int) -> None:
         self.list_log = list_log
-        self._pages = pages
+        self.pages = pages
+        """Where later pages wait."""
         self.signer = signer
         self.page_depth = page_depth
         """Most items of a list, over all its pages."""
@@ -74,8 +77,8 @@ class Lists:
         """Record the first page of a list and keep what follows it."""
         list_id = occasion.list_id or new_list_id()
         record, next_page = occasion.treatment.record, ""
-        kept = kept_list(ranked, record)
-        if kept is not None and self._pages.keep(list_id, kept):
+        kept = kept_list(ranked, record, occasion.segment)
+        if kept is not None and self.pages.keep(list_id, kept):
             place = PageToken(list_id, occasion.now_ms, occasion.identity, 0, len(ranked.items))
             next_page = place.signed(self.signer)
         elif kept is not None:
@@ -90,7 +93,7 @@ class Lists:
             InvalidRequestError: It has expired.
             StoreError: The store is away.
         """
-        kept = await self._pages.get(place.list_id, is_new=now_ms - place.issued_ms < _NEW_MS)
+        kept = await self.pages.get(place.list_id, is_new=now_ms - place.issued_ms < _NEW_MS)
         if kept is None:
             problem = (
                 "expected a token of a list that is still kept, got an expired one; ask for the first page"

@@ -11,12 +11,14 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 from typing import Protocol, TypeVar
 
 import structlog
 
 from recsys.errors import CatalogueError, RecsysError
 from recsys.item_changes import ItemChanges
+from recsys.live_parts import TextVectors
 from serving.engine import RankingPipeline
 from serving.text_vectors import TextVectorSource
 
@@ -141,6 +143,10 @@ class LiveCatalogue:
                 await self._aside(self._texts.prepare, pipeline.version)
             except RecsysError as error:
                 _log.warning("new items will have to wait for the text encoder", reason=str(error))
+
+    async def vectors(self, version: str, texts: Sequence[str]) -> dict[str, TextVectors]:
+        """Vectors of texts that are no item's, some at a time; see ``TextVectorSource.find``."""
+        return await self._aside(partial(self._texts.find, version), texts)
 
     def close(self) -> None:
         """Let the step that is under way come to its end."""

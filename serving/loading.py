@@ -1,15 +1,16 @@
 """From a workspace to a pipeline and the states it answers with."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
+import polars as pl
 import structlog
 
 from features.registry import OnlineFeatures, fingerprint
-from features.states import every_state
+from features.states import every_state, states_at
 from recsys.answer import Query
 from recsys.bundle import Bundle, load_bundle
 from recsys.errors import RecsysError
@@ -21,7 +22,8 @@ from recsys.manifest import read_manifest
 from recsys.pipeline import Pipeline
 from recsys.registry import Registry
 from recsys.rules import load_rules
-from recsys.schema import EVENT_TYPE_CODES
+from recsys.schema import AS_OF, EVENT_TYPE_CODES, USER_ID
+from recsys.signature import read_key, require_signature
 from recsys.text_reader import TextReader
 from recsys.text_vector_cache import CACHE_FILE, TextVectorCache
 from recsys.user_state import UserState
@@ -30,6 +32,7 @@ from serving.compaction import not_in_log
 from serving.engine import RankingPipeline
 from serving.event_buffer import EventBuffer
 from serving.models import Model
+from serving.settings import Settings
 from serving.text_vectors import TextVectorSource
 
 _AGAIN_SECONDS = 0.05
@@ -68,6 +71,24 @@ def load_pipeline(workspace: Workspace, *, at_ms: int | None = None, version: st
     pipeline = Pipeline(bundle, items, OnlineFeatures(config.state), rules, changed_through=through)
     pipeline.withdraw(changes)
     return pipeline
+
+
+def require_signed(workspace: Workspace, settings: Settings, version: str | None = None) -> None:
+    """Refuse a bundle without the signature that the settings ask for, if they do.
+
+    Args:
+        workspace: The workspace.
+        settings: Name the file with the key.
+        version: The bundle; the registry's ``stable`` when absent.
+
+    Raises:
+        BundleError: There is no such bundle, or it is not signed with that key.
+        ConfigError: The key cannot be read.
+    """
+    if settings.require_signature is not None:
+        registry = Registry(workspace.registry)
+        directory = registry.path(version) if version is not None else registry.stable()
+        require_signature(directory, read_key(settings.require_signature))
 
 
 def load_text_reader(
@@ -167,10 +188,34 @@ def log_end_ms(workspace: Workspace) -> int:
     return (EventLog(workspace.events).end_ms() or 0) + 1
 
 
+@dataclass(frozen=True, eq=False)
+class LoggedStates:
+    """The states of the users of the log at its end, read anew each time."""
+
+    workspace: Workspace
+    pipeline: Pipeline
+    """Knows the items, and what a state remembers."""
+
+    def __iter__(self) -> Iterator[tuple[str, UserState]]:
+        """All of them, for an online store; in no particular order."""
+        parts, config = self.pipeline.bundle.parts, self.pipeline.config
+        log = EventLog(self.workspace.events)
+        return every_state(log.scan(), log_end_ms(self.workspace), parts.catalogue, config)
+
+    def of(self, user_ids: Sequence[str]) -> Iterator[tuple[str, UserState]]:
+        """Those of some users."""
+        parts, config = self.pipeline.bundle.parts, self.pipeline.config
+        end_ms = log_end_ms(self.workspace)
+        queries = pl.DataFrame(
+            {USER_ID: list(user_ids), AS_OF: [end_ms] * len(user_ids)},
+            schema={USER_ID: pl.String, AS_OF: pl.Int64},
+        )
+        return states_at(EventLog(self.workspace.events).scan(), queries, parts.catalogue, config)
+
+
 def load_states(workspace: Workspace, pipeline: Pipeline) -> Iterator[tuple[str, UserState]]:
-    """The state of every user of the log at its end, for an online store; in no particular order."""
-    log = EventLog(workspace.events)
-    return every_state(log.scan(), log_end_ms(workspace), pipeline.bundle.parts.catalogue, pipeline.config)
+    """The state of every user of the log at its end, once; see ``LoggedStates``."""
+    return iter(LoggedStates(workspace, pipeline))
 
 
 def _changes(workspace: Workspace) -> list[ItemChange]:

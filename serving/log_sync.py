@@ -5,7 +5,8 @@ that its states came from, so that a start on a store that outlived the server l
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import structlog
 
 from recsys.errors import RecsysError
 from recsys.event_log import EventLog
-from recsys.file_lock import exclusive
+from recsys.file_lock import exclusive, shared
 from recsys.schema import MERGE_TIME
 from recsys.user_state import UserState
 from serving.compaction import compact
@@ -38,6 +39,8 @@ class LogSync:
         store: StateStore,
         updater: StateUpdater,
         lock: Path,
+        *,
+        prune: Callable[[], int] = lambda: 0,
     ) -> None:
         """Keep three things in step; of several worker processes only one does.
 
@@ -47,12 +50,14 @@ class LogSync:
             store: The user states.
             updater: Carries the buffer into the store.
             lock: File that whoever reads log and buffer together holds shared, see ``serving.compaction``.
+            prune: Removes from the log, under the lock, what nobody may keep any longer; how many events.
         """
         self._event_log = event_log
         self._buffer = buffer
         self._store = store
         self._updater = updater
         self._lock = lock
+        self._prune = prune
         self._marker = ""
 
     async def load(self, states: Iterable[tuple[str, UserState]]) -> None:
@@ -68,25 +73,75 @@ class LogSync:
         self._marker = await asyncio.to_thread(self._describe)
         links = await asyncio.to_thread(self._links)
         if not await self._store.is_loaded(self._marker):
-            num_users = await self._store.load(states, self._marker, links)
-            await self._store.learn_origins(await asyncio.to_thread(origins_in, self._event_log))
-            self._updater.forget_applied()
-            _log.info("user states loaded", num_users=num_users)
+            await self._load(states, links)
         await self._updater.catch_up()
+
+    async def is_loaded(self) -> bool:
+        """Whether the store has the log's states.
+
+        Raises:
+            StoreError: The store did not answer.
+        """
+        return await self._store.is_loaded(self._marker)
+
+    async def reload(self, states: Callable[[], Iterable[tuple[str, UserState]]]) -> None:
+        """Fill a store that has lost the log's states while the server runs.
+
+        Args:
+            states: User ids and their states, of the whole log.
+
+        Raises:
+            StoreError: The store did not answer.
+            DataError: The log is damaged.
+        """
+        with ExitStack() as held:
+            await asyncio.to_thread(held.enter_context, shared(self._lock))
+            self._marker = await asyncio.to_thread(self._describe)
+            links = await asyncio.to_thread(self._links)
+            async with self._updater.turn:
+                await self._load(states(), links)
+
+    async def rewrite(
+        self, states: Callable[[Sequence[str]], Iterable[tuple[str, UserState]]], user_ids: Sequence[str]
+    ) -> None:
+        """Make the states of some users anew.
+
+        Args:
+            states: Makes the log's states of users.
+            user_ids: Whose states.
+
+        Raises:
+            StoreError: The store did not answer.
+            DataError: The log is damaged.
+        """
+        with ExitStack() as held:
+            await asyncio.to_thread(held.enter_context, shared(self._lock))
+            async with self._updater.turn:
+                found = dict(await asyncio.to_thread(lambda: list(states(user_ids))))
+                await self._store.rewrite([(user_id, found.get(user_id)) for user_id in user_ids])
+                self._updater.forget_applied()
+
+    async def _load(
+        self, states: Iterable[tuple[str, UserState]], links: Sequence[tuple[str, VisitorLink]]
+    ) -> None:
+        num_users = await self._store.load(states, self._marker, links)
+        await self._store.learn_origins(await asyncio.to_thread(origins_in, self._event_log))
+        self._updater.forget_applied()
+        _log.info("user states loaded", num_users=num_users)
 
     async def compact(self) -> None:
         """Move the events that the store has into the log; a failure is logged and tried again next time."""
         try:
             before = await asyncio.to_thread(self._describe)
-            num_events = await asyncio.to_thread(self._move)
+            num_events, num_pruned = await asyncio.to_thread(self._move)
             ours = before == self._marker and await self._store.is_loaded(before)
-            if num_events and ours:  # else somebody changed the log, or emptied the store
+            if (num_events or num_pruned) and ours:  # else somebody changed the log, or emptied the store
                 self._marker = await asyncio.to_thread(self._describe)
                 await self._store.mark(self._marker)
         except (RecsysError, OSError) as error:
             _log.warning("events stay in the buffer", reason=str(error))
         else:
-            _log.info("events moved into the log", num_events=num_events)
+            _log.info("events moved into the log", num_events=num_events, num_pruned=num_pruned)
 
     async def run(self, every: timedelta) -> None:
         """Compact again and again until cancelled."""
@@ -99,9 +154,10 @@ class LogSync:
         self._buffer.learn([Merge(**row) for row in merges.iter_rows(named=True)])
         return self._buffer.links()
 
-    def _move(self) -> int:
+    def _move(self) -> tuple[int, int]:
         with exclusive(self._lock):  # first: whoever held it may have taken a place in the buffer meanwhile
-            return compact(self._buffer, self._event_log, through=self._updater.settled)
+            num_events = compact(self._buffer, self._event_log, through=self._updater.settled)
+            return num_events, self._prune()
 
     def _describe(self) -> str:
         num_events = self._event_log.scan().select(pl.len()).collect().item()

@@ -67,6 +67,9 @@ class CallMetrics:
         self._events = Counter(
             "recsys_events", "Events by what became of them.", ("outcome",), registry=registry
         )
+        self._blurbs = Counter(
+            "recsys_blurbs", "Items of answers by their blurbs.", ("source", "freshness"), registry=registry
+        )
         self._arms = ArmAnswers(registry)
         self._of_call: dict[tuple[str, str], tuple[Counter, Histogram]] = {}
         self._of_stage: dict[tuple[str, str], Histogram] = {}
@@ -88,6 +91,9 @@ class CallMetrics:
             self._later_pages.labels(call.placement, call.answer.service_level.value).inc()
         elif call.answer is not None:
             self._count_answer(call.method, call.placement, call.answer)
+        if call.blurbs is not None:
+            for kind, number in call.blurbs.items():
+                self._blurbs.labels(*kind).inc(number)
         if call.arms:
             self._arms.count(call)
         for outcome, number in call.outcomes.items():
@@ -157,6 +163,7 @@ def watch(
     num_unobserved: Callable[[], int],
     breaker_is_open: Callable[[], bool],
     num_unreadable_states: Callable[[], int],
+    blurb_reads: Callable[[], tuple[int, bool]],
     backlog: Callable[[], tuple[int, int] | None],
     substitutions: Callable[[], Mapping[str, int]],
 ) -> None:
@@ -170,6 +177,8 @@ def watch(
         num_unobserved: Calls that could not be logged, counted or traced since the start.
         breaker_is_open: Whether answers go without the state because it failed.
         num_unreadable_states: States that could not be read since the start.
+        blurb_reads: Reads of blurbs that the store did not answer in time since the start, and whether
+            answers go without them because it failed.
         backlog: Events that have not left the buffer for the log, and those of them that no state has yet;
             ``None`` while the buffer does not answer.
         substitutions: Requests whose arm's model was not in memory, by experiment.
@@ -191,6 +200,11 @@ def watch(
         unreadable = CounterMetricFamily("recsys_unreadable_states", "States that could not be read.")
         unreadable.add_metric((), num_unreadable_states())
         yield unreadable
+        num_failed, is_off = blurb_reads()
+        failed = CounterMetricFamily("recsys_blurb_reads_failed", "Blurbs that did not come in time.")
+        failed.add_metric((), num_failed)
+        yield failed
+        yield GaugeMetricFamily("recsys_blurb_breaker_open", "1 while no blurb is read.", value=float(is_off))
         substituted = CounterMetricFamily(
             "recsys_substituted_models", "Requests whose arm's model was not there.", labels=("experiment",)
         )

@@ -15,6 +15,7 @@ from pathlib import Path
 import structlog
 
 from recsys.errors import BundleError, ConfigError, RecsysError
+from recsys.fault_point import reach
 from recsys.file_lock import shared
 from recsys.registry import POINTERS, Pointers, Registry
 from serving.models import Model, Models
@@ -117,7 +118,9 @@ class ModelFollower:
                 await asyncio.to_thread(held.enter_context, shared(self._lock))
                 model = await asyncio.to_thread(self._load, version)
                 self._check(model)
+                reach("model-loaded")
                 self._arrange(model)
+                reach("model-swapped")
         except Exception as error:  # noqa: BLE001  # whatever is wrong with it, the old one goes on
             problem = str(error) if isinstance(error, RecsysError | OSError) else repr(error)
             self.failures[version] = problem

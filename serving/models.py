@@ -10,8 +10,9 @@ All methods are for the event loop's thread, except ``choose``, ``find``, ``use_
 
 import hashlib
 from collections.abc import Iterator, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+from recsys.influence import Influence
 from recsys.registry import PARTS, Pointers
 from recsys.rules import Rule
 from serving.engine import RankingPipeline
@@ -25,13 +26,19 @@ class Model:
     pipeline: RankingPipeline
     counted: int = 0
     """Sequence number of the last event in the pipeline's item aggregates; all below it are there too."""
+    influence: Influence = field(init=False)
+    """Which events count."""
+
+    def __post_init__(self) -> None:
+        self.influence = Influence(self.pipeline.config.state)
 
     def count(self, events: Sequence[BufferedEvent]) -> None:
         """Count those of some events, ascending by sequence number, that are not counted yet."""
         for buffered in events:
             if buffered.sequence > self.counted:
-                if buffered.merge is None:
-                    event = buffered.event
+                event = buffered.event
+                act = event.user_id, event.item_id, event.event_type, event.received_time
+                if buffered.merge is None and self.influence.counts(*act):
                     self.pipeline.record(event.item_id, event.type_code, event.effective_ms)
                 self.counted = buffered.sequence
 
@@ -138,6 +145,7 @@ class Models:
         if found is None:
             return False
         successor = Model(new, found.counted)
+        successor.influence = found.influence
         before = self.lineup
 
         def now(model: Model | None) -> Model | None:

@@ -62,6 +62,10 @@ class Origins:
         self._kept[user_id] = unit
         return unit
 
+    def forget(self) -> None:
+        """Let go of what is kept in memory."""
+        self._kept.clear()
+
 
 def origins_in(event_log: EventLog) -> list[tuple[str, str]]:
     """Users who were visitors before anything else was known of them, each with that visitor.

@@ -6,7 +6,7 @@ that is asked at once looks again for a moment. When the server is away, lists w
 answers have one page.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import cast
 
@@ -28,6 +28,11 @@ _LOOK_AGAIN_SECONDS = 0.02
 _LOOKS = 10
 
 
+def list_keys(tenant: str, list_ids: Iterable[str]) -> list[str]:
+    """Where lists lie."""
+    return [f"recsys:{tenant}:p:{list_id}" for list_id in list_ids]
+
+
 class PageStore:
     """Keeps lists by id, under ``recsys:<tenant>:p:<list id>``."""
 
@@ -35,7 +40,8 @@ class PageStore:
         """Begin to write what is handed over; both clients, of one server, stay the caller's to close."""
         self._reader = reader
         self._client = writer
-        self._prefix = f"recsys:{tenant}:p:"
+        self._tenant = tenant
+        [self._prefix] = list_keys(tenant, [""])
         self._ttl_seconds = max(1, round(time_to_live.total_seconds()))
         self._writer: GroupWriter[KeptList] = GroupWriter(
             "later pages",
@@ -67,6 +73,18 @@ class PageStore:
             return None if raw is None else KeptList.from_bytes(raw)
 
         return await look_again(look, looks=_LOOKS if is_new else 1, seconds=_LOOK_AGAIN_SECONDS)
+
+    async def erase(self, list_ids: Sequence[str]) -> None:
+        """Forget lists.
+
+        Raises:
+            StoreError: The server did not answer.
+        """
+        try:
+            for key in list_keys(self._tenant, list_ids):
+                await self._reader.unlink(key)
+        except (RedisError, OSError) as error:
+            raise _no_answer(error) from error
 
     def close(self) -> None:
         """Write what waits and stop."""

@@ -10,6 +10,7 @@ import sys
 import numpy as np
 
 _APPLIED, _COUNTED, _STAGE = range(3)
+_LOADS = 2  # after the two numbers of the clock
 ABSENT = sys.maxsize
 """Counted by a worker that is not there: it holds nobody up."""
 PREPARED, LOADED, READY = 1, 2, 3
@@ -22,7 +23,7 @@ class ProgressBoard:
     def __init__(self, num_workers: int = 1) -> None:
         shared = mmap.mmap(-1, 8 * 3 * num_workers)
         self._rows = np.frombuffer(shared, np.int64).reshape(num_workers, 3)
-        self._clock = np.frombuffer(mmap.mmap(-1, 16), np.int64)
+        self._clock = np.frombuffer(mmap.mmap(-1, 24), np.int64)
         self._rows[:, _COUNTED] = ABSENT
 
     @property
@@ -60,7 +61,13 @@ class ProgressBoard:
 
     def forget_applied(self) -> None:
         """Say that the store was loaded anew, so that everything in the buffer is to be applied."""
+        self._clock[_LOADS] += 1
         self._rows[:, _APPLIED] = 0
+
+    @property
+    def num_loads(self) -> int:
+        """How often the store was loaded anew; what a worker applied before does not count after."""
+        return int(self._clock[_LOADS])
 
     def start_clock(self, log_end_ms: int, started_ns: int) -> tuple[int, int]:
         """Where the clock of a replay began, the same for all workers: that of the first one to ask.
@@ -73,5 +80,5 @@ class ProgressBoard:
             The same two numbers, of the first call.
         """
         if not self._clock[1]:
-            self._clock[:] = log_end_ms, started_ns
+            self._clock[:2] = log_end_ms, started_ns
         return int(self._clock[0]), int(self._clock[1])

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from recsys.errors import ConfigError, IntakeError
 from serving.access_log import AccessLog
+from serving.blurb_reader import BlurbReader
 from serving.call import Observer
 from serving.engine import Engine
 from serving.event_buffer import EventBuffer
@@ -28,6 +29,7 @@ class Watched:
     buffer: EventBuffer
     updater: StateUpdater
     substitutions: Substitutions
+    blurbs: BlurbReader
 
     def shows_history(self, placement: str) -> bool:
         """Whether a placement shows nothing but what the user had before."""
@@ -90,6 +92,7 @@ def _metrics(stack: ExitStack, host: str, port: int, watched: Watched, recording
         num_unobserved=lambda: recording.num_unobserved,
         breaker_is_open=lambda: watched.engine.breaker.has_opened,
         num_unreadable_states=lambda: watched.store.num_unreadable,
+        blurb_reads=lambda: (watched.blurbs.num_failed, watched.blurbs.breaker.has_opened),
         backlog=watched.backlog,
         substitutions=lambda: watched.substitutions.counts,
     )

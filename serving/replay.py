@@ -8,6 +8,7 @@ from features.log import require_fitted_before
 from features.states import states_at
 from recsys.errors import DataError
 from recsys.event_log import EventLog
+from recsys.influence import counted
 from recsys.schema import (
     AS_OF,
     EFFECTIVE_TIME,
@@ -90,7 +91,7 @@ class Replay:
         first_ms, last_ms = self._queries[AS_OF][0], self._queries[AS_OF][-1]
         time = pl.col(EFFECTIVE_TIME).dt.epoch("ms")
         rows = (
-            self._log.scan(last_ms)
+            counted(self._log.scan(last_ms), self.pipeline.config.state)
             .filter(time >= first_ms)
             .select(ITEM_ID, pl.col(EVENT_TYPE).replace_strict(EVENT_TYPE_CODES, return_dtype=pl.Int64), time)
             .sort(EFFECTIVE_TIME)

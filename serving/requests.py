@@ -28,10 +28,12 @@ MAX_RANKED_ITEMS = 1000
 MAX_QUERY_CHARS = 500
 MAX_ATTRIBUTES = 32
 MAX_KEY_BYTES = 64
+DEFAULT_WAIT_MS = 1000
+MAX_WAIT_MS = 5000
 
 _CHANGES_BETWEEN_PAGES: tuple[
-    Literal["page_size", "page_token", "view", "explain", "session_id", "validate_only"], ...
-] = ("page_size", "page_token", "view", "explain", "session_id", "validate_only")
+    Literal["page_size", "page_token", "view", "explain", "blurbs", "session_id", "validate_only"], ...
+] = ("page_size", "page_token", "view", "explain", "blurbs", "session_id", "validate_only")
 _MAX_VIOLATIONS = 8  # of one answer: they travel in its trailers, which clients limit to 8 KiB
 
 _Request: TypeAlias = RecommendRequest | RankRequest
@@ -118,6 +120,17 @@ def rank_question(
         request, exclude_item_ids=frozenset(), limit=len(item_ids), treatment=treatment, parameters=None
     )
     return asked, item_ids
+
+
+def wait_seconds(wait_ms: int) -> float:
+    """How long a ``StreamRecommend`` waits for late blurbs.
+
+    Raises:
+        InvalidRequestError: It is to wait less than no time.
+    """
+    if wait_ms < 0:
+        raise_violations([FieldViolation("wait_ms", f"expected 0 or more, got {wait_ms}")])
+    return min(wait_ms or DEFAULT_WAIT_MS, MAX_WAIT_MS) / 1000
 
 
 def received_events(request: RecordEventsRequest, max_events: int) -> list[ReceivedEvent]:

@@ -7,6 +7,7 @@ from typing import Any
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from recsys.answer import Explanation
+from recsys.blurbs.row import Source
 from recsys.schema import (
     ATTRIBUTES,
     AVAILABLE,
@@ -24,8 +25,15 @@ from recsys.schema import (
 from recsys.v1 import event_service_pb2 as event_pb
 from recsys.v1 import recommendation_service_pb2 as recommendation_pb
 from recsys.v1 import types_pb2 as types_pb
+from serving.blurb_list import Freshness, ShownBlurb
 from serving.engine import Answer
 from serving.intake import EventOutcome
+
+DISCLOSURE_KEY = "blurb.ai_generated"
+"""Key of the words by which a shop tells that a model wrote a blurb."""
+
+_SOURCES = {source: types_pb.BlurbSource.Value(f"BLURB_SOURCE_{source.value}") for source in Source}
+_FRESHNESS = {each: types_pb.BlurbFreshness.Value(f"BLURB_FRESHNESS_{each.value}") for each in Freshness}
 
 
 def recommend_response(answer: Answer) -> recommendation_pb.RecommendResponse:
@@ -56,6 +64,14 @@ def rank_response(answer: Answer) -> recommendation_pb.RankResponse:
         assignments=_assignments(answer),
     )
     _add_results(response, answer)
+    return response
+
+
+def late_response(late: Mapping[str, ShownBlurb]) -> recommendation_pb.StreamRecommendResponse:
+    """Encode blurbs that came after their list, by item."""
+    response = recommendation_pb.StreamRecommendResponse()
+    for item_id, blurb in late.items():
+        set_blurb(response.late_blurbs.blurbs.add(item_id=item_id).blurb, blurb)
     return response
 
 
@@ -91,6 +107,24 @@ def item_message(row: Mapping[str, Any]) -> types_pb.Item:
     )
 
 
+def set_blurb(message: types_pb.Blurb, blurb: ShownBlurb) -> None:
+    """Encode a blurb in place."""
+    message.text = blurb.text
+    message.source = _SOURCES[blurb.source]
+    message.freshness = _FRESHNESS[blurb.freshness]
+    message.language = blurb.language
+    message.blurb_id = blurb.blurb_id
+    if blurb.ai_generated:
+        message.ai_generated = True
+        message.disclosure_key = DISCLOSURE_KEY
+        message.model, message.prompt_version = blurb.model, blurb.prompt_version
+    if blurb.generated_at is not None:
+        message.generated_at.seconds, milliseconds = divmod(blurb.generated_at, 1000)
+        message.generated_at.nanos = milliseconds * 1_000_000
+    if blurb.fact_ids:
+        message.fact_ids.extend(blurb.fact_ids)
+
+
 def _assignments(answer: Answer) -> list[types_pb.Assignment]:
     return [types_pb.Assignment(experiment=experiment, arm=arm) for experiment, arm in answer.arms]
 
@@ -99,6 +133,7 @@ def _add_results(
     response: recommendation_pb.RecommendResponse | recommendation_pb.RankResponse, answer: Answer
 ) -> None:
     """Encode the items in place: a message that is made apart and copied in takes three times as long."""
+    blurbs = answer.blurbs.shown
     for item in answer.ranked.items:
         result = response.results.add(item_id=item.item_id, score=item.score, sources=item.sources)
         if item.reasons:
@@ -111,6 +146,8 @@ def _add_results(
             )
         if item.item_id in answer.items:
             result.item.CopyFrom(item_message(answer.items[item.item_id]))
+        if item.item_id in blurbs:
+            set_blurb(result.blurb, blurbs[item.item_id])
 
 
 def _add_explanation(message: types_pb.Explanation, explanation: Explanation) -> None:

@@ -12,7 +12,8 @@ from grpc_reflection.v1alpha import reflection
 
 from serving.access import Access
 from serving.interceptors import Admission, ErrorStatus, Recording
-from serving.servicer import RecommendationServicer, Servicer, service_handler
+from serving.overload import Overload
+from serving.servicer import Edge, EventServicer, RecommendationServicer, Servicer, service_handler
 from serving.settings import Settings, cannot_listen
 from serving.tls import Certificates
 
@@ -23,6 +24,8 @@ LIVENESS = "liveness"
 READINESS = "readiness"
 """Health name: the server wants calls, all of them; the same as the empty name."""
 _HEALTH_SECONDS = 0.2
+_RECOMMENDING = (health.OVERALL_HEALTH, READINESS, RecommendationServicer.descriptor.full_name)
+_TAKING_EVENTS = (EventServicer.descriptor.full_name,)
 
 
 @asynccontextmanager
@@ -31,10 +34,15 @@ async def listening(
     servicers: Sequence[Servicer],
     recording: Recording,
     is_ready: Callable[[], bool] = lambda: True,
+    edge: Edge | None = None,
+    *,
+    overload: Overload | None = None,
+    takes_events: Callable[[], bool] = lambda: True,
 ) -> AsyncIterator[int]:
     """Serve, and yield the port that was bound.
 
-    While ``is_ready`` says no, health is ``NOT_SERVING`` as a whole and for recommendations.
+    ``edge`` changes requests before anything else sees them. While ``is_ready`` says no, health is
+    ``NOT_SERVING`` as a whole and for recommendations; while ``takes_events`` does, for events.
 
     On leaving, health but for ``LIVENESS`` turns to ``NOT_SERVING``; ``drain_seconds`` later new calls are
     refused, and calls in flight get ``grace_seconds``.
@@ -43,11 +51,11 @@ async def listening(
         ConfigError: The address cannot be bound, or a file of tokens or certificates does not load.
     """
     server = grpc.aio.server(
-        interceptors=(recording, ErrorStatus(), *_admission(settings)),
+        interceptors=(*([overload] if overload else ()), recording, ErrorStatus(), *_admission(settings)),
         options=_options(settings),
         maximum_concurrent_rpcs=settings.max_concurrent_requests,
     )
-    server.add_generic_rpc_handlers([service_handler(servicer) for servicer in servicers])
+    server.add_generic_rpc_handlers([service_handler(servicer, edge) for servicer in servicers])
     names = [servicer.descriptor.full_name for servicer in servicers]
     health_servicer = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
@@ -57,12 +65,16 @@ async def listening(
     ready = (health.OVERALL_HEALTH, READINESS, *names)
     await _set_health(health_servicer, (LIVENESS, *ready), serving=True)
     await server.start()
-    following = asyncio.create_task(_follow(health_servicer, is_ready), name="health")
+    following = [
+        asyncio.create_task(_follow(health_servicer, *one), name="health")
+        for one in ((_RECOMMENDING, is_ready), (_TAKING_EVENTS, takes_events))
+    ]
     try:
         yield port
     finally:
-        following.cancel()
-        await asyncio.wait([following])
+        for task in following:
+            task.cancel()
+        await asyncio.wait(following)
         await _set_health(health_servicer, ready, serving=False)
         await asyncio.sleep(settings.drain_seconds)
         await server.stop(settings.grace_seconds)
@@ -86,6 +98,8 @@ def _options(settings: Settings) -> tuple[tuple[str, int], ...]:
         ("grpc.max_receive_message_length", settings.max_message_bytes),
         # a port in use is an error, not a shared one; of several workers the supervisor sees to that
         ("grpc.so_reuseport", int(settings.workers > 1)),
+        # what is too much waits, and expires, where it costs the server nothing
+        ("grpc.max_concurrent_streams", settings.max_connection_requests),
         ("grpc.keepalive_time_ms", keepalive_ms),
         ("grpc.keepalive_timeout_ms", keepalive_ms),
         ("grpc.keepalive_permit_without_calls", 1),
@@ -99,14 +113,15 @@ def _options(settings: Settings) -> tuple[tuple[str, int], ...]:
     )
 
 
-async def _follow(servicer: health.aio.HealthServicer, is_ready: Callable[[], bool]) -> None:
+async def _follow(
+    servicer: health.aio.HealthServicer, names: Sequence[str], is_ready: Callable[[], bool]
+) -> None:
     """Let health say what ``is_ready`` says, until cancelled."""
-    ready, states = True, health_pb2.HealthCheckResponse
+    ready = True
     while True:
         if is_ready() != ready:
             ready = not ready
-            for name in (health.OVERALL_HEALTH, READINESS, RecommendationServicer.descriptor.full_name):
-                await servicer.set(name, states.SERVING if ready else states.NOT_SERVING)
+            await _set_health(servicer, names, serving=ready)
         await asyncio.sleep(_HEALTH_SECONDS)
 
 

@@ -32,6 +32,8 @@ class Settings(BaseSettings):
     """``wall`` time, or ``replay`` from the end of the event log."""
     state_timeout_ms: int = Field(default=20, ge=1)
     """Longest that an answer waits for the user's state, in milliseconds; after it, it is not personal."""
+    blurb_timeout_ms: int = Field(default=5, ge=1)
+    """Longest that an answer waits for its blurbs, in milliseconds; after it, it has the items' own words."""
     store_timeout_ms: int = Field(default=1000, ge=1)
     """Longest single operation on the store outside of answers, in milliseconds."""
     apply_timeout_ms: int = Field(default=250, ge=0)
@@ -40,6 +42,13 @@ class Settings(BaseSettings):
     """Threads that run the ranking pipeline."""
     max_concurrent_requests: int = Field(default=256, ge=1)
     """Calls at once; more are refused with ``RESOURCE_EXHAUSTED``."""
+    max_connection_requests: int = Field(default=32, ge=1)
+    """Calls at once over one connection; more wait at the client, and cost nothing when they expire there."""
+    adaptive_limit: bool = True
+    """Whether fewer calls than that are let through as soon as they have to stand in line."""
+    memory_limit_bytes: int | None = Field(default=None, ge=1)
+    """Memory of one process of which 85 % stop optional work and 95 % every call; none takes the limit of the
+    control group, where there is one."""
     max_message_bytes: int = Field(default=1 << 20, ge=1024)
     """Largest request in bytes."""
     max_events_per_batch: int = Field(default=1000, ge=1)
@@ -66,6 +75,11 @@ class Settings(BaseSettings):
     """Address of the AdminService."""
     admin_port: int | None = Field(default=None, ge=0, le=65535)
     """Port of the AdminService; none leaves it off, for whoever reaches it may switch models."""
+    try_models: bool = True
+    """Whether to load a model in a process of its own before this one does: what crashes a library then
+    crashes nobody. It takes some seconds more, and the memory of a second copy meanwhile."""
+    require_signature: Path | None = None
+    """File with the key that models must be signed with, see ``recsys models sign``; none takes any."""
     shadow_share: float = Field(default=0.1, ge=0, le=1)
     """Share of the recommendations that a shadow model scores too, where there is one."""
     grace_seconds: float = Field(default=5.0, ge=0)

@@ -5,6 +5,7 @@ One thread does it; while it is busy with as many recommendations as it may owe,
 
 import random
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -67,6 +68,8 @@ class Shadow:
         self._models = models
         self._share = share
         self._random = random.Random()  # a sample, not a secret
+        self.may_work: Callable[[], bool] = lambda: True
+        """Whether there is room for what nobody waits for."""
         self._executor = ThreadPoolExecutor(1, "shadow")
         self._lock = threading.Lock()
         self._owed = 0
@@ -78,6 +81,8 @@ class Shadow:
         """Compare an answer of the stable model later, if it is drawn and the shadow is not busy."""
         shadow = self._models.lineup.shadow
         if shadow is None or pipeline is not self._models.stable or self._random.random() >= self._share:
+            return
+        if not self.may_work():
             return
         with self._lock:
             if shadow.pipeline.version != self._version:

@@ -9,12 +9,11 @@ Source: Aumasson et al., "BLAKE2: simpler, smaller, fast as MD5", 2013, section 
 import base64
 import hashlib
 import hmac
-import os
-import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
 from recsys.errors import ConfigError, FieldViolation, InvalidRequestError
+from recsys.key_file import own_key
 
 KEY_FILE = "token.key"
 """Name of the generated key in ``Workspace.state``."""
@@ -91,48 +90,13 @@ def signing_keys(configured: str | None, state: Path) -> tuple[bytes, ...]:
         ConfigError: A configured key is too short, or the file cannot be made or holds no key.
     """
     if configured is None:
-        return (_kept_key(state / KEY_FILE),)
+        return (own_key(state / KEY_FILE),)
     keys = [key.strip().encode() for key in configured.split(",")]
     if any(len(key) < MIN_KEY_CHARS for key in keys):
         raise ConfigError(
             f"RECSYS_TOKEN_KEYS: expected keys of {MIN_KEY_CHARS} or more characters, separated by commas"
         )
     return tuple(keys)
-
-
-def _kept_key(path: Path) -> bytes:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
-            _make_key(path)
-        key = bytes.fromhex(path.read_text(encoding="ascii"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"the key of the tokens cannot be read or made: {error}; see {path}") from error
-    if len(key) < MIN_KEY_CHARS:
-        raise ConfigError(f"{path} holds no key; remove it, and a new one is made")
-    return key
-
-
-def _make_key(path: Path) -> None:
-    """Write a whole key beside ``path`` and link it there; whoever comes second keeps the first one's."""
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(secrets.token_hex(32))
-            file.flush()
-            os.fsync(file.fileno())
-        if not path.exists():
-            _link(partial, path)
-    finally:
-        partial.unlink()
-
-
-def _link(partial: Path, path: Path) -> None:
-    try:
-        path.hardlink_to(partial)
-    except FileExistsError:
-        return
 
 
 def _refused(field: str, problem: str) -> InvalidRequestError:

@@ -34,8 +34,9 @@ class StateReader:
         """
         raw = self._read(user_id)
         if raw is not None and (link := VisitorLink.from_bytes(raw)) is not None:
-            raw = self._read(link.user_id)
-        return self._store.decoded(raw)
+            user_id = link.user_id
+            raw = self._read(user_id)
+        return self._store.decoded(raw, user_id)
 
     def _read(self, user_id: str) -> bytes | None:
         try:

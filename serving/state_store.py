@@ -8,6 +8,7 @@ import asyncio
 import hashlib
 import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 from itertools import islice
 from typing import TypeVar
 
@@ -17,11 +18,12 @@ import structlog
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, WatchError
+from redis.exceptions import RedisError, ResponseError, WatchError
 
 from recsys.config import StateConfig
 from recsys.errors import StoreError
 from recsys.user_state import UserState
+from serving.discretion import Discretion
 from serving.event import BufferedEvent
 from serving.visitor_link import VisitorLink
 
@@ -30,6 +32,7 @@ _T = TypeVar("_T")
 
 _MAX_ATTEMPTS = 10  # of an optimistic transaction
 _CHUNK = 500  # states in one pipeline
+_MOST_DAMAGED = 1000  # that are made anew at once
 
 
 def connect(url: str, timeout_ms: int) -> Redis:
@@ -64,13 +67,18 @@ def connect_blocking(url: str, timeout_ms: int) -> redis.Redis:
 class StateStore:
     """Reads and updates user states. What cannot be read is treated as absent and counted."""
 
-    def __init__(self, client: Redis, tenant: str, config: StateConfig) -> None:
+    def __init__(
+        self, client: Redis, tenant: str, config: StateConfig, discretion: Discretion | None = None
+    ) -> None:
         self._client = client
         self._prefix = f"recsys:{tenant}"
         self._config = config
+        self._discretion = discretion
         self._ttl_seconds = math.ceil((config.max_age_days + 1) * 24 * 60 * 60)
         self.num_unreadable = 0
         """States that were damaged or of another version or configuration, since the start."""
+        self.damaged: set[str] = set()
+        """Whose they were, until they are made anew."""
 
     async def get(self, user_id: str) -> UserState | None:
         """The user's state, or ``None`` for somebody unknown; a visitor who logged in has the user's.
@@ -81,7 +89,7 @@ class StateStore:
         raw = await _guard(self._client.get(self.key(user_id)))
         if (link := _link(raw)) is not None:
             raw = await _guard(self._client.get(self.key(link.user_id)))
-        return self.decoded(raw)
+        return self.decoded(raw, user_id)
 
     async def apply(self, user_id: str, events: Sequence[BufferedEvent]) -> None:
         """Bring a state up to date with one user's events, ascending by sequence number.
@@ -93,7 +101,7 @@ class StateStore:
             StoreError: The store did not answer, or other writers kept winning.
         """
         kept = self._config.remembered
-        remembered = [e for e in events if e.event.event_type in kept]
+        remembered = [e for e in events if e.event.event_type in kept and self._may_remember(user_id, e)]
         if not remembered:
             return
         await self._retried(lambda: self._try_apply(self.key(user_id), remembered))
@@ -124,7 +132,7 @@ class StateStore:
         Raises:
             StoreError: The store did not answer.
         """
-        keys = self._origin_key(user_id), self.key(user_id)
+        keys = self.origin_key(user_id), self.key(user_id)
         async with self._client.pipeline(transaction=False) as pipe:
             pipe.get(keys[0])
             pipe.exists(keys[1])
@@ -141,8 +149,32 @@ class StateStore:
         while chunk := list(islice(iterator, _CHUNK)):
             async with self._client.pipeline(transaction=False) as pipe:
                 for user_id, visitor in chunk:
-                    pipe.set(self._origin_key(user_id), visitor, ex=self._ttl_seconds, nx=True)
+                    pipe.set(self.origin_key(user_id), visitor, ex=self._ttl_seconds, nx=True)
                 await _guard(pipe.execute())
+
+    async def erase(self, subjects: Iterable[str], through_ms: int) -> None:
+        """Forget people; a state of the same id stays when nothing in it is so old.
+
+        Args:
+            subjects: Users, and visitors with their mark.
+            through_ms: Everything up to this moment goes, in milliseconds since the epoch.
+
+        Raises:
+            StoreError: The store did not answer, or other writers kept winning.
+        """
+        for subject in subjects:
+            await _guard(self._client.unlink(self.origin_key(subject)))
+            key = self.key(subject)
+            await self._retried(partial(self._try_erase, key, through_ms))
+
+    async def unlink(self, keys: Iterable[str]) -> None:
+        """Remove keys of whatever kind.
+
+        Raises:
+            StoreError: The store did not answer.
+        """
+        for key in keys:
+            await _guard(self._client.unlink(key))
 
     async def load(
         self,
@@ -166,7 +198,7 @@ class StateStore:
             StoreError: The store did not answer.
         """
         await _guard(self._clear())
-        iterator, num_loaded = iter(states), 0
+        iterator, num_loaded = (pair for pair in states if self._may_remember(pair[0])), 0
         while chunk := await asyncio.to_thread(list, islice(iterator, _CHUNK)):
             await _guard(self._write(chunk))
             num_loaded += len(chunk)
@@ -195,6 +227,61 @@ class StateStore:
         """Close the connections."""
         await self._client.aclose()
 
+    def _may_remember(self, user_id: str, buffered: BufferedEvent | None = None) -> bool:
+        if self._discretion is None:
+            return True
+        time_ms = None if buffered is None else buffered.event.effective_ms
+        return self._discretion.may_remember(user_id, time_ms)
+
+    async def rewrite(self, states: Sequence[tuple[str, UserState | None]]) -> None:
+        """Replace some states, those of nobody known, or of whom nothing may be remembered, by nothing.
+
+        Raises:
+            StoreError: The store did not answer.
+        """
+        known = [
+            (user_id, state) for user_id, state in states if state is not None and self._may_remember(user_id)
+        ]
+        for user_id, _ in states:
+            await _guard(self._client.delete(self.key(user_id)))
+        await _guard(self._write(known))
+
+    async def server_id(self) -> str:
+        """Tells the server process that answers from another; empty where it does not say.
+
+        Raises:
+            StoreError: The store did not answer.
+        """
+        try:
+            found = await self._client.info("server")
+        except ResponseError:  # not allowed
+            await _guard(self._client.get(self._marker_key))
+            return ""
+        except (RedisError, OSError) as error:
+            raise StoreError(f"the store did not answer: {type(error).__name__}") from error
+        return str(found.get("run_id", ""))
+
+    async def note_progress(self, sequence: int) -> None:
+        """Write down up to which event the states have come.
+
+        Raises:
+            StoreError: The store did not answer.
+        """
+        await _guard(self._client.set(self._progress_key, sequence, ex=self._ttl_seconds))
+
+    async def progress(self) -> int:
+        """What ``note_progress`` wrote last, 0 for nothing.
+
+        Raises:
+            StoreError: The store did not answer.
+        """
+        raw = await _guard(self._client.get(self._progress_key))
+        return int(raw) if raw is not None else 0
+
+    @property
+    def _progress_key(self) -> str:
+        return f"{self._prefix}:progress"
+
     @property
     def _marker_key(self) -> str:
         return f"{self._prefix}:loaded"
@@ -203,7 +290,8 @@ class StateStore:
         """Where a user's state lies."""
         return f"{self._prefix}:u:{{{user_id}}}"
 
-    def _origin_key(self, user_id: str) -> str:
+    def origin_key(self, user_id: str) -> str:
+        """Where it lies which visitor a user was."""
         return f"{self._prefix}:o:{{{user_id}}}"
 
     async def _note_origin(self, user_id: str, visitor: str) -> None:
@@ -214,8 +302,13 @@ class StateStore:
     def _marker_value(self, marker: str) -> bytes:
         return hashlib.sha256(f"{marker}\n{self._config.model_dump_json()}".encode()).hexdigest().encode()
 
-    def decoded(self, raw: bytes | str | None) -> UserState | None:
-        """The state that was written, or ``None`` where there is none that can be read."""
+    def decoded(self, raw: bytes | str | None, user_id: str = "") -> UserState | None:
+        """The state that was written, or ``None`` where there is none that can be read.
+
+        Args:
+            raw: What the store holds.
+            user_id: Whose it is, to make it anew where it cannot be read.
+        """
         if raw is None:
             return None
         assert isinstance(raw, bytes)  # the client does not decode
@@ -227,6 +320,8 @@ class StateStore:
             if not self.num_unreadable:
                 _log.warning("unreadable user state is treated as absent", reason=str(error))
             self.num_unreadable += 1
+            if user_id and len(self.damaged) < _MOST_DAMAGED:
+                self.damaged.add(user_id)
             return None
         return state
 
@@ -285,6 +380,17 @@ class StateStore:
             pipe.set(key, state.to_bytes(), ex=self._ttl_seconds)
             await pipe.execute()
 
+    async def _try_erase(self, key: str, through_ms: int) -> None:
+        async with self._client.pipeline(transaction=True) as pipe:
+            await pipe.watch(key)
+            raw = await pipe.get(key)
+            state = None if _link(raw) is not None else self.decoded(raw)
+            if raw is None or (state is not None and state.num_rows and state.first_ms.min() > through_ms):
+                return
+            pipe.multi()  # type: ignore[no-untyped-call]  # redis-py leaves it unannotated
+            pipe.unlink(key)
+            await pipe.execute()
+
     async def _write(self, states: Sequence[tuple[str, UserState | VisitorLink]]) -> None:
         async with self._client.pipeline(transaction=False) as pipe:
             for user_id, state in states:
@@ -292,9 +398,11 @@ class StateStore:
             await pipe.execute()
 
     async def _clear(self) -> None:
-        keys = [key async for key in self._client.scan_iter(match=f"{self._prefix}:u:*", count=_CHUNK)]
-        for start in range(0, len(keys), _CHUNK):
-            await self._client.unlink(*keys[start : start + _CHUNK])
+        for kind in ("u", "o"):
+            found = self._client.scan_iter(match=f"{self._prefix}:{kind}:*", count=_CHUNK)
+            keys = [key async for key in found]
+            for start in range(0, len(keys), _CHUNK):
+                await self._client.unlink(*keys[start : start + _CHUNK])
         await self._client.delete(self._marker_key)
 
 

@@ -17,6 +17,7 @@ from typing import Protocol
 import structlog
 
 from recsys.errors import IntakeError, StoreError
+from recsys.fault_point import reach
 from serving.event import BufferedEvent
 from serving.event_buffer import EventBuffer
 from serving.progress_board import ProgressBoard
@@ -70,6 +71,9 @@ class StateUpdater:
         self._board = ProgressBoard() if board is None else board
         self.worker = worker
         """Number of this process among those that share a port."""
+        self._num_loads = self._board.num_loads
+        self.turn = asyncio.Lock()
+        """Held while events are applied, and by whoever loads the store anew."""
         self._progress = asyncio.Condition()
         self._wake = asyncio.Event()
         self.applied = 0
@@ -83,10 +87,16 @@ class StateUpdater:
         """Sequence number up to which nobody needs the buffer any more: no worker, and not the store."""
         return self._board.settled
 
+    @property
+    def reached(self) -> int:
+        """Sequence number up to which the store is up to date."""
+        return self._board.applied
+
     def forget_applied(self) -> None:
         """Apply the whole buffer, for the store was loaded anew."""
         self._board.forget_applied()
-        self.applied = 0
+        self._num_loads, self.applied = self._board.num_loads, 0
+        self._wake.set()
 
     def leave(self) -> None:
         """Hold nobody up any more; called when this worker has stopped counting."""
@@ -124,6 +134,11 @@ class StateUpdater:
 
     async def _step(self) -> bool:
         """Apply the next events; whether there may be more at once."""
+        async with self.turn:
+            return await self._step_alone()
+
+    async def _step_alone(self) -> bool:
+        self._notice_load()
         applied = max(self.applied, self._board.applied)
         try:
             start = min(applied, self._counter.counted)
@@ -135,9 +150,19 @@ class StateUpdater:
                 _log.warning("user states fall behind", reason=str(error))
             await self._report(self.applied, is_behind=True)
             return False
+        reach("state-applied")
         last = events[-1].sequence if events else 0
+        if self._notice_load():
+            return True
         await self._report(max(applied, last), is_behind=False)
         return bool(events)
+
+    def _notice_load(self) -> bool:
+        """Begin again where another worker has loaded the store meanwhile; whether it has."""
+        if self._num_loads == self._board.num_loads:
+            return False
+        self._num_loads, self.applied = self._board.num_loads, 0
+        return True
 
     async def _apply(self, records: Sequence[BufferedEvent]) -> None:
         """Apply everything up to a merge before the merge, and nothing that follows it."""

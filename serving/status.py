@@ -16,6 +16,7 @@ from recsys.errors import (
     CatalogueError,
     ConfigError,
     DataError,
+    DiskFullError,
     FeatureMismatchError,
     IntakeError,
     InvalidRequestError,
@@ -25,8 +26,9 @@ from recsys.errors import (
     StoreError,
     UnknownModelError,
 )
-from serving.errors import AccessError, ForbiddenError, QuotaError, UnauthenticatedError
+from serving.errors import AccessError, ForbiddenError, OverloadError, QuotaError, UnauthenticatedError
 
+_FULL_SECONDS = 30.0  # until somebody may have made room
 DOMAIN = "recsys"
 """Domain of the reasons, in ``google.rpc.ErrorInfo``."""
 
@@ -51,6 +53,11 @@ PUBLIC_ERRORS: dict[type[RecsysError], PublicError] = {
         grpc.StatusCode.UNAVAILABLE,
         "INTAKE_UNAVAILABLE",
         "events cannot be recorded now; send them again",
+    ),
+    DiskFullError: PublicError(
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        "DISK_FULL",
+        "there is no room for events now; send them again later",
     ),
     CatalogueError: PublicError(
         grpc.StatusCode.UNAVAILABLE,
@@ -82,6 +89,9 @@ PUBLIC_ERRORS: dict[type[RecsysError], PublicError] = {
         grpc.StatusCode.PERMISSION_DENIED, "FORBIDDEN", "this token has no right to that method here"
     ),
     QuotaError: PublicError(grpc.StatusCode.RESOURCE_EXHAUSTED, "QUOTA", "the token's quota is used up"),
+    OverloadError: PublicError(
+        grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED", "the server has more to do than it can; come again"
+    ),
 }
 """Error type to what callers are told; a test requires every leaf of ``RecsysError``."""
 
@@ -92,9 +102,10 @@ def rich_status(error: Exception) -> Status:
     details: list[Message] = [ErrorInfo(reason=public.reason, domain=DOMAIN)]
     if isinstance(error, InvalidRequestError):
         details.append(_bad_request(error))
-    if isinstance(error, QuotaError):
+    if isinstance(error, QuotaError | OverloadError | DiskFullError):
+        seconds = _FULL_SECONDS if isinstance(error, DiskFullError) else error.retry_after_seconds
         delay = Duration()
-        delay.FromNanoseconds(int(error.retry_after_seconds * 1e9))
+        delay.FromNanoseconds(int(seconds * 1e9))
         details.append(RetryInfo(retry_delay=delay))
     text = str(error) if public.text is None else public.text
     return Status(code=Code.Value(public.code.name), message=text, details=[_packed(d) for d in details])

@@ -17,7 +17,7 @@ import tomllib
 from enum import Enum
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from recsys.errors import ConfigError
 
@@ -49,6 +49,8 @@ class TokenConfig(BaseModel):
     """The tenant it belongs to; a server lets in only tokens of the tenant it serves."""
     roles: frozenset[Role] = Field(min_length=1)
     """What it may be used for."""
+    expires: AwareDatetime | None = None
+    """Until when it opens anything, such as ``2027-01-31T00:00:00Z``; none for as long as it stands here."""
     requests_per_second: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """Calls per second on average, per server process; none for no limit."""
     burst: int | None = Field(default=None, ge=1)

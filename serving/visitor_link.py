@@ -24,4 +24,7 @@ class VisitorLink:
         """Read what ``to_bytes`` wrote; ``None`` for bytes of another kind."""
         if len(raw) < _HEADER.size or raw[0] != _VERSION:
             return None
-        return cls(raw[_HEADER.size :].decode(), _HEADER.unpack_from(raw)[1])
+        try:
+            return cls(raw[_HEADER.size :].decode(), _HEADER.unpack_from(raw)[1])
+        except UnicodeDecodeError:
+            return None

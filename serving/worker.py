@@ -18,12 +18,14 @@ from recsys.file_lock import shared
 from recsys.workspace import Workspace
 from serving.bootstrap import Seat, serve_until_stopped
 from serving.compaction import COMPACTION_LOCK, settle, settle_catalogue
+from serving.erasure import resume_erasures
 from serving.event_buffer import BUFFER_FILE, SqliteEventBuffer
 from serving.loading import (
+    LoggedStates,
     load_pipeline,
-    load_states,
     log_end_ms,
     postpone_encoder,
+    require_signed,
     up_to_date,
     warm_up,
 )
@@ -32,6 +34,7 @@ from serving.settings import Settings
 from serving.threads import one_thread
 
 _POLL_SECONDS = 0.02
+_SWITCH_SECONDS = 0.0002  # longest that a thread that ranks keeps the one that takes calls in waiting
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +77,7 @@ def serve_alone(workspace: Workspace, settings: Settings, announce: Callable[[in
         StoreError: The store does not start or does not answer.
     """
     one_thread()
+    resume_erasures(workspace)
     settle(workspace)
     settle_catalogue(workspace)
     _serve(workspace, settings, announce, Seat())
@@ -82,6 +86,7 @@ def serve_alone(workspace: Workspace, settings: Settings, announce: Callable[[in
 def _join(crew: Crew, number: int) -> None:
     """Serve beside the others. The first worker of all puts the log in order before anybody reads it."""
     if number == 0 and crew.board.nobody_counts:
+        resume_erasures(crew.workspace)
         settle(crew.workspace)
         settle_catalogue(crew.workspace)
     crew.board.reach(number, PREPARED)
@@ -94,11 +99,13 @@ def _join(crew: Crew, number: int) -> None:
 def _serve(workspace: Workspace, settings: Settings, announce: Callable[[int], None], seat: Seat) -> None:
     with ExitStack() as held, closing(SqliteEventBuffer(workspace.state / BUFFER_FILE)) as buffer:
         held.enter_context(shared(workspace.state / COMPACTION_LOCK))
+        require_signed(workspace, settings)
         pipeline = load_pipeline(workspace)
         postpone_encoder(pipeline)
         warm_up(pipeline, log_end_ms(workspace))
-        model, states = up_to_date(pipeline, workspace, buffer), load_states(workspace, pipeline)
+        model, states = up_to_date(pipeline, workspace, buffer), LoggedStates(workspace, pipeline)
         counting = replace(seat, counting=held.close)
+        sys.setswitchinterval(_SWITCH_SECONDS)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve_until_stopped(workspace, settings, model, states, announce, seat=counting))
 

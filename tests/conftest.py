@@ -16,6 +16,7 @@ from tests.tiny_shop import TinyShop, ingest_shop, tiny_config, tiny_shop
 settings.register_profile("suite", max_examples=40, deadline=None)
 settings.load_profile("suite")
 os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["RECSYS_TRY_MODELS"] = "false"  # seconds for every model; tests/faults and test_model_trial do try
 os.environ["OMP_NUM_THREADS"] = "1"  # the models are tiny: threads would only wait for each other
 
 

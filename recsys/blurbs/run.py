@@ -5,11 +5,14 @@ Whatever ends a run, the next one goes on from there: requests wait in the book.
 
 import asyncio
 import time
-from collections.abc import Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, closing
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
+
+import polars as pl
 
 from recsys.blurbs.backends.choice import make_backend
 from recsys.blurbs.book import GENERATOR, Book
@@ -20,13 +23,15 @@ from recsys.blurbs.entry import Request
 from recsys.blurbs.generator import Generator, wall_ms
 from recsys.blurbs.judging import Checks
 from recsys.blurbs.revalidation import Revalidation
-from recsys.blurbs.row import ANYBODY
+from recsys.blurbs.row import ANYBODY, BlurbSlot
 from recsys.blurbs.run_report import RunReport
 from recsys.blurbs.shop_gate import shop_gate
 from recsys.blurbs.shortage import Shortage
+from recsys.blurbs.wanted import WANTED_FILE, take_wanted
 from recsys.errors import BlurbError, ConfigError
 from recsys.progress import Advance, progress
 from recsys.readers import read_source
+from recsys.schema import ITEM_ID
 from recsys.tables import read_items
 from recsys.validation import check_items
 from recsys.workspace import Workspace
@@ -45,7 +50,7 @@ def generate_blurbs(
     segment: str = ANYBODY,
     checks: Checks | None = None,
 ) -> RunReport:
-    """Write blurbs for the items that are shown most and have none.
+    """Write blurbs that lists lacked, half of all at most, and for the items that are shown most.
 
     Args:
         workspace: Where the items, the log and the book are.
@@ -63,11 +68,12 @@ def generate_blurbs(
     if segment != ANYBODY and segment not in config.segments:
         raise ConfigError(f"expected a segment of {', '.join(config.segments)}, got {segment!r}")
     items = read_items(workspace) if items_file is None else check_items(read_source(items_file)).accepted
-    rows = by_demand(workspace, items).iter_rows(named=True)
+    rows = by_demand(workspace, items)
+    wanted = take_wanted(workspace.state / WANTED_FILE, limit // 2)
     with closing(Book(workspace.state / BOOK_FILE)) as book:
         catalogue = items if items_file is None else None
         run = _Run(book, config, shop_gate(workspace, catalogue, config.nli) if checks is None else checks)
-        report = asyncio.run(run.over(rows, limit, segment))
+        report = asyncio.run(run.over(rows, wanted, limit, segment))
         with book.file.transaction():
             book.file.note(wall_ms(), GENERATOR, "run", detail=asdict(report))
         return report
@@ -82,11 +88,19 @@ class _Run:
         self._stopped = ""
         self._left = 0
 
-    async def over(self, rows: Iterable[dict[str, Any]], limit: int, segment: str) -> RunReport:
+    async def over(
+        self, rows: pl.DataFrame, wanted: Sequence[tuple[BlurbSlot, int]], limit: int, segment: str
+    ) -> RunReport:
         started = time.monotonic()
+        lacking = rows.filter(pl.col(ITEM_ID).is_in([slot.item_id for slot, _ in wanted]))
+        by_id = {row[ITEM_ID]: row for row in lacking.iter_rows(named=True)}
+        requests = chain(
+            self._shortage.wanted(wanted, by_id),
+            self._shortage.requests(rows.iter_rows(named=True), segment),
+        )
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._generator.backend.close)
-            num_queued = self._enqueue(self._shortage.requests(rows, segment), limit)
+            num_queued = self._enqueue(requests, limit)
             self._left = limit
             with progress("writing blurbs", total=num_queued) as advance:
                 await self._together([self._work(advance) for _ in range(self._config.parallel)])

@@ -32,7 +32,8 @@ _MOST_ROUNDS: Final = 4  # markup may hide markup: &lt;!-- or [[a](b)](c)
 
 def sanitised(text: str) -> str:
     """The text that a shopper would have read, on one line, without anything meant for machines."""
-    text = "".join(_visible(character) for character in text)
+    if not (text.isascii() and text.isprintable()):
+        text = "".join(map(_visible, text))
     for _ in range(_MOST_ROUNDS):
         before, text = text, _without_markup(html.unescape(text))
         if text == before:

@@ -9,7 +9,7 @@ from recsys.blurbs.entry import Entry, Request
 from recsys.blurbs.facts import Facts
 from recsys.blurbs.generator import Generator, wall_ms
 from recsys.blurbs.revalidation import Revalidation
-from recsys.blurbs.row import BlurbSlot, Source
+from recsys.blurbs.row import ANYBODY, BlurbSlot, Source
 
 
 class Shortage:
@@ -36,6 +36,29 @@ class Shortage:
                 slot = BlurbSlot(facts.item_id, language, segment, self._config.length, self._config.policy)
                 if self._is_missing(facts, slot):
                     yield self._generator.request(facts, slot, float(row[NUM_SHOWN]))
+
+    def wanted(
+        self, slots: Iterable[tuple[BlurbSlot, int]], rows: Mapping[str, Mapping[str, Any]]
+    ) -> Iterator[Request]:
+        """What to ask for because lists lacked it.
+
+        Args:
+            slots: With the times that each would have been shown, see ``recsys.blurbs.wanted``.
+            rows: Items by id, at least those of the slots that are still there.
+        """
+        off = self._generator.book.switches()
+        for slot, impressions in slots:
+            is_made = slot.language in self._config.languages and slot.policy == self._config.policy
+            if (
+                slot.item_id not in rows
+                or not is_made
+                or slot.segment not in {ANYBODY, *self._config.segments}
+            ):
+                continue
+            facts = Facts.of(rows[slot.item_id])
+            is_off = off.hide(facts.item_id, facts.category_path, facts.seller)
+            if not is_off and self._is_missing(facts, slot):
+                yield self._generator.request(facts, slot, float(impressions))
 
     def _is_missing(self, facts: Facts, slot: BlurbSlot) -> bool:
         entry = self._generator.book.approved(slot)

@@ -109,7 +109,8 @@ class ExperimentBook:
             unit: Who asks.
             placement: Of the request.
             attributes: Of the request.
-            ranks_only: Whether the request brings its own items, so that only another model matters.
+            ranks_only: Whether the request brings its own items, so that only another model or blurb policy
+                matters.
 
         Raises:
             ConfigError: The request's attributes ask for an arm that a running experiment does not have.
@@ -156,7 +157,7 @@ class _Page:
         ]
         self._placements = experiment.exposed_placements
         self.changes_model = "model" in experiment.changes
-        self._also_ranks = self.changes_model or not experiment.changes
+        self._also_ranks = not experiment.changes or bool(experiment.changes & {"model", "blurbs"})
 
     def arm(self, unit: str, attributes: Mapping[str, str], *, by_hash: bool) -> tuple[Arm | None, bool]:
         """The unit's arm, and whether it was given by hand."""

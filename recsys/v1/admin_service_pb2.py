@@ -22,43 +22,56 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1drecsys/v1/admin_service.proto\x12\trecsys.v1\"\x13\n\x11ListModelsRequest\"~\n\x12ListModelsResponse\x12 \n\x06models\x18\x01 \x03(\x0b\x32\x10.recsys.v1.Model\x12\x16\n\x0e\x63\x61nary_percent\x18\x02 \x01(\x01\x12.\n\x10shadow_agreement\x18\x03 \x01(\x0b\x32\x14.recsys.v1.Agreement\"t\n\x05Model\x12\x0f\n\x07version\x18\x01 \x01(\t\x12#\n\x05parts\x18\x02 \x03(\x0e\x32\x14.recsys.v1.ModelPart\x12$\n\x05state\x18\x03 \x01(\x0e\x32\x15.recsys.v1.ModelState\x12\x0f\n\x07problem\x18\x04 \x01(\t\"\x99\x01\n\tAgreement\x12\x14\n\x0cnum_compared\x18\x01 \x01(\x03\x12\x13\n\x0bnum_dropped\x18\x02 \x01(\x03\x12\x12\n\nnum_failed\x18\x03 \x01(\x03\x12\x15\n\roverlap_at_10\x18\x04 \x01(\x01\x12\x1c\n\x14mean_rank_difference\x18\x05 \x01(\x01\x12\x18\n\x10mean_score_drift\x18\x06 \x01(\x01\"\xac\x01\n\x14\x41\x63tivateModelRequest\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\"\n\x04part\x18\x02 \x01(\x0e\x32\x14.recsys.v1.ModelPart\x12\x1b\n\x0e\x63\x61nary_percent\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x1f\n\x17\x65xpected_stable_version\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\tB\x11\n\x0f_canary_percent\"@\n\x15\x41\x63tivateModelResponse\x12\x16\n\x0estable_version\x18\x01 \x01(\t\x12\x0f\n\x07seconds\x18\x02 \x01(\x01\"G\n\x14RollbackModelRequest\x12\x1f\n\x17\x65xpected_stable_version\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"@\n\x15RollbackModelResponse\x12\x16\n\x0estable_version\x18\x01 \x01(\t\x12\x0f\n\x07seconds\x18\x02 \x01(\x01\"S\n\x13\x44iagnoseUserRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x11\n\tplacement\x18\x02 \x01(\t\x12\x18\n\x10\x63ontext_item_ids\x18\x03 \x03(\t\"T\n\x14\x44iagnoseUserResponse\x12\x15\n\rmodel_version\x18\x01 \x01(\t\x12\x10\n\x08\x66indings\x18\x02 \x03(\t\x12\x13\n\x0breport_json\x18\x03 \x01(\t\"J\n\x13\x44iagnoseItemRequest\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x11\n\tplacement\x18\x03 \x01(\t\"T\n\x14\x44iagnoseItemResponse\x12\x15\n\rmodel_version\x18\x01 \x01(\t\x12\x10\n\x08\x66indings\x18\x02 \x03(\t\x12\x13\n\x0breport_json\x18\x03 \x01(\t*\x85\x01\n\tModelPart\x12\x1a\n\x16MODEL_PART_UNSPECIFIED\x10\x00\x12\x15\n\x11MODEL_PART_STABLE\x10\x01\x12\x15\n\x11MODEL_PART_CANARY\x10\x02\x12\x15\n\x11MODEL_PART_SHADOW\x10\x03\x12\x17\n\x13MODEL_PART_PREVIOUS\x10\x04*\x8d\x01\n\nModelState\x12\x1b\n\x17MODEL_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15MODEL_STATE_AVAILABLE\x10\x01\x12\x17\n\x13MODEL_STATE_LOADING\x10\x02\x12\x16\n\x12MODEL_STATE_LOADED\x10\x03\x12\x16\n\x12MODEL_STATE_FAILED\x10\x04\x32\xa3\x03\n\x0c\x41\x64minService\x12I\n\nListModels\x12\x1c.recsys.v1.ListModelsRequest\x1a\x1d.recsys.v1.ListModelsResponse\x12R\n\rActivateModel\x12\x1f.recsys.v1.ActivateModelRequest\x1a .recsys.v1.ActivateModelResponse\x12R\n\rRollbackModel\x12\x1f.recsys.v1.RollbackModelRequest\x1a .recsys.v1.RollbackModelResponse\x12O\n\x0c\x44iagnoseUser\x12\x1e.recsys.v1.DiagnoseUserRequest\x1a\x1f.recsys.v1.DiagnoseUserResponse\x12O\n\x0c\x44iagnoseItem\x12\x1e.recsys.v1.DiagnoseItemRequest\x1a\x1f.recsys.v1.DiagnoseItemResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1drecsys/v1/admin_service.proto\x12\trecsys.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x13\n\x11ListModelsRequest\"~\n\x12ListModelsResponse\x12 \n\x06models\x18\x01 \x03(\x0b\x32\x10.recsys.v1.Model\x12\x16\n\x0e\x63\x61nary_percent\x18\x02 \x01(\x01\x12.\n\x10shadow_agreement\x18\x03 \x01(\x0b\x32\x14.recsys.v1.Agreement\"t\n\x05Model\x12\x0f\n\x07version\x18\x01 \x01(\t\x12#\n\x05parts\x18\x02 \x03(\x0e\x32\x14.recsys.v1.ModelPart\x12$\n\x05state\x18\x03 \x01(\x0e\x32\x15.recsys.v1.ModelState\x12\x0f\n\x07problem\x18\x04 \x01(\t\"\x99\x01\n\tAgreement\x12\x14\n\x0cnum_compared\x18\x01 \x01(\x03\x12\x13\n\x0bnum_dropped\x18\x02 \x01(\x03\x12\x12\n\nnum_failed\x18\x03 \x01(\x03\x12\x15\n\roverlap_at_10\x18\x04 \x01(\x01\x12\x1c\n\x14mean_rank_difference\x18\x05 \x01(\x01\x12\x18\n\x10mean_score_drift\x18\x06 \x01(\x01\"\xac\x01\n\x14\x41\x63tivateModelRequest\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\"\n\x04part\x18\x02 \x01(\x0e\x32\x14.recsys.v1.ModelPart\x12\x1b\n\x0e\x63\x61nary_percent\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x1f\n\x17\x65xpected_stable_version\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\tB\x11\n\x0f_canary_percent\"@\n\x15\x41\x63tivateModelResponse\x12\x16\n\x0estable_version\x18\x01 \x01(\t\x12\x0f\n\x07seconds\x18\x02 \x01(\x01\"G\n\x14RollbackModelRequest\x12\x1f\n\x17\x65xpected_stable_version\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"@\n\x15RollbackModelResponse\x12\x16\n\x0estable_version\x18\x01 \x01(\t\x12\x0f\n\x07seconds\x18\x02 \x01(\x01\"S\n\x13\x44iagnoseUserRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x11\n\tplacement\x18\x02 \x01(\t\x12\x18\n\x10\x63ontext_item_ids\x18\x03 \x03(\t\"T\n\x14\x44iagnoseUserResponse\x12\x15\n\rmodel_version\x18\x01 \x01(\t\x12\x10\n\x08\x66indings\x18\x02 \x03(\t\x12\x13\n\x0breport_json\x18\x03 \x01(\t\"J\n\x13\x44iagnoseItemRequest\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x11\n\tplacement\x18\x03 \x01(\t\"T\n\x14\x44iagnoseItemResponse\x12\x15\n\rmodel_version\x18\x01 \x01(\t\x12\x10\n\x08\x66indings\x18\x02 \x03(\t\x12\x13\n\x0breport_json\x18\x03 \x01(\t\"7\n\x10\x45raseUserRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x12\n\nvisitor_id\x18\x02 \x01(\t\"\x94\x01\n\x11\x45raseUserResponse\x12\x12\n\nreceipt_id\x18\x01 \x01(\t\x12/\n\x0b\x65rased_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nnum_events\x18\x03 \x01(\x03\x12\x11\n\tnum_lists\x18\x04 \x01(\x03\x12\x13\n\x0bis_complete\x18\x05 \x01(\x08\"8\n\x11\x45xportUserRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x12\n\nvisitor_id\x18\x02 \x01(\t\"#\n\x12\x45xportUserResponse\x12\r\n\x05lines\x18\x01 \x03(\t\"R\n\x13SetProfilingRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x12\n\nvisitor_id\x18\x02 \x01(\t\x12\x16\n\x0e\x64o_not_profile\x18\x03 \x01(\x08\"\x16\n\x14SetProfilingResponse*\x85\x01\n\tModelPart\x12\x1a\n\x16MODEL_PART_UNSPECIFIED\x10\x00\x12\x15\n\x11MODEL_PART_STABLE\x10\x01\x12\x15\n\x11MODEL_PART_CANARY\x10\x02\x12\x15\n\x11MODEL_PART_SHADOW\x10\x03\x12\x17\n\x13MODEL_PART_PREVIOUS\x10\x04*\x8d\x01\n\nModelState\x12\x1b\n\x17MODEL_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15MODEL_STATE_AVAILABLE\x10\x01\x12\x17\n\x13MODEL_STATE_LOADING\x10\x02\x12\x16\n\x12MODEL_STATE_LOADED\x10\x03\x12\x16\n\x12MODEL_STATE_FAILED\x10\x04\x32\x89\x05\n\x0c\x41\x64minService\x12I\n\nListModels\x12\x1c.recsys.v1.ListModelsRequest\x1a\x1d.recsys.v1.ListModelsResponse\x12R\n\rActivateModel\x12\x1f.recsys.v1.ActivateModelRequest\x1a .recsys.v1.ActivateModelResponse\x12R\n\rRollbackModel\x12\x1f.recsys.v1.RollbackModelRequest\x1a .recsys.v1.RollbackModelResponse\x12O\n\x0c\x44iagnoseUser\x12\x1e.recsys.v1.DiagnoseUserRequest\x1a\x1f.recsys.v1.DiagnoseUserResponse\x12O\n\x0c\x44iagnoseItem\x12\x1e.recsys.v1.DiagnoseItemRequest\x1a\x1f.recsys.v1.DiagnoseItemResponse\x12\x46\n\tEraseUser\x12\x1b.recsys.v1.EraseUserRequest\x1a\x1c.recsys.v1.EraseUserResponse\x12K\n\nExportUser\x12\x1c.recsys.v1.ExportUserRequest\x1a\x1d.recsys.v1.ExportUserResponse0\x01\x12O\n\x0cSetProfiling\x12\x1e.recsys.v1.SetProfilingRequest\x1a\x1f.recsys.v1.SetProfilingResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'recsys.v1.admin_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_MODELPART']._serialized_start=1181
-  _globals['_MODELPART']._serialized_end=1314
-  _globals['_MODELSTATE']._serialized_start=1317
-  _globals['_MODELSTATE']._serialized_end=1458
-  _globals['_LISTMODELSREQUEST']._serialized_start=44
-  _globals['_LISTMODELSREQUEST']._serialized_end=63
-  _globals['_LISTMODELSRESPONSE']._serialized_start=65
-  _globals['_LISTMODELSRESPONSE']._serialized_end=191
-  _globals['_MODEL']._serialized_start=193
-  _globals['_MODEL']._serialized_end=309
-  _globals['_AGREEMENT']._serialized_start=312
-  _globals['_AGREEMENT']._serialized_end=465
-  _globals['_ACTIVATEMODELREQUEST']._serialized_start=468
-  _globals['_ACTIVATEMODELREQUEST']._serialized_end=640
-  _globals['_ACTIVATEMODELRESPONSE']._serialized_start=642
-  _globals['_ACTIVATEMODELRESPONSE']._serialized_end=706
-  _globals['_ROLLBACKMODELREQUEST']._serialized_start=708
-  _globals['_ROLLBACKMODELREQUEST']._serialized_end=779
-  _globals['_ROLLBACKMODELRESPONSE']._serialized_start=781
-  _globals['_ROLLBACKMODELRESPONSE']._serialized_end=845
-  _globals['_DIAGNOSEUSERREQUEST']._serialized_start=847
-  _globals['_DIAGNOSEUSERREQUEST']._serialized_end=930
-  _globals['_DIAGNOSEUSERRESPONSE']._serialized_start=932
-  _globals['_DIAGNOSEUSERRESPONSE']._serialized_end=1016
-  _globals['_DIAGNOSEITEMREQUEST']._serialized_start=1018
-  _globals['_DIAGNOSEITEMREQUEST']._serialized_end=1092
-  _globals['_DIAGNOSEITEMRESPONSE']._serialized_start=1094
-  _globals['_DIAGNOSEITEMRESPONSE']._serialized_end=1178
-  _globals['_ADMINSERVICE']._serialized_start=1461
-  _globals['_ADMINSERVICE']._serialized_end=1880
+  _globals['_MODELPART']._serialized_start=1625
+  _globals['_MODELPART']._serialized_end=1758
+  _globals['_MODELSTATE']._serialized_start=1761
+  _globals['_MODELSTATE']._serialized_end=1902
+  _globals['_LISTMODELSREQUEST']._serialized_start=77
+  _globals['_LISTMODELSREQUEST']._serialized_end=96
+  _globals['_LISTMODELSRESPONSE']._serialized_start=98
+  _globals['_LISTMODELSRESPONSE']._serialized_end=224
+  _globals['_MODEL']._serialized_start=226
+  _globals['_MODEL']._serialized_end=342
+  _globals['_AGREEMENT']._serialized_start=345
+  _globals['_AGREEMENT']._serialized_end=498
+  _globals['_ACTIVATEMODELREQUEST']._serialized_start=501
+  _globals['_ACTIVATEMODELREQUEST']._serialized_end=673
+  _globals['_ACTIVATEMODELRESPONSE']._serialized_start=675
+  _globals['_ACTIVATEMODELRESPONSE']._serialized_end=739
+  _globals['_ROLLBACKMODELREQUEST']._serialized_start=741
+  _globals['_ROLLBACKMODELREQUEST']._serialized_end=812
+  _globals['_ROLLBACKMODELRESPONSE']._serialized_start=814
+  _globals['_ROLLBACKMODELRESPONSE']._serialized_end=878
+  _globals['_DIAGNOSEUSERREQUEST']._serialized_start=880
+  _globals['_DIAGNOSEUSERREQUEST']._serialized_end=963
+  _globals['_DIAGNOSEUSERRESPONSE']._serialized_start=965
+  _globals['_DIAGNOSEUSERRESPONSE']._serialized_end=1049
+  _globals['_DIAGNOSEITEMREQUEST']._serialized_start=1051
+  _globals['_DIAGNOSEITEMREQUEST']._serialized_end=1125
+  _globals['_DIAGNOSEITEMRESPONSE']._serialized_start=1127
+  _globals['_DIAGNOSEITEMRESPONSE']._serialized_end=1211
+  _globals['_ERASEUSERREQUEST']._serialized_start=1213
+  _globals['_ERASEUSERREQUEST']._serialized_end=1268
+  _globals['_ERASEUSERRESPONSE']._serialized_start=1271
+  _globals['_ERASEUSERRESPONSE']._serialized_end=1419
+  _globals['_EXPORTUSERREQUEST']._serialized_start=1421
+  _globals['_EXPORTUSERREQUEST']._serialized_end=1477
+  _globals['_EXPORTUSERRESPONSE']._serialized_start=1479
+  _globals['_EXPORTUSERRESPONSE']._serialized_end=1514
+  _globals['_SETPROFILINGREQUEST']._serialized_start=1516
+  _globals['_SETPROFILINGREQUEST']._serialized_end=1598
+  _globals['_SETPROFILINGRESPONSE']._serialized_start=1600
+  _globals['_SETPROFILINGRESPONSE']._serialized_end=1622
+  _globals['_ADMINSERVICE']._serialized_start=1905
+  _globals['_ADMINSERVICE']._serialized_end=2554
 # @@protoc_insertion_point(module_scope)

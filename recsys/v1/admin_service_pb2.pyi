@@ -6,6 +6,7 @@ What an operator does with the models of a running server. It listens on a port 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
@@ -457,3 +458,168 @@ class DiagnoseItemResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DiagnoseItemResponse: _TypeAlias = DiagnoseItemResponse  # noqa: Y015
+
+@_typing.final
+class EraseUserRequest(_message.Message):
+    """Names whom to erase."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_ID_FIELD_NUMBER: _builtins.int
+    VISITOR_ID_FIELD_NUMBER: _builtins.int
+    user_id: _builtins.str
+    """Optional. The user, with every visitor that the user was; known or not. At most 256 bytes."""
+    visitor_id: _builtins.str
+    """Optional. A visitor, where there is no `user_id`; one of the two is required. At most 256 bytes."""
+    def __init__(
+        self,
+        *,
+        user_id: _builtins.str = ...,
+        visitor_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["user_id", b"user_id", "visitor_id", b"visitor_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EraseUserRequest: _TypeAlias = EraseUserRequest  # noqa: Y015
+
+@_typing.final
+class EraseUserResponse(_message.Message):
+    """The receipt of an erasure."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECEIPT_ID_FIELD_NUMBER: _builtins.int
+    ERASED_TIME_FIELD_NUMBER: _builtins.int
+    NUM_EVENTS_FIELD_NUMBER: _builtins.int
+    NUM_LISTS_FIELD_NUMBER: _builtins.int
+    IS_COMPLETE_FIELD_NUMBER: _builtins.int
+    receipt_id: _builtins.str
+    """Required. Names the erasure in the server's log; 32 hexadecimal digits that say nothing of the person."""
+    num_events: _builtins.int
+    """Required. Events and logins that were removed."""
+    num_lists: _builtins.int
+    """Required. Served lists and rows of tables that were removed."""
+    is_complete: _builtins.bool
+    """Required. Whether nothing is left to be done. If not, the rest follows as soon as the store or the disk answers."""
+    @_builtins.property
+    def erased_time(self) -> _timestamp_pb2.Timestamp:
+        """Required. Everything that happened up to this moment is erased."""
+
+    def __init__(
+        self,
+        *,
+        receipt_id: _builtins.str = ...,
+        erased_time: _timestamp_pb2.Timestamp | None = ...,
+        num_events: _builtins.int = ...,
+        num_lists: _builtins.int = ...,
+        is_complete: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["erased_time", b"erased_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["erased_time", b"erased_time", "is_complete", b"is_complete", "num_events", b"num_events", "num_lists", b"num_lists", "receipt_id", b"receipt_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EraseUserResponse: _TypeAlias = EraseUserResponse  # noqa: Y015
+
+@_typing.final
+class ExportUserRequest(_message.Message):
+    """Names whose data to send."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_ID_FIELD_NUMBER: _builtins.int
+    VISITOR_ID_FIELD_NUMBER: _builtins.int
+    user_id: _builtins.str
+    """Optional. The user, with every visitor that the user was. At most 256 bytes."""
+    visitor_id: _builtins.str
+    """Optional. A visitor, where there is no `user_id`; one of the two is required. At most 256 bytes."""
+    def __init__(
+        self,
+        *,
+        user_id: _builtins.str = ...,
+        visitor_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["user_id", b"user_id", "visitor_id", b"visitor_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportUserRequest: _TypeAlias = ExportUserRequest  # noqa: Y015
+
+@_typing.final
+class ExportUserResponse(_message.Message):
+    """A part of what is held."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LINES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Required. JSON documents, each with a `kind` and that kind's columns; at most 100 in one message."""
+
+    def __init__(
+        self,
+        *,
+        lines: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lines", b"lines"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportUserResponse: _TypeAlias = ExportUserResponse  # noqa: Y015
+
+@_typing.final
+class SetProfilingRequest(_message.Message):
+    """Says whether somebody may be profiled."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_ID_FIELD_NUMBER: _builtins.int
+    VISITOR_ID_FIELD_NUMBER: _builtins.int
+    DO_NOT_PROFILE_FIELD_NUMBER: _builtins.int
+    user_id: _builtins.str
+    """Optional. The user. At most 256 bytes."""
+    visitor_id: _builtins.str
+    """Optional. A visitor, where there is no `user_id`; one of the two is required. At most 256 bytes."""
+    do_not_profile: _builtins.bool
+    """Required. True for an objection: answers are popular items, nothing is remembered, and events count for nobody.
+    False takes it back.
+    """
+    def __init__(
+        self,
+        *,
+        user_id: _builtins.str = ...,
+        visitor_id: _builtins.str = ...,
+        do_not_profile: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["do_not_profile", b"do_not_profile", "user_id", b"user_id", "visitor_id", b"visitor_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetProfilingRequest: _TypeAlias = SetProfilingRequest  # noqa: Y015
+
+@_typing.final
+class SetProfilingResponse(_message.Message):
+    """The flag is on disk."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetProfilingResponse: _TypeAlias = SetProfilingResponse  # noqa: Y015

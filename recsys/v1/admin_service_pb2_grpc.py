@@ -61,6 +61,21 @@ class AdminServiceStub:
                 request_serializer=recsys_dot_v1_dot_admin__service__pb2.DiagnoseItemRequest.SerializeToString,
                 response_deserializer=recsys_dot_v1_dot_admin__service__pb2.DiagnoseItemResponse.FromString,
                 _registered_method=True)
+        self.EraseUser = channel.unary_unary(
+                '/recsys.v1.AdminService/EraseUser',
+                request_serializer=recsys_dot_v1_dot_admin__service__pb2.EraseUserRequest.SerializeToString,
+                response_deserializer=recsys_dot_v1_dot_admin__service__pb2.EraseUserResponse.FromString,
+                _registered_method=True)
+        self.ExportUser = channel.unary_stream(
+                '/recsys.v1.AdminService/ExportUser',
+                request_serializer=recsys_dot_v1_dot_admin__service__pb2.ExportUserRequest.SerializeToString,
+                response_deserializer=recsys_dot_v1_dot_admin__service__pb2.ExportUserResponse.FromString,
+                _registered_method=True)
+        self.SetProfiling = channel.unary_unary(
+                '/recsys.v1.AdminService/SetProfiling',
+                request_serializer=recsys_dot_v1_dot_admin__service__pb2.SetProfilingRequest.SerializeToString,
+                response_deserializer=recsys_dot_v1_dot_admin__service__pb2.SetProfilingResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer:
@@ -105,6 +120,28 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def EraseUser(self, request, context):
+        """Erases a person: the log, the buffer, served lists, tables and the store. It counts at once, and an erasure that
+        was answered is never lost; events of before it are refused from then on. May be repeated. Takes seconds.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExportUser(self, request, context):
+        """Sends everything that is held of a person.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetProfiling(self, request, context):
+        """Says whether a person may be profiled. Durable, and obeyed by every server process within a second.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -132,6 +169,21 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.DiagnoseItem,
                     request_deserializer=recsys_dot_v1_dot_admin__service__pb2.DiagnoseItemRequest.FromString,
                     response_serializer=recsys_dot_v1_dot_admin__service__pb2.DiagnoseItemResponse.SerializeToString,
+            ),
+            'EraseUser': grpc.unary_unary_rpc_method_handler(
+                    servicer.EraseUser,
+                    request_deserializer=recsys_dot_v1_dot_admin__service__pb2.EraseUserRequest.FromString,
+                    response_serializer=recsys_dot_v1_dot_admin__service__pb2.EraseUserResponse.SerializeToString,
+            ),
+            'ExportUser': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportUser,
+                    request_deserializer=recsys_dot_v1_dot_admin__service__pb2.ExportUserRequest.FromString,
+                    response_serializer=recsys_dot_v1_dot_admin__service__pb2.ExportUserResponse.SerializeToString,
+            ),
+            'SetProfiling': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetProfiling,
+                    request_deserializer=recsys_dot_v1_dot_admin__service__pb2.SetProfilingRequest.FromString,
+                    response_serializer=recsys_dot_v1_dot_admin__service__pb2.SetProfilingResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -271,6 +323,87 @@ class AdminService:
             '/recsys.v1.AdminService/DiagnoseItem',
             recsys_dot_v1_dot_admin__service__pb2.DiagnoseItemRequest.SerializeToString,
             recsys_dot_v1_dot_admin__service__pb2.DiagnoseItemResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EraseUser(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recsys.v1.AdminService/EraseUser',
+            recsys_dot_v1_dot_admin__service__pb2.EraseUserRequest.SerializeToString,
+            recsys_dot_v1_dot_admin__service__pb2.EraseUserResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportUser(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/recsys.v1.AdminService/ExportUser',
+            recsys_dot_v1_dot_admin__service__pb2.ExportUserRequest.SerializeToString,
+            recsys_dot_v1_dot_admin__service__pb2.ExportUserResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetProfiling(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recsys.v1.AdminService/SetProfiling',
+            recsys_dot_v1_dot_admin__service__pb2.SetProfilingRequest.SerializeToString,
+            recsys_dot_v1_dot_admin__service__pb2.SetProfilingResponse.FromString,
             options,
             channel_credentials,
             insecure,

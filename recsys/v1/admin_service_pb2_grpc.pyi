@@ -48,6 +48,14 @@ class AdminServiceStub:
     """Says why a user's list is as it is, from the log and the stable model. Takes seconds."""
     DiagnoseItem: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.DiagnoseItemRequest, _admin_service_pb2.DiagnoseItemResponse]
     """Says why an item is shown or not, from the log and the stable model. Takes seconds."""
+    EraseUser: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.EraseUserRequest, _admin_service_pb2.EraseUserResponse]
+    """Erases a person: the log, the buffer, served lists, tables and the store. It counts at once, and an erasure that
+    was answered is never lost; events of before it are refused from then on. May be repeated. Takes seconds.
+    """
+    ExportUser: _grpc.UnaryStreamMultiCallable[_admin_service_pb2.ExportUserRequest, _admin_service_pb2.ExportUserResponse]
+    """Sends everything that is held of a person."""
+    SetProfiling: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.SetProfilingRequest, _admin_service_pb2.SetProfilingResponse]
+    """Says whether a person may be profiled. Durable, and obeyed by every server process within a second."""
 
 @_typing.type_check_only
 class AdminServiceAsyncStub(AdminServiceStub):
@@ -69,6 +77,14 @@ class AdminServiceAsyncStub(AdminServiceStub):
     """Says why a user's list is as it is, from the log and the stable model. Takes seconds."""
     DiagnoseItem: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.DiagnoseItemRequest, _admin_service_pb2.DiagnoseItemResponse]  # type: ignore[assignment]
     """Says why an item is shown or not, from the log and the stable model. Takes seconds."""
+    EraseUser: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.EraseUserRequest, _admin_service_pb2.EraseUserResponse]  # type: ignore[assignment]
+    """Erases a person: the log, the buffer, served lists, tables and the store. It counts at once, and an erasure that
+    was answered is never lost; events of before it are refused from then on. May be repeated. Takes seconds.
+    """
+    ExportUser: _aio.UnaryStreamMultiCallable[_admin_service_pb2.ExportUserRequest, _admin_service_pb2.ExportUserResponse]  # type: ignore[assignment]
+    """Sends everything that is held of a person."""
+    SetProfiling: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.SetProfilingRequest, _admin_service_pb2.SetProfilingResponse]  # type: ignore[assignment]
+    """Says whether a person may be profiled. Durable, and obeyed by every server process within a second."""
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     """Shows and switches models, and explains lists. With several worker processes one of them answers, and the others
@@ -117,5 +133,31 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_admin_service_pb2.DiagnoseItemResponse, _abc.Awaitable[_admin_service_pb2.DiagnoseItemResponse]]:
         """Says why an item is shown or not, from the log and the stable model. Takes seconds."""
+
+    @_abc_1.abstractmethod
+    def EraseUser(
+        self,
+        request: _admin_service_pb2.EraseUserRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.EraseUserResponse, _abc.Awaitable[_admin_service_pb2.EraseUserResponse]]:
+        """Erases a person: the log, the buffer, served lists, tables and the store. It counts at once, and an erasure that
+        was answered is never lost; events of before it are refused from then on. May be repeated. Takes seconds.
+        """
+
+    @_abc_1.abstractmethod
+    def ExportUser(
+        self,
+        request: _admin_service_pb2.ExportUserRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_admin_service_pb2.ExportUserResponse], _abc.AsyncIterator[_admin_service_pb2.ExportUserResponse]]:
+        """Sends everything that is held of a person."""
+
+    @_abc_1.abstractmethod
+    def SetProfiling(
+        self,
+        request: _admin_service_pb2.SetProfilingRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.SetProfilingResponse, _abc.Awaitable[_admin_service_pb2.SetProfilingResponse]]:
+        """Says whether a person may be profiled. Durable, and obeyed by every server process within a second."""
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from recsys.v1 import types_pb2 as recsys_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&recsys/v1/recommendation_service.proto\x12\trecsys.v1\x1a\x15recsys/v1/types.proto\"\x93\x03\n\x10RecommendRequest\x12\x11\n\tplacement\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x12\n\nvisitor_id\x18\x03 \x01(\t\x12\x12\n\nsession_id\x18\x04 \x01(\t\x12\x18\n\x10\x63ontext_item_ids\x18\x05 \x03(\t\x12\r\n\x05query\x18\x06 \x01(\t\x12?\n\nattributes\x18\x07 \x03(\x0b\x32+.recsys.v1.RecommendRequest.AttributesEntry\x12\x11\n\tpage_size\x18\x08 \x01(\x05\x12\x12\n\npage_token\x18\t \x01(\t\x12\x0e\n\x06\x66ilter\x18\n \x01(\t\x12\x18\n\x10\x65xclude_item_ids\x18\x0b \x03(\t\x12\x1d\n\x04view\x18\x0c \x01(\x0e\x32\x0f.recsys.v1.View\x12\x0f\n\x07\x65xplain\x18\r \x01(\x08\x12\x15\n\rvalidate_only\x18\x0f \x01(\x08\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x92\x02\n\x11RecommendResponse\x12\"\n\x07results\x18\x01 \x03(\x0b\x32\x11.recsys.v1.Result\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x19\n\x11\x61ttribution_token\x18\x03 \x01(\t\x12\x15\n\rmodel_version\x18\x04 \x01(\t\x12.\n\rservice_level\x18\x05 \x01(\x0e\x32\x17.recsys.v1.ServiceLevel\x12\x18\n\x10\x64\x65graded_reasons\x18\x06 \x03(\t\x12\x18\n\x10missing_item_ids\x18\x08 \x03(\t\x12*\n\x0b\x61ssignments\x18\t \x03(\x0b\x32\x15.recsys.v1.Assignment\"\xcc\x01\n\x0bRankRequest\x12\x11\n\tplacement\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x12\n\nvisitor_id\x18\x03 \x01(\t\x12\x12\n\nsession_id\x18\x04 \x01(\t\x12\x18\n\x10\x63ontext_item_ids\x18\x05 \x03(\t\x12\x10\n\x08item_ids\x18\x08 \x03(\t\x12\x1d\n\x04view\x18\x0c \x01(\x0e\x32\x0f.recsys.v1.View\x12\x0f\n\x07\x65xplain\x18\r \x01(\x08\x12\x15\n\rvalidate_only\x18\x0f \x01(\x08\"\xf4\x01\n\x0cRankResponse\x12\"\n\x07results\x18\x01 \x03(\x0b\x32\x11.recsys.v1.Result\x12\x19\n\x11\x61ttribution_token\x18\x03 \x01(\t\x12\x15\n\rmodel_version\x18\x04 \x01(\t\x12.\n\rservice_level\x18\x05 \x01(\x0e\x32\x17.recsys.v1.ServiceLevel\x12\x18\n\x10\x64\x65graded_reasons\x18\x06 \x03(\t\x12\x18\n\x10missing_item_ids\x18\x08 \x03(\t\x12*\n\x0b\x61ssignments\x18\t \x03(\x0b\x32\x15.recsys.v1.Assignment2\x98\x01\n\x15RecommendationService\x12\x46\n\tRecommend\x12\x1b.recsys.v1.RecommendRequest\x1a\x1c.recsys.v1.RecommendResponse\x12\x37\n\x04Rank\x12\x16.recsys.v1.RankRequest\x1a\x17.recsys.v1.RankResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&recsys/v1/recommendation_service.proto\x12\trecsys.v1\x1a\x15recsys/v1/types.proto\"\xbc\x03\n\x10RecommendRequest\x12\x11\n\tplacement\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x12\n\nvisitor_id\x18\x03 \x01(\t\x12\x12\n\nsession_id\x18\x04 \x01(\t\x12\x18\n\x10\x63ontext_item_ids\x18\x05 \x03(\t\x12\r\n\x05query\x18\x06 \x01(\t\x12?\n\nattributes\x18\x07 \x03(\x0b\x32+.recsys.v1.RecommendRequest.AttributesEntry\x12\x11\n\tpage_size\x18\x08 \x01(\x05\x12\x12\n\npage_token\x18\t \x01(\t\x12\x0e\n\x06\x66ilter\x18\n \x01(\t\x12\x18\n\x10\x65xclude_item_ids\x18\x0b \x03(\t\x12\x1d\n\x04view\x18\x0c \x01(\x0e\x32\x0f.recsys.v1.View\x12\x0f\n\x07\x65xplain\x18\r \x01(\x08\x12\'\n\x06\x62lurbs\x18\x0e \x01(\x0b\x32\x17.recsys.v1.BlurbOptions\x12\x15\n\rvalidate_only\x18\x0f \x01(\x08\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x92\x02\n\x11RecommendResponse\x12\"\n\x07results\x18\x01 \x03(\x0b\x32\x11.recsys.v1.Result\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x19\n\x11\x61ttribution_token\x18\x03 \x01(\t\x12\x15\n\rmodel_version\x18\x04 \x01(\t\x12.\n\rservice_level\x18\x05 \x01(\x0e\x32\x17.recsys.v1.ServiceLevel\x12\x18\n\x10\x64\x65graded_reasons\x18\x06 \x03(\t\x12\x18\n\x10missing_item_ids\x18\x08 \x03(\t\x12*\n\x0b\x61ssignments\x18\t \x03(\x0b\x32\x15.recsys.v1.Assignment\"\xf5\x01\n\x0bRankRequest\x12\x11\n\tplacement\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x12\n\nvisitor_id\x18\x03 \x01(\t\x12\x12\n\nsession_id\x18\x04 \x01(\t\x12\x18\n\x10\x63ontext_item_ids\x18\x05 \x03(\t\x12\x10\n\x08item_ids\x18\x08 \x03(\t\x12\x1d\n\x04view\x18\x0c \x01(\x0e\x32\x0f.recsys.v1.View\x12\x0f\n\x07\x65xplain\x18\r \x01(\x08\x12\'\n\x06\x62lurbs\x18\x0e \x01(\x0b\x32\x17.recsys.v1.BlurbOptions\x12\x15\n\rvalidate_only\x18\x0f \x01(\x08\"\xf4\x01\n\x0cRankResponse\x12\"\n\x07results\x18\x01 \x03(\x0b\x32\x11.recsys.v1.Result\x12\x19\n\x11\x61ttribution_token\x18\x03 \x01(\t\x12\x15\n\rmodel_version\x18\x04 \x01(\t\x12.\n\rservice_level\x18\x05 \x01(\x0e\x32\x17.recsys.v1.ServiceLevel\x12\x18\n\x10\x64\x65graded_reasons\x18\x06 \x03(\t\x12\x18\n\x10missing_item_ids\x18\x08 \x03(\t\x12*\n\x0b\x61ssignments\x18\t \x03(\x0b\x32\x15.recsys.v1.Assignment\"W\n\x16StreamRecommendRequest\x12,\n\x07request\x18\x01 \x01(\x0b\x32\x1b.recsys.v1.RecommendRequest\x12\x0f\n\x07wait_ms\x18\x02 \x01(\x05\"\x80\x01\n\x17StreamRecommendResponse\x12,\n\x04list\x18\x01 \x01(\x0b\x32\x1c.recsys.v1.RecommendResponseH\x00\x12,\n\x0blate_blurbs\x18\x02 \x01(\x0b\x32\x15.recsys.v1.LateBlurbsH\x00\x42\t\n\x07\x63ontent\"2\n\nLateBlurbs\x12$\n\x06\x62lurbs\x18\x01 \x03(\x0b\x32\x14.recsys.v1.ItemBlurb2\xf4\x01\n\x15RecommendationService\x12\x46\n\tRecommend\x12\x1b.recsys.v1.RecommendRequest\x1a\x1c.recsys.v1.RecommendResponse\x12\x37\n\x04Rank\x12\x16.recsys.v1.RankRequest\x1a\x17.recsys.v1.RankResponse\x12Z\n\x0fStreamRecommend\x12!.recsys.v1.StreamRecommendRequest\x1a\".recsys.v1.StreamRecommendResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,15 +35,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RECOMMENDREQUEST_ATTRIBUTESENTRY']._loaded_options = None
   _globals['_RECOMMENDREQUEST_ATTRIBUTESENTRY']._serialized_options = b'8\001'
   _globals['_RECOMMENDREQUEST']._serialized_start=77
-  _globals['_RECOMMENDREQUEST']._serialized_end=480
-  _globals['_RECOMMENDREQUEST_ATTRIBUTESENTRY']._serialized_start=431
-  _globals['_RECOMMENDREQUEST_ATTRIBUTESENTRY']._serialized_end=480
-  _globals['_RECOMMENDRESPONSE']._serialized_start=483
-  _globals['_RECOMMENDRESPONSE']._serialized_end=757
-  _globals['_RANKREQUEST']._serialized_start=760
-  _globals['_RANKREQUEST']._serialized_end=964
-  _globals['_RANKRESPONSE']._serialized_start=967
-  _globals['_RANKRESPONSE']._serialized_end=1211
-  _globals['_RECOMMENDATIONSERVICE']._serialized_start=1214
-  _globals['_RECOMMENDATIONSERVICE']._serialized_end=1366
+  _globals['_RECOMMENDREQUEST']._serialized_end=521
+  _globals['_RECOMMENDREQUEST_ATTRIBUTESENTRY']._serialized_start=472
+  _globals['_RECOMMENDREQUEST_ATTRIBUTESENTRY']._serialized_end=521
+  _globals['_RECOMMENDRESPONSE']._serialized_start=524
+  _globals['_RECOMMENDRESPONSE']._serialized_end=798
+  _globals['_RANKREQUEST']._serialized_start=801
+  _globals['_RANKREQUEST']._serialized_end=1046
+  _globals['_RANKRESPONSE']._serialized_start=1049
+  _globals['_RANKRESPONSE']._serialized_end=1293
+  _globals['_STREAMRECOMMENDREQUEST']._serialized_start=1295
+  _globals['_STREAMRECOMMENDREQUEST']._serialized_end=1382
+  _globals['_STREAMRECOMMENDRESPONSE']._serialized_start=1385
+  _globals['_STREAMRECOMMENDRESPONSE']._serialized_end=1513
+  _globals['_LATEBLURBS']._serialized_start=1515
+  _globals['_LATEBLURBS']._serialized_end=1565
+  _globals['_RECOMMENDATIONSERVICE']._serialized_start=1568
+  _globals['_RECOMMENDATIONSERVICE']._serialized_end=1812
 # @@protoc_insertion_point(module_scope)

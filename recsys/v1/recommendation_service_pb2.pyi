@@ -60,6 +60,7 @@ class RecommendRequest(_message.Message):
     EXCLUDE_ITEM_IDS_FIELD_NUMBER: _builtins.int
     VIEW_FIELD_NUMBER: _builtins.int
     EXPLAIN_FIELD_NUMBER: _builtins.int
+    BLURBS_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     placement: _builtins.str
     """Optional. The position on the page, a placement of the server's configuration; empty means `home`."""
@@ -80,8 +81,8 @@ class RecommendRequest(_message.Message):
     """Optional. Most results to return: 0 means 20, more than 200 means 200, a negative number is an error."""
     page_token: _builtins.str
     """Optional. The page to return: a `next_page_token` of an answer to this same request, in which only `page_size`,
-    `view`, `explain`, `session_id` and `validate_only` may have changed; empty means the first page. It holds for 15
-    minutes, unless the server is configured otherwise. INVALID_ARGUMENT when it was tampered with, belongs to another
+    `view`, `explain`, `blurbs`, `session_id` and `validate_only` may have changed; empty means the first page. It holds
+    for 15 minutes, unless the server is configured otherwise. INVALID_ARGUMENT when it was tampered with, belongs to another
     request or has expired; UNAVAILABLE when the list cannot be read now.
     """
     filter: _builtins.str
@@ -115,6 +116,10 @@ class RecommendRequest(_message.Message):
     def exclude_item_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Optional. Items that must not come back; at most 1000 ids of 1 to 256 bytes. Unknown ones are ignored."""
 
+    @_builtins.property
+    def blurbs(self) -> _types_pb2.BlurbOptions:
+        """Optional. Blurbs to attach to the results; absent means none. They never change the list."""
+
     def __init__(
         self,
         *,
@@ -131,11 +136,12 @@ class RecommendRequest(_message.Message):
         exclude_item_ids: _abc.Iterable[_builtins.str] | None = ...,
         view: _types_pb2.View.ValueType = ...,
         explain: _builtins.bool = ...,
+        blurbs: _types_pb2.BlurbOptions | None = ...,
         validate_only: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["blurbs", b"blurbs"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "context_item_ids", b"context_item_ids", "exclude_item_ids", b"exclude_item_ids", "explain", b"explain", "filter", b"filter", "page_size", b"page_size", "page_token", b"page_token", "placement", b"placement", "query", b"query", "session_id", b"session_id", "user_id", b"user_id", "validate_only", b"validate_only", "view", b"view", "visitor_id", b"visitor_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "blurbs", b"blurbs", "context_item_ids", b"context_item_ids", "exclude_item_ids", b"exclude_item_ids", "explain", b"explain", "filter", b"filter", "page_size", b"page_size", "page_token", b"page_token", "placement", b"placement", "query", b"query", "session_id", b"session_id", "user_id", b"user_id", "validate_only", b"validate_only", "view", b"view", "visitor_id", b"visitor_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -217,6 +223,7 @@ class RankRequest(_message.Message):
     ITEM_IDS_FIELD_NUMBER: _builtins.int
     VIEW_FIELD_NUMBER: _builtins.int
     EXPLAIN_FIELD_NUMBER: _builtins.int
+    BLURBS_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     placement: _builtins.str
     """Optional. The position on the page, a placement of the server's configuration; empty means `home`."""
@@ -242,6 +249,10 @@ class RankRequest(_message.Message):
     def item_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Required. The items to order: 1 to 1000 ids of 1 to 256 bytes. One that is named twice is answered once."""
 
+    @_builtins.property
+    def blurbs(self) -> _types_pb2.BlurbOptions:
+        """Optional. Blurbs to attach to the results; absent means none. They never change the list."""
+
     def __init__(
         self,
         *,
@@ -253,11 +264,12 @@ class RankRequest(_message.Message):
         item_ids: _abc.Iterable[_builtins.str] | None = ...,
         view: _types_pb2.View.ValueType = ...,
         explain: _builtins.bool = ...,
+        blurbs: _types_pb2.BlurbOptions | None = ...,
         validate_only: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["blurbs", b"blurbs"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["context_item_ids", b"context_item_ids", "explain", b"explain", "item_ids", b"item_ids", "placement", b"placement", "session_id", b"session_id", "user_id", b"user_id", "validate_only", b"validate_only", "view", b"view", "visitor_id", b"visitor_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blurbs", b"blurbs", "context_item_ids", b"context_item_ids", "explain", b"explain", "item_ids", b"item_ids", "placement", b"placement", "session_id", b"session_id", "user_id", b"user_id", "validate_only", b"validate_only", "view", b"view", "visitor_id", b"visitor_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -316,3 +328,89 @@ class RankResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RankResponse: _TypeAlias = RankResponse  # noqa: Y015
+
+@_typing.final
+class StreamRecommendRequest(_message.Message):
+    """Asks for recommendations, with late blurbs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_FIELD_NUMBER: _builtins.int
+    WAIT_MS_FIELD_NUMBER: _builtins.int
+    wait_ms: _builtins.int
+    """Optional. Longest wait for late blurbs after the list, in milliseconds: 0 means 1000, more than 5000 means 5000, a
+    negative number is an error.
+    """
+    @_builtins.property
+    def request(self) -> Global___RecommendRequest:
+        """Required. What `Recommend` is asked."""
+
+    def __init__(
+        self,
+        *,
+        request: Global___RecommendRequest | None = ...,
+        wait_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request", b"request", "wait_ms", b"wait_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StreamRecommendRequest: _TypeAlias = StreamRecommendRequest  # noqa: Y015
+
+@_typing.final
+class StreamRecommendResponse(_message.Message):
+    """The list, or blurbs that came after it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LIST_FIELD_NUMBER: _builtins.int
+    LATE_BLURBS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def list(self) -> Global___RecommendResponse:
+        """The answer of `Recommend`; the first message, and no other."""
+
+    @_builtins.property
+    def late_blurbs(self) -> Global___LateBlurbs:
+        """Blurbs to put in place of those of the list."""
+
+    def __init__(
+        self,
+        *,
+        list: Global___RecommendResponse | None = ...,
+        late_blurbs: Global___LateBlurbs | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "late_blurbs", b"late_blurbs", "list", b"list"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "late_blurbs", b"late_blurbs", "list", b"list"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_content: _TypeAlias = _typing.Literal["list", "late_blurbs"]  # noqa: Y015
+    _WhichOneofArgType_content: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_content) -> _WhichOneofReturnType_content | None: ...
+
+Global___StreamRecommendResponse: _TypeAlias = StreamRecommendResponse  # noqa: Y015
+
+@_typing.final
+class LateBlurbs(_message.Message):
+    """Blurbs that came after their list."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BLURBS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def blurbs(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.ItemBlurb]:
+        """Required. At least one, of distinct items of the list."""
+
+    def __init__(
+        self,
+        *,
+        blurbs: _abc.Iterable[_types_pb2.ItemBlurb] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blurbs", b"blurbs"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LateBlurbs: _TypeAlias = LateBlurbs  # noqa: Y015

@@ -46,6 +46,11 @@ class RecommendationServiceStub:
                 request_serializer=recsys_dot_v1_dot_recommendation__service__pb2.RankRequest.SerializeToString,
                 response_deserializer=recsys_dot_v1_dot_recommendation__service__pb2.RankResponse.FromString,
                 _registered_method=True)
+        self.StreamRecommend = channel.unary_stream(
+                '/recsys.v1.RecommendationService/StreamRecommend',
+                request_serializer=recsys_dot_v1_dot_recommendation__service__pb2.StreamRecommendRequest.SerializeToString,
+                response_deserializer=recsys_dot_v1_dot_recommendation__service__pb2.StreamRecommendResponse.FromString,
+                _registered_method=True)
 
 
 class RecommendationServiceServicer:
@@ -67,6 +72,15 @@ class RecommendationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def StreamRecommend(self, request, context):
+        """Recommends items, and sends blurbs after them that were not there yet. The first message holds the answer of
+        `Recommend`, at once; the others hold late blurbs, while some are awaited and `wait_ms` lasts. INVALID_ARGUMENT when
+        the request breaks a rule of `Recommend` or below.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RecommendationServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -79,6 +93,11 @@ def add_RecommendationServiceServicer_to_server(servicer, server):
                     servicer.Rank,
                     request_deserializer=recsys_dot_v1_dot_recommendation__service__pb2.RankRequest.FromString,
                     response_serializer=recsys_dot_v1_dot_recommendation__service__pb2.RankResponse.SerializeToString,
+            ),
+            'StreamRecommend': grpc.unary_stream_rpc_method_handler(
+                    servicer.StreamRecommend,
+                    request_deserializer=recsys_dot_v1_dot_recommendation__service__pb2.StreamRecommendRequest.FromString,
+                    response_serializer=recsys_dot_v1_dot_recommendation__service__pb2.StreamRecommendResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -137,6 +156,33 @@ class RecommendationService:
             '/recsys.v1.RecommendationService/Rank',
             recsys_dot_v1_dot_recommendation__service__pb2.RankRequest.SerializeToString,
             recsys_dot_v1_dot_recommendation__service__pb2.RankResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StreamRecommend(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/recsys.v1.RecommendationService/StreamRecommend',
+            recsys_dot_v1_dot_recommendation__service__pb2.StreamRecommendRequest.SerializeToString,
+            recsys_dot_v1_dot_recommendation__service__pb2.StreamRecommendResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -41,6 +41,11 @@ class RecommendationServiceStub:
     """Recommends items of the whole catalogue. INVALID_ARGUMENT when the request breaks a rule below."""
     Rank: _grpc.UnaryUnaryMultiCallable[_recommendation_service_pb2.RankRequest, _recommendation_service_pb2.RankResponse]
     """Orders a list of items that the caller names. INVALID_ARGUMENT when the request breaks a rule below."""
+    StreamRecommend: _grpc.UnaryStreamMultiCallable[_recommendation_service_pb2.StreamRecommendRequest, _recommendation_service_pb2.StreamRecommendResponse]
+    """Recommends items, and sends blurbs after them that were not there yet. The first message holds the answer of
+    `Recommend`, at once; the others hold late blurbs, while some are awaited and `wait_ms` lasts. INVALID_ARGUMENT when
+    the request breaks a rule of `Recommend` or below.
+    """
 
 @_typing.type_check_only
 class RecommendationServiceAsyncStub(RecommendationServiceStub):
@@ -53,6 +58,11 @@ class RecommendationServiceAsyncStub(RecommendationServiceStub):
     """Recommends items of the whole catalogue. INVALID_ARGUMENT when the request breaks a rule below."""
     Rank: _aio.UnaryUnaryMultiCallable[_recommendation_service_pb2.RankRequest, _recommendation_service_pb2.RankResponse]  # type: ignore[assignment]
     """Orders a list of items that the caller names. INVALID_ARGUMENT when the request breaks a rule below."""
+    StreamRecommend: _aio.UnaryStreamMultiCallable[_recommendation_service_pb2.StreamRecommendRequest, _recommendation_service_pb2.StreamRecommendResponse]  # type: ignore[assignment]
+    """Recommends items, and sends blurbs after them that were not there yet. The first message holds the answer of
+    `Recommend`, at once; the others hold late blurbs, while some are awaited and `wait_ms` lasts. INVALID_ARGUMENT when
+    the request breaks a rule of `Recommend` or below.
+    """
 
 class RecommendationServiceServicer(metaclass=_abc_1.ABCMeta):
     """Answers with ranked lists. A part that fails makes an answer simpler, not absent: the answer is then OK and says
@@ -74,5 +84,16 @@ class RecommendationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_recommendation_service_pb2.RankResponse, _abc.Awaitable[_recommendation_service_pb2.RankResponse]]:
         """Orders a list of items that the caller names. INVALID_ARGUMENT when the request breaks a rule below."""
+
+    @_abc_1.abstractmethod
+    def StreamRecommend(
+        self,
+        request: _recommendation_service_pb2.StreamRecommendRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_recommendation_service_pb2.StreamRecommendResponse], _abc.AsyncIterator[_recommendation_service_pb2.StreamRecommendResponse]]:
+        """Recommends items, and sends blurbs after them that were not there yet. The first message holds the answer of
+        `Recommend`, at once; the others hold late blurbs, while some are awaited and `wait_ms` lasts. INVALID_ARGUMENT when
+        the request breaks a rule of `Recommend` or below.
+        """
 
 def add_RecommendationServiceServicer_to_server(servicer: RecommendationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

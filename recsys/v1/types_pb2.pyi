@@ -59,7 +59,7 @@ class _ServiceLevelEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ServiceL
     SERVICE_LEVEL_NO_RANKER: _ServiceLevel.ValueType  # 2
     """Personal candidates, in retrieval order."""
     SERVICE_LEVEL_NO_PERSONAL: _ServiceLevel.ValueType  # 3
-    """Candidates from the context only."""
+    """Nothing of the shopper is in it: candidates from the context only, or the state was not to be had."""
     SERVICE_LEVEL_POPULAR: _ServiceLevel.ValueType  # 4
     """What sells, the same for everybody."""
 
@@ -73,10 +73,70 @@ SERVICE_LEVEL_FULL: ServiceLevel.ValueType  # 1
 SERVICE_LEVEL_NO_RANKER: ServiceLevel.ValueType  # 2
 """Personal candidates, in retrieval order."""
 SERVICE_LEVEL_NO_PERSONAL: ServiceLevel.ValueType  # 3
-"""Candidates from the context only."""
+"""Nothing of the shopper is in it: candidates from the context only, or the state was not to be had."""
 SERVICE_LEVEL_POPULAR: ServiceLevel.ValueType  # 4
 """What sells, the same for everybody."""
 Global___ServiceLevel: _TypeAlias = ServiceLevel  # noqa: Y015
+
+class _BlurbSource:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _BlurbSourceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BlurbSource.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    BLURB_SOURCE_UNSPECIFIED: _BlurbSource.ValueType  # 0
+    """Nowhere: there is no text."""
+    BLURB_SOURCE_EXTRACTIVE: _BlurbSource.ValueType  # 1
+    """The shop's own words: cut out of the item's fields."""
+    BLURB_SOURCE_GENERATED: _BlurbSource.ValueType  # 2
+    """A model's words, let through by the automatic checks."""
+    BLURB_SOURCE_GENERATED_REVIEWED: _BlurbSource.ValueType  # 3
+    """A model's words, approved by a person, perhaps edited."""
+    BLURB_SOURCE_HUMAN: _BlurbSource.ValueType  # 4
+    """A person's words."""
+
+class BlurbSource(_BlurbSource, metaclass=_BlurbSourceEnumTypeWrapper):
+    """Where a blurb's words come from."""
+
+BLURB_SOURCE_UNSPECIFIED: BlurbSource.ValueType  # 0
+"""Nowhere: there is no text."""
+BLURB_SOURCE_EXTRACTIVE: BlurbSource.ValueType  # 1
+"""The shop's own words: cut out of the item's fields."""
+BLURB_SOURCE_GENERATED: BlurbSource.ValueType  # 2
+"""A model's words, let through by the automatic checks."""
+BLURB_SOURCE_GENERATED_REVIEWED: BlurbSource.ValueType  # 3
+"""A model's words, approved by a person, perhaps edited."""
+BLURB_SOURCE_HUMAN: BlurbSource.ValueType  # 4
+"""A person's words."""
+Global___BlurbSource: _TypeAlias = BlurbSource  # noqa: Y015
+
+class _BlurbFreshness:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _BlurbFreshnessEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BlurbFreshness.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    BLURB_FRESHNESS_UNSPECIFIED: _BlurbFreshness.ValueType  # 0
+    """There is no text."""
+    BLURB_FRESHNESS_FRESH: _BlurbFreshness.ValueType  # 1
+    """Approved, and of recent date."""
+    BLURB_FRESHNESS_STALE: _BlurbFreshness.ValueType  # 2
+    """Approved, and due to be made again; it still says what the item's facts say."""
+    BLURB_FRESHNESS_FALLBACK: _BlurbFreshness.ValueType  # 3
+    """Nothing that was approved may be shown; the text, if any, was cut from the item's own words on the spot."""
+
+class BlurbFreshness(_BlurbFreshness, metaclass=_BlurbFreshnessEnumTypeWrapper):
+    """How a blurb stands to what was approved."""
+
+BLURB_FRESHNESS_UNSPECIFIED: BlurbFreshness.ValueType  # 0
+"""There is no text."""
+BLURB_FRESHNESS_FRESH: BlurbFreshness.ValueType  # 1
+"""Approved, and of recent date."""
+BLURB_FRESHNESS_STALE: BlurbFreshness.ValueType  # 2
+"""Approved, and due to be made again; it still says what the item's facts say."""
+BLURB_FRESHNESS_FALLBACK: BlurbFreshness.ValueType  # 3
+"""Nothing that was approved may be shown; the text, if any, was cut from the item's own words on the spot."""
+Global___BlurbFreshness: _TypeAlias = BlurbFreshness  # noqa: Y015
 
 @_typing.final
 class Item(_message.Message):
@@ -272,6 +332,155 @@ class RuleStep(_message.Message):
 Global___RuleStep: _TypeAlias = RuleStep  # noqa: Y015
 
 @_typing.final
+class Blurb(_message.Message):
+    """A short line about an item. It never changes a ranking."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEXT_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    AI_GENERATED_FIELD_NUMBER: _builtins.int
+    DISCLOSURE_KEY_FIELD_NUMBER: _builtins.int
+    LANGUAGE_FIELD_NUMBER: _builtins.int
+    FRESHNESS_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    PROMPT_VERSION_FIELD_NUMBER: _builtins.int
+    BLURB_ID_FIELD_NUMBER: _builtins.int
+    GENERATED_AT_FIELD_NUMBER: _builtins.int
+    FACT_IDS_FIELD_NUMBER: _builtins.int
+    text: _builtins.str
+    """Required. Plain text, at most `BlurbOptions.max_chars` characters as a reader counts them, never HTML: render it as
+    text. Empty when there is none.
+    """
+    source: Global___BlurbSource.ValueType
+    """Required. Where the words come from."""
+    ai_generated: _builtins.bool
+    """Required. Whether a model wrote it, also when a person edited it afterwards."""
+    disclosure_key: _builtins.str
+    """Optional. Key of the words by which the shop tells that a model wrote it, `blurb.ai_generated`; empty when none did."""
+    language: _builtins.str
+    """Optional. BCP 47 tag of the text; empty when it is the item's own and the catalogue does not tell."""
+    freshness: Global___BlurbFreshness.ValueType
+    """Required. How it stands to what was approved."""
+    model: _builtins.str
+    """Optional. Model and revision; empty for words of the shop."""
+    prompt_version: _builtins.str
+    """Optional. Version of the words that the model was asked with; empty without a model."""
+    blurb_id: _builtins.str
+    """Optional. Names this text, for `ReportBlurb`: 32 hexadecimal digits; empty when there is no text."""
+    @_builtins.property
+    def generated_at(self) -> _timestamp_pb2.Timestamp:
+        """Optional. When it was written, to the millisecond; absent for what was cut on the spot."""
+
+    @_builtins.property
+    def fact_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Optional. Facts of the item that the text uses, only with VIEW_FULL or `explain`."""
+
+    def __init__(
+        self,
+        *,
+        text: _builtins.str = ...,
+        source: Global___BlurbSource.ValueType = ...,
+        ai_generated: _builtins.bool = ...,
+        disclosure_key: _builtins.str = ...,
+        language: _builtins.str = ...,
+        freshness: Global___BlurbFreshness.ValueType = ...,
+        model: _builtins.str = ...,
+        prompt_version: _builtins.str = ...,
+        blurb_id: _builtins.str = ...,
+        generated_at: _timestamp_pb2.Timestamp | None = ...,
+        fact_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["generated_at", b"generated_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ai_generated", b"ai_generated", "blurb_id", b"blurb_id", "disclosure_key", b"disclosure_key", "fact_ids", b"fact_ids", "freshness", b"freshness", "generated_at", b"generated_at", "language", b"language", "model", b"model", "prompt_version", b"prompt_version", "source", b"source", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Blurb: _TypeAlias = Blurb  # noqa: Y015
+
+@_typing.final
+class ItemBlurb(_message.Message):
+    """An item's blurb."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEM_ID_FIELD_NUMBER: _builtins.int
+    BLURB_FIELD_NUMBER: _builtins.int
+    item_id: _builtins.str
+    """Required. The item's id."""
+    @_builtins.property
+    def blurb(self) -> Global___Blurb:
+        """Optional. Its blurb; absent where there is none to show."""
+
+    def __init__(
+        self,
+        *,
+        item_id: _builtins.str = ...,
+        blurb: Global___Blurb | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["blurb", b"blurb"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blurb", b"blurb", "item_id", b"item_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ItemBlurb: _TypeAlias = ItemBlurb  # noqa: Y015
+
+@_typing.final
+class BlurbOptions(_message.Message):
+    """Which blurbs to attach."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENABLED_FIELD_NUMBER: _builtins.int
+    LANGUAGE_CODES_FIELD_NUMBER: _builtins.int
+    MAX_CHARS_FIELD_NUMBER: _builtins.int
+    SEGMENT_FIELD_NUMBER: _builtins.int
+    ALLOW_GENERATED_FIELD_NUMBER: _builtins.int
+    REQUIRE_REVIEWED_FIELD_NUMBER: _builtins.int
+    enabled: _builtins.bool
+    """Optional. Whether to attach blurbs; default false."""
+    max_chars: _builtins.int
+    """Optional. Longest text, in characters as a reader counts them: 0 means 160, more than 160 means 160, a negative
+    number is an error. The server cuts, after a sentence or a word.
+    """
+    segment: _builtins.str
+    """Optional. Which interest the text may speak to, a name of the server's closed list; empty lets the server choose
+    by what the shopper took lately, `none` chooses none. INVALID_ARGUMENT for a name that is not in the list.
+    """
+    allow_generated: _builtins.bool
+    """Optional. Whether texts of a model may come; default true."""
+    require_reviewed: _builtins.bool
+    """Optional. Whether texts of a model must have been approved by a person; default false."""
+    @_builtins.property
+    def language_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Optional. BCP 47 tags in order of preference, at most 8 of at most 35 characters; of `de-AT`, `de` will do. The
+        first with a text is taken, item by item, and `Blurb.language` tells which. Texts in other languages are not shown,
+        unless the last entry is `*`. Empty means the server's languages, and then any.
+        """
+
+    def __init__(
+        self,
+        *,
+        enabled: _builtins.bool = ...,
+        language_codes: _abc.Iterable[_builtins.str] | None = ...,
+        max_chars: _builtins.int = ...,
+        segment: _builtins.str = ...,
+        allow_generated: _builtins.bool | None = ...,
+        require_reviewed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_allow_generated", b"_allow_generated", "allow_generated", b"allow_generated"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_allow_generated", b"_allow_generated", "allow_generated", b"allow_generated", "enabled", b"enabled", "language_codes", b"language_codes", "max_chars", b"max_chars", "require_reviewed", b"require_reviewed", "segment", b"segment"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__allow_generated: _TypeAlias = _typing.Literal["allow_generated"]  # noqa: Y015
+    _WhichOneofArgType__allow_generated: _TypeAlias = _typing.Literal["_allow_generated", b"_allow_generated"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__allow_generated) -> _WhichOneofReturnType__allow_generated | None: ...
+
+Global___BlurbOptions: _TypeAlias = BlurbOptions  # noqa: Y015
+
+@_typing.final
 class Result(_message.Message):
     """One item of an answer."""
 
@@ -283,6 +492,7 @@ class Result(_message.Message):
     ITEM_FIELD_NUMBER: _builtins.int
     REASONS_FIELD_NUMBER: _builtins.int
     EXPLANATION_FIELD_NUMBER: _builtins.int
+    BLURB_FIELD_NUMBER: _builtins.int
     RULE_STEPS_FIELD_NUMBER: _builtins.int
     item_id: _builtins.str
     """Required. The item's id."""
@@ -307,6 +517,10 @@ class Result(_message.Message):
         """Optional. The whole explanation, only with `explain` and at SERVICE_LEVEL_FULL."""
 
     @_builtins.property
+    def blurb(self) -> Global___Blurb:
+        """Optional. A short line about the item, only where `blurbs` asks for it; absent where there is none to show."""
+
+    @_builtins.property
     def rule_steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___RuleStep]:
         """Optional. What moved the item after it was scored, in order; empty when nothing did."""
 
@@ -319,11 +533,12 @@ class Result(_message.Message):
         item: Global___Item | None = ...,
         reasons: _abc.Iterable[_builtins.str] | None = ...,
         explanation: Global___Explanation | None = ...,
+        blurb: Global___Blurb | None = ...,
         rule_steps: _abc.Iterable[Global___RuleStep] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["explanation", b"explanation", "item", b"item"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["blurb", b"blurb", "explanation", b"explanation", "item", b"item"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["explanation", b"explanation", "item", b"item", "item_id", b"item_id", "reasons", b"reasons", "rule_steps", b"rule_steps", "score", b"score", "sources", b"sources"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blurb", b"blurb", "explanation", b"explanation", "item", b"item", "item_id", b"item_id", "reasons", b"reasons", "rule_steps", b"rule_steps", "score", b"score", "sources", b"sources"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

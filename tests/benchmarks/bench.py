@@ -151,6 +151,8 @@ def bench(source: Workspace, ranking: Workspace, num_items: int, work: Path) -> 
     with serving(shop) as server:
         found = {c: loaded(server, requests, c, _CALLS) for c in _CONCURRENCIES}
         explained = loaded(server, [{**request, "explain": True} for request in requests], 1, _CALLS // 2)
+        asked = [{**request, "blurbs": {"enabled": True}} for request in requests]
+        with_blurbs = loaded(server, asked, 1, _CALLS)  # the items' own words: nothing was published
         rare = f'category:"{_rare_category(pipeline)}"'
         filtered = loaded(server, [{**request, "filter": rare} for request in requests], 1, _CALLS // 2)
         memory, ready = round(server.memory_mb()), server.seconds_to_ready
@@ -172,6 +174,7 @@ def bench(source: Workspace, ranking: Workspace, num_items: int, work: Path) -> 
             "state_bytes": state_bytes,
             "explained": explained,
             "filtered": filtered,
+            "with_blurbs": with_blurbs,
             "two_workers": two,
             "two_workers_cpu_ratio": round(two["cpu_ms_per_request"] / found[16]["cpu_ms_per_request"], 3),
         },

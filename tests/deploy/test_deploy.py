@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -42,6 +43,7 @@ def exported() -> set[str]:
         num_unobserved=lambda: 0,
         breaker_is_open=lambda: False,
         num_unreadable_states=lambda: 0,
+        blurb_reads=lambda: (0, False),
         backlog=lambda: (0, 0),
         substitutions=lambda: {"e": 1},
     )
@@ -51,6 +53,7 @@ def exported() -> set[str]:
         call.arms = (("e", "control"),)
         call.stages.append(("state", 0.0, 1.0))
         call.outcomes.update(["ACCEPTED"])
+        call.blurbs = Counter({("GENERATED", "FRESH"): 1})
         metrics(call)
         metrics(replace(call, is_later_page=True))
     return {sample.name for family in registry.collect() for sample in family.samples}

@@ -78,6 +78,12 @@ def test_the_asynchronous_client_prints_a_page_for_every_item(address: str) -> N
     assert lines[0].startswith("apples: ")
 
 
+def test_the_client_of_blurbs_prints_a_line_for_every_item(address: str) -> None:
+    lines = printed(sys.executable, CLIENTS / "blurbs.py", address, "gus").splitlines()
+    assert lines[0] == "apples: size: 1 kg"
+    assert len(lines) == 5
+
+
 @needs_node
 def test_the_generated_typescript_client_compiles_and_runs(address: str, tmp_path: Path) -> None:
     folder = tmp_path / "typescript"

@@ -17,6 +17,7 @@ from recsys.catalogue import Catalogue
 from recsys.config import Config, EncoderConfig, StateConfig
 from recsys.encoder import UserTower
 from recsys.index import VectorIndex
+from recsys.influence import refused
 from recsys.item_history import ItemHistory
 from recsys.item_state import ItemState
 from recsys.item_tables import ItemTables
@@ -168,11 +169,14 @@ def online_moment(events: Iterable[Event], query: Query, parts: Parts) -> Moment
     """A moment as a server holds it: the events before it were applied one by one, in the order given."""
     user_id, as_of_ms = query
     state, items = UserState(parts.config.state.half_lives_days), ItemState(CATALOGUE, parts.config.state)
-    for who, item_id, name, time_ms in events:
+    events = list(events)
+    uncounted = set(refused(events_frame(events), parts.config.state))
+    for number, (who, item_id, name, time_ms) in enumerate(events):
         if time_ms >= as_of_ms:
             continue
         code = EVENT_TYPE_CODES[name]
-        items.record(CATALOGUE.position[item_id], code, time_ms)
+        if str(number).zfill(9) not in uncounted:
+            items.record(CATALOGUE.position[item_id], code, time_ms)
         items.popularity(min(time_ms, as_of_ms - TICK_MS))  # a request before the last tick reads it too
         if who == user_id and name in parts.config.state.remembered:
             state.apply(item_id, code, time_ms, is_purchase=name == "purchase", max_rows=1_000)

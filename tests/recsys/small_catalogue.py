@@ -26,11 +26,13 @@ from recsys.schema import (
     CATEGORY,
     DAY_MS,
     EFFECTIVE_TIME,
+    EVENT_ID,
     EVENT_TYPE,
     EVENT_TYPE_CODES,
     ITEM_ID,
     ITEM_SCHEMA,
     PRICE,
+    RECEIVED_TIME,
     TIMESTAMP,
     TITLE,
     USER_ID,
@@ -65,7 +67,10 @@ def events_frame(events: Iterable[Event]) -> pl.LazyFrame:
     }
     frame = pl.DataFrame(list(events), schema=schema, orient="row")
     return frame.lazy().with_columns(
-        pl.col(EFFECTIVE_TIME).cast(TIMESTAMP), pl.lit(None, pl.Float64).alias(PRICE)
+        pl.col(EFFECTIVE_TIME).cast(TIMESTAMP),
+        pl.col(EFFECTIVE_TIME).cast(TIMESTAMP).alias(RECEIVED_TIME),
+        pl.int_range(pl.len()).cast(pl.String).str.zfill(9).alias(EVENT_ID),
+        pl.lit(None, pl.Float64).alias(PRICE),
     )
 
 

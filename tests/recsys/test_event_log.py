@@ -4,9 +4,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from recsys.errors import DataError
+from recsys.errors import ConfigError, DataError
 from recsys.event_log import EventLog
 from recsys.schema import (
+    DAY_MS,
     EFFECTIVE_TIME,
     EVENT_ID,
     EVENT_SCHEMA,
@@ -16,6 +17,7 @@ from recsys.schema import (
     RECEIVED_TIME,
     USER_ID,
 )
+from recsys.tombstones import Tombstones
 
 NOON = int(datetime(2024, 5, 1, 12, tzinfo=UTC).timestamp() * 1000)
 HOUR = 3_600_000
@@ -146,3 +148,31 @@ def test_a_name_that_is_no_file_name_is_refused(tmp_path: Path, name: str) -> No
 def test_a_frame_with_other_columns_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="EVENT_SCHEMA"):
         EventLog(tmp_path).append(events(("a", NOON, NOON)).drop(USER_ID), "a")
+
+
+def test_pruning_removes_whole_days_and_may_be_repeated(tmp_path: Path) -> None:
+    log, last = EventLog(tmp_path / "events"), NOON + 3 * DAY_MS
+    log.append(events(("old", NOON, NOON), ("new", last, last)), "a")
+    assert (log.prune(last), log.prune(last)) == (1, 0)
+    assert ids(log.scan()) == {"new"}
+    assert len(list((tmp_path / "events").glob("day=*/*.parquet"))) == 1
+
+
+def test_what_an_erased_user_did_is_not_read_and_does_not_come_back(tmp_path: Path) -> None:
+    log = EventLog(tmp_path / "events")
+    log.append(events(("before", NOON, NOON)), "a")
+    Tombstones(tmp_path).add(["u"], NOON)
+    assert ids(log.scan()) == set()
+    log.append(events(("replayed", NOON, NOON), ("after", NOON + 1, NOON + 1)), "b")
+    assert ids(log.scan()) == {"after"}
+    assert (log.forget_erased(), log.forget_erased()) == (["before"], [])
+    assert ids(log.scan()) == {"after"}
+
+
+def test_without_its_key_nobody_can_tell_who_was_erased_so_nothing_is_read(tmp_path: Path) -> None:
+    log = EventLog(tmp_path / "events")
+    log.append(events(("one", NOON, NOON)), "a")
+    Tombstones(tmp_path).add(["somebody"], NOON)
+    (tmp_path / "privacy" / "digests.key").unlink()
+    with pytest.raises(ConfigError):
+        EventLog(tmp_path / "events").scan()

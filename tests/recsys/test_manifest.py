@@ -23,7 +23,7 @@ def write_small_bundle(
 ) -> Manifest:
     """A bundle of two files of five bytes, sound by its manifest; it holds no model."""
     (directory / "items").mkdir(parents=True)
-    for name in ("ranker.txt", "items/vectors.bin"):
+    for name in ("ranker.txt", "items/vectors.i8"):
         (directory / name).write_text("hello", encoding="utf-8")
     manifest = Manifest(
         version=directory.name,
@@ -39,7 +39,7 @@ def write_small_bundle(
         libraries={"torch": "2.13.0"},
         canary_inputs=[[1.0], [None]],
         canary_scores={"all": [0.5, -0.5]},
-        files={"ranker.txt": HELLO, "items/vectors.bin": HELLO},
+        files={"ranker.txt": HELLO, "items/vectors.i8": HELLO},
     )
     (directory / "manifest.json").write_text(manifest.model_dump_json(), encoding="utf-8")
     return manifest
@@ -78,8 +78,8 @@ def test_files_that_match_the_manifest_verify(tmp_path: Path) -> None:
 
 def test_a_missing_file_does_not_verify(tmp_path: Path) -> None:
     manifest = write_small_bundle(tmp_path / "v1")
-    (tmp_path / "v1" / "items" / "vectors.bin").unlink()
-    with pytest.raises(BundleError, match=r"missing or added.*items/vectors\.bin"):
+    (tmp_path / "v1" / "items" / "vectors.i8").unlink()
+    with pytest.raises(BundleError, match=r"missing or added.*items/vectors\.i8"):
         verify_files(tmp_path / "v1", manifest)
 
 
@@ -113,3 +113,28 @@ def test_a_manifest_is_read_without_any_model_library() -> None:
     code = "import sys, recsys.registry; print(*{'torch', 'lightgbm', 'polars', 'faiss'} & set(sys.modules))"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.split() == []
+
+
+@pytest.mark.parametrize("name", ["encoder/pytorch_model.bin", "weights.PT", "model.pkl", "code.py"])
+def test_files_that_may_run_code_are_refused_by_their_type(tmp_path: Path, name: str) -> None:
+    manifest = write_small_bundle(tmp_path / "v1")
+    with pytest.raises(BundleError, match="may run code"):
+        verify_files(tmp_path / "v1", manifest.model_copy(update={"files": manifest.files | {name: HELLO}}))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"canary_inputs": [], "canary_scores": {"all": []}},
+        {"canary_inputs": [[1.0], [1.0, 2.0]]},
+        {"canary_scores": {}},
+        {"canary_scores": {"all": [0.5]}},
+        {"canary_scores": {"all": [0.5, -0.5], "../../model": [0.5, -0.5]}},
+    ],
+)
+def test_a_manifest_without_a_whole_canary_is_refused(tmp_path: Path, changes: dict[str, object]) -> None:
+    write_small_bundle(tmp_path / "v1")
+    path = tmp_path / "v1" / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_bytes()) | changes))
+    with pytest.raises(BundleError, match="canary"):
+        read_manifest(tmp_path / "v1")

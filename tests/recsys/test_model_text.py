@@ -112,6 +112,7 @@ def test_the_text_that_is_rebuilt_without_a_change_is_accepted() -> None:
         ("num_class", "3", "one score per row"),
         ("feature_names", "count count", "distinct"),
         ("feature_infos", "1:2:3", "ranges"),
+        ("objective", "", "objective"),  # ends the process that loads it
     ],
 )
 def test_what_would_mislead_lightgbm_is_refused(field: str, value: str, problem: str) -> None:

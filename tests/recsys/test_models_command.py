@@ -119,3 +119,15 @@ def listed_last(workspace: Workspace, capsys: pytest.CaptureFixture[str], versio
     capsys.readouterr()
     [found] = [model for model in listed(workspace, capsys) if model["version"] == version]
     return found["last_decision"]["verdict"]
+
+
+def test_a_model_is_signed_and_one_with_another_key_does_not_verify(
+    workspace: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("key", "other"):
+        (tmp_path / name).write_text(name * 20)
+    where = ["--workspace", str(workspace.root)]
+    assert run(["models", "sign", "first", "--key", str(tmp_path / "key"), *where], VERBS) == 0
+    assert capsys.readouterr().out == "first is signed\n"
+    assert run(["models", "verify", "first", "--key", str(tmp_path / "other"), *where], VERBS) == 1
+    assert "signed with another key" in capsys.readouterr().out

@@ -139,6 +139,19 @@ def test_what_was_gathered_once_serves_every_way_of_ordering_it(changed: dict[st
     assert PIPELINE.order(gathered, asked) == PIPELINE.recommend(asked)
 
 
+def test_the_users_interest_comes_along_and_changes_nothing() -> None:
+    asked = replace(query(), with_interest=True)
+    for plain, withal in (
+        (PIPELINE.recommend(query()), PIPELINE.recommend(asked)),
+        (PIPELINE.rank(query(), sorted(had())), PIPELINE.rank(asked, sorted(had()))),
+    ):
+        assert withal == plain
+        assert plain.interest is None
+        assert withal.interest is not None
+        assert np.linalg.norm(withal.interest) == pytest.approx(1, abs=1e-5)
+    assert PIPELINE.recommend(replace(asked, user=None)).interest is None
+
+
 def test_a_filter_never_changes_another_items_score() -> None:
     everything = PIPELINE.recommend(query()).items
     left_out = {everything[0].item_id, everything[2].item_id}

@@ -28,7 +28,13 @@ def running_server(
 ) -> Iterator[str]:
     """Serve a workspace on any free port of the loopback address, and yield ``host:port``."""
     started: Future[tuple[int, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
-    defaults = {"port": 0, "state_timeout_ms": 10_000, "apply_timeout_ms": 10_000, "grace_seconds": 0.5}
+    defaults = {
+        "port": 0,
+        "state_timeout_ms": 10_000,
+        "blurb_timeout_ms": 10_000,
+        "apply_timeout_ms": 10_000,
+        "grace_seconds": 0.5,
+    }
     chosen = load_settings(**(defaults | settings))
 
     async def serve() -> None:

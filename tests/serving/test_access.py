@@ -22,7 +22,7 @@ from serving.tokens import digest, new_token, read_tokens
 from tests.serving.running import PATIENCE_SECONDS, running_server
 from tests.serving.test_server import SERVING, health_of, reflected_services
 
-READER, WRITER, STRANGER, BUSY = (new_token() for _ in range(4))
+READER, WRITER, STRANGER, BUSY, OLD = (new_token() for _ in range(5))
 RECOMMEND = "/recsys.v1.RecommendationService/Recommend"
 TOKENS = EntryPoint("tokens", "serving.tokens_command:tokens", "recsys.commands")
 
@@ -39,6 +39,7 @@ FILE = "".join(
         entry("reader", READER, '"read"'),
         entry("writer", WRITER, '"read", "write"'),
         entry("stranger", STRANGER, '"read"', tenant="elsewhere"),
+        entry("old", OLD, '"read"', "expires = 2020-01-01T00:00:00Z"),
         entry("busy", BUSY, '"read"', "requests_per_second = 0.001\nburst = 2"),
     ]
 )
@@ -74,7 +75,9 @@ def test_a_token_opens_what_its_roles_name(address: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "token", [None, "", "guess", READER[:-1], digest(READER)], ids=["none", "empty", "guess", "cut", "digest"]
+    "token",
+    [None, "", "guess", READER[:-1], digest(READER), OLD],
+    ids=["none", "empty", "guess", "cut", "digest", "expired"],
 )
 def test_without_a_known_token_nobody_is_let_in(address: str, token: str | None) -> None:
     assert refusal(address, token).code() is grpc.StatusCode.UNAUTHENTICATED

@@ -62,8 +62,11 @@ def test_a_token_is_never_shown() -> None:
 
 def test_reads_are_retried_and_events_are_not() -> None:
     config = json.loads(SERVICE_CONFIG)
-    retried = {name["service"] for method in config["methodConfig"] for name in method["name"]}
-    assert retried == {"recsys.v1.RecommendationService"}
+    retried = [name for method in config["methodConfig"] for name in method["name"]]
+    assert retried == [
+        {"service": "recsys.v1.RecommendationService"},
+        {"service": "recsys.v1.BlurbService", "method": "BatchGetBlurbs"},
+    ]
     assert config["retryThrottling"]["maxTokens"]
 
 

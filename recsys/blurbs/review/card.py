@@ -42,6 +42,8 @@ def card(case: Case, lexicons: Lexicons, place: str = "") -> Panel:
         parts.append(Text.assemble(("before: ", "dim"), (case.previous, "dim")))
     if case.verdict.reasons:
         parts += [Text(), reasons_table(case.verdict)]
+    if case.complaints:
+        parts.append(Text(f"shoppers reported it: {', '.join(case.complaints)}", style="red"))
     parts.append(Text(_footer(case), style="dim"))
     title = Text(" · ".join(part for part in (place, slot.item_id, slot.language, slot.segment) if part))
     return Panel(Group(*parts), title=title, title_align="left", subtitle=Text(_ABOUT[case.occasion]))

@@ -23,6 +23,8 @@ class Case:
     """Whether its category is one of ``high_risk_categories``."""
     approvals: tuple[str, ...] = ()
     """Who has approved it already; empty for a second opinion, which is asked for without knowing."""
+    complaints: tuple[str, ...] = ()
+    """Why shoppers' reports took it out."""
     previous: str = ""
     """What its slot showed before, or shows meanwhile."""
 
@@ -38,8 +40,9 @@ class Case:
 
     @property
     def risk(self) -> float:
-        """From 1, carried wholly by the facts, to 6: doubt, three times over for what may do harm."""
-        return (3.0 if self.is_high_risk else 1.0) * (2.0 - self.verdict.score)
+        """From 1 to 12: doubt, three times over for what may do harm, twice for what shoppers reported."""
+        harm, reports = (3.0 if self.is_high_risk else 1.0), (2.0 if self.complaints else 1.0)
+        return harm * reports * (2.0 - self.verdict.score)
 
     @property
     def weight(self) -> float:
@@ -71,6 +74,7 @@ class Case:
             "risk": round(self.risk, 3),
             "is_high_risk": self.is_high_risk,
             "approvals": list(self.approvals),
+            "complaints": list(self.complaints),
         }
 
 

@@ -94,6 +94,20 @@ def action(decision: Decision) -> str:
 
 
 def approvers(said: list[Judgement], blurb_id: str) -> tuple[str, ...]:
-    """Who let exactly this text through, in the order in which they did; who edited it, too."""
-    names = (one.reviewer for one in said if one.result_id == blurb_id and one.decision != Decision.REJECTED)
+    """Who let exactly this text through, or edited it so, since it was last decided, in their order.
+
+    A text that was decided and waits again, as after reports by shoppers, begins without approvals.
+    """
+    names: list[str] = []
+    for one in said:
+        if one.is_final:
+            names.clear()
+        elif one.occasion is Occasion.WAITING and one.result_id == blurb_id:
+            names.append(one.reviewer)
     return tuple(dict.fromkeys(names))
+
+
+def complaints(book: Book, key: str) -> list[str]:
+    """Why shoppers' reports took a text out, oldest first; see ``recsys.blurbs.reporting``."""
+    query = "SELECT detail FROM audit WHERE key = ? AND action = 'reported' ORDER BY sequence"
+    return [str(json.loads(row[0])) for row in book.file.rows(query, (key,))]

@@ -9,7 +9,7 @@ from recsys.blurbs.book import Book
 from recsys.blurbs.configuration import BlurbConfig
 from recsys.blurbs.entry import Entry, State
 from recsys.blurbs.review.case import Case, previous_text
-from recsys.blurbs.review.judgement import Decision, Judgement, Occasion, approvers, judgements
+from recsys.blurbs.review.judgement import Decision, Judgement, Occasion, approvers, complaints, judgements
 from recsys.errors import BlurbError
 
 _ORDER: Final = tuple(Occasion)
@@ -81,7 +81,8 @@ class Queue:
 
     def _of(self, entry: Entry, occasion: Occasion, approvals: tuple[str, ...] = ()) -> Case:
         is_high_risk = self._config.is_high_risk(entry.request.category)
-        return Case(entry, occasion, is_high_risk, approvals, previous_text(self._book, entry))
+        said = () if occasion is Occasion.DOUBLE else tuple(complaints(self._book, entry.request.key))
+        return Case(entry, occasion, is_high_risk, approvals, said, previous_text(self._book, entry))
 
 
 def is_same(name: str, names: tuple[str, ...]) -> bool:

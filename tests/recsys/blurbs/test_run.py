@@ -16,6 +16,7 @@ from recsys.blurbs.revocation import revoke, switch
 from recsys.blurbs.row import BlurbSlot, Source
 from recsys.blurbs.run import generate_blurbs
 from recsys.blurbs.run_report import RunReport
+from recsys.blurbs.wanted import WANTED_FILE, WantedBlurbs
 from recsys.errors import ConfigError
 from recsys.workspace import Workspace
 from tests.recsys.blurbs.bench import WordGate, config
@@ -141,3 +142,18 @@ def test_the_commands_write_withdraw_and_switch(tmp_path: Path, shop: Path) -> N
     assert asked("revoke", "category", "Kitchen", "--actor", "anna") == {"revoked": 4}
     assert asked("off", "seller", "acme")["off"]["sellers"] == ["acme"]
     assert asked("on", "seller", "acme")["off"]["sellers"] == []
+
+
+def test_what_lists_lacked_is_written_first_for_whom_it_lacked(tmp_path: Path, shop: Path) -> None:
+    wanted = WantedBlurbs(tmp_path / "state" / WANTED_FILE)
+    cup = BlurbSlot("cup", "en", "gift")
+    wanted.add(
+        {cup: 7, BlurbSlot("gone", "en"): 9, BlurbSlot("cup", "xx"): 8, BlurbSlot("cup", "en", "nobody"): 8}
+    )
+    with scripted_server(describe) as server:
+        report = run(tmp_path, shop, server.url, limit=8)
+    assert report.states["approved"] == 1 + len(NAMES)
+    with opened(Workspace(tmp_path)) as book:
+        assert book.approved(cup) is not None
+    assert wanted.most(10) == []
+    wanted.close()

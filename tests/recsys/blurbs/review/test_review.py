@@ -11,6 +11,7 @@ from recsys.blurbs.configuration import BlurbConfig
 from recsys.blurbs.facts import Facts
 from recsys.blurbs.gate import Gate
 from recsys.blurbs.lexicon import Lexicons
+from recsys.blurbs.reporting import hold_back
 from recsys.blurbs.revalidation import Revalidation
 from recsys.blurbs.review.agreement import agreement, sample_check
 from recsys.blurbs.review.judgement import Decision, Judgement, Occasion, judgements
@@ -180,6 +181,18 @@ def test_at_the_terminal_words_are_added_and_texts_rejected_and_skipped(shop: Pa
     assert "expected a reason of" in output
     assert "1 revoked of 4" in output
     assert "fork" not in waiting(shop)
+
+
+def test_what_shoppers_reported_waits_again_and_earlier_approvals_do_not_count(shop: Path) -> None:
+    train = waiting(shop)["train"]["id"]
+    for reviewer in ("anna", "ben"):
+        asked(shop, "review", "--approve", train, "--reviewer", reviewer)
+    with opened(shop) as book:
+        assert hold_back(book, train, 1, "WRONG")
+    case = waiting(shop, "anna")["train"]
+    assert (case["occasion"], case["approvals"], case["complaints"]) == ("waiting", [], ["WRONG"])
+    assert asked(shop, "review", "--approve", train, "--reviewer", "anna")[0]["state"] == "review"
+    assert "shoppers reported it: WRONG" in typed(shop, "q\n", "carla")
 
 
 def test_two_reviewers_cannot_decide_on_the_same_text_at_once(shop: Path) -> None:

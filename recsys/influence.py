@@ -1,0 +1,83 @@
+"""How much one person's free acts count for what everybody sees.
+
+Views, clicks and the like cost nothing, so ten thousand of them must not make an item popular. Of one person,
+item and kind of act, one in half an hour counts, and of one person so many a minute as a person can do; what
+a machine does beyond that is taken in, and counts for nobody but the one who does it. Purchases are paid for,
+and impressions are ours: they all count. Time is when an event was received, which nobody can choose.
+
+Offline and online count alike: ``refused`` reads a log, ``Influence`` follows a stream.
+"""
+
+from collections import Counter, deque
+
+import polars as pl
+
+from recsys.config import StateConfig
+from recsys.schema import (
+    EFFECTIVE_TIME,
+    EVENT_ID,
+    EVENT_TYPE,
+    EVENT_TYPES,
+    IMPRESSION,
+    ITEM_ID,
+    RECEIVED_TIME,
+    USER_ID,
+)
+
+FREE = frozenset(EVENT_TYPES) - {"purchase", IMPRESSION}
+"""Kinds of acts that cost nothing."""
+_MINUTE_MS = 60_000
+
+
+def refused(events: pl.LazyFrame, config: StateConfig) -> pl.Series:
+    """Ids of the events that count for nobody else.
+
+    Args:
+        events: Event log with ``effective_time``.
+        config: The window and the cap.
+    """
+    received = pl.col(RECEIVED_TIME).dt.epoch("ms")
+    order = (EFFECTIVE_TIME, EVENT_ID)
+    window = received // round(config.count_once.total_seconds() * 1000)
+    first = pl.col(EVENT_ID).sort_by(order).first().over(USER_ID, ITEM_ID, EVENT_TYPE, window)
+    number = pl.struct(order).rank("ordinal").over(USER_ID, received // _MINUTE_MS)
+    again = (pl.col(EVENT_ID) != first) | (number > config.most_acts_per_minute)
+    return events.filter(pl.col(EVENT_TYPE).is_in(FREE)).filter(again).select(EVENT_ID).collect()[EVENT_ID]
+
+
+def counted(events: pl.LazyFrame, config: StateConfig) -> pl.LazyFrame:
+    """The events that count for everybody; see ``refused``."""
+    gone = refused(events, config)
+    return events if gone.is_empty() else events.filter(~pl.col(EVENT_ID).is_in(gone.implode()))
+
+
+class Influence:
+    """Counts a stream of events, in about the order of their receipt."""
+
+    def __init__(self, config: StateConfig, windows: int = 2) -> None:
+        """Args: ``config``; ``windows`` of ``count_once`` that are remembered."""
+        self._window_ms = round(config.count_once.total_seconds() * 1000)
+        self._most = config.most_acts_per_minute
+        self._windows: deque[tuple[int, set[int]]] = deque(maxlen=windows)
+        self._minute, self._acts = -1, Counter[str]()
+
+    def counts(self, user_id: str, item_id: str, event_type: str, received_ms: int) -> bool:
+        """Whether an act counts for everybody; to be asked once of each."""
+        if event_type not in FREE:
+            return True
+        if (minute := received_ms // _MINUTE_MS) > self._minute:
+            self._minute, self._acts = minute, Counter()
+        self._acts[user_id] += 1
+        seen = self._seen(received_ms // self._window_ms)
+        act = hash((user_id, item_id, event_type))
+        is_new = act not in seen
+        seen.add(act)
+        return is_new and self._acts[user_id] <= self._most
+
+    def _seen(self, window: int) -> set[int]:
+        for known, acts in self._windows:
+            if known == window:
+                return acts
+        new: set[int] = set()
+        self._windows.append((window, new))
+        return new

@@ -1,0 +1,120 @@
+"""Everything of one server process that has to do with blurbs, put together."""
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import Self
+
+import structlog
+from redis import Redis as BlockingRedis
+from redis.asyncio import Redis
+
+from recsys.blurbs.book import Book
+from recsys.blurbs.book_file import BOOK_FILE
+from recsys.blurbs.configuration import BlurbConfig
+from recsys.blurbs.reporting import hold_back
+from recsys.blurbs.wanted import WANTED_FILE, WantedBlurbs
+from recsys.config import Config, load_config
+from recsys.errors import BlurbError, ConfigError
+from recsys.workspace import Workspace
+from serving.blurb_publisher import EVERY_SECONDS, BlurbPublisher
+from serving.blurb_reader import BlurbReader
+from serving.blurb_reports import BlurbReports
+from serving.blurb_store import BlurbStore, BlurbWriter
+from serving.blurb_watch import BlurbWatch
+from serving.blurb_wishes import BlurbWishes
+from serving.blurbs import Blurbs
+from serving.item_words import ItemWordsCache
+from serving.line_screen import may_be_shown
+from serving.segment_choices import SegmentChoices
+from serving.settings import Settings
+from serving.state_store import connect, connect_blocking
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class BlurbDesk:
+    """The parts; ``close`` lets go of what they hold."""
+
+    config: BlurbConfig
+    blurbs: Blurbs
+    segments: SegmentChoices
+    watch: BlurbWatch
+    reports: BlurbReports
+    _workspace: Workspace
+    _tenant: str
+    _reader: BlockingRedis
+    _writer: BlockingRedis
+    _client: Redis
+
+    @classmethod
+    def open(cls, workspace: Workspace, settings: Settings, url: str, trained: Config) -> Self:
+        """Put the parts together.
+
+        Args:
+            workspace: Whose blurbs.
+            settings: How to run.
+            url: Of the store.
+            trained: The model's configuration, for where the shop's cannot be read.
+
+        Raises:
+            StoreError: The URL is wrong.
+        """
+        config = _configured(workspace, trained)
+        client, tenant = connect(url, settings.store_timeout_ms), settings.tenant
+        store, wishes = BlurbStore(client, tenant), BlurbWishes(config)
+        segments, reports = SegmentChoices(config.segments), BlurbReports(client, tenant, config.reports_hide)
+        reading = connect_blocking(url, settings.blurb_timeout_ms)
+        words = ItemWordsCache(may_be_shown)
+        blurbs = Blurbs(BlurbReader(reading, store, tenant), words, segments, wishes)
+        watch = BlurbWatch(
+            store, reports, blurbs, wishes, lambda: WantedBlurbs(workspace.state / WANTED_FILE)
+        )
+        writing = connect_blocking(url, settings.store_timeout_ms)
+        return cls(config, blurbs, segments, watch, reports, workspace, tenant, reading, writing, client)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        self._reader.close()
+        self._writer.close()
+        await self._client.aclose()
+
+    async def publish(self) -> None:
+        """Bring what the book says into the store, once there is one, until cancelled."""
+        path = self._workspace.state / BOOK_FILE
+        while not path.exists():
+            await asyncio.sleep(EVERY_SECONDS)
+        try:
+            book = Book(path)
+        except BlurbError as error:
+            _log.error("blurbs are not published", reason=str(error))
+            return
+        try:
+            await BlurbPublisher(book, BlurbWriter(self._writer, self._tenant)).run()
+        finally:
+            book.close()
+
+    def hold_back(self, blurb_id: str, reason: str) -> None:
+        """Send a text that was reported too often to review; from a thread.
+
+        Raises:
+            BlurbError: The book cannot be read or written.
+        """
+        path = self._workspace.state / BOOK_FILE
+        if not path.exists():
+            return
+        book = Book(path)
+        try:
+            hold_back(book, blurb_id, round(time.time() * 1000), reason)
+        finally:
+            book.close()
+
+
+def _configured(workspace: Workspace, trained: Config) -> BlurbConfig:
+    """The shop's own configuration, by which its blurbs are made; a change takes a restart."""
+    try:
+        return load_config(workspace.config).blurbs
+    except ConfigError as error:
+        _log.warning("blurbs are served as they were configured for training", reason=str(error))
+        return trained.blurbs

@@ -1,0 +1,116 @@
+"""What an item's own fields say, kept per item: the hash of its facts, and a line cut from its words.
+
+A line cut on the spot was approved by nobody, so ``screen`` decides whether it is shown.
+"""
+
+import hashlib
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final
+
+from recsys.blurbs.backends.extractive import attribute_line, lead_sentence
+from recsys.blurbs.facts import Facts
+from recsys.blurbs.row import LENGTHS
+from recsys.schema import ITEM_ID, LANGUAGE
+from serving.engine import RankingPipeline
+
+MAX_KEPT: Final = 20_000
+"""Most items that are kept, at about 1 KB each."""
+
+_MODEL: Final = "extractive"
+
+Screen = Callable[[Facts, str, str], bool]
+"""Whether a line of an item, in a language, may be shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class ItemWords:
+    """What blurbs need of one item as it is now."""
+
+    facts_hash: str
+    category: tuple[str, ...]
+    seller: str | None
+    language: str
+    """BCP 47 tag of the item's texts, ``""`` where the catalogue does not tell."""
+    lines: Mapping[str, str]
+    """By length class; ``""`` where the item has no words that may be shown."""
+    names: Mapping[str, str]
+    """Blurb id of each line."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    changed_through: int
+    row: int
+    """Hash of the catalogue's row."""
+    words: ItemWords
+
+
+class ItemWordsCache:
+    """Reads items off pipelines and keeps what it made of them; several threads may."""
+
+    def __init__(self, screen: Screen, *, most: int = MAX_KEPT) -> None:
+        self._screen, self._most = screen, most
+        self._kept: dict[tuple[str, str], _Kept] = {}
+        self._lock = threading.Lock()
+
+    def of_items(self, pipeline: RankingPipeline, item_ids: Sequence[str]) -> dict[str, ItemWords]:
+        """The words of those items that the catalogue holds, as they are now."""
+        version, through = pipeline.version, pipeline.changed_through
+        found, missing = {}, []
+        for item_id in item_ids:
+            kept = self._kept.get((version, item_id))
+            if kept is not None and kept.changed_through == through:
+                found[item_id] = kept.words
+            else:
+                missing.append(item_id)
+        if missing:
+            found |= self._read(pipeline, missing)
+        return found
+
+    def _read(self, pipeline: RankingPipeline, item_ids: Sequence[str]) -> dict[str, ItemWords]:
+        version, through = pipeline.version, pipeline.changed_through
+        found = {}
+        for row in pipeline.items(item_ids):
+            item_id, digest = str(row[ITEM_ID]), hash(repr(row))
+            kept = self._kept.get((version, item_id))
+            words = kept.words if kept is not None and kept.row == digest else self._words(row)
+            found[item_id] = words
+            self._keep((version, item_id), _Kept(through, digest, words))
+        return found
+
+    def _keep(self, key: tuple[str, str], kept: _Kept) -> None:
+        with self._lock:
+            if len(self._kept) >= self._most:
+                for oldest in list(islice(self._kept, max(1, self._most // 4))):
+                    del self._kept[oldest]
+            self._kept.pop(key, None)  # so that it is the newest
+            self._kept[key] = kept
+
+    def _words(self, row: Mapping[str, object]) -> ItemWords:
+        facts, language = Facts.of(row), str(row.get(LANGUAGE) or "")
+        lines = {name: self._line(facts, language, most_chars) for name, most_chars in LENGTHS.items()}
+        return ItemWords(
+            facts.content_hash,
+            facts.category_path,
+            facts.seller,
+            language,
+            lines,
+            {name: _line_id(facts.item_id, line) if line else "" for name, line in lines.items()},
+        )
+
+    def _line(self, facts: Facts, language: str, most_chars: int) -> str:
+        for line in (
+            lead_sentence(facts.description, most_chars),
+            attribute_line(facts, language, most_chars),
+        ):
+            if line and self._screen(facts, line, language):
+                return line
+        return ""
+
+
+def _line_id(item_id: str, line: str) -> str:
+    """The name of a line that was cut on the spot, in the form of ``recsys.blurbs.identity.blurb_id``."""
+    return hashlib.sha256(f"{_MODEL}\n{item_id}\n{line}".encode()).hexdigest()[:32]

@@ -1,0 +1,51 @@
+"""The verb ``recsys log prune``: removes what is older than anybody needs."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from recsys.clock import WallClock
+from recsys.event_log import EventLog
+from recsys.file_lock import exclusive
+from recsys.options import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption
+from recsys.schema import DAY_MS
+from recsys.table_sweep import prune_lists
+from recsys.workspace import Workspace
+
+RETENTION_DAYS = 395
+"""Thirteen months: a year, and the month that is compared with the one a year before."""
+
+log = typer.Typer(help="The event log.", no_args_is_help=True)
+
+
+@log.callback()
+def _group() -> None:
+    """Typer makes a single command the group itself; with a callback it stays ``recsys log prune``."""
+
+
+@log.command()
+def prune(
+    days: Annotated[int, typer.Option(min=1, help="Age in days from which events go.")] = RETENTION_DAYS,
+    *,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    json_output: JsonOption = False,
+) -> None:
+    """Remove the days of the event log, and of the served lists, that ended longer ago than this."""
+    num_events, num_files = prune_workspace(Workspace(workspace), WallClock().now_ms() - days * DAY_MS)
+    if json_output:
+        typer.echo(json.dumps({"events": num_events, "list_files": num_files}))
+    else:
+        typer.echo(f"{num_events:,} events and {num_files:,} files of served lists removed")
+
+
+def prune_workspace(workspace: Workspace, before_ms: int) -> tuple[int, int]:
+    """Remove whole days that lie before a time: how many events, and how many files of served lists.
+
+    Raises:
+        DataError: The log is damaged.
+    """
+    from serving.compaction import COMPACTION_LOCK
+
+    with exclusive(workspace.state / COMPACTION_LOCK):
+        return EventLog(workspace.events).prune(before_ms), prune_lists(workspace, before_ms)

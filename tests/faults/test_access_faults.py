@@ -1,0 +1,180 @@
+"""Callers without a right, callers without measure, and tenants who would like to be others."""
+
+import asyncio
+import random
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import grpc
+import pytest
+import redis
+
+from recsys.config import StateConfig
+from recsys.user_state import UserState
+from recsys.v1.recommendation_service_pb2 import RecommendRequest
+from recsys.workspace import Workspace
+from serving.client import AsyncClient, Client, Connection
+from serving.event import BufferedEvent, Event
+from serving.state_store import StateStore, connect
+from serving.tokens import new_token
+from tests.faults.conftest import Note, Serve
+from tests.faults.load import Outcomes, steady
+from tests.faults.processes import PATIENCE_SECONDS, store_process
+from tests.serving.test_access import entry
+from tests.serving.test_tenants import TENANTS, an_id, collisions
+from tests.serving.test_tls import authority, issue
+
+NOON = 1_512_000_000_000
+READER, STRANGER, OLD, WEB, GREEDY = (new_token() for _ in range(5))
+
+
+def refused(connection: Connection, request: RecommendRequest) -> tuple[str, str]:
+    """The status and the words that a call is refused with."""
+    with Client(connection) as client, pytest.raises(grpc.RpcError) as caught:
+        client.recommend(request)
+    return caught.value.code().name, caught.value.details() or ""
+
+
+def test_t31_nobody_is_let_in_without_a_right_and_nothing_tells_why(
+    shop: Workspace, tmp_path: Path, serve: Serve, figure: Note
+) -> None:
+    ca, tokens = tmp_path / "ca.pem", tmp_path / "tokens.toml"
+    signer = authority(ca)
+    server, client = issue(signer, tmp_path, "server"), issue(signer, tmp_path, "client")
+    stranger = issue(authority(tmp_path / "other.pem"), tmp_path, "stranger")
+    yesterday = f'expires = "{(datetime.now(UTC) - timedelta(days=1)):%Y-%m-%dT%H:%M:%SZ}"'
+    tokens.write_text(
+        entry("reader", READER, '"read"')
+        + entry("stranger", STRANGER, '"read"', tenant="elsewhere")
+        + entry("old", OLD, '"read"', yesterday)
+    )
+    flags = [
+        "--port=0",
+        "--clock=replay",
+        f"--tls-cert={server.cert}",
+        f"--tls-key={server.key}",
+        f"--tls-client-ca={ca}",
+    ]
+    with serve(shop, tmp_path / "server", *flags, RECSYS_TOKENS_FILE=str(tokens)) as process:
+
+        def connection(token: str | None) -> Connection:
+            return Connection(
+                process.address, PATIENCE_SECONDS, token, tls_ca=ca, tls_cert=client.cert, tls_key=client.key
+            )
+
+        with Client(connection(READER)) as known:
+            assert known.recommend(RecommendRequest(user_id="u")).results
+        request = RecommendRequest(user_id="u")
+        unknown = {refused(connection(token), request) for token in (None, "guess", READER[:-1], OLD)}
+        assert len(unknown) == 1, "a missing, a wrong and an expired token are told the same"
+        assert unknown.pop()[0] == "UNAUTHENTICATED"
+        there_or_not = {refused(connection(STRANGER), RecommendRequest(user_id=u)) for u in ("u", "?" * 99)}
+        assert len(there_or_not) == 1
+        assert there_or_not.pop()[0] == "PERMISSION_DENIED"
+        for cert in (None, stranger):
+            stranger_at = Connection(
+                process.address,
+                5.0,
+                READER,
+                tls_ca=ca,
+                tls_cert=None if cert is None else cert.cert,
+                tls_key=None if cert is None else cert.key,
+            )
+            assert refused(stranger_at, request)[0] in {"UNAVAILABLE", "DEADLINE_EXCEEDED"}
+        figure("T31", "callers without a right who were let in, of 8", 0, "callers", "0")
+
+
+def test_t32_a_caller_far_beyond_its_quota_harms_nobody_else(
+    shop: Workspace, tmp_path: Path, serve: Serve, figure: Note
+) -> None:
+    tokens = tmp_path / "tokens.toml"
+    quota = 5.0
+    greedy = entry("greedy", GREEDY, '"read"', f"requests_per_second = {quota}\nburst = 5")
+    tokens.write_text(entry("web", WEB, '"read"') + greedy)
+
+    async def load(address: str, seconds: float, *, with_greed: bool) -> list[Outcomes]:
+        async with (
+            AsyncClient(Connection(address, 10.0, WEB)) as web,
+            AsyncClient(Connection(address, 10.0, GREEDY)) as other,
+        ):
+            own = steady(lambda n: web.recommend(RecommendRequest(user_id=f"u{n}")), 10, seconds)
+            rate = 10 * quota if with_greed else 0.0
+            theirs = steady(lambda n: other.recommend(RecommendRequest(user_id=f"g{n}")), rate, seconds)
+            return list(await asyncio.gather(own, theirs))
+
+    with serve(shop, tmp_path / "server", RECSYS_TOKENS_FILE=str(tokens)) as process:
+        alone, _ = asyncio.run(load(process.address, 5, with_greed=False))
+        beside, theirs = asyncio.run(load(process.address, 5, with_greed=True))
+    assert set(beside.statuses()) == set(alone.statuses()) == {"OK"}
+    assert set(theirs.statuses()) == {"OK", "RESOURCE_EXHAUSTED"}
+    assert theirs.statuses()["OK"] <= 5 + quota * 7
+    assert theirs.statuses()["RESOURCE_EXHAUSTED"] >= 150
+    figure("T32", "errors of the others", 0, "calls", "0")
+    figure("T32", "p99 of the others alone", alone.quantile_ms(0.99), "ms", "")
+    figure("T32", "p99 of the others beside ten times the quota", beside.quantile_ms(0.99), "ms", "+20 %")
+
+
+def test_t33_no_operation_of_one_tenant_reaches_another(figure: Note) -> None:
+    assert asyncio.run(collisions(1_000_000)) == 0
+    figure("T33", "keys shared by tenants, of 3 million", 0, "keys", "0")
+    secrets = {tenant: f"pass-{tenant}" for tenant in TENANTS}
+    with store_process() as store:
+        rights = (Path(__file__).parents[2] / "deploy/valkey.acl").read_text(encoding="utf-8").splitlines()[1]
+        own_rights = rights.split("resetkeys ~recsys:default:* ")[1].split()
+        for tenant, secret in secrets.items():
+            store.ask(
+                "ACL",
+                "SETUSER",
+                f"of-{tenant}",
+                "on",
+                f">{secret}",
+                "resetkeys",
+                f"~recsys:{tenant}:*",
+                *own_rights,
+            )
+        num_leaks = asyncio.run(_operations(store.port, secrets, 20_000))
+        assert num_leaks == 0
+        with redis.Redis(port=store.port, username="of-a", password=secrets["a"]) as client:
+            for command in (
+                ("GET", "recsys:default:u:{u}"),
+                ("FLUSHALL",),
+                ("CONFIG", "GET", "*"),
+                ("KEYS", "*"),
+                ("EVAL", "return 1", "0"),
+            ):
+                with pytest.raises(redis.exceptions.NoPermissionError):
+                    client.execute_command(*command)
+    figure("T33", "operations on a store that saw another tenant's data, of 20,000", num_leaks, "", "0")
+
+
+async def _operations(port: int, secrets: dict[str, str], number: int) -> int:
+    """Random reads, writes, erasures and reloads by all tenants, each compared with what it did alone."""
+    draw, config = random.Random(3), StateConfig()
+    stores = {
+        tenant: StateStore(connect(f"redis://of-{tenant}:{secret}@127.0.0.1:{port}", 10_000), tenant, config)
+        for tenant, secret in secrets.items()
+    }
+    expected: dict[tuple[str, str], list[str]] = {}
+    ids = [an_id(draw) for _ in range(40)]
+    num_leaks = 0
+    for sequence in range(1, number + 1):
+        tenant, one = draw.choice(TENANTS), draw.choice(ids)
+        store, act = stores[tenant], draw.random()
+        if act < 0.4:
+            found = await store.get(one)
+            items = sorted(set(found.item_ids)) if found is not None else []
+            num_leaks += items != sorted(set(expected.get((tenant, one), [])))
+        elif act < 0.95:
+            event = Event(f"e{sequence}", "view", one, f"{tenant}-{sequence % 7}", NOON, NOON)
+            await store.apply(one, [BufferedEvent(sequence, event)])
+            expected.setdefault((tenant, one), []).append(event.item_id)
+        elif act < 0.999:
+            await store.erase([one], NOON)
+            expected.pop((tenant, one), None)
+        else:
+            nobody: list[tuple[str, UserState]] = []
+            await store.load(nobody, "marker")
+            expected = {key: items for key, items in expected.items() if key[0] != tenant}
+    for store in stores.values():
+        await store.close()
+    return num_leaks
