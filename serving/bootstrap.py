@@ -194,7 +194,10 @@ async def serving(
         )
         pseudonyms = Pseudonyms.configured(workspace)
         edge = None if pseudonyms is None else PseudonymEdge(pseudonyms)
-        watched = Watched(engine, store, buffer, updater, treatments.substitutions, desk.blurbs.reader)
+        overload = site.overload(shadow)
+        watched = Watched(
+            engine, store, buffer, updater, treatments.substitutions, desk.blurbs.reader, overload
+        )
         recording = stack.enter_context(recorded(settings, watched))
         port = await stack.enter_async_context(
             listening(
@@ -203,7 +206,7 @@ async def serving(
                 recording,
                 catalogue.is_current,
                 edge,
-                overload=site.overload(shadow),
+                overload=overload,
                 takes_events=lambda: not buffer.has_failed,
             )
         )

@@ -161,6 +161,7 @@ def watch(
     model_version: Callable[[], str],
     num_running: Callable[[], int],
     num_unobserved: Callable[[], int],
+    num_refused: Callable[[], int],
     breaker_is_open: Callable[[], bool],
     num_unreadable_states: Callable[[], int],
     blurb_reads: Callable[[], tuple[int, bool]],
@@ -175,6 +176,7 @@ def watch(
         model_version: Version of the model that answers.
         num_running: Calls that have begun and not ended.
         num_unobserved: Calls that could not be logged, counted or traced since the start.
+        num_refused: Calls refused because of overload since the start; no other record is made of them.
         breaker_is_open: Whether answers go without the state because it failed.
         num_unreadable_states: States that could not be read since the start.
         blurb_reads: Reads of blurbs that the store did not answer in time since the start, and whether
@@ -195,6 +197,9 @@ def watch(
         unobserved = CounterMetricFamily("recsys_unobserved_calls", "Calls that could not be noted down.")
         unobserved.add_metric((), num_unobserved())
         yield unobserved
+        refused = CounterMetricFamily("recsys_refused_calls", "Calls refused because of overload.")
+        refused.add_metric((), num_refused())
+        yield refused
         is_open = float(breaker_is_open())
         yield GaugeMetricFamily("recsys_state_breaker_open", "1 while no state is read.", value=is_open)
         unreadable = CounterMetricFamily("recsys_unreadable_states", "States that could not be read.")

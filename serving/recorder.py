@@ -12,6 +12,7 @@ from serving.call import Observer
 from serving.engine import Engine
 from serving.event_buffer import EventBuffer
 from serving.interceptors import Recording
+from serving.overload import Overload
 from serving.settings import Settings
 from serving.state_store import StateStore
 from serving.state_updater import StateUpdater
@@ -30,6 +31,7 @@ class Watched:
     updater: StateUpdater
     substitutions: Substitutions
     blurbs: BlurbReader
+    overload: Overload
 
     def shows_history(self, placement: str) -> bool:
         """Whether a placement shows nothing but what the user had before."""
@@ -90,6 +92,7 @@ def _metrics(stack: ExitStack, host: str, port: int, watched: Watched, recording
         model_version=lambda: watched.engine.models.stable.version,
         num_running=lambda: recording.num_running,
         num_unobserved=lambda: recording.num_unobserved,
+        num_refused=lambda: watched.overload.num_refused,
         breaker_is_open=lambda: watched.engine.breaker.has_opened,
         num_unreadable_states=lambda: watched.store.num_unreadable,
         blurb_reads=lambda: (watched.blurbs.num_failed, watched.blurbs.breaker.has_opened),

@@ -41,6 +41,7 @@ def exported() -> set[str]:
         model_version=lambda: "v",
         num_running=lambda: 0,
         num_unobserved=lambda: 0,
+        num_refused=lambda: 0,
         breaker_is_open=lambda: False,
         num_unreadable_states=lambda: 0,
         blurb_reads=lambda: (0, False),
