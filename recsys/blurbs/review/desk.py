@@ -1,10 +1,9 @@
-"""Where a reviewer decides: each decision is one transaction with its line in the audit, or nothing."""
+"""Where a reviewer decides: who may, and what the gate has to say first."""
 
-import json
 import random
 import unicodedata
 from collections.abc import Callable
-from dataclasses import astuple, dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from recsys.blurbs.backends.answer import facts_in
@@ -16,10 +15,10 @@ from recsys.blurbs.entry import Entry, State
 from recsys.blurbs.generator import wall_ms
 from recsys.blurbs.identity import blurb_id
 from recsys.blurbs.judging import Checks, as_json, judge
-from recsys.blurbs.lifetime import varied
 from recsys.blurbs.prompt import Task
 from recsys.blurbs.review.case import Case
-from recsys.blurbs.review.judgement import REASONS, Decision, Occasion, action
+from recsys.blurbs.review.judgement import REASONS, Decision, Occasion
+from recsys.blurbs.review.ledger import Ledger, Step
 from recsys.blurbs.review.queue import is_same
 from recsys.blurbs.revocation import revoked_terms, switch
 from recsys.blurbs.row import LENGTHS, Source
@@ -42,23 +41,6 @@ NEVER: Final = frozenset(
 )
 """What no person overrules: the text could not be shown, was withdrawn, or was not checked."""
 
-_WRITE: Final = """
-UPDATE blurbs SET state = ?, text = ?, source = ?, fact_ids = ?, verdict = ?, blurb_id = ?,
-    checked_hash = facts_hash, gate_version = ?, fresh_until = ?, stale_until = ?, lease_until = 0, fence = 0
-WHERE key = ? AND blurb_id = ? AND state = ?
-"""
-
-
-@dataclass(frozen=True)
-class _Step:
-    """One decision on its way into the book."""
-
-    decision: Decision
-    entry: Entry
-    reason: str
-    note: str = ""
-    is_final: bool = True
-
 
 class Desk:
     """One reviewer at one book; every decision raises ``BlurbError`` when it is not theirs to make."""
@@ -77,7 +59,8 @@ class Desk:
             raise BlurbError("a reviewer needs a name; give --reviewer")
         self.reviewer, self.checks = reviewer.strip(), checks
         self._book, self._config, self._now_ms = book, config, now_ms
-        self._draw = random.Random() if draw is None else draw
+        drawn = random.Random() if draw is None else draw
+        self._ledger = Ledger(book, config, self.reviewer, now_ms, drawn)
 
     def approve(self, case: Case, why: str = "") -> Entry:
         """Let a text through as it is.
@@ -88,7 +71,9 @@ class Desk:
         """
         self._check_person(case)
         if case.occasion is Occasion.DOUBLE:
-            return self._write(case, _Step(Decision.APPROVED, case.entry, why, is_final=False))
+            return self._ledger.write(
+                case, Step(Decision.APPROVED, case.entry, why, self.checks.version, is_final=False)
+            )
         return self._let_through(case, Decision.APPROVED, case.entry.text, why)
 
     def edit(self, case: Case, text: str, why: str = "") -> Entry:
@@ -122,7 +107,9 @@ class Desk:
             self._check_person(case)
         is_new = case.entry.state is not State.REVOKED
         entry = replace(case.entry, state=State.REVOKED)
-        return self._write(case, _Step(Decision.REJECTED, entry, reason, note, is_final=is_new))
+        return self._ledger.write(
+            case, Step(Decision.REJECTED, entry, reason, self.checks.version, note, is_final=is_new)
+        )
 
     def block(self, case: Case, note: str = "") -> Entry:
         """Reject a text, and show none about its item until ``recsys blurbs on item`` says so."""
@@ -160,7 +147,7 @@ class Desk:
         )
         if not is_final:
             entry = replace(entry, source=case.entry.source)
-        return self._write(case, _Step(decision, entry, why, is_final=is_final))
+        return self._ledger.write(case, Step(decision, entry, why, self.checks.version, is_final=is_final))
 
     def _num_needed(self, case: Case) -> int:
         """How many people have to approve."""
@@ -188,77 +175,7 @@ class Desk:
                 f"the gate rejects the text for {', '.join(codes)}; change it, or say why it is right"
             )
 
-    def _write(self, case: Case, step: _Step) -> Entry:
-        now, before, after = self._now_ms(), case.entry, step.entry
-        if after.state is State.APPROVED and step.is_final:
-            fresh, stale = (varied(each, self._draw) for each in (self._config.fresh, self._config.stale))
-            after = replace(after, fresh_until=now + fresh, stale_until=now + stale)
-        slot = before.request.slot
-        with self._book.file.transaction():
-            if not self._book.file.change(_WRITE, self._values(before, after)):
-                raise BlurbError(f"the text {before.blurb_id} was changed meanwhile; look at it again")
-            if after.state is State.APPROVED:
-                self._book.supersede(slot, now, self.reviewer, but=before.request.key)
-            self._book.file.note(
-                now,
-                self.reviewer,
-                action(step.decision),
-                key=before.request.key,
-                slot=astuple(slot),
-                detail=self._detail(case, after, step),
-            )
-        return after
-
-    def _values(self, before: Entry, after: Entry) -> tuple[object, ...]:
-        return (
-            after.state,
-            after.text,
-            after.source,
-            json.dumps(after.fact_ids),
-            after.verdict,
-            after.blurb_id,
-            self.checks.version,
-            after.fresh_until,
-            after.stale_until,
-            before.request.key,
-            before.blurb_id,
-            before.state,
-        )
-
-    def _detail(self, case: Case, after: Entry, step: _Step) -> dict[str, object]:
-        request = case.entry.request
-        return {
-            "occasion": case.occasion,
-            "reason": step.reason,
-            "note": step.note,
-            "is_final": step.is_final,
-            "author": _author(case, step),
-            "before": _told(case.entry),
-            "after": _told(after),
-            "model": request.model,
-            "prompt_version": request.prompt_version,
-            "gate_version": self.checks.version,
-            "facts": request.facts,
-        }
-
 
 def _facts_in(case: Case, text: str) -> tuple[str, ...]:
     slot = case.entry.request.slot
     return facts_in(text, Task(case.facts, slot.language, slot.length))
-
-
-def _author(case: Case, step: _Step) -> str:
-    """Whose words come of a decision."""
-    if step.decision is Decision.EDITED:
-        return "human+ai" if case.entry.ai_generated else "human"
-    return "ai" if case.entry.ai_generated else "shop"
-
-
-def _told(entry: Entry) -> dict[str, object]:
-    return {
-        "state": entry.state,
-        "text": entry.text,
-        "source": entry.source,
-        "blurb_id": entry.blurb_id,
-        "verdict": entry.verdict,
-    }
