@@ -1,6 +1,7 @@
 """The quality report as lines of a name and a figure, for a terminal and for the page."""
 
 from rich.table import Table
+from rich.text import Text
 
 from recsys.blurbs.quality.report import Group, QualityReport
 
@@ -28,7 +29,7 @@ def summary_table(report: QualityReport) -> Table:
     """The single figures."""
     table = Table("quality of blurbs", "")
     for name, figure in rows(report):
-        table.add_row(name, figure)
+        table.add_row(name, Text(figure))
     return table
 
 
@@ -57,21 +58,20 @@ def detection_table(report: QualityReport) -> Table:
 
 def groups_table(title: str, groups: list[Group]) -> Table:
     """Languages or segments side by side."""
-    headings = ("texts", "not passed", "characters", "LIX", "key facts", "distinct-1", "distinct-2")
-    table = Table(title, *headings, "self-BLEU", "openings")
+    headings = ("texts", "failed", "chars", "LIX", "facts", "distinct", "self-BLEU", "bits")
+    table = Table(title, *headings, caption="key facts told; distinct-1 and -2; entropy of openings")
     for group in groups:
         variety = group.diversity
         table.add_row(
-            group.name,
+            Text(group.name),
             f"{group.num_texts:,}",
             _percent(group.rejected),
             f"{group.mean_chars:.0f}",
             f"{group.lix:.0f}",
             _percent(group.told),
-            f"{variety.distinct_1:.2f}",
-            f"{variety.distinct_2:.2f}",
+            f"{variety.distinct_1:.2f} {variety.distinct_2:.2f}",
             "" if variety.self_bleu is None else f"{variety.self_bleu:.2f}",
-            f"{variety.opening_entropy:.1f} bits",
+            f"{variety.opening_entropy:.1f}",
         )
     return table
 
