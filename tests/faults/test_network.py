@@ -75,7 +75,7 @@ def test_t24_slow_resetting_and_crumbling_connections_change_no_answer(
                         return answer
 
                     await steady(ask, 5, 1)
-                    proxy.weather.reset_share = 0.01  # of the chunks, a few of which make a call
+                    proxy.weather.reset_share = 0.02  # of the chunks, about three of which make a call
                     return await steady(ask, 15, 8)
 
             before = server.metric("recsys_calls_total", method=METHOD)
@@ -86,6 +86,7 @@ def test_t24_slow_resetting_and_crumbling_connections_change_no_answer(
     assert set(outcomes.statuses()) <= {"OK", "UNAVAILABLE"}  # a reset ends all calls of its connection
     assert len(outcomes.ok().calls) > 0.5 * len(outcomes.calls)
     figure("T24", "connections reset", resets, "", "")
+    figure("T24", "resets over calls", 100 * resets / len(outcomes.calls), "%", "~ 5")
     figure("T24", "wrong answers", len(wrong), "", "0")
     figure("T24", "calls answered", 100 * len(outcomes.ok().calls) / len(outcomes.calls), "%", "100")
     figure("T24", "calls served over calls asked", served / len(outcomes.calls), "", "<= 1.1")
