@@ -93,9 +93,9 @@ def test_t34_who_clicks_an_item_beside_another_harms_no_real_shopper(
     bundle, states = pipeline.bundle, dict(load_states(shop, pipeline))
     catalogue, config = bundle.parts.catalogue, bundle.manifest.config
     now = ((log.end_ms() or 0) // HOUR_MS + 1) * HOUR_MS
-    popular = np.argsort(pipeline.items.popularity(now).engagement[config.state.middle])
-    target, anchor = int(popular[0]), int(popular[-1])
-    pair = (catalogue.item_ids[target], catalogue.item_ids[anchor])
+    known = ItemState.from_events(catalogue, config.state, log.scan(), now)
+    order = np.argsort(known.popularity(now).engagement[config.state.middle])
+    pair = (catalogue.item_ids[order[len(order) // 2]], catalogue.item_ids[order[-1]])  # the target, the best
     fakes = [f"fake-{n}" for n in range(max(1, len(states) // 100))]
     ride = [(fake, item, now + n * 1_000) for fake in fakes for n in range(500) for item in pair]
 
@@ -133,6 +133,14 @@ def test_t34_who_clicks_an_item_beside_another_harms_no_real_shopper(
     figure("T34", "places that the item gains beside the best", gained, "places", "<= 10")
     assert lost <= 1
     assert gained <= 10
+    patient = [(fake, item, now - n * HOUR_MS // 2) for fake in fakes for n in range(1, 500) for item in pair]
+    slowly = poisoned(patient)
+    lost = 100 * (1 - ndcg(slowly) / ndcg(before))
+    gained = place_beside(before) - place_beside(slowly)
+    figure("T34", "NDCG@10 lost if they do so each half hour for ten days", lost, "%", "<= 1")
+    figure("T34", "places that the item gains beside the best so", gained, "places", "")
+    figure("T34", "its place beside the best before, of the list", place_beside(before), "", "")
+    assert lost <= 1
 
 
 def test_t35_a_stuffed_text_gains_nothing_and_none_does_harm(

@@ -75,7 +75,7 @@ def test_t24_slow_resetting_and_crumbling_connections_change_no_answer(
                         return answer
 
                     await steady(ask, 5, 1)
-                    proxy.weather.reset_share = 0.02  # of the chunks, about three of which make a call
+                    proxy.weather.reset_share = 0.06  # of the chunks: one for about twenty calls
                     return await steady(ask, 15, 8)
 
             before = server.metric("recsys_calls_total", method=METHOD)
