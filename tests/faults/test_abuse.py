@@ -95,7 +95,9 @@ def test_t34_who_clicks_an_item_beside_another_harms_no_real_shopper(
     now = ((log.end_ms() or 0) // HOUR_MS + 1) * HOUR_MS
     known = ItemState.from_events(catalogue, config.state, log.scan(), now)
     order = np.argsort(known.popularity(now).engagement[config.state.middle])
-    pair = (catalogue.item_ids[order[len(order) // 2]], catalogue.item_ids[order[-1]])  # the target, the best
+    best = catalogue.item_ids[order[-1]]
+    beside = Query(now + HOUR_MS, None, "similar_items", context_item_ids=(best,), limit=100)
+    pair = (pipeline.recommend(beside).items[-1].item_id, best)
     fakes = [f"fake-{n}" for n in range(max(1, len(states) // 100))]
     ride = [(fake, item, now + n * 1_000) for fake in fakes for n in range(500) for item in pair]
 
@@ -120,9 +122,8 @@ def test_t34_who_clicks_an_item_beside_another_harms_no_real_shopper(
         return float(per_user(ranked, truth, truth[USER_ID])["ndcg@10"].mean())  # type: ignore[arg-type]
 
     def place_beside(under: Pipeline) -> int:
-        """Of the target, in what is shown beside the anchor."""
-        asked = Query(now + HOUR_MS, None, "similar_items", context_item_ids=(pair[1],), limit=100)
-        found = [item.item_id for item in under.recommend(asked).items]
+        """Of the last of what is shown beside the best item."""
+        found = [item.item_id for item in under.recommend(beside).items]
         return found.index(pair[0]) if pair[0] in found else len(found)
 
     before, after = poisoned([]), poisoned(ride)

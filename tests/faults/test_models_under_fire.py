@@ -66,20 +66,26 @@ def test_t18_swaps_under_load_fail_no_call_and_mix_no_answer(
 
     async def scenario(server: ServerProcess) -> Outcomes:
         mixed: list[set[str]] = []
+        latest, done, outcomes = [""], asyncio.Event(), Outcomes()
         async with AsyncClient(Connection(server.address, timeout_seconds=10)) as client:
 
             async def ask(number: int) -> RecommendResponse:
                 answer = await client.recommend(RecommendRequest(user_id=f"user-{number % 4}"))
                 if len(versions_of(answer)) != 1:
                     mixed.append(versions_of(answer))
+                latest[0] = answer.model_version
                 return answer
 
-            load = asyncio.ensure_future(steady(ask, 40, 12))
+            async def load() -> None:
+                while not done.is_set():
+                    outcomes.calls += (await steady(ask, 20, 1)).calls
+
+            loading = asyncio.ensure_future(load())
             for number in range(SWAPS):
-                wanted = (SECOND, FIRST)[number % 2]
-                registry.promote(wanted)
-                await asyncio.to_thread(until, partial(serves, server, wanted))
-            outcomes = await load
+                registry.promote(wanted := (SECOND, FIRST)[number % 2])
+                await asyncio.to_thread(until, partial(latest.__contains__, wanted))
+            done.set()
+            await loading
         assert not mixed
         return outcomes
 
