@@ -59,7 +59,8 @@ class OfflineLog:
         """Translate the event log, keeping what is visible at the latest query."""
         weights = config.state.remembered
         last = queries[AS_OF].max()
-        uncounted = refused(events, config.state)
+        gone = refused(events, config.state)
+        is_counted = pl.lit(value=True) if gone.is_empty() else ~pl.col(EVENT_ID).is_in(gone.implode())
         translated = (
             events.filter(pl.col(EVENT_TYPE).is_in(list(weights)))
             .select(
@@ -70,7 +71,7 @@ class OfflineLog:
                 pl.col(EVENT_TYPE).replace_strict(EVENT_TYPE_CODES, return_dtype=pl.UInt8),
                 pl.col(EFFECTIVE_TIME).dt.epoch("ms").alias(TIME),
                 pl.col(EVENT_TYPE).replace_strict(weights, return_dtype=pl.Float64).alias(WEIGHT),
-                (~pl.col(EVENT_ID).is_in(uncounted.implode())).alias(COUNTS),
+                is_counted.alias(COUNTS),
                 *merge_columns(events),
             )
             .filter(pl.col(TIME) < last)

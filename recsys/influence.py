@@ -27,6 +27,7 @@ from recsys.schema import (
 FREE = frozenset(EVENT_TYPES) - {"purchase", IMPRESSION}
 """Kinds of acts that cost nothing."""
 _MINUTE_MS = 60_000
+_EVENTS_AT_ONCE = 10_000_000
 
 
 def refused(events: pl.LazyFrame, config: StateConfig) -> pl.Series:
@@ -35,14 +36,32 @@ def refused(events: pl.LazyFrame, config: StateConfig) -> pl.Series:
     Args:
         events: Event log with ``effective_time``.
         config: The window and the cap.
+
+    Returns:
+        The ids; none where events have no ids, as those of which nothing but users' own states is made.
     """
+    if EVENT_ID not in events.collect_schema():
+        return pl.Series(EVENT_ID, [], pl.String)
+    free = events.filter(pl.col(EVENT_TYPE).is_in(FREE))
+    num_parts = -(-free.select(pl.len()).collect().item() // _EVENTS_AT_ONCE)
+    parts = [free.filter(pl.col(USER_ID).hash() % num_parts == part) for part in range(num_parts)]
+    return pl.concat(
+        [pl.Series(EVENT_ID, [], pl.String), *(_refused_of_some(part, config) for part in parts)]
+    )
+
+
+def _refused_of_some(free: pl.LazyFrame, config: StateConfig) -> pl.Series:
+    """The same of all free acts of some users."""
     received = pl.col(RECEIVED_TIME).dt.epoch("ms")
     order = (EFFECTIVE_TIME, EVENT_ID)
     window = received // round(config.count_once.total_seconds() * 1000)
-    first = pl.col(EVENT_ID).sort_by(order).first().over(USER_ID, ITEM_ID, EVENT_TYPE, window)
-    number = pl.struct(order).rank("ordinal").over(USER_ID, received // _MINUTE_MS)
-    again = (pl.col(EVENT_ID) != first) | (number > config.most_acts_per_minute)
-    return events.filter(pl.col(EVENT_TYPE).is_in(FREE)).filter(again).select(EVENT_ID).collect()[EVENT_ID]
+    act, minute = (USER_ID, ITEM_ID, EVENT_TYPE, "window"), (USER_ID, "minute")
+    acts = free.select(USER_ID, ITEM_ID, EVENT_TYPE, *order, window=window, minute=received // _MINUTE_MS)
+    is_suspect = (pl.len().over(act) > 1) | (pl.len().over(minute) > config.most_acts_per_minute)
+    suspects = acts.filter(is_suspect).collect()  # few; the others need no order
+    first = pl.col(EVENT_ID).sort_by(order).first().over(act)
+    number = pl.struct(order).rank("ordinal").over(minute)
+    return suspects.filter((pl.col(EVENT_ID) != first) | (number > config.most_acts_per_minute))[EVENT_ID]
 
 
 def counted(events: pl.LazyFrame, config: StateConfig) -> pl.LazyFrame:

@@ -5,9 +5,10 @@ purchases, in whatever order the server answers.
 """
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 import grpc
 import numpy as np
@@ -25,6 +26,8 @@ PAGE_SIZE = 10
 """Items of a list."""
 _AT_ONCE = 16  # households
 _TIMEOUT_SECONDS = 10.0
+_TRIES, _PAUSE_SECONDS = 100, 0.25  # while the server says that it has too much to do
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +130,7 @@ class Shop:
         self, client: AsyncClient, household: Household, rng: np.random.Generator
     ) -> Visit | None:
         request = RecommendRequest(user_id=household.user_id, placement=self._placement, page_size=PAGE_SIZE)
-        answer = await client.recommend(request)
+        answer = await _patiently(lambda: client.recommend(request))
         chances = rng.random((2, PAGE_SIZE))[:, : len(answer.results)]
         arm = next((each.arm for each in answer.assignments if each.experiment == self.experiment.key), None)
         if arm is None or not answer.results:
@@ -161,7 +164,7 @@ class Shop:
         for event in events:
             event.user_id, event.session_id = user_id, self.session_id
             event.attribution_token = answer.attribution_token
-        for result in await client.record_events(events):
+        for result in await _patiently(lambda: client.record_events(events)):
             if result.status == EVENT_STATUS_REJECTED:
                 raise DataError(f"the server at {self.address} rejects an event: {result.reason}")
 
@@ -170,3 +173,15 @@ class Shop:
         """Where the experiment is exposed; ``home`` where it is everywhere."""
         places = self.experiment.exposed_placements
         return "home" if places is None or "home" in places else min(places)
+
+
+async def _patiently(call: Callable[[], Awaitable[_T]]) -> _T:
+    """What a call brings, made again while the server has more to do than it can."""
+    for _ in range(_TRIES):
+        try:
+            return await call()
+        except grpc.aio.AioRpcError as error:
+            if error.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED:
+                raise
+        await asyncio.sleep(_PAUSE_SECONDS)
+    return await call()

@@ -1,5 +1,6 @@
 """Parts that fit each other pass; one wrong number in any of them is found."""
 
+from copy import copy
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +20,9 @@ def parts() -> Parts:
 
 
 def with_table(parts: Parts, table: str, **arrays: Any) -> Parts:
-    changed = replace(getattr(parts.tables, table), **arrays)
+    changed = copy(getattr(parts.tables, table))
+    for name, array in arrays.items():  # as a file may hold it: not what the constructor would take
+        object.__setattr__(changed, name, array)
     return replace(parts, tables=replace(parts.tables, **{table: changed}))
 
 

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import numpy as np
+import pytest
 
 from recsys.config import StateConfig
 from recsys.influence import Influence, counted, refused
@@ -67,3 +68,14 @@ def test_ten_thousand_clicks_of_one_person_are_worth_no_more_than_one() -> None:
     )
     at = START + HOUR_MS
     assert np.array_equal(one.popularity(at).engagement, many.popularity(at).engagement)
+
+
+def test_a_log_that_is_read_in_parts_refuses_the_same_and_one_without_ids_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    events = events_frame([(f"u{i % 7}", "leek", "click", START + i * 20_000) for i in range(200)])
+    whole = refused(events, CONFIG)
+    monkeypatch.setattr("recsys.influence._EVENTS_AT_ONCE", 30)
+    assert set(refused(events, CONFIG)) == set(whole)
+    assert not whole.is_empty()
+    assert refused(events.drop(EVENT_ID), CONFIG).is_empty()

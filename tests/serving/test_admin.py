@@ -25,6 +25,8 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     found = two_models(tmp_path_factory.mktemp("models"))
     registry = Registry(found.registry)
     broken = shutil.copytree(registry.path(SECOND), registry.path("broken"))
+    manifest = broken / "manifest.json"
+    manifest.write_text(manifest.read_text().replace(f'"{SECOND}"', '"broken"'))
     (broken / "ranker.txt").write_bytes(b"damaged")
     return found
 

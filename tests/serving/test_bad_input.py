@@ -19,6 +19,8 @@ from tests.serving.small_shop import SmallPipeline
 from tests.serving.test_server import SERVING, health_of
 from tests.serving.test_servicer import violated
 
+_FIELDLESS = {method.name for method in METHODS if not method.input_type.fields}
+"""Methods that read no text, so that none is wrong."""
 PATHS = {method.name: f"/{method.containing_service.full_name}/{method.name}" for method in METHODS}
 LONG = "x" * 257
 BAD_VIEW: Any = -7
@@ -207,6 +209,8 @@ def test_a_message_is_too_large_as_it_is_and_unpacked(
     ],
 )
 def test_what_is_no_message_is_said_to_be_none(address: str, method: str, raw: bytes) -> None:
+    if raw == b"\x0a\x02\xc3\x28" and method.rpartition("/")[2] in _FIELDLESS:
+        raw = b"\x0a\x02\xc3"
     error = refusal(address, method, raw)
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert list(violated(error)) == [""]

@@ -11,6 +11,7 @@ import redis
 from recsys.blurbs.row import BlurbRow, BlurbSlot, Source
 from recsys.blurbs.switches import OffSwitches
 from recsys.errors import StoreError
+from recsys.schema import DAY_MS
 from serving.blurb_store import BlurbKeys, BlurbStore, BlurbWriter
 from serving.embedded_store import embedded_store
 from serving.state_store import connect
@@ -26,8 +27,8 @@ ROW = BlurbRow(
     blurb_id="0" * 32,
     generated_at=NOW,
     fact_ids=("material",),
-    fresh_until=NOW + 100_000,
-    stale_until=NOW + 200_000,
+    fresh_until=NOW + DAY_MS,
+    stale_until=NOW + 2 * DAY_MS,
     facts_hash="f",
 )
 SPOON, FORK = BlurbSlot("spoon", "de"), BlurbSlot("fork", "de", "gift")
