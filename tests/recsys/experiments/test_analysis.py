@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from recsys.errors import DataError
 from recsys.experiments.analysis import analyze
+from recsys.experiments.auto_stop import reason_to_stop
 from recsys.experiments.commands import experiment as command
 from recsys.experiments.page import write_page
 from recsys.experiments.result import Result
@@ -177,6 +178,18 @@ def test_no_variance_blocks_and_is_named() -> None:
     assert result.judgement.verdict == "blocked"
     assert result.metrics[0].comparisons[0].p_value is None
     json.dumps(as_json(result), allow_nan=False)
+
+
+@pytest.mark.parametrize("value", [0.1, 9.99])
+def test_a_constant_decides_nothing_however_it_rounds_and_ends_nothing(value: float) -> None:
+    frame = units(4001).with_columns(revenue=value, impressions=pl.int_range(pl.len()) % 7 + 1.0)
+    frame = frame.with_columns(clicks=pl.col("impressions") * value * 0.01)
+    assert analyzed(frame).judgement.verdict == "blocked"
+    ratio = analyzed(frame, {**CLICK_RATE, "role": "primary", "margin": None})
+    assert (codes(ratio), ratio.judgement.verdict) == ({"zero_variance"}, "blocked")
+    assert "'clicks'/'impressions'" in ratio.problems[0].message
+    watched = analyzed(frame, CONVERSION | {"role": "primary"}, REVENUE | {"role": "guardrail"}, CLICK_RATE)
+    assert reason_to_stop(watched) is None
 
 
 def test_a_ratio_without_denominator_is_named() -> None:

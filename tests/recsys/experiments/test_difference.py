@@ -164,3 +164,27 @@ def test_moments_of_parts_add_up_to_moments_of_the_whole() -> None:
     assert parts.comoment == pytest.approx(whole.comoment, rel=1e-9)
     assert (Moments.of(shifted[:, :0]) + whole).comoment == pytest.approx(whole.comoment)
     assert whole.covariance == pytest.approx(np.cov(shifted))
+
+
+@pytest.mark.parametrize("value", [0.1, 9.99, 5.0, 1e-300])
+def test_what_is_the_same_for_every_unit_has_exactly_no_variance_as_outcome_ratio_and_covariate(
+    value: float,
+) -> None:
+    same = difference(np.full((1, 1003), value), np.full((1, 997), value))
+    assert (same.estimate, same.std_error) == (0.0, 0.0)
+    noisy = np.full((1, 997), value)
+    noisy[0, ::3] = np.nextafter(value, 1e9)
+    assert difference(np.full((1, 1003), value), noisy).std_error == 0.0
+    sessions = [arm[1:2] for arm in (CONTROL, TREATMENT)]
+    ratio = difference(
+        *(np.vstack([arm * factor, arm]) for arm, factor in zip(sessions, (0.1, 0.3), strict=True)), "ratio"
+    )
+    assert ratio.std_error == 0.0
+    plain = difference(CONTROL[:1], TREATMENT[:1])
+    constant = difference(
+        *(np.vstack([arm[:1], np.full((1, arm.shape[1]), value)]) for arm in (CONTROL, TREATMENT))
+    )
+    assert constant.estimate == pytest.approx(plain.estimate, rel=1e-12)
+    assert constant.std_error == pytest.approx(plain.std_error, rel=1e-12)
+    itself = difference(*(np.vstack([arm[:1], arm[:1] * 0.3]) for arm in (CONTROL, TREATMENT)))
+    assert itself.std_error == 0.0
