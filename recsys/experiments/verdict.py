@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from recsys.experiments.always_valid import MIN_CONVERSIONS, MIN_UNITS
 from recsys.experiments.comparison import Comparison
-from recsys.experiments.data_quality import Problem, blocking
+from recsys.experiments.data_quality import OPEN_WINDOWS, Problem, blocking
 from recsys.experiments.definition import Experiment
 from recsys.experiments.inference import is_final
 from recsys.experiments.reading import Reading, false_alarm
@@ -48,6 +48,8 @@ def judge(
     else:
         overall = "continue"
     reasons = [f"{arm}: {reason}" for arm, (_, reason) in decided.items()]
+    if not any(units.values()):
+        reasons += [problem.message for problem in problems if problem.code == OPEN_WINDOWS]
     if reading.settled is not None:
         reasons += [_REPEATED, *(f"then: {reason}" for reason in reading.settled.reasons)]
         return Judgement(overall, tuple(reasons), verdicts)

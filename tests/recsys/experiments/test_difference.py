@@ -175,16 +175,16 @@ def test_what_is_the_same_for_every_unit_has_exactly_no_variance_as_outcome_rati
     noisy = np.full((1, 997), value)
     noisy[0, ::3] = np.nextafter(value, 1e9)
     assert difference(np.full((1, 1003), value), noisy).std_error == 0.0
-    sessions = [arm[1:2] for arm in (CONTROL, TREATMENT)]
     ratio = difference(
-        *(np.vstack([arm * factor, arm]) for arm, factor in zip(sessions, (0.1, 0.3), strict=True)), "ratio"
+        np.vstack([CONTROL[1] * 0.1, CONTROL[1]]), np.vstack([TREATMENT[1] * 0.3, TREATMENT[1]]), "ratio"
     )
     assert ratio.std_error == 0.0
     plain = difference(CONTROL[:1], TREATMENT[:1])
     constant = difference(
-        *(np.vstack([arm[:1], np.full((1, arm.shape[1]), value)]) for arm in (CONTROL, TREATMENT))
+        np.vstack([CONTROL[:1], np.full((1, 1200), value)]),
+        np.vstack([TREATMENT[:1], np.full((1, 1000), value)]),
     )
     assert constant.estimate == pytest.approx(plain.estimate, rel=1e-12)
     assert constant.std_error == pytest.approx(plain.std_error, rel=1e-12)
-    itself = difference(*(np.vstack([arm[:1], arm[:1] * 0.3]) for arm in (CONTROL, TREATMENT)))
+    itself = difference(CONTROL[[0, 0]] * [[1.0], [0.3]], TREATMENT[[0, 0]] * [[1.0], [0.3]])
     assert itself.std_error == 0.0
