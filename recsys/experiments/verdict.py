@@ -120,12 +120,16 @@ def _too_early(
             f"{num_units:,} units; the {which} of {analysis.looks} looks is at {reading.next_units or 0:,}. "
             "Until then nothing is decided, and intervals are those that hold at any time"
         )
-    if analysis.method == "always_valid":
-        arms = [primary.arms[arm] for arm in (comparison.arm, comparison.control)]
-        if min(arm.n for arm in arms) < MIN_UNITS:
-            return f"fewer than {MIN_UNITS} units in an arm"
-        if primary.metric.kind == "proportion" and min(arm.n * arm.mean for arm in arms) < MIN_CONVERSIONS:
-            return f"fewer than {MIN_CONVERSIONS} conversions in an arm"
+    return too_few(primary, comparison)
+
+
+def too_few(primary: MetricResult, comparison: Comparison) -> str | None:
+    """Why two arms are too small for the normal approximation that every method rests on; ``None`` if not."""
+    arms = [primary.arms[arm] for arm in (comparison.arm, comparison.control)]
+    if min(arm.n for arm in arms) < MIN_UNITS:
+        return f"fewer than {MIN_UNITS} units in an arm"
+    if primary.metric.kind == "proportion" and min(arm.n * arm.mean for arm in arms) < MIN_CONVERSIONS:
+        return f"fewer than {MIN_CONVERSIONS} conversions in an arm"
     return None
 
 

@@ -15,6 +15,7 @@ from recsys.experiments.commands import experiment as command
 from recsys.experiments.page import write_page
 from recsys.experiments.result import Result
 from recsys.experiments.result_json import as_json
+from recsys.experiments.sitting import look_of
 from recsys.experiments.unit_table import check_units, read_units
 from tests.recsys.experiments.small_experiment import toml
 from tests.recsys.experiments.unit_data import CLICK_RATE, CONVERSION, REVENUE, experiment, units
@@ -96,6 +97,18 @@ def test_sequential_methods_wait_for_their_first_look() -> None:
     assert waiting.judgement.verdict == "continue"
     first = analyzed(few, method="group_sequential", expected_units=8000, looks=4)
     assert "first of 4 looks" in first.judgement.reasons[0]
+
+
+@pytest.mark.parametrize("method", ["fixed", "group_sequential", "always_valid"])
+def test_no_method_decides_on_few_units_or_conversions_and_no_look_is_used_up(method: str) -> None:
+    few = analyzed(units(300, lift=3.0), method=method, expected_units=300)
+    assert few.judgement.verdict == "continue"
+    assert "fewer than 200 units" in few.judgement.reasons[0]
+    assert look_of(few) is None
+    rare = units(1000).with_columns(bought=(pl.col("arm") == "arm1") & (pl.int_range(pl.len()) < 400))
+    found = analyzed(rare, {**CONVERSION, "role": "primary"}, method=method, expected_units=1000)
+    assert "fewer than 20 conversions" in found.judgement.reasons[0]
+    assert found.judgement.verdict == "continue"
 
 
 def test_a_sample_ratio_mismatch_blocks_whatever_the_effect() -> None:

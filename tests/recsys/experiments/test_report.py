@@ -71,7 +71,7 @@ def started(tmp_path: Path, definition: str = DEFINED) -> tuple[Workspace, datet
     return workspace, running.started.replace(microsecond=0) + timedelta(hours=1)
 
 
-def shop(workspace: Workspace, start: datetime, *, users: int = 240, days: int = 4) -> None:
+def shop(workspace: Workspace, start: datetime, *, users: int = 400, days: int = 4) -> None:
     """Users who buy for 10 a day, those of the treatment for 12; one was in both arms."""
     arms = ["control", "treatment"]
     lists = [(f"u{number}", arms[number % 2], start) for number in range(users)]
@@ -97,7 +97,7 @@ def test_a_report_joins_exposures_with_what_followed(tmp_path: Path) -> None:
     workspace, start = started(tmp_path)
     shop(workspace, start)
     result = report(workspace, "e")
-    assert result.units == {"control": 120, "treatment": 120}
+    assert result.units == {"control": 200, "treatment": 200}
     (comparison,) = result.metrics[0].comparisons
     assert comparison.absolute.estimate == pytest.approx(8.0, abs=0.2)  # 2 a day for 4 days
     assert comparison.std_error < 0.1  # what was bought before explains the rest
@@ -191,7 +191,7 @@ def test_a_log_on_a_replay_clock_counts_as_a_whole_and_says_so(tmp_path: Path) -
     workspace, start = started(tmp_path)
     shop(workspace, start - 1000 * DAY)
     result = report(workspace, "e")
-    assert result.units == {"control": 120, "treatment": 120}
+    assert result.units == {"control": 200, "treatment": 200}
     assert "replay_clock" in codes(result)
 
 
@@ -238,7 +238,7 @@ def test_revenue_in_several_currencies_blocks(tmp_path: Path) -> None:
     result = report(workspace, "e")
     (problem,) = (each for each in result.problems if each.code == "mixed_currencies")
     assert (problem.severity, problem.metric) == ("blocking", "revenue")
-    assert "EUR 960, USD 1" in problem.message
+    assert "EUR 1,600, USD 1" in problem.message
     assert result.judgement.verdict == "blocked"
 
 
