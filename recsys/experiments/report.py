@@ -60,7 +60,7 @@ def report(
             + "".join(f". {problem.message}" for problem in others)
         )
     units, open_windows = _mature(running, exposures.units, until)
-    exposed = exposed_log(log.scan(), units, until)
+    exposed = exposed_log(log.scan(), units, until, log.merges())
     window = running.experiment.analysis.window_days
     end = None if window is None else timedelta(days=window)
     table = check_units(exposed.metrics(end=end), running.experiment, source="the log")
@@ -68,7 +68,7 @@ def report(
     found = (
         *(*others, *model_problems(exposures.answered, scope.arms), *open_windows),
         *(*_log_problems(exposures), *_price_problems(exposed.num_unpriced), *service_problems(service)),
-        *currency_problems(workspace, log.scan(), running.experiment, units, until),
+        *currency_problems(workspace, log.scan(), running.experiment, units, until, log.merges()),
     )
     novelty = by_day_since_exposure(running.experiment, exposed, until)
     table = UnitTable(table.frame, (*table.problems, *found))
