@@ -36,6 +36,7 @@ def currency_problems(
     experiment: Experiment,
     units: pl.DataFrame,
     until: datetime,
+    *,
     merges: pl.DataFrame | None = None,
 ) -> tuple[Problem, ...]:
     """A blocking problem for every metric of revenue, where units bought in several currencies.
@@ -60,7 +61,7 @@ def currency_problems(
     )
     if currencies[CURRENCY].n_unique() < 2:
         return ()
-    found = purchases_by_currency(events, currencies, units, until, merges)
+    found = purchases_by_currency(events, currencies, units, until, merges=merges)
     if len(found) < 2:
         return ()
     seen = ", ".join(f"{currency} {count:,}" for currency, count in found.items())
@@ -76,6 +77,7 @@ def purchases_by_currency(
     currencies: pl.DataFrame,
     units: pl.DataFrame,
     until: datetime,
+    *,
     merges: pl.DataFrame | None = None,
 ) -> Mapping[str, int]:
     """Number of priced purchases since the first exposure by currency, most frequent first.

@@ -55,6 +55,9 @@ _COVARIATES = (
     pl.col(_AMOUNT).sum().alias("revenue_before"),
 )
 
+LOG_COLUMNS: Final = frozenset(each.meta.output_name() for each in (*_OUTCOMES, *_COVARIATES))
+"""What metrics of an experiment that servers run can name."""
+
 
 @dataclass(frozen=True, eq=False)
 class ExposedLog:

@@ -1,7 +1,7 @@
 """Whose a visitor's list or event is: one rule for both, or what people bought would be lost on the way.
 
-It is the user of the last login before it; of the first login where there is none before. So it also counts for
-a user what is seen and bought after logging out.
+It is the user of the last login before it; of the first login where there is none before. So what is seen and
+bought after logging out counts for the user too.
 """
 
 import polars as pl
@@ -25,15 +25,12 @@ def with_persons(
     """
     if merges is None or merges.is_empty():
         return frame.with_columns(pl.col(subject).alias(UNIT_ID))
-    ordered = merges.sort(MERGE_TIME, maintain_order=True)
-    spans = ordered.select(  # every moment lies in one span of its visitor
+    moment = pl.col(MERGE_TIME).cast(TIMESTAMP)
+    spans = merges.sort(MERGE_TIME, maintain_order=True).select(  # every moment lies in one of its visitor's
         pl.col(VISITOR).alias(subject),
         pl.col(USER_ID).alias(_LOGIN),
-        pl.when(pl.col(MERGE_TIME).cum_count().over(VISITOR) > 1)
-        .then(MERGE_TIME)
-        .cast(TIMESTAMP)
-        .alias(_FROM),
-        pl.col(MERGE_TIME).shift(-1).over(VISITOR).cast(TIMESTAMP).alias(_TO),
+        pl.when(moment.cum_count().over(VISITOR) > 1).then(moment).alias(_FROM),
+        moment.shift(-1).over(VISITOR).alias(_TO),
     )
     inside = pl.col(_FROM).is_null() | (pl.col(time) >= pl.col(_FROM))
     inside &= pl.col(_TO).is_null() | (pl.col(time) < pl.col(_TO))
