@@ -143,9 +143,9 @@ def _height(frame: pl.LazyFrame) -> int:
 def _units(workspace: Workspace, result: Result) -> pl.DataFrame:
     """What every exposed unit did, without its arm."""
     log = EventLog(workspace.events)
-    exposed = read_exposures(scan_served_lists(workspace), result.experiment.key).units
+    exposed = read_exposures(scan_served_lists(workspace), result.experiment.key, merges=log.merges()).units
     until = datetime.fromtimestamp((log.end_ms() or 0) / 1000 + 1, UTC)
-    frame = exposed_log(log.scan(), exposed, until).metrics()
+    frame = exposed_log(log.scan(), exposed, until, log.merges()).metrics()
     return check_units(frame, result.experiment, source="the log").frame.drop(ARM)
 
 

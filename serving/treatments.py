@@ -110,7 +110,7 @@ class Treatments:
         configured = pipeline.config.placements.get(placement)
         if not treatment.parameters or configured is None:
             return None
-        key = (treatment.arms, pipeline.version, placement)
+        key = (treatment.arms, treatment.record.versions, pipeline.version, placement)
         if key not in self._placed:
             if len(self._placed) >= _MOST_KEPT:
                 self._placed.clear()

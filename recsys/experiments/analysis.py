@@ -37,7 +37,8 @@ def analyze(
     units = {arm.key: table.units.get(arm.key, 0) for arm in experiment.arms}
     srm = check_sample_ratio(units, {arm.key: arm.weight for arm in experiment.arms})
     reading = reading_of(experiment.analysis, table.frame.height, past)
-    problems = [*table.problems, *_empty_arms(experiment, units, table), *_unknown_looks(reading)]
+    problems = [*table.problems, *_empty_arms(experiment, units, table), *_unweighted_arms(experiment, units)]
+    problems += [*_unknown_looks(reading)]
     metrics = []
     for metric in experiment.metrics:
         result, found = analyze_metric(experiment, table.frame, metric, reading)
@@ -67,6 +68,17 @@ def _empty_arms(experiment: Experiment, units: Mapping[str, int], table: UnitTab
         return []
     message = f"no units in {', '.join(empty)}; see that exposures of every arm are logged"
     return [Problem("empty_arm", "blocking", message)]
+
+
+def _unweighted_arms(experiment: Experiment, units: Mapping[str, int]) -> list[Problem]:
+    met = [f"{arm.key} {units[arm.key]:,}" for arm in experiment.arms if not arm.weight and units[arm.key]]
+    if not met:
+        return []
+    message = (
+        f"units are in arms of weight 0 ({', '.join(met)}), which nobody is assigned to but by hand: the log "
+        "names the wrong arms, or the weights are not those that assigned; the sample ratio cannot tell"
+    )
+    return [Problem("unweighted_arm", "blocking", message)]
 
 
 def _unknown_looks(reading: Reading) -> list[Problem]:

@@ -66,10 +66,15 @@ def start(
     json_output: JsonOption = False,
 ) -> None:
     """Freeze a definition as a version in the registry, and let every server assign by it."""
-    from recsys.experiments.definition import definition_text
+    from recsys.experiments.definition import definition_text, parse_experiment
+    from recsys.experiments.remarks import remarks
 
-    started = _registry(workspace).start(definition_text(definition), str(definition), reason=reason)
+    registry, text = _registry(workspace), definition_text(definition)
+    found = remarks(parse_experiment(text, str(definition)), Workspace(workspace), registry.audit())
+    started = registry.start(text, str(definition), reason=reason)
     _print_one(started, f"runs as version {started.version}, hash {_short(started)}", json_output=json_output)
+    for remark in found:
+        typer.echo(f"- {remark}", err=True)
 
 
 @experiment.command("ramp")
@@ -121,13 +126,14 @@ def list_all(*, workspace: WorkspaceOption = DEFAULT_WORKSPACE, json_output: Jso
     if json_output:
         _print_json({"experiments": [_summary(each) for each in found]})
         return
-    table = Table("key", "version", "state", "coverage", "layer", "arms", "since (UTC)")
+    table = Table("experiment", "layer", "arms", "since (UTC)")
     for each in found:
         row = _summary(each)
-        layer = f"{row['layer']} {row['layer_range']}"
-        cells = (row["key"], row["version"], row["state"], f"{each.coverage:.4g}", layer)
+        layer = f"{row['layer']}\n{row['layer_range']}"
+        about = f"{row['key']}\nversion {row['version']}, {row['state']}, coverage {each.coverage:.4g}"
         arms = ", ".join(f"{key} {weight:.4g}" for key, weight in row["arms"].items())
-        table.add_row(*(Text(str(cell)) for cell in (*cells, arms, row["started"][:16])))
+        since = row["started"][:16].replace("T", "\n")
+        table.add_row(*map(Text, (about, layer, arms, since)))
     Console().print(table)
 
 

@@ -11,6 +11,7 @@ import polars as pl
 from recsys.experiments.bulk import UNIT_ID
 from recsys.experiments.data_quality import Problem
 from recsys.experiments.definition import Experiment
+from recsys.experiments.logins import with_persons
 from recsys.experiments.persons import FIRST_EXPOSURE
 from recsys.schema import (
     CURRENCY,
@@ -18,7 +19,6 @@ from recsys.schema import (
     EVENT_TYPE,
     ITEM_ID,
     ITEM_SCHEMA,
-    MERGED_INTO,
     PRICE,
     TIMESTAMP,
     USER_ID,
@@ -31,7 +31,13 @@ REVENUE = "revenue"
 
 
 def currency_problems(
-    workspace: Workspace, events: pl.LazyFrame, experiment: Experiment, units: pl.DataFrame, until: datetime
+    workspace: Workspace,
+    events: pl.LazyFrame,
+    experiment: Experiment,
+    units: pl.DataFrame,
+    until: datetime,
+    *,
+    merges: pl.DataFrame | None = None,
 ) -> tuple[Problem, ...]:
     """A blocking problem for every metric of revenue, where units bought in several currencies.
 
@@ -41,6 +47,7 @@ def currency_problems(
         experiment: Names the metrics.
         units: ``unit_id``, ``first_exposure``.
         until: Events before this moment.
+        merges: Logins, see ``recsys.experiments.logins``; ``None`` for none.
 
     Raises:
         CatalogueError: The catalogue cannot be read.
@@ -54,7 +61,7 @@ def currency_problems(
     )
     if currencies[CURRENCY].n_unique() < 2:
         return ()
-    found = purchases_by_currency(events, currencies, units, until)
+    found = purchases_by_currency(events, currencies, units, until, merges=merges)
     if len(found) < 2:
         return ()
     seen = ", ".join(f"{currency} {count:,}" for currency, count in found.items())
@@ -66,7 +73,12 @@ def currency_problems(
 
 
 def purchases_by_currency(
-    events: pl.LazyFrame, currencies: pl.DataFrame, units: pl.DataFrame, until: datetime
+    events: pl.LazyFrame,
+    currencies: pl.DataFrame,
+    units: pl.DataFrame,
+    until: datetime,
+    *,
+    merges: pl.DataFrame | None = None,
 ) -> Mapping[str, int]:
     """Number of priced purchases since the first exposure by currency, most frequent first.
 
@@ -75,13 +87,13 @@ def purchases_by_currency(
         currencies: ``item_id``, ``currency``; purchases of other items are not counted.
         units: ``unit_id``, ``first_exposure``.
         until: Events before this moment.
+        merges: Logins, see ``recsys.experiments.logins``; ``None`` for none.
     """
-    merged = MERGED_INTO in events.collect_schema().names()
-    unit_id = pl.coalesce(MERGED_INTO, USER_ID) if merged else pl.col(USER_ID)
     bought = (pl.col(EVENT_TYPE) == "purchase") & pl.col(PRICE).is_not_null()
+    within = events.filter(bought & (pl.col(EFFECTIVE_TIME) < pl.lit(until).cast(TIMESTAMP)))
     counted = (
-        events.filter(bought & (pl.col(EFFECTIVE_TIME) < pl.lit(until).cast(TIMESTAMP)))
-        .select(unit_id.alias(UNIT_ID), ITEM_ID, EFFECTIVE_TIME)
+        with_persons(within, merges, subject=USER_ID, time=EFFECTIVE_TIME)
+        .select(UNIT_ID, ITEM_ID, EFFECTIVE_TIME)
         .join(units.lazy().select(UNIT_ID, FIRST_EXPOSURE), on=UNIT_ID)
         .filter(pl.col(EFFECTIVE_TIME) >= pl.col(FIRST_EXPOSURE))
         .join(currencies.lazy(), on=ITEM_ID)

@@ -7,15 +7,15 @@ lists carry its arm. A visitor who logs in counts as the user, from the first li
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
 
 import polars as pl
 
 from recsys.experiments.answering_models import answering_models
-from recsys.experiments.bulk import ARM, UNIT_ID
-from recsys.experiments.persons import persons_of
+from recsys.experiments.bulk import ARM
+from recsys.experiments.logins import with_persons
+from recsys.experiments.persons import SUBJECT, persons_of
 from recsys.experiments.version_scope import VERSION, VersionScope
-from recsys.schema import MERGE_TIME, SERVED_LIST_SCHEMA, SERVED_TIME, TIMESTAMP, USER_ID, VISITOR
+from recsys.schema import SERVED_LIST_SCHEMA, SERVED_TIME, TIMESTAMP
 from recsys.workspace import Workspace
 
 
@@ -76,7 +76,6 @@ def read_exposures(
     since: datetime | None = None,
     until: datetime | None = None,
     merges: pl.DataFrame | None = None,
-    visitor_prefix: str = "\x1fvisitor:",
     scope: VersionScope | None = None,
 ) -> Exposures:
     """Who was exposed to an experiment.
@@ -87,7 +86,6 @@ def read_exposures(
         since: Only lists from this moment on, for example the start of the version; ``None`` for all.
         until: Only lists before this moment; ``None`` for all.
         merges: Logins, ``recsys.schema.MERGE_SCHEMA``; ``None`` for none.
-        visitor_prefix: Marks visitors where the log has users.
         scope: The version whose lists count; ``None`` for all versions together.
     """
     within = served
@@ -101,7 +99,7 @@ def read_exposures(
     lists, others = _of_version(lists, scope)
     by_hand, anonymous = lists["forced"], lists["subject"].is_null()
     known = lists.filter(~by_hand & ~anonymous)
-    persons = persons_of(_by_unit(known, merges, visitor_prefix))
+    persons = persons_of(with_persons(known.lazy(), merges, subject=SUBJECT, time=SERVED_TIME).collect())
     return Exposures(
         units=persons.units,
         mixed=persons.mixed,
@@ -134,33 +132,6 @@ def num_lost(served: pl.LazyFrame) -> int:
         lost=pl.col("server_sequence").max() - pl.col("server_sequence").n_unique().cast(pl.Int64)
     )
     return int(per_server.select(pl.col("lost").sum()).collect().item())
-
-
-def _by_unit(lists: pl.DataFrame, merges: pl.DataFrame | None, prefix: str) -> pl.DataFrame:
-    """The lists with ``unit_id``: the user; of a visitor, that of the last login, else of the next one."""
-    named = lists.with_columns(pl.col("subject").alias(UNIT_ID)).sort(SERVED_TIME)
-    if merges is None or merges.is_empty():
-        return named
-    logins = merges.select(
-        pl.col(VISITOR).alias("subject"), pl.col(MERGE_TIME), pl.col(USER_ID).alias("login")
-    ).sort(MERGE_TIME)
-    joined = named
-    sides: tuple[tuple[Literal["backward", "forward"], str], ...] = (
-        ("backward", "before"),
-        ("forward", "after"),
-    )
-    for strategy, name in sides:
-        joined = joined.join_asof(
-            logins.rename({"login": name}),
-            left_on=SERVED_TIME,
-            right_on=MERGE_TIME,
-            by="subject",
-            strategy=strategy,
-            check_sortedness=False,
-        ).drop(MERGE_TIME, strict=False)
-    visitor = pl.col("subject").str.starts_with(prefix)
-    unit = pl.when(visitor).then(pl.coalesce("before", "after", "subject")).otherwise("subject")
-    return joined.with_columns(unit.alias(UNIT_ID))
 
 
 def arms_of(exposures: Exposures, arms: Sequence[str]) -> dict[str, int]:

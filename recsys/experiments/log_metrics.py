@@ -25,9 +25,10 @@ import numpy as np
 import polars as pl
 
 from recsys.experiments.bulk import ARM, UNIT_ID
+from recsys.experiments.logins import with_persons
 from recsys.experiments.persons import FIRST_EXPOSURE
 from recsys.experiments.unit_table import EXPOSURE_TIME
-from recsys.schema import EFFECTIVE_TIME, EVENT_TYPE, MERGED_INTO, PRICE, QUANTITY, TIMESTAMP, USER_ID
+from recsys.schema import EFFECTIVE_TIME, EVENT_TYPE, PRICE, QUANTITY, TIMESTAMP, USER_ID
 
 COVARIATE_DAYS: Final = 28
 """Days before the first exposure that covariates sum over: four whole weeks."""
@@ -53,6 +54,9 @@ _COVARIATES = (
     _IS_PURCHASE.sum().alias("purchases_before"),
     pl.col(_AMOUNT).sum().alias("revenue_before"),
 )
+
+LOG_COLUMNS: Final = frozenset(each.meta.output_name() for each in (*_OUTCOMES, *_COVARIATES))
+"""What metrics of an experiment that servers run can name."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,22 +103,29 @@ class ExposedLog:
         return columns
 
 
-def exposed_log(events: pl.LazyFrame, units: pl.DataFrame, until: datetime) -> ExposedLog:
+def exposed_log(
+    events: pl.LazyFrame, units: pl.DataFrame, until: datetime, merges: pl.DataFrame | None = None
+) -> ExposedLog:
     """Read the events of exposed units, from ``COVARIATE_DAYS`` before their first exposure on.
 
     Args:
-        events: A scan of the event log; a visitor's events count for the user of the next login.
+        events: A scan of the event log.
         units: ``unit_id``, ``arm``, ``first_exposure``.
         until: Events before this moment.
+        merges: Logins, see ``recsys.experiments.logins``; ``None`` for none.
     """
     units = units.select(UNIT_ID, ARM, FIRST_EXPOSURE).sort(ARM, UNIT_ID)
-    names = events.collect_schema().names()
-    unit_id = pl.coalesce(MERGED_INTO, USER_ID) if MERGED_INTO in names else pl.col(USER_ID)
     time = pl.col(EFFECTIVE_TIME)
     numbered = units.lazy().with_row_index(_UNIT).select(_UNIT, UNIT_ID, FIRST_EXPOSURE)
     found = (
-        events.select(unit_id.alias(UNIT_ID), EVENT_TYPE, EFFECTIVE_TIME, PRICE, QUANTITY)
-        .filter(time < pl.lit(until).cast(TIMESTAMP))
+        with_persons(
+            events.select(USER_ID, EVENT_TYPE, EFFECTIVE_TIME, PRICE, QUANTITY).filter(
+                time < pl.lit(until).cast(TIMESTAMP)
+            ),
+            merges,
+            subject=USER_ID,
+            time=EFFECTIVE_TIME,
+        )
         .join(numbered, on=UNIT_ID)
         .filter(time >= pl.col(FIRST_EXPOSURE) - timedelta(days=COVARIATE_DAYS))
         .select(

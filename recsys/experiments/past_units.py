@@ -10,6 +10,7 @@ from recsys.event_log import EventLog
 from recsys.experiments.bulk import ARM, UNIT_ID
 from recsys.experiments.definition import Experiment
 from recsys.experiments.log_metrics import exposed_log
+from recsys.experiments.logins import with_persons
 from recsys.experiments.persons import FIRST_EXPOSURE
 from recsys.experiments.unit_table import UnitTable, check_units
 from recsys.schema import EFFECTIVE_TIME, TIMESTAMP, USER_ID
@@ -47,15 +48,15 @@ def history_from_log(workspace: Workspace, experiment: Experiment) -> UnitTable:
     time = pl.col(EFFECTIVE_TIME)
     events = log.scan()
     within = (time >= pl.lit(start).cast(TIMESTAMP)) & (time < pl.lit(until).cast(TIMESTAMP))
-    by_user = events.filter(within).group_by(pl.col(USER_ID).alias(UNIT_ID))
-    first = by_user.agg(time.min().alias(FIRST_EXPOSURE)).sort(UNIT_ID).collect()
+    acted = with_persons(events.filter(within), log.merges(), subject=USER_ID, time=EFFECTIVE_TIME)
+    first = acted.group_by(UNIT_ID).agg(time.min().alias(FIRST_EXPOSURE)).sort(UNIT_ID).collect()
     units = _in_control(first, experiment)
     if units.height < 2:
         raise DataError(
             f"expected events over two windows of {window.days} days in {workspace.events}, got "
             f"{units.height} users in the first; ingest more, give analysis.window_days, or give --data"
         )
-    metrics = exposed_log(events, units, end).metrics(end=window)
+    metrics = exposed_log(events, units, end, log.merges()).metrics(end=window)
     return check_units(metrics, experiment, source="the log")
 
 

@@ -64,7 +64,7 @@ def power(
         name, baseline = Text(each.baseline.metric), f"{each.baseline.mean:.4g}"
         table.add_row(name, baseline, f"{each.effect:.2%}", f"{each.units:,}", Text(by_arm), finds)
     Console().print(table)
-    if planned.left_out:
+    if mean is None and planned.left_out:
         typer.echo(f"left out, unknown or the same for every unit: {', '.join(planned.left_out)}")
 
 

@@ -165,6 +165,8 @@ class ExperimentRegistry:
         """
         with exclusive(self.root / _LOCK):
             found = self._require_running(key)
+            if found.coverage >= 1:
+                raise ConfigError(f"{key} covers all of its units already; there is nothing to ramp")
             if not found.coverage < coverage <= 1:
                 raise ConfigError(
                     f"expected a coverage above {found.coverage:g}, up to 1, got {coverage:g}; less would "

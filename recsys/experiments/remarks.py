@@ -1,10 +1,11 @@
-"""What looks like a mistake in a definition although it may start: for ``recsys experiment validate``."""
+"""What looks like a mistake in a definition although it may start: ``validate`` and ``start`` say it."""
 
 from collections.abc import Sequence
 
 from recsys.config import load_config
 from recsys.experiments.audit import AuditEntry
 from recsys.experiments.definition import Experiment
+from recsys.experiments.log_metrics import LOG_COLUMNS
 from recsys.experiments.model_names import model_complaints
 from recsys.registry import Registry
 from recsys.workspace import Workspace
@@ -26,6 +27,7 @@ def remarks(experiment: Experiment, workspace: Workspace, audit: Sequence[AuditE
         *_unknown_placements(experiment, workspace),
         *model_complaints(experiment, Registry(workspace.registry)),
         *_carry_over(experiment, audit),
+        *_unknown_columns(experiment),
         *_shape(experiment),
     ]
 
@@ -34,6 +36,17 @@ def _unknown_placements(experiment: Experiment, workspace: Workspace) -> list[st
     known = set(load_config(workspace.config).placements)
     named = {*experiment.placements, *(name for arm in experiment.arms for name in arm.placements)}
     return [f"placements: there is no placement {name!r}" for name in sorted(named - known)]
+
+
+def _unknown_columns(experiment: Experiment) -> list[str]:
+    known = ", ".join(sorted(LOG_COLUMNS))
+    return [
+        f"metrics: {metric.name} names {column!r}, which the log does not give, so no report "
+        f"could be made: it gives {known}"
+        for metric in experiment.metrics
+        for column in metric.columns
+        if column not in LOG_COLUMNS
+    ]
 
 
 def _carry_over(experiment: Experiment, audit: Sequence[AuditEntry]) -> list[str]:

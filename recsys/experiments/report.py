@@ -59,9 +59,11 @@ def report(
             "that servers run, and whom its coverage and targeting take in"
             + "".join(f". {problem.message}" for problem in others)
         )
-    watched_until = min(until, reach.events or until)
-    units, open_windows = _mature(running, exposures.units, watched_until)
-    exposed = exposed_log(log.scan(), units, until)
+    counted = scope.last_moment(until, running.experiment.analysis.window_days)
+    watched_until = min(counted, reach.events or counted)
+    in_time = exposures.units.filter(pl.col(FIRST_EXPOSURE) < counted)
+    units, open_windows = _mature(running, in_time, watched_until)
+    exposed = exposed_log(log.scan(), units, counted, log.merges())
     window = running.experiment.analysis.window_days
     end = None if window is None else timedelta(days=window)
     table = check_units(exposed.metrics(end=end), running.experiment, source="the log")
@@ -69,7 +71,7 @@ def report(
     found = (
         *(*others, *model_problems(exposures.answered, scope.arms), *open_windows),
         *(*_log_problems(exposures), *_price_problems(exposed.num_unpriced), *service_problems(service)),
-        *currency_problems(workspace, log.scan(), running.experiment, units, until),
+        *currency_problems(workspace, log.scan(), running.experiment, units, counted, merges=log.merges()),
     )
     novelty = by_day_since_exposure(running.experiment, exposed, watched_until)
     table = UnitTable(table.frame, (*table.problems, *found))
@@ -77,9 +79,9 @@ def report(
         lambda past: analyze(running.experiment, table, novelty=novelty, past=past),
         registry.looks(key, running.version) if running.experiment.analysis.keeps_looks else None,
         since=running.started,
-        data_until=until,
+        data_until=counted,
     )
-    return replace(result, version=running.version, service=service, reach=reach.before(until))
+    return replace(result, version=running.version, service=service, reach=reach.before(counted))
 
 
 def _require_arms(experiment: Experiment) -> None:

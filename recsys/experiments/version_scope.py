@@ -7,7 +7,7 @@ only one.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import polars as pl
 
@@ -41,6 +41,17 @@ class VersionScope:
     def on_replay_clock(self) -> bool:
         """Whether the log's clock is not that of the wall."""
         return self.since is None
+
+    def last_moment(self, until: datetime, window_days: float | None) -> datetime:
+        """Up to when what units do counts: the version's end, then the window of those who came last.
+
+        Args:
+            until: What is read of the log.
+            window_days: For how long a unit's events count; ``None`` for as long as the version runs.
+        """
+        if self.until is None:
+            return until
+        return min(until, self.until + timedelta(days=window_days or 0.0))
 
     def holds(self) -> pl.Expr:
         """Whether a row belongs to it; of ``version``, ``arm`` and ``served_time``."""

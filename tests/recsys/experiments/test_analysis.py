@@ -51,6 +51,18 @@ def test_a_better_arm_is_shipped_and_the_document_holds_what_the_contract_names(
     assert document["metrics"][2]["comparisons"][0]["guardrail"]["status"] == "passed"
 
 
+def test_units_of_an_arm_that_nobody_is_assigned_to_block_the_verdict() -> None:
+    defined = experiment(arms=3)
+    arms = [
+        arm.model_copy(update={"weight": weight})
+        for arm, weight in zip(defined.arms, (0.5, 0.5, 0.0), strict=True)
+    ]
+    defined = defined.model_copy(update={"arms": tuple(arms)})
+    found = analyze(defined, check_units(units(arms=3), defined))
+    assert (found.srm.ok, found.judgement.verdict) == (True, "blocked")
+    assert "arm2 1,333" in next(each.message for each in found.problems if each.code == "unweighted_arm")
+
+
 def test_plain_means_are_those_of_scipy() -> None:
     frame = units(lift=1.05)
     (comparison,) = analyzed(frame).metrics[0].comparisons

@@ -47,6 +47,17 @@ def test_an_operator_walks_from_a_definition_to_its_end(call: Any, tmp_path: Pat
     assert any("carries over" in remark for remark in call("validate", definition)["remarks"])
 
 
+def test_a_metric_of_a_column_that_no_log_has_is_remarked_before_and_at_the_start(
+    call: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    definition = written(tmp_path / "d.toml", toml().replace('value = "revenue"', 'value = "revenu"'))
+    [remark] = [each for each in call("validate", definition)["remarks"] if "revenu'" in each]
+    assert "revenue_before" in remark
+    words = ["experiment", "start", str(definition), "--workspace", str(tmp_path / "shop")]
+    assert run(words, COMMANDS) == 0
+    assert remark in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("content", [None, b"key = '\xff'", b"key ="])
 def test_a_file_that_is_no_definition_is_told_in_one_line(
     call: Any,

@@ -15,6 +15,17 @@ def test_experiments_of_one_layer_must_not_overlap() -> None:
         check_together([one, experiment("two", layer="l", layer_range=[0.5, 1.0], hash="growthbook_v2")])
 
 
+def test_experiments_of_different_layers_must_have_their_own_salts() -> None:
+    check_together([experiment("one"), experiment("two")])
+    with pytest.raises(ConfigError, match=r"salt: expected another.*'s' in both 'one'.*'two'"):
+        check_together([experiment("one", salt="s"), experiment("two", salt="s")])
+    one, two = (
+        experiment(key, salt="s", layer="l", layer_range=part)
+        for key, part in (("one", [0.0, 0.5]), ("two", [0.5, 1.0]))
+    )
+    check_together([one, two])  # nobody is in both
+
+
 def test_experiments_of_different_layers_must_change_different_things() -> None:
     def changing(key: str, **change: object) -> Experiment:
         return experiment(key, arms=[{"key": "a", "weight": 0.5}, {"key": "b", "weight": 0.5, **change}])

@@ -11,6 +11,7 @@ from recsys.errors import ConfigError, DataError
 from recsys.event_log import EventLog
 from recsys.experiments.auto_stop import stop_if_harmful
 from recsys.experiments.commands import experiment
+from recsys.experiments.exposures import read_exposures, scan_served_lists
 from recsys.experiments.log_metrics import exposed_log
 from recsys.experiments.look_book import read_looks
 from recsys.experiments.registry import ExperimentRegistry
@@ -285,7 +286,7 @@ def test_columns_of_the_log_are_counts_sums_and_what_was_before(tmp_path: Path) 
         schema={"unit_id": pl.String, "arm": pl.String, "first_exposure": pl.Datetime("ms", "UTC")},
         orient="row",
     )
-    log = exposed_log(EventLog(workspace.events).scan(), units, start + 10 * DAY)
+    log = exposed_log(EventLog(workspace.events).scan(), units, start + 10 * DAY, merges)
     nobody, found = log.metrics(end=2 * DAY).rows(named=True)
     assert (found["impressions"], found["clicks"], found["purchases"], found["orders"]) == (1, 1, 2, 1)
     assert (found["revenue"], found["converted"]) == (19.0, 1.0)
@@ -294,6 +295,21 @@ def test_columns_of_the_log_are_counts_sums_and_what_was_before(tmp_path: Path) 
     assert (
         sum(value for name, value in nobody.items() if name not in {"unit_id", "arm", "exposure_time"}) == 0
     )
+
+
+def test_what_is_bought_after_logging_out_counts_for_whom_the_lists_then_count_for(tmp_path: Path) -> None:
+    workspace, start = started(tmp_path)
+    visitor, hour = f"{VISITOR_PREFIX}v", timedelta(hours=1)
+    logins = [(visitor, "a", start + 5 * hour), (visitor, "b", start + 10 * hour)]
+    merges = pl.DataFrame(logins, schema=MERGE_SCHEMA, orient="row")
+    write_lists(workspace, [(visitor, "control", start + each * hour) for each in (4, 8, 12)])
+    bought = [(visitor, "purchase", start + each * hour, 1.0, 1.0) for each in (4, 7, 9, 13)]
+    write_events(workspace, bought, merges)
+    log = EventLog(workspace.events)
+    units = read_exposures(scan_served_lists(workspace), "e", merges=log.merges()).units
+    counted = exposed_log(log.scan(), units, start + DAY, log.merges()).metrics()
+    assert units.select("unit_id", "num_lists").rows() == [("a", 2), ("b", 1)]
+    assert counted.select("unit_id", "purchases").rows() == [("a", 3.0), ("b", 1.0)]
 
 
 def test_harm_ends_an_experiment_when_asked_to_and_is_recorded(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from recsys.experiments.commands import experiment
 from recsys.experiments.registry import ExperimentRegistry
 from recsys.experiments.report import report
 from recsys.experiments.result import Result
+from recsys.experiments.version_scope import VersionScope
 from recsys.workspace import Workspace
 from tests.recsys.experiments.served_log import MARCH, retime, served, write_served
 from tests.recsys.experiments.small_experiment import toml
@@ -59,7 +60,7 @@ def test_a_renamed_arm_leaves_the_lists_of_the_earlier_version_out_and_says_how_
     assert (now.version, now.units) == (2, {"control": 10, "variant": 10})
     assert "40 lists are not of version 2 and are left out: version 1 40" in remarks(now)["other_versions"]
     before = report(workspace, "e", version=1)
-    assert (before.version, before.units) == (1, {"control": 10, "treatment": 30})
+    assert (before.version, before.units) == (1, {"control": 10, "treatment": 10})  # up to its end
     assert "version 2 20" in remarks(before)["other_versions"]
     with pytest.raises(ConfigError, match="no version 3; it has: 1, 2"):
         report(workspace, "e", version=3)
@@ -122,6 +123,23 @@ def test_an_experiment_that_was_turned_into_an_interleaving_one_has_both_reports
     assert "preferred: undecided" in CliRunner().invoke(experiment, words, catch_exceptions=False).stdout
     page = ["--html", str(tmp_path / "page.html")]
     assert isinstance(CliRunner().invoke(experiment, [*words, *page]).exception, ConfigError)
+
+
+def test_what_happens_after_the_end_counts_only_within_the_window() -> None:
+    ended, later = VersionScope(1, {}, MARCH, SECOND), SECOND + 30 * DAY
+    assert ended.last_moment(later, None) == SECOND
+    assert ended.last_moment(later, 7.0) == SECOND + 7 * DAY
+    assert ended.last_moment(MARCH + DAY, 7.0) == MARCH + DAY
+    assert VersionScope(1, {}, MARCH).last_moment(later, 7.0) == later
+
+
+def test_a_report_on_a_stopped_version_reaches_to_its_end(tmp_path: Path) -> None:
+    workspace = ran_twice(tmp_path, RENAMED)
+    write_served(workspace, lists(("control", "treatment"), MARCH + DAY, 1))
+    write_served(workspace, lists(("control", "variant"), SECOND + DAY, 2, first=20))
+    assert str(report(workspace, "e", version=1).reach).startswith(
+        "data up to (UTC): lists 2026-03-10 00:00:00"
+    )
 
 
 def test_what_an_earlier_version_did_does_not_end_the_one_that_runs(tmp_path: Path) -> None:
