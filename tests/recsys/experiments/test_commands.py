@@ -36,7 +36,7 @@ def test_an_operator_walks_from_a_definition_to_its_end(call: Any, tmp_path: Pat
     assert any("there is no canary" in remark for remark in checked["remarks"])
     assert call("start", definition)["version"] == 1
     assert "differs in" in call("start", written(tmp_path / "x.toml", TEXT.replace("0.999", "0.9")), code=1)
-    assert "expected a coverage above 1" in call("ramp", "tuned-text", "--coverage", 0.5, code=1)
+    assert "covers all of its units already" in call("ramp", "tuned-text", "--coverage", 0.5, code=1)
     assert call("force", "tuned-text", "--unit", "u", "--arm", "treatment")["forced"] == {"u": "treatment"}
     [listed] = call("list")["experiments"]
     assert (listed["key"], listed["state"], listed["layer_range"]) == ("tuned-text", "running", [0.0, 0.5])
