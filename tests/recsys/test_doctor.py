@@ -190,7 +190,7 @@ def test_damaged_items_and_events_are_missing_with_the_reason(shop: Workspace) -
         path.write_bytes(b"PAR1")
     findings = diagnose(shop)
     assert missing(findings) == {"items", "events"}
-    assert "cannot be read" in findings["events"].found
+    assert "is damaged" in findings["events"].found
 
 
 def test_a_damaged_model_that_serves_is_missing_and_another_is_a_warning(shop: Workspace) -> None:

@@ -87,7 +87,7 @@ def test_an_effect_that_was_planted_is_found(
     assert row["p_value"] < 0.001
     assert sum(done["units"].values()) == USERS
     assert done["lists"] + done["lists_without_arm"] == 2 * USERS
-    assert done["verdict"] == "ship"
+    assert done["verdict"] == "continue"  # fewer than 200 units in an arm decide nothing
     assert done["events"] > done["lists"] * len(ITEM_IDS) + done["purchases"]
     assert done["false_positives"]["runs"] == 200
 
