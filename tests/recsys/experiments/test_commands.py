@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+from datetime import UTC, datetime
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ def test_an_operator_walks_from_a_definition_to_its_end(call: Any, tmp_path: Pat
     assert any("there is no canary" in remark for remark in checked["remarks"])
     assert call("start", definition)["version"] == 1
     assert "differs in" in call("start", written(tmp_path / "x.toml", TEXT.replace("0.999", "0.9")), code=1)
-    assert "expected a coverage above 1" in call("ramp", "tuned-text", "--coverage", 0.5, code=1)
+    assert "covers all of its units" in call("ramp", "tuned-text", "--coverage", 0.5, code=1)
     assert call("force", "tuned-text", "--unit", "u", "--arm", "treatment")["forced"] == {"u": "treatment"}
     [listed] = call("list")["experiments"]
     assert (listed["key"], listed["state"], listed["layer_range"]) == ("tuned-text", "running", [0.0, 0.5])
@@ -74,7 +75,10 @@ def test_a_file_that_is_no_definition_is_told_in_one_line(
         assert said.count("\n") == 1
 
 
-def test_people_get_tables(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_people_get_tables(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     definition = written(tmp_path / "d.toml", toml(top="coverage = 0.25"))
     for words in (
         ["validate", definition],
@@ -85,6 +89,7 @@ def test_people_get_tables(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     ):
         assert run(["experiment", *map(str, words), "--workspace", str(tmp_path)], COMMANDS) == 0
     said = capsys.readouterr().out
+    assert f"{datetime.now(UTC):%Y}-" in said  # since when, at 80 columns too
     assert all(word in said for word in ("A/A test", "runs as version 1", "covers 0.5", "running", "ramp"))
 
 
