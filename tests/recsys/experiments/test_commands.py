@@ -59,6 +59,12 @@ def test_a_metric_of_a_column_that_no_log_has_is_remarked_before_and_at_the_star
     assert remark in capsys.readouterr().err
 
 
+def test_a_blurb_policy_that_is_not_configured_is_remarked(call: Any, tmp_path: Path) -> None:
+    for policy, said in (("anything", True), ("extractive", False)):
+        definition = written(tmp_path / "d.toml", toml(treatment=f'blurbs = "{policy}"'))
+        assert any("published" in each for each in call("validate", definition)["remarks"]) == said
+
+
 @pytest.mark.parametrize("content", [None, b"key = '\xff'", b"key ="])
 def test_a_file_that_is_no_definition_is_told_in_one_line(
     call: Any,
