@@ -3,11 +3,13 @@
 Layout: ``day=YYYY-MM-DD/NAME.parquet`` holds the events of one append that happened on that day (UTC), and
 ``_commits/NAME.json`` lists the files of that append. A file that no commit lists does not exist for a
 reader, so an append becomes visible as a whole, when its commit is renamed into place. What a crash left
-behind is removed by the next append. ``_merges/NAME.parquet`` holds the merges of an append.
+behind is removed by the next append. ``_merges/NAME.parquet`` holds the merges of an append. A commit knows
+the digests of its files; a file that is no longer as it was written is set aside in ``_damaged``.
 
 What an erased person did is never read, see ``recsys.tombstones``; ``forget_erased`` takes it off the disk.
 """
 
+import hashlib
 import re
 import shutil
 from collections.abc import Iterator
@@ -36,6 +38,7 @@ from recsys.schema import (
 from recsys.tombstones import Tombstones, living
 from recsys.workspace import atomic_path
 
+_DAMAGED = "_damaged"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 _EFFECTIVE = pl.min_horizontal(EVENT_TIME, RECEIVED_TIME).alias(EFFECTIVE_TIME)
 
@@ -51,6 +54,24 @@ class _Commit(BaseModel):
     """File of the merges, relative to the log, or ``None`` when there are none."""
     num_erasures: int = 0
     """Tombstones that were there when its files were written: of those, nothing is in them."""
+    digests: dict[str, str] = {}
+    """SHA-256 of its files; of one that is being rewritten, or is older than digests are, there is none."""
+
+    @property
+    def files(self) -> list[str]:
+        """All of them, relative to the log."""
+        return [*self.first_ms, *([] if self.merges is None else [self.merges])]
+
+    def without(self, file: str) -> "_Commit":
+        """The commit of the other files."""
+        first_ms = {one: first for one, first in self.first_ms.items() if one != file}
+        merges = None if self.merges == file else self.merges
+        return self.with_digest(file, None).model_copy(update={"first_ms": first_ms, "merges": merges})
+
+    def with_digest(self, file: str, digest: str | None) -> "_Commit":
+        """The commit with another digest of a file, or with none."""
+        others = {one: of for one, of in self.digests.items() if one != file}
+        return self.model_copy(update={"digests": others if digest is None else others | {file: digest}})
 
 
 class EventLog:
@@ -161,11 +182,15 @@ class EventLog:
             for path, commit in self._named_commits():
                 if commit.num_erasures >= num_erasures:
                     continue
+                cleaned = commit
                 for file in commit.first_ms:
-                    gone += self._clean(self._path / file)
+                    cleaned, ids = self._clean(file, cleaned, path)
+                    gone += ids
                 if commit.merges is not None:
-                    self._clean_merges(self._path / commit.merges)
-                _save(commit.model_copy(update={"num_erasures": num_erasures}), path)
+                    merges = pl.read_parquet(self._path / commit.merges)
+                    cleaned = self._rewrite(commit.merges, merges, self._living_merges(merges), cleaned, path)
+                _save(cleaned.model_copy(update={"num_erasures": num_erasures}), path)
+            shutil.rmtree(self._path / _DAMAGED, ignore_errors=True)  # what cannot be read cannot be searched
         return gone
 
     def prune(self, before_ms: int) -> int:
@@ -187,12 +212,50 @@ class EventLog:
                 num_events += sum(
                     pl.scan_parquet(self._path / f).select(pl.len()).collect().item() for f in old
                 )
-                kept = {file: first for file, first in commit.first_ms.items() if file not in old}
-                _save(commit.model_copy(update={"first_ms": kept}), path)
+                for file in old:
+                    commit = commit.without(file)  # noqa: PLW2901
+                _save(commit, path)
                 if commit.merges is not None:
-                    self._prune_merges(self._path / commit.merges, before_ms)
+                    self._prune_merges(commit.merges, commit, path, before_ms)
             self._remove_uncommitted()
+            for day in (self._path / _DAMAGED).glob("day=*"):
+                if date.fromisoformat(day.name[4:]) < last:
+                    shutil.rmtree(day)
         return num_events
+
+    def damaged(self) -> list[str]:
+        """Read every file; those that are not as they were written, relative to the log.
+
+        Raises:
+            DataError: A commit is damaged.
+        """
+        return [file for _, commit in self._named_commits() for file in self._damaged(commit)]
+
+    def set_aside_damaged(self) -> list[str]:
+        """Take the damaged files out of the log, so that the others can be read, and keep them beside it.
+
+        Returns:
+            The files, relative to the log; they are in its ``_damaged`` now.
+
+        Raises:
+            DataError: A commit is damaged.
+        """
+        aside: list[str] = []
+        with exclusive(self._path / ".lock"):
+            for path, commit in self._named_commits():
+                damaged = self._damaged(commit)
+                for file in damaged:
+                    kept = self._path / _DAMAGED / file
+                    kept.parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(self._path / file, kept)
+                    _save(commit := commit.without(file), path)
+                    (self._path / file).unlink()
+                aside += damaged
+        return aside
+
+    def _damaged(self, commit: _Commit) -> list[str]:
+        there = (file for file in commit.digests if (self._path / file).is_file())
+        return [file for file in there if _digest(self._path / file) != commit.digests[file]]
 
     def end_ms(self) -> int | None:
         """Greatest time of an event or merge, milliseconds since the epoch; ``None`` for an empty log."""
@@ -218,51 +281,51 @@ class EventLog:
         at = pl.col(MERGE_TIME)
         return self._tombstones.living(self._tombstones.living(merges, VISITOR, at), USER_ID, at)
 
-    def _clean(self, path: Path) -> list[str]:
-        """Take the erased people's events out of a file; their ids."""
-        if self._tombstones.of(pl.read_parquet(path, columns=[USER_ID])[USER_ID]).is_empty():
-            return []
-        events = pl.read_parquet(path, hive_partitioning=False)
+    def _clean(self, file: str, commit: _Commit, path: Path) -> tuple[_Commit, list[str]]:
+        """Take the erased people's events out of a file; its commit, and the ids of what went."""
+        users = pl.read_parquet(self._path / file, columns=[USER_ID])[USER_ID]
+        if self._tombstones.of(users).is_empty():
+            return commit, []
+        events = pl.read_parquet(self._path / file, hive_partitioning=False)
         kept = self._tombstones.living(events, USER_ID, _EFFECTIVE)
-        if kept.height == events.height:
-            return []
-        with atomic_path(path) as partial:
-            kept.write_parquet(partial)
-        return events.join(kept, on=EVENT_ID, how="anti")[EVENT_ID].to_list()
+        gone = events.join(kept, on=EVENT_ID, how="anti")[EVENT_ID].to_list()
+        return self._rewrite(file, events, kept, commit, path), gone
 
-    def _clean_merges(self, path: Path) -> None:
-        merges = pl.read_parquet(path)
-        kept = self._living_merges(merges)
-        if kept.height < merges.height:
-            with atomic_path(path) as partial:
-                kept.write_parquet(partial)
-
-    def _prune_merges(self, path: Path, before_ms: int) -> None:
-        merges = pl.read_parquet(path)
+    def _prune_merges(self, file: str, commit: _Commit, path: Path, before_ms: int) -> None:
+        merges = pl.read_parquet(self._path / file)
         kept = merges.filter(pl.col(MERGE_TIME) >= pl.lit(before_ms).cast(TIMESTAMP))
-        if kept.height < merges.height:
-            with atomic_path(path) as partial:
-                kept.write_parquet(partial)
+        _save(self._rewrite(file, merges, kept, commit, path), path)
+
+    def _rewrite(
+        self, file: str, rows: pl.DataFrame, kept: pl.DataFrame, commit: _Commit, path: Path
+    ) -> _Commit:
+        """Replace a file by those of its rows that are kept; its commit, which is to be saved."""
+        if kept.height == rows.height:
+            return commit
+        commit = commit.with_digest(file, None)
+        _save(commit, path)  # first: a crash leaves a file without a digest, and none with a wrong one
+        return commit.with_digest(file, _write_table(kept, self._path / file))
 
     def _write(self, events: pl.DataFrame, name: str) -> _Commit:
         first_ms: dict[str, int] = {}
+        digests: dict[str, str] = {}
         ends: list[int] = []
         dated = events.sort(EVENT_TIME, EVENT_ID).with_columns(day=pl.col(EVENT_TIME).dt.date())
         for (day,), part in dated.partition_by("day", as_dict=True, include_key=False).items():
             file = f"day={day}/{name}.parquet"
-            with atomic_path(self._path / file) as partial:
-                part.write_parquet(partial)
+            digests[file] = _write_table(part, self._path / file)
             times = _EFFECTIVE.dt.timestamp("ms")
             first_ms[file], end_ms = part.select(first=times.min(), last=times.max()).row(0)
             ends.append(end_ms)
-        return _Commit(first_ms=first_ms, end_ms=max(ends, default=None))
+        return _Commit(first_ms=first_ms, end_ms=max(ends, default=None), digests=digests)
 
     def _write_merges(self, commit: _Commit, merges: pl.DataFrame, name: str) -> _Commit:
         file = f"_merges/{name}.parquet"
-        with atomic_path(self._path / file) as partial:
-            merges.write_parquet(partial)
+        digest = _write_table(merges, self._path / file)
         [end_ms] = merges.select(pl.col(MERGE_TIME).max().dt.epoch("ms")).row(0)
-        return commit.model_copy(update={"merges": file, "end_ms": max(end_ms, commit.end_ms or 0)})
+        return commit.with_digest(file, digest).model_copy(
+            update={"merges": file, "end_ms": max(end_ms, commit.end_ms or 0)}
+        )
 
     def _read_commits(self) -> Iterator[_Commit]:
         return (commit for _, commit in self._named_commits())
@@ -289,6 +352,18 @@ class EventLog:
 
 def _height(path: Path) -> int:
     return int(pl.scan_parquet(path).select(pl.len()).collect().item())
+
+
+def _write_table(table: pl.DataFrame, path: Path) -> str:
+    """Write a file, or replace it; its digest."""
+    with atomic_path(path) as partial:
+        table.write_parquet(partial)
+        return _digest(partial)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _save(commit: _Commit, path: Path) -> None:

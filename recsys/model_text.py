@@ -21,6 +21,10 @@ _INTEGERS = re.compile(r"(?:-?\d{1,9}(?: -?\d{1,9})*)?")
 _SIZES = re.compile(r"\d{1,9}(?: \d{1,9})*")
 _RANGE = re.compile(rf"none|\[{_NUMBER}:{_NUMBER}\]")
 _OBJECTIVE = re.compile(r"[a-z_0-9]+(?: [a-z_]+:[-+.\w]+)*(?: [a-z_]+)*")
+_TAIL = re.compile(
+    r"end of trees\n+feature_importances:\n(?:[^\n=]+=\d+\n)*"
+    r"\nparameters:\n((?:\[\w+: [^\n]*\]\n)*)\nend of parameters\n\n*(?:pandas_categorical:[^\n]*\n*)?"
+)
 _DECISIONS = {0, 2, 4, 6, 8, 10}
 """Numeric splits: bit 1 says where missing values go, bits 2 and 3 what counts as missing."""
 _PER_SPLIT = ("split_feature", "decision_type", "left_child", "right_child", "internal_count")
@@ -74,7 +78,7 @@ def read_model_text(raw: bytes) -> ModelText:
     sizes = [int(size) for size in header["tree_sizes"].split(" ")]
     body = "Tree=" + rest
     _require(body[sum(sizes) :].startswith("end of trees\n"), "it is cut short, or its trees were changed")
-    _require("\nend of parameters\n" in body[sum(sizes) :], "its end is missing")
+    _check_tail(body[sum(sizes) :])
     start = 0
     for number, size in enumerate(sizes):
         _check_tree(number, body[start : start + size], len(names))
@@ -105,6 +109,15 @@ def _header(head: str) -> dict[str, str]:
         _array(directions, len(names), _INTEGERS, "monotone_constraints")
     _require(_SIZES.fullmatch(fields["tree_sizes"]) is not None, "its tree sizes are damaged")
     return fields
+
+
+def _check_tail(text: str) -> None:
+    _require("\nend of parameters\n" in text, "its end is missing")
+    found = _TAIL.fullmatch(text)
+    _require(found is not None, "what follows its trees is damaged")
+    assert found is not None
+    names = [line.partition(":")[0] for line in found[1].splitlines()]
+    _require(len(set(names)) == len(names), "it repeats a parameter")
 
 
 def _check_tree(number: int, text: str, num_features: int) -> None:

@@ -68,8 +68,8 @@ def compact(buffer: EventBuffer, event_log: EventLog, *, through: int) -> int:
 def settle(workspace: Workspace) -> int:
     """Move what an earlier server left in the buffer into the log, before anything is read from it.
 
-    The log leaves out what it holds already, so an event that a crash left in both places counts once. No
-    server may be running on the workspace.
+    The log leaves out what it holds already, so an event that a crash left in both places counts once. A file
+    of the log that is damaged is said and set aside first. No server may be running on the workspace.
 
     Returns:
         How many events and merges left the buffer.
@@ -78,9 +78,11 @@ def settle(workspace: Workspace) -> int:
         IntakeError: The buffer failed.
         DataError: The log is damaged.
     """
-    lock = exclusive(workspace.state / COMPACTION_LOCK)
+    lock, event_log = exclusive(workspace.state / COMPACTION_LOCK), EventLog(workspace.events)
     with lock, closing(SqliteEventBuffer(workspace.state / BUFFER_FILE)) as buffer:
-        return compact(buffer, EventLog(workspace.events), through=sys.maxsize)
+        for file in event_log.set_aside_damaged():
+            _log.error("a file of the event log is damaged and set aside; restore it", file=file)
+        return compact(buffer, event_log, through=sys.maxsize)
 
 
 def settle_catalogue(workspace: Workspace) -> None:

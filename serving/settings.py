@@ -88,7 +88,7 @@ class Settings(BaseSettings):
     """Time between saying that the server stops and refusing calls, for load balancers to look elsewhere."""
     max_connection_age_seconds: float | None = Field(default=None, gt=0)
     """Age at which a connection is closed, after its calls, so that clients spread anew; none for never."""
-    keepalive_seconds: float = Field(default=30.0, gt=0)
+    keepalive_seconds: float = Field(default=15.0, gt=0)
     """Time without traffic after which a connection is asked for a sign of life; as much again and it is
     closed."""
     tls_cert: Path | None = None

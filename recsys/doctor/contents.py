@@ -44,6 +44,8 @@ def _events(workspace: Workspace) -> Finding:
     end_ms = log.end_ms()
     if end_ms is None:
         return Finding(Status.WARNING, "none", f"{_INGEST} --workspace {workspace.root}")
+    if damaged := log.damaged():
+        raise DataError(f"{', '.join(damaged)} in {workspace.events} is damaged; restore it from a backup")
     try:
         count = log.scan().select(pl.len()).collect().item()
     except pl.exceptions.PolarsError as error:

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 MIN_UNITS = 200
-"""Units per arm before the first decision."""
+"""Units per arm before the first decision, by any method."""
 MIN_CONVERSIONS = 20
-"""Conversions per arm before the first decision on a proportion."""
+"""Conversions per arm before the first decision on a proportion, by any method."""
 DEFAULT_EXPECTED_UNITS = 10_000
 """Where intervals are narrowest when a definition does not say; they hold everywhere."""
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from recsys.experiments.data_quality import Problem
+from recsys.experiments.data_quality import OPEN_WINDOWS, Problem
 from recsys.experiments.definition import Experiment
 from recsys.experiments.look_book import Look
 from recsys.experiments.metric_analysis import analyze_metric
@@ -37,7 +37,7 @@ def analyze(
     units = {arm.key: table.units.get(arm.key, 0) for arm in experiment.arms}
     srm = check_sample_ratio(units, {arm.key: arm.weight for arm in experiment.arms})
     reading = reading_of(experiment.analysis, table.frame.height, past)
-    problems = [*table.problems, *_empty_arms(experiment, units), *_unweighted_arms(experiment, units)]
+    problems = [*table.problems, *_empty_arms(experiment, units, table), *_unweighted_arms(experiment, units)]
     problems += [*_unknown_looks(reading)]
     metrics = []
     for metric in experiment.metrics:
@@ -60,7 +60,9 @@ def analyze(
     )
 
 
-def _empty_arms(experiment: Experiment, units: Mapping[str, int]) -> list[Problem]:
+def _empty_arms(experiment: Experiment, units: Mapping[str, int], table: UnitTable) -> list[Problem]:
+    if table.frame.is_empty() and any(problem.code == OPEN_WINDOWS for problem in table.problems):
+        return []
     empty = [arm.key for arm in experiment.arms if arm.weight > 0 and not units[arm.key]]
     if not empty:
         return []

@@ -37,7 +37,7 @@ def check_together(experiments: Iterable[Experiment]) -> None:
 
 
 def _require_own_salts(one: Experiment, other: Experiment) -> None:
-    """Salts alone make layers independent: with equal ones, the arm in one tells that in the other."""
+    """The salt alone makes layers independent: of equal ones, an arm in one says the arm in the other."""
     if (one.salt, one.hash) == (other.salt, other.hash):
         raise ConfigError(
             f"salt: expected another one in every layer, got {one.salt!r} in both {one.key!r} (layer "

@@ -5,6 +5,8 @@ from typing import Literal
 
 Severity = Literal["blocking", "warning"]
 """A blocking problem forbids a verdict; a warning is to be weighed."""
+OPEN_WINDOWS = "open_windows"
+"""Code of units that are left out since their window is still open."""
 
 
 @dataclass(frozen=True)

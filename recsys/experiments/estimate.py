@@ -12,6 +12,9 @@ from jaxtyping import Float
 from recsys.experiments.metric import Kind
 from recsys.experiments.moments import Moments
 
+_ROUNDING = 1e-12
+"""A variance below this share of the parts that it is the difference of is none."""
+
 
 @dataclass(frozen=True)
 class ArmEstimate:
@@ -21,7 +24,7 @@ class ArmEstimate:
     mean: float
     """The mean, the proportion or the ratio, without covariates."""
     variance: float
-    """Of one unit."""
+    """Of one unit; exactly zero where nothing but rounding varies."""
     adjusted_mean: float
     """With covariates (CUPED); without any it equals ``mean``."""
     adjusted_variance: float
@@ -67,7 +70,9 @@ def _estimate(
     mean, gradient = _linearised(moments, kind)
     covariance = moments.covariance
     num_outcomes = len(gradient)
-    variance = float(gradient @ covariance[:num_outcomes, :num_outcomes] @ gradient)
+    outcomes = covariance[:num_outcomes, :num_outcomes]
+    noise = _ROUNDING * float(np.abs(gradient) @ np.abs(outcomes) @ np.abs(gradient))
+    variance = _above(noise, float(gradient @ outcomes @ gradient))
     is_plain_proportion = kind == "proportion" and not len(theta)
     if is_plain_proportion:
         variance = mean * (1 - mean)
@@ -79,10 +84,15 @@ def _estimate(
         mean=mean,
         variance=variance,
         adjusted_mean=mean - float(theta @ (moments.mean[num_outcomes:] - center)),
-        adjusted_variance=max(variance - 2 * shared + spread, 0.0),
+        adjusted_variance=_above(noise, variance - 2 * shared + spread),
         adjusted_covariance=variance - shared,
         degrees_of_freedom=math.inf if is_plain_proportion else float(moments.n - 1),
     )
+
+
+def _above(noise: float, variance: float) -> float:
+    """A variance, unless it is what rounding left of its parts."""
+    return variance if variance > noise else 0.0
 
 
 def _theta(total: Moments, num_outcomes: int, kind: Kind) -> Float[np.ndarray, " covariates"]:

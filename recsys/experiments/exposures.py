@@ -43,6 +43,12 @@ class Exposures:
     answered: pl.DataFrame = field(default_factory=pl.DataFrame)
     """Which models answered the lists that count, see ``recsys.experiments.answering_models``."""
 
+    @property
+    def num_met(self) -> int:
+        """People and lists, whether they count or not: 0 where no list of the experiment was served."""
+        left_out = self.num_forced + self.num_anonymous + sum(self.other_versions.values())
+        return self.units.height + self.mixed.height + left_out
+
     def mixed_by_arm(self) -> dict[str, int]:
         """How many mixed units were seen in each arm; where that differs, assignment itself is broken."""
         counted = self.mixed.explode("arms").group_by("arms").len().sort("arms")

@@ -32,11 +32,11 @@ def variation_problems(
         )
         problems.append(Problem("zero_denominator", "blocking", message, metric.name))
         usable = {arm: each for arm, each in usable.items() if arm not in empty}
-    still = [arm for arm, each in usable.items() if not each.comoment[0, 0]]
+    still = _without_variance(metric, usable)
     if still:
-        message = (
-            f"{metric.columns[0]!r} is the same for every unit in {', '.join(still)} (zero variance)"
-            + ("; see that it is logged" if len(still) == len(usable) else "")
+        what = "/".join(repr(name) for name in metric.outcomes)
+        message = f"{what} is the same for every unit in {', '.join(still)} (zero variance)" + (
+            "; see that it is logged" if len(still) == len(usable) else ""
         )
         severity: Severity = "blocking" if len(still) == len(usable) else "warning"
         problems.append(Problem("zero_variance", severity, message, metric.name))
@@ -47,7 +47,7 @@ def covariate_problems(
     metric: MetricDefinition, moments: Mapping[str, Moments], comparisons: Sequence[Comparison]
 ) -> tuple[Problem, ...]:
     """A covariate that differs between arms before the experiment, or that turns a result around."""
-    num_outcomes = 2 if metric.kind == "ratio" else 1
+    num_outcomes = len(metric.outcomes)
     if metric.covariate is None or len(next(iter(moments.values())).mean) == num_outcomes:
         return ()
     problems = []
@@ -69,6 +69,15 @@ def covariate_problems(
             message = f"{pair[0]}: with and without covariate the effect points to opposite sides"
             problems.append(Problem("covariate_turns_sign", "warning", message, metric.name))
     return tuple(problems)
+
+
+def _without_variance(metric: MetricDefinition, moments: Mapping[str, Moments]) -> list[str]:
+    """Arms in which the value, or the ratio, is the same for every unit."""
+    if not moments:
+        return []
+    columns = list(range(len(metric.outcomes)))
+    plain = estimate_arms({arm: _only(each, columns) for arm, each in moments.items()}, metric.kind)
+    return [arm for arm, each in plain.items() if not each.variance]
 
 
 def _only(moments: Moments, columns: list[int]) -> Moments:

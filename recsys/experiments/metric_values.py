@@ -8,6 +8,7 @@ from jaxtyping import Float
 
 from recsys.experiments.data_quality import Problem
 from recsys.experiments.metric import MetricDefinition
+from recsys.experiments.moments import Moments
 
 _HEAVY = 355.0
 """Units per arm for each squared skewness before a mean is about normal."""
@@ -94,7 +95,7 @@ def _covariates(
 def _heavy_tail(values: Float[np.ndarray, " units"], metric: MetricDefinition) -> tuple[Problem, ...]:
     deviation = values - values.mean() if values.size else values
     variance = float(np.mean(deviation**2)) if values.size else 0.0
-    if metric.kind != "mean" or variance <= 0:
+    if metric.kind != "mean" or not Moments.of(values[None, :]).comoment[0, 0]:
         return ()
     skewness = float(np.mean(deviation**3)) / variance**1.5
     needed = _HEAVY * skewness**2

@@ -46,8 +46,8 @@ def _unknown_blurbs(experiment: Experiment, workspace: Workspace) -> list[str]:
     configured = load_config(workspace.config).blurbs.policy
     named = {arm.blurbs for arm in experiment.arms if arm.blurbs} - {configured, *_KEPT_POLICIES}
     return [
-        f"blurbs: {name!r} is not the policy of recsys.toml, {configured!r}; see that texts were published under "
-        "it, or the arm shows what the policy extractive does"
+        f"blurbs: {name!r} is not the policy of recsys.toml, {configured!r}; see that texts were published "
+        "under it, or the arm shows what the policy extractive does"
         for name in sorted(named)
     ]
 

@@ -10,7 +10,7 @@ from recsys.event_log import EventLog
 from recsys.experiments.analysis import analyze
 from recsys.experiments.answering_models import model_problems
 from recsys.experiments.currencies import currency_problems
-from recsys.experiments.data_quality import Problem
+from recsys.experiments.data_quality import OPEN_WINDOWS, Problem
 from recsys.experiments.definition import Experiment
 from recsys.experiments.exposures import Exposures, read_exposures, scan_served_lists
 from recsys.experiments.history import Running
@@ -35,7 +35,7 @@ def report(
     Args:
         workspace: Holds the registry, the served lists and the events.
         key: The experiment.
-        until: What happened before this moment; ``None`` for the whole log.
+        until: What happened before this moment; ``None``, or beyond the data, for the whole log.
         version: Whose lists count; ``None`` for the latest version.
 
     Raises:
@@ -48,10 +48,10 @@ def report(
     _require_arms(running.experiment)
     log, served = EventLog(workspace.events), scan_served_lists(workspace)
     reach = log_reach(log, served)
-    until = until or reach.end
-    scope = scope_of(running, until, registry.audit())
+    until = min(until or reach.end, reach.end)
+    scope = scope_of(running, reach.end, registry.audit())
     exposures = read_exposures(served, key, until=until, merges=log.merges(), scope=scope)
-    others = version_problems(scope, exposures.other_versions)
+    others = version_problems(scope, exposures.other_versions) if exposures.num_met else ()
     if exposures.units.is_empty():
         raise DataError(
             f"nobody was exposed to version {running.version} of {key!r} before {until:%Y-%m-%d %H:%M} UTC "
@@ -60,8 +60,9 @@ def report(
             + "".join(f". {problem.message}" for problem in others)
         )
     counted = scope.last_moment(until, running.experiment.analysis.window_days)
+    watched_until = min(counted, reach.events or counted)
     in_time = exposures.units.filter(pl.col(FIRST_EXPOSURE) < counted)
-    units, open_windows = _mature(running, in_time, counted)
+    units, open_windows = _mature(running, in_time, watched_until)
     exposed = exposed_log(log.scan(), units, counted, log.merges())
     window = running.experiment.analysis.window_days
     end = None if window is None else timedelta(days=window)
@@ -72,7 +73,7 @@ def report(
         *(*_log_problems(exposures), *_price_problems(exposed.num_unpriced), *service_problems(service)),
         *currency_problems(workspace, log.scan(), running.experiment, units, counted, merges=log.merges()),
     )
-    novelty = by_day_since_exposure(running.experiment, exposed, counted)
+    novelty = by_day_since_exposure(running.experiment, exposed, watched_until)
     table = UnitTable(table.frame, (*table.problems, *found))
     result = sit(
         lambda past: analyze(running.experiment, table, novelty=novelty, past=past),
@@ -94,7 +95,10 @@ def _require_arms(experiment: Experiment) -> None:
 def _mature(
     running: Running, units: pl.DataFrame, until: datetime
 ) -> tuple[pl.DataFrame, tuple[Problem, ...]]:
-    """Units whose window has closed: the others would count for less the later they came."""
+    """Units whose window has closed by the last known event: others would count for less the later they came.
+
+    The log of lists may be ahead of that of events, and must then close no window.
+    """
     window = running.experiment.analysis.window_days
     if window is None:
         return units, ()
@@ -102,11 +106,23 @@ def _mature(
     waiting = units.height - mature.height
     if not waiting:
         return units, ()
-    message = (
-        f"{waiting:,} of {units.height:,} units were exposed less than {window:g} days ago; they are left "
-        "out until their window closes"
-    )
-    return mature, (Problem("open_windows", "warning", message),)
+    if mature.is_empty():
+        first, last = (
+            f"{time + timedelta(days=window):%Y-%m-%d %H:%M}"
+            for time in (units[FIRST_EXPOSURE].min(), units[FIRST_EXPOSURE].max())
+            if isinstance(time, datetime)
+        )
+        message = (
+            f"all {units.height:,} units were exposed less than {window:g} days before the end of the data "
+            f"({until:%Y-%m-%d %H:%M} UTC), so there is nothing to compare yet; their windows close from "
+            f"{first} to {last} UTC"
+        )
+    else:
+        message = (
+            f"{waiting:,} of {units.height:,} units were exposed less than {window:g} days before the end of "
+            "the data; they are left out until their window closes"
+        )
+    return mature, (Problem(OPEN_WINDOWS, "warning", message),)
 
 
 def _log_problems(exposures: Exposures) -> tuple[Problem, ...]:

@@ -11,6 +11,7 @@ from recsys.experiments.group_sequential import alpha_spent
 from recsys.experiments.inference import is_final
 from recsys.experiments.look_book import Look, append_look, read_looks
 from recsys.experiments.result import Result
+from recsys.experiments.verdict import too_few
 from recsys.file_lock import exclusive
 
 _LOCK = ".lock"
@@ -55,9 +56,13 @@ def look_of(result: Result, data_until: datetime | None = None) -> Look | None:
     """The look that a result is; ``None`` where it is none: nothing was tested, or it was too early."""
     experiment, reading, num_units = result.experiment, result.reading, sum(result.units.values())
     analysis = experiment.analysis
-    comparisons = next(each for each in result.metrics if each.metric is experiment.primary).comparisons
-    tested = [each for each in comparisons if each.p_value is not None]
-    if not tested or result.judgement.verdict == "blocked" or reading.settled is not None:
+    primary = next(each for each in result.metrics if each.metric is experiment.primary)
+    tested = [each for each in primary.comparisons if each.p_value is not None]
+    if (
+        all(too_few(primary, each) for each in tested)
+        or result.judgement.verdict == "blocked"
+        or reading.settled is not None
+    ):
         return None
     if analysis.method == "fixed" and analysis.expected_units is not None:
         is_look = is_final(analysis, num_units)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from recsys.experiments.always_valid import MIN_CONVERSIONS, MIN_UNITS
 from recsys.experiments.comparison import Comparison
-from recsys.experiments.data_quality import Problem, blocking
+from recsys.experiments.data_quality import OPEN_WINDOWS, Problem, blocking
 from recsys.experiments.definition import Experiment
 from recsys.experiments.inference import is_final
 from recsys.experiments.reading import Reading, false_alarm
@@ -48,6 +48,8 @@ def judge(
     else:
         overall = "continue"
     reasons = [f"{arm}: {reason}" for arm, (_, reason) in decided.items()]
+    if not any(units.values()):
+        reasons += [problem.message for problem in problems if problem.code == OPEN_WINDOWS]
     if reading.settled is not None:
         reasons += [_REPEATED, *(f"then: {reason}" for reason in reading.settled.reasons)]
         return Judgement(overall, tuple(reasons), verdicts)
@@ -118,12 +120,16 @@ def _too_early(
             f"{num_units:,} units; the {which} of {analysis.looks} looks is at {reading.next_units or 0:,}. "
             "Until then nothing is decided, and intervals are those that hold at any time"
         )
-    if analysis.method == "always_valid":
-        arms = [primary.arms[arm] for arm in (comparison.arm, comparison.control)]
-        if min(arm.n for arm in arms) < MIN_UNITS:
-            return f"fewer than {MIN_UNITS} units in an arm"
-        if primary.metric.kind == "proportion" and min(arm.n * arm.mean for arm in arms) < MIN_CONVERSIONS:
-            return f"fewer than {MIN_CONVERSIONS} conversions in an arm"
+    return too_few(primary, comparison)
+
+
+def too_few(primary: MetricResult, comparison: Comparison) -> str | None:
+    """Why two arms are too small for the normal approximation that every method rests on; ``None`` if not."""
+    arms = [primary.arms[arm] for arm in (comparison.arm, comparison.control)]
+    if min(arm.n for arm in arms) < MIN_UNITS:
+        return f"fewer than {MIN_UNITS} units in an arm"
+    if primary.metric.kind == "proportion" and min(arm.n * arm.mean for arm in arms) < MIN_CONVERSIONS:
+        return f"fewer than {MIN_CONVERSIONS} conversions in an arm"
     return None
 
 

@@ -61,7 +61,7 @@ class Served:
 
 @contextmanager
 def serving(workspace: Workspace, workers: int = 1) -> Iterator[Served]:
-    """Run ``recsys serve`` in the log's own time."""
+    """Run ``recsys serve`` in the log's own time, which refuses nothing however long the line is."""
     command = [sys.executable, "-m", "recsys", "serve", "--port=0", "--clock=replay", f"--workers={workers}"]
     started = time.monotonic()
     with subprocess.Popen(
@@ -69,6 +69,7 @@ def serving(workspace: Workspace, workers: int = 1) -> Iterator[Served]:
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
+        env=os.environ | {"RECSYS_ADAPTIVE_LIMIT": "false", "RECSYS_MAX_CONNECTION_REQUESTS": "256"},
     ) as process:
         assert process.stdout is not None
         address = process.stdout.readline().removeprefix("listening on ").strip()

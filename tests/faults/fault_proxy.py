@@ -106,9 +106,9 @@ class FaultProxy:
 
 
 @contextmanager
-def fault_proxy(target: tuple[str, int]) -> Iterator[FaultProxy]:
+def fault_proxy(target: tuple[str, int], seed: int = 0) -> Iterator[FaultProxy]:
     """Run a proxy in a thread of its own."""
-    proxy, started = FaultProxy(target), threading.Event()
+    proxy, started = FaultProxy(target, seed), threading.Event()
     loop = proxy._loop
 
     def run() -> None:

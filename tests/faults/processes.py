@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -216,9 +217,8 @@ class StoreProcess:
 
     def start(self) -> None:
         """Start it, empty."""
-        options = {"port": str(self.port), "bind": "127.0.0.1", "save": "", "appendonly": "no"} | dict(
-            self.options
-        )
+        options = {"port": str(self.port), "bind": "127.0.0.1", "save": "", "appendonly": "no"}
+        options |= {"dir": tempfile.gettempdir()} | dict(self.options)  # a replica writes what it is sent
         words = [word for name, value in options.items() for word in (f"--{name}", value)]
         self.process = subprocess.Popen(
             [str(_find_binary()), *words], stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL

@@ -1,13 +1,19 @@
 """Shoppers who click for money, and sellers who write for the encoder."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
 
+from features.registry import OnlineFeatures
+from recsys.answer import Query
 from recsys.bundle import load_bundle
 from recsys.event_log import EventLog
 from recsys.item_state import ItemState
+from recsys.item_tables import fit_item_tables
+from recsys.metrics import per_user
+from recsys.pipeline import Pipeline
 from recsys.registry import Registry
 from recsys.schema import (
     EFFECTIVE_TIME,
@@ -15,6 +21,7 @@ from recsys.schema import (
     EVENT_TIME,
     EVENT_TYPE,
     ITEM_ID,
+    RANK,
     RECEIVED_TIME,
     TIMESTAMP,
     USER_ID,
@@ -25,6 +32,8 @@ from recsys.v1.recommendation_service_pb2 import RecommendRequest
 from recsys.v1.types_pb2 import Item
 from recsys.workspace import Workspace
 from serving.client import Client
+from serving.loading import load_pipeline, load_states
+from tests.conftest import Trained
 from tests.faults.conftest import Note, Serve
 from tests.faults.processes import until
 
@@ -75,6 +84,64 @@ def test_t34_a_storm_of_clicks_moves_an_item_no_further_than_its_people(
     gained = place(before, target) - place(crowd, target)
     figure("T34", "places that 1 % fake users gain for an item, 1,000 clicks each", gained, "places", "<= 10")
     assert gained <= 10
+
+
+def test_t34_who_clicks_an_item_beside_another_harms_no_real_shopper(
+    shop: Workspace, trained: Trained, figure: Note
+) -> None:
+    pipeline, log = load_pipeline(shop), EventLog(shop.events)
+    bundle, states = pipeline.bundle, dict(load_states(shop, pipeline))
+    catalogue, config = bundle.parts.catalogue, bundle.manifest.config
+    now = ((log.end_ms() or 0) // HOUR_MS + 1) * HOUR_MS
+    known = ItemState.from_events(catalogue, config.state, log.scan(), now)
+    order = np.argsort(known.popularity(now).engagement[config.state.middle])
+    best = catalogue.item_ids[order[-1]]
+    beside = Query(now + HOUR_MS, None, "similar_items", context_item_ids=(best,), limit=100)
+    pair = (pipeline.recommend(beside).items[-1].item_id, best)
+    fakes = [f"fake-{n}" for n in range(max(1, len(states) // 100))]
+    ride = [(fake, item, now + n * 1_000) for fake in fakes for n in range(500) for item in pair]
+
+    def poisoned(acts: Sequence[Act]) -> Pipeline:
+        """The same model, with everything that counts events counted anew."""
+        events, until_ms = attacked(log, acts), now + HOUR_MS
+        tables = fit_item_tables(events, catalogue, bundle.parts.words, config, until_ms)
+        parts = replace(bundle.parts, tables=tables)
+        items = ItemState.from_events(catalogue, config.state, events, until_ms)
+        return Pipeline(replace(bundle, parts=parts), items, OnlineFeatures(config.state))
+
+    def ndcg(under: Pipeline) -> float:
+        lists = [
+            (user_id, item.item_id, rank)
+            for user_id in trained.shop.withheld
+            for rank, item in enumerate(
+                under.recommend(Query(now + HOUR_MS, states[user_id], limit=10)).items, start=1
+            )
+        ]
+        truth = pl.DataFrame(list(trained.shop.withheld.items()), schema=[USER_ID, ITEM_ID], orient="row")
+        ranked = pl.DataFrame(lists, schema=[USER_ID, ITEM_ID, RANK], orient="row")
+        return float(per_user(ranked, truth, truth[USER_ID])["ndcg@10"].mean())  # type: ignore[arg-type]
+
+    def place_beside(under: Pipeline) -> int:
+        """Of the last of what is shown beside the best item."""
+        found = [item.item_id for item in under.recommend(beside).items]
+        return found.index(pair[0]) if pair[0] in found else len(found)
+
+    before, after = poisoned([]), poisoned(ride)
+    gained = place_beside(before) - place_beside(after)
+    lost = 100 * (1 - ndcg(after) / ndcg(before))
+    figure("T34", "NDCG@10 of real users before", ndcg(before), "", "")
+    figure("T34", "of it lost to 1 % fake users who click an item beside the best", lost, "%", "<= 1")
+    figure("T34", "places that the item gains beside the best", gained, "places", "<= 10")
+    assert lost <= 1
+    assert gained <= 10
+    patient = [(fake, item, now - n * HOUR_MS // 2) for fake in fakes for n in range(1, 500) for item in pair]
+    slowly = poisoned(patient)
+    lost = 100 * (1 - ndcg(slowly) / ndcg(before))
+    gained = place_beside(before) - place_beside(slowly)
+    figure("T34", "NDCG@10 lost if they do so each half hour for ten days", lost, "%", "<= 1")
+    figure("T34", "places that the item gains beside the best so", gained, "places", "")
+    figure("T34", "its place beside the best before, of the list", place_beside(before), "", "")
+    assert lost <= 1
 
 
 def test_t35_a_stuffed_text_gains_nothing_and_none_does_harm(

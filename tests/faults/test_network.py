@@ -3,6 +3,7 @@
 import asyncio
 import statistics
 import time
+from contextlib import AsyncExitStack, ExitStack
 
 import grpc
 
@@ -18,6 +19,8 @@ from tests.faults.processes import server_process, until
 
 REQUEST = RecommendRequest(user_id="coffee-user1", page_size=5)
 DEADLINE = 0.3
+CONNECTIONS = 8
+"""Each with about one call at a time: a reset ends all calls of its connection."""
 
 
 @needs_namespaces
@@ -60,32 +63,44 @@ def test_t24_slow_resetting_and_crumbling_connections_change_no_answer(
     with serve(shop, shop.root, **patient) as server, server.client() as direct:
         expected = [one.item_id for one in direct.recommend(REQUEST).results]
         host, port = server.address.split(":")
-        with fault_proxy((host, int(port))) as proxy:
-            proxy.weather.latency_seconds = 0.05  # 100 ms there and back
-            proxy.weather.one_byte = True
+        with ExitStack() as stack:
+            proxies = [
+                stack.enter_context(fault_proxy((host, int(port)), seed)) for seed in range(CONNECTIONS)
+            ]
+            for proxy in proxies:
+                proxy.weather.latency_seconds = 0.05  # 100 ms there and back
+                proxy.weather.one_byte = True
             wrong: list[object] = []
 
             async def scenario() -> Outcomes:
-                async with AsyncClient(Connection(proxy.address, timeout_seconds=10)) as client:
+                async with AsyncExitStack() as opened:
+                    clients = [
+                        await opened.enter_async_context(
+                            AsyncClient(Connection(proxy.address, timeout_seconds=10))
+                        )
+                        for proxy in proxies
+                    ]
 
-                    async def ask(_: int) -> object:
-                        answer = await client.recommend(REQUEST)
+                    async def ask(number: int) -> object:
+                        answer = await clients[number % CONNECTIONS].recommend(REQUEST)
                         if [one.item_id for one in answer.results] != expected:
                             wrong.append(answer)
                         return answer
 
-                    await steady(ask, 5, 1)
-                    proxy.weather.reset_share = 0.01  # of the chunks, a few of which make a call
+                    await steady(ask, 8, 1)
+                    for proxy in proxies:
+                        proxy.weather.reset_share = 0.015  # of the chunks: about one for twenty calls
                     return await steady(ask, 15, 8)
 
             before = server.metric("recsys_calls_total", method=METHOD)
             outcomes = asyncio.run(scenario())
-            served = server.metric("recsys_calls_total", method=METHOD) - before - 5
-            resets = proxy.num_resets
+            served = server.metric("recsys_calls_total", method=METHOD) - before - 8
+            resets = sum(proxy.num_resets for proxy in proxies)
     assert not wrong
-    assert set(outcomes.statuses()) <= {"OK", "UNAVAILABLE"}  # a reset ends all calls of its connection
+    assert set(outcomes.statuses()) <= {"OK", "UNAVAILABLE"}
     assert len(outcomes.ok().calls) > 0.5 * len(outcomes.calls)
     figure("T24", "connections reset", resets, "", "")
+    figure("T24", "resets over calls", 100 * resets / len(outcomes.calls), "%", "~ 5")
     figure("T24", "wrong answers", len(wrong), "", "0")
     figure("T24", "calls answered", 100 * len(outcomes.ok().calls) / len(outcomes.calls), "%", "100")
     figure("T24", "calls served over calls asked", served / len(outcomes.calls), "", "<= 1.1")

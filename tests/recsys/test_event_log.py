@@ -176,3 +176,32 @@ def test_without_its_key_nobody_can_tell_who_was_erased_so_nothing_is_read(tmp_p
     (tmp_path / "privacy" / "digests.key").unlink()
     with pytest.raises(ConfigError):
         EventLog(tmp_path / "events").scan()
+
+
+def flip(file: Path) -> None:
+    """Change one bit in the middle of a file."""
+    raw = bytearray(file.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    file.write_bytes(raw)
+
+
+def test_a_file_with_a_flipped_bit_is_found_and_the_others_are_read(tmp_path: Path) -> None:
+    log = EventLog(tmp_path / "events")
+    log.append(events(("one", NOON, NOON), ("two", NOON + DAY_MS, NOON + DAY_MS)), "a")
+    log.append(events(("three", NOON, NOON)), "b")
+    assert log.damaged() == log.set_aside_damaged() == []
+    file = "day=2024-05-02/a.parquet"
+    flip(tmp_path / "events" / file)
+    assert log.damaged() == [file]
+    assert log.set_aside_damaged() == [file]
+    assert ids(log.scan()) == {"one", "three"}
+    assert (tmp_path / "events" / "_damaged" / file).is_file()
+    assert log.set_aside_damaged() == []
+
+
+def test_what_is_rewritten_without_somebody_is_not_damaged(tmp_path: Path) -> None:
+    log = EventLog(tmp_path / "events")
+    log.append(events(("one", NOON, NOON)), "a")
+    Tombstones(tmp_path).add(["u"], NOON)
+    assert log.forget_erased() == ["one"]
+    assert log.damaged() == []

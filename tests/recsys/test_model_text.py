@@ -161,3 +161,9 @@ def test_whatever_is_accepted_is_read_by_lightgbm(data: st.DataObject) -> None:
         return
     rows = np.random.default_rng(1).exponential(size=(20, 3))
     assert np.isfinite(lightgbm.Booster(model_str=model.text).predict(rows)).all()
+
+
+def test_a_second_model_among_the_parameters_is_refused() -> None:
+    middle = MODEL.index("[", MODEL.index("parameters:")) + len("[boos")
+    with pytest.raises(BundleError, match="what follows its trees"):
+        read_model_text((MODEL[:middle] + MODEL[300:]).encode())

@@ -10,10 +10,12 @@ from typer.testing import CliRunner
 
 from recsys.errors import DataError
 from recsys.experiments.analysis import analyze
+from recsys.experiments.auto_stop import reason_to_stop
 from recsys.experiments.commands import experiment as command
 from recsys.experiments.page import write_page
 from recsys.experiments.result import Result
 from recsys.experiments.result_json import as_json
+from recsys.experiments.sitting import look_of
 from recsys.experiments.unit_table import check_units, read_units
 from tests.recsys.experiments.small_experiment import toml
 from tests.recsys.experiments.unit_data import CLICK_RATE, CONVERSION, REVENUE, experiment, units
@@ -109,6 +111,18 @@ def test_sequential_methods_wait_for_their_first_look() -> None:
     assert "first of 4 looks" in first.judgement.reasons[0]
 
 
+@pytest.mark.parametrize("method", ["fixed", "group_sequential", "always_valid"])
+def test_no_method_decides_on_few_units_or_conversions_and_no_look_is_used_up(method: str) -> None:
+    few = analyzed(units(300, lift=3.0), method=method, expected_units=300)
+    assert few.judgement.verdict == "continue"
+    assert "fewer than 200 units" in few.judgement.reasons[0]
+    assert look_of(few) is None
+    rare = units(1000).with_columns(bought=(pl.col("arm") == "arm1") & (pl.int_range(pl.len()) < 400))
+    found = analyzed(rare, {**CONVERSION, "role": "primary"}, method=method, expected_units=1000)
+    assert "fewer than 20 conversions" in found.judgement.reasons[0]
+    assert found.judgement.verdict == "continue"
+
+
 def test_a_sample_ratio_mismatch_blocks_whatever_the_effect() -> None:
     frame = units(lift=1.3)
     result = analyzed(frame.filter((pl.col("arm") == "control") | (pl.int_range(pl.len()) % 3 != 0)))
@@ -189,6 +203,18 @@ def test_no_variance_blocks_and_is_named() -> None:
     assert result.judgement.verdict == "blocked"
     assert result.metrics[0].comparisons[0].p_value is None
     json.dumps(as_json(result), allow_nan=False)
+
+
+@pytest.mark.parametrize("value", [0.1, 9.99])
+def test_a_constant_decides_nothing_however_it_rounds_and_ends_nothing(value: float) -> None:
+    frame = units(4001).with_columns(revenue=value, impressions=pl.int_range(pl.len()) % 7 + 1.0)
+    frame = frame.with_columns(clicks=pl.col("impressions") * value * 0.01)
+    assert analyzed(frame).judgement.verdict == "blocked"
+    ratio = analyzed(frame, {**CLICK_RATE, "role": "primary", "margin": None})
+    assert (codes(ratio), ratio.judgement.verdict) == ({"zero_variance"}, "blocked")
+    assert "'clicks'/'impressions'" in ratio.problems[0].message
+    watched = analyzed(frame, CONVERSION | {"role": "primary"}, REVENUE | {"role": "guardrail"}, CLICK_RATE)
+    assert reason_to_stop(watched) is None
 
 
 def test_a_ratio_without_denominator_is_named() -> None:

@@ -164,3 +164,27 @@ def test_moments_of_parts_add_up_to_moments_of_the_whole() -> None:
     assert parts.comoment == pytest.approx(whole.comoment, rel=1e-9)
     assert (Moments.of(shifted[:, :0]) + whole).comoment == pytest.approx(whole.comoment)
     assert whole.covariance == pytest.approx(np.cov(shifted))
+
+
+@pytest.mark.parametrize("value", [0.1, 9.99, 5.0, 1e-300])
+def test_what_is_the_same_for_every_unit_has_exactly_no_variance_as_outcome_ratio_and_covariate(
+    value: float,
+) -> None:
+    same = difference(np.full((1, 1003), value), np.full((1, 997), value))
+    assert (same.estimate, same.std_error) == (0.0, 0.0)
+    noisy = np.full((1, 997), value)
+    noisy[0, ::3] = np.nextafter(value, 1e9)
+    assert difference(np.full((1, 1003), value), noisy).std_error == 0.0
+    ratio = difference(
+        np.vstack([CONTROL[1] * 0.1, CONTROL[1]]), np.vstack([TREATMENT[1] * 0.3, TREATMENT[1]]), "ratio"
+    )
+    assert ratio.std_error == 0.0
+    plain = difference(CONTROL[:1], TREATMENT[:1])
+    constant = difference(
+        np.vstack([CONTROL[:1], np.full((1, 1200), value)]),
+        np.vstack([TREATMENT[:1], np.full((1, 1000), value)]),
+    )
+    assert constant.estimate == pytest.approx(plain.estimate, rel=1e-12)
+    assert constant.std_error == pytest.approx(plain.std_error, rel=1e-12)
+    itself = difference(CONTROL[[0, 0]] * [[1.0], [0.3]], TREATMENT[[0, 0]] * [[1.0], [0.3]])
+    assert itself.std_error == 0.0

@@ -72,7 +72,7 @@ def started(tmp_path: Path, definition: str = DEFINED) -> tuple[Workspace, datet
     return workspace, running.started.replace(microsecond=0) + timedelta(hours=1)
 
 
-def shop(workspace: Workspace, start: datetime, *, users: int = 240, days: int = 4) -> None:
+def shop(workspace: Workspace, start: datetime, *, users: int = 400, days: int = 4) -> None:
     """Users who buy for 10 a day, those of the treatment for 12; one was in both arms."""
     arms = ["control", "treatment"]
     lists = [(f"u{number}", arms[number % 2], start) for number in range(users)]
@@ -98,7 +98,7 @@ def test_a_report_joins_exposures_with_what_followed(tmp_path: Path) -> None:
     workspace, start = started(tmp_path)
     shop(workspace, start)
     result = report(workspace, "e")
-    assert result.units == {"control": 120, "treatment": 120}
+    assert result.units == {"control": 200, "treatment": 200}
     (comparison,) = result.metrics[0].comparisons
     assert comparison.absolute.estimate == pytest.approx(8.0, abs=0.2)  # 2 a day for 4 days
     assert comparison.std_error < 0.1  # what was bought before explains the rest
@@ -137,11 +137,62 @@ def test_units_with_an_open_window_wait(tmp_path: Path) -> None:
     assert result.metrics[0].arms["control"].mean == pytest.approx(2 * 12.0)  # days 0 and 1
 
 
+def windowed(tmp_path: Path) -> tuple[Workspace, datetime]:
+    """Two arms of 50 with a window of 7 days, whose log of events ends on day 4."""
+    workspace, start = started(tmp_path, DEFINED + "[analysis]\nwindow_days = 7.0\n")
+    write_lists(workspace, [(f"u{i}", ("control", "treatment")[i % 2], start) for i in range(100)])
+    bought: list[Event] = [
+        (f"u{i}", "purchase", start + DAY * d, 10.0 + i % 5, None) for i in range(100) for d in range(5)
+    ]
+    write_events(workspace, bought)
+    return workspace, start
+
+
+def test_a_moment_beyond_the_data_closes_no_window_and_the_verdict_says_when_they_close(
+    tmp_path: Path,
+) -> None:
+    workspace, start = windowed(tmp_path)
+    for until in (None, start + 100 * DAY):
+        result = report(workspace, "e", until)
+        assert codes(result) == {"open_windows"}
+        assert result.units == {"control": 0, "treatment": 0}
+        assert result.judgement.verdict == "continue"
+        assert f"windows close from {start + 7 * DAY:%Y-%m-%d %H:%M}" in result.judgement.reasons[0]
+
+
+def test_lists_that_are_ahead_of_the_events_close_no_window(tmp_path: Path) -> None:
+    workspace, start = windowed(tmp_path)
+    path = workspace.served_lists / "day=2026-03-01" / "lists.parquet"
+    lists = pl.read_parquet(path)
+    later = lists.head(1).with_columns(served_time=pl.lit(start + 9 * DAY), server_sequence=pl.lit(101))
+    pl.concat([lists, later.cast(lists.schema)]).write_parquet(path)
+    assert codes(report(workspace, "e")) == {"open_windows"}
+    result = report(workspace, "e", start + 8 * DAY)
+    assert result.units == {"control": 0, "treatment": 0}
+    assert as_json(result)["data_until"]["events"] == (start + 4 * DAY).isoformat()
+
+
+def test_before_the_first_list_nothing_is_said_of_a_replay_clock(tmp_path: Path) -> None:
+    workspace, start = started(tmp_path)
+    write_events(workspace, [("u", "click", start - 2 * DAY, None, None)])
+    with pytest.raises(DataError, match="nobody was exposed") as caught:
+        report(workspace, "e")
+    assert "replay clock" not in str(caught.value)
+
+
+def test_a_moment_before_the_start_is_no_replay_clock(tmp_path: Path) -> None:
+    workspace, start = started(tmp_path)
+    shop(workspace, start)
+    with pytest.raises(DataError, match="nobody was exposed") as caught:
+        report(workspace, "e", start - 2 * DAY)
+    assert "replay clock" not in str(caught.value)
+
+
 def test_a_log_on_a_replay_clock_counts_as_a_whole_and_says_so(tmp_path: Path) -> None:
     workspace, start = started(tmp_path)
     shop(workspace, start - 1000 * DAY)
     result = report(workspace, "e")
-    assert result.units == {"control": 120, "treatment": 120}
+    assert result.units == {"control": 200, "treatment": 200}
     assert "replay_clock" in codes(result)
 
 
@@ -188,7 +239,7 @@ def test_revenue_in_several_currencies_blocks(tmp_path: Path) -> None:
     result = report(workspace, "e")
     (problem,) = (each for each in result.problems if each.code == "mixed_currencies")
     assert (problem.severity, problem.metric) == ("blocking", "revenue")
-    assert "EUR 960, USD 1" in problem.message
+    assert "EUR 1,600, USD 1" in problem.message
     assert result.judgement.verdict == "blocked"
 
 
