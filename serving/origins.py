@@ -34,7 +34,8 @@ class Origins:
     async def unit(self, user_id: str, visitor_id: str) -> str | None:
         """The id that a request's arms follow from.
 
-        A user whom nobody knows yet, with a visitor's id beside it, has just logged in: the visitor's counts.
+        A user whom nobody knows yet, with a visitor's id beside it, has just logged in: the visitor's counts,
+        from then on.
 
         Returns:
             The id; ``None`` where it cannot be told, for nobody in particular or because the store is away:
@@ -49,13 +50,16 @@ class Origins:
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 visitor, known = await self._store.origin(user_id)
+                if visitor is None and not known and visitor_id:
+                    visitor = VISITOR_PREFIX + visitor_id  # kept: no later login may move what was shown
+                    await self._store.learn_origins([(user_id, visitor)])
         except (StoreError, TimeoutError):
             if self._breaker.failed():
                 _log.warning("experiments leave users alone while the store is away")
             return None
         self._breaker.succeeded()
         if visitor is None and not known:
-            return visitor_id or user_id
+            return user_id
         unit = user_id if visitor is None else visitor.removeprefix(VISITOR_PREFIX)
         if len(self._kept) >= _MOST_KEPT:
             self._kept.clear()

@@ -48,7 +48,7 @@ class Outcome:
     """False positives of the same log under other salts."""
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """By metric and arm: the truth, what the report says, and whether its interval holds the truth."""
+        """By metric and arm: the truth, what the report says, and whether its relative interval holds it."""
         for found in self.result.metrics:
             truth = self.traffic.planted.of(found.metric)
             for each in found.comparisons:
@@ -59,7 +59,7 @@ class Outcome:
                     "absolute": asdict(each.absolute),
                     "relative": asdict(each.relative),
                     "p_value": each.p_value,
-                    "inside": None if truth is None else _holds(each.absolute, truth[0]),
+                    "inside": None if truth is None else _holds(each.relative, truth[1]),
                 }
 
     def as_json(self) -> dict[str, Any]:

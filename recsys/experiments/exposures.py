@@ -125,12 +125,12 @@ def _of_version(
 def num_lost(served: pl.LazyFrame) -> int:
     """Lists that servers made and that are in no log, as the gaps in their numbers tell.
 
-    What a server lost after its last list that was written leaves no gap.
+    What a server lost after its last list that was written leaves no gap. Neither does what lies before its
+    first one, as retention takes those; lists of persons who were erased do.
     """
+    sequence = pl.col("server_sequence")
     numbers = served.filter(pl.col("server_sequence") > 0).group_by("server")
-    per_server = numbers.agg(
-        lost=pl.col("server_sequence").max() - pl.col("server_sequence").n_unique().cast(pl.Int64)
-    )
+    per_server = numbers.agg(lost=sequence.max() - sequence.min() + 1 - sequence.n_unique().cast(pl.Int64))
     return int(per_server.select(pl.col("lost").sum()).collect().item())
 
 

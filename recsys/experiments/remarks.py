@@ -10,6 +10,9 @@ from recsys.experiments.model_names import model_complaints
 from recsys.registry import Registry
 from recsys.workspace import Workspace
 
+_KEPT_POLICIES = ("none", "extractive")
+"""Blurb policies that every shop has."""
+
 
 def remarks(experiment: Experiment, workspace: Workspace, audit: Sequence[AuditEntry]) -> list[str]:
     """Remarks in words, most of them about what the server would do.
@@ -26,6 +29,7 @@ def remarks(experiment: Experiment, workspace: Workspace, audit: Sequence[AuditE
     return [
         *_unknown_placements(experiment, workspace),
         *model_complaints(experiment, Registry(workspace.registry)),
+        *_unknown_blurbs(experiment, workspace),
         *_carry_over(experiment, audit),
         *_unknown_columns(experiment),
         *_shape(experiment),
@@ -36,6 +40,16 @@ def _unknown_placements(experiment: Experiment, workspace: Workspace) -> list[st
     known = set(load_config(workspace.config).placements)
     named = {*experiment.placements, *(name for arm in experiment.arms for name in arm.placements)}
     return [f"placements: there is no placement {name!r}" for name in sorted(named - known)]
+
+
+def _unknown_blurbs(experiment: Experiment, workspace: Workspace) -> list[str]:
+    configured = load_config(workspace.config).blurbs.policy
+    named = {arm.blurbs for arm in experiment.arms if arm.blurbs} - {configured, *_KEPT_POLICIES}
+    return [
+        f"blurbs: {name!r} is not the policy of recsys.toml, {configured!r}; see that texts were published "
+        "under it, or the arm shows what the policy extractive does"
+        for name in sorted(named)
+    ]
 
 
 def _unknown_columns(experiment: Experiment) -> list[str]:

@@ -138,8 +138,8 @@ def _log_problems(exposures: Exposures) -> tuple[Problem, ...]:
     problems += crossing_problems(exposures.crossed, exposures.units.height)
     if exposures.num_lost:
         message = (
-            f"{exposures.num_lost:,} served lists are missing in the log, by the gaps in their numbers; see "
-            "whether servers died or the list log could not be written"
+            f"{exposures.num_lost:,} served lists are missing in the log, by the gaps in their numbers: "
+            "unless persons were erased, see whether servers died or the list log could not be written"
         )
         problems.append(Problem("lost_exposures", "warning", message))
     if exposures.num_anonymous:

@@ -241,6 +241,43 @@ def test_an_arm_whose_model_is_not_there_is_marked_counted_and_said_once(tmp_pat
     assert [(each["experiment"], each["model"]) for each in warnings] == [("e", "gone"), ("both", "gone")]
 
 
+def test_a_later_version_of_the_same_arms_has_its_own_parameters() -> None:
+    from recsys.experiments.book import ExperimentBook
+
+    user = next(user for user in USERS if arm_of(user) == "treatment")
+
+    async def scenario() -> None:
+        with embedded_store() as url:
+            store = StateStore(connect(url, 1000), "t", SmallPipeline().config.state)
+            treatments = Treatments(Models(Model(SmallPipeline())), Origins(store, 5.0))
+            for version, diversity in ((1, 0.3), (2, 0.6)):
+                text = DIVERSE.replace("0.3", str(diversity))
+                # as when a request that began before the change puts its parameters in after it
+                treatments.book = ExperimentBook([Running(parsed(text), version, 1.0, datetime.now(UTC))])
+                chosen = await treatments.choose(user, "", "home", {})
+                assert chosen.parameters is not None
+                assert chosen.parameters.diversity == diversity
+            await store.close()
+
+    asyncio.run(scenario())
+
+
+def test_whoever_was_assigned_as_a_visitor_stays_it_whatever_comes_to_be_known() -> None:
+    async def scenario() -> None:
+        with embedded_store() as url:
+            client = connect(url, 1000)
+            store = StateStore(client, "t", SmallPipeline().config.state)
+            first = Origins(store, 5.0)
+            assert await first.unit("u", "v") == "v"
+            await client.set(store.key("u"), b"a state, as of events with the user's id only")
+            for origins in (first, Origins(store, 5.0)):
+                assert await origins.unit("u", "v") == await origins.unit("u", "") == "v"
+            assert await first.unit("w", "") == "w"
+            await store.close()
+
+    asyncio.run(scenario())
+
+
 def test_while_the_store_is_away_experiments_leave_users_alone(tmp_path: Path) -> None:
     registry = ExperimentRegistry(Workspace(tmp_path))
     from recsys.experiments.book import ExperimentBook

@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+from datetime import UTC, datetime
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,12 @@ def test_a_metric_of_a_column_that_no_log_has_is_remarked_before_and_at_the_star
     assert remark in capsys.readouterr().err
 
 
+def test_a_blurb_policy_that_is_not_configured_is_remarked(call: Any, tmp_path: Path) -> None:
+    for policy, said in (("anything", True), ("extractive", False)):
+        definition = written(tmp_path / "d.toml", toml(treatment=f'blurbs = "{policy}"'))
+        assert any("published" in each for each in call("validate", definition)["remarks"]) == said
+
+
 @pytest.mark.parametrize("content", [None, b"key = '\xff'", b"key ="])
 def test_a_file_that_is_no_definition_is_told_in_one_line(
     call: Any,
@@ -74,7 +81,10 @@ def test_a_file_that_is_no_definition_is_told_in_one_line(
         assert said.count("\n") == 1
 
 
-def test_people_get_tables(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_people_get_tables(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     definition = written(tmp_path / "d.toml", toml(top="coverage = 0.25"))
     for words in (
         ["validate", definition],
@@ -85,6 +95,7 @@ def test_people_get_tables(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     ):
         assert run(["experiment", *map(str, words), "--workspace", str(tmp_path)], COMMANDS) == 0
     said = capsys.readouterr().out
+    assert f"{datetime.now(UTC):%Y}-" in said  # since when, at 80 columns too
     assert all(word in said for word in ("A/A test", "runs as version 1", "covers 0.5", "running", "ramp"))
 
 

@@ -63,6 +63,11 @@ def test_what_is_left_out_is_reported() -> None:
     assert (found.num_forced, found.num_anonymous, found.num_lost) == (1, 1, 1)
 
 
+def test_what_retention_prunes_is_not_lost() -> None:
+    kept = LISTS.filter(pl.col("server_sequence") > 3)
+    assert read_exposures(kept, "e").num_lost == 1
+
+
 def test_a_visitor_who_logs_in_counts_as_the_user_from_the_start() -> None:
     merges = pl.DataFrame([(V, "u", NOON + timedelta(minutes=8))], schema=MERGE_SCHEMA, orient="row")
     found = read_exposures(LISTS, "e", merges=merges)

@@ -109,6 +109,10 @@ def test_the_command_plans_by_hand_and_from_a_file(tmp_path: Path) -> None:
     words = ["power", "--definition", str(definition)]
     by_hand = [*words, "--mean", "10", "--std", "20", "--effect", "0.05", "--json"]
     document = json.loads(CliRunner().invoke(command, by_hand, catch_exceptions=False).stdout)
+    two = tmp_path / "two.toml"
+    two.write_text(f'{toml()}[[metrics]]\nname = "n"\nvalue = "clicks"\n', encoding="utf-8")
+    planned = CliRunner().invoke(command, ["power", "--definition", str(two), *by_hand[3:-1]])
+    assert (planned.exit_code, "left out" in planned.stdout) == (0, False)
     assert document["requirements"][0]["units"] == pytest.approx(50_234, rel=1e-3)
     shown = CliRunner().invoke(command, [*words, "--data", str(data)], catch_exceptions=False).stdout
     assert "revenue" in shown
