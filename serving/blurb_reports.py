@@ -7,11 +7,9 @@ import hashlib
 from datetime import timedelta
 from typing import Final
 
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
-
 from recsys.errors import StoreError
 from serving.blurb_store import BlurbKeys
+from serving.cluster_client import STORE_ERRORS, StoreClient
 
 _KEPT: Final = timedelta(days=90)
 _REPORT: Final = """
@@ -29,7 +27,7 @@ return {is_new, 1}
 class BlurbReports:
     """Counts reports; every shopper counts once per blurb."""
 
-    def __init__(self, client: Redis, tenant: str, hide_after: int) -> None:
+    def __init__(self, client: StoreClient, tenant: str, hide_after: int) -> None:
         """Count.
 
         Args:
@@ -59,7 +57,7 @@ class BlurbReports:
         values = (reporter, str(self._hide_after), str(int(_KEPT.total_seconds())), blurb_id)
         try:
             counts, hidden = await self._client.eval(_REPORT, len(keys), *keys, *values)
-        except (RedisError, OSError) as error:
+        except STORE_ERRORS as error:
             raise _no_answer(error) from error
         return bool(counts), bool(hidden)
 
@@ -71,7 +69,7 @@ class BlurbReports:
         """
         try:
             found = await self._client.smembers(self._keys.hidden)
-        except (RedisError, OSError) as error:
+        except STORE_ERRORS as error:
             raise _no_answer(error) from error
         return frozenset(each.decode() for each in found if isinstance(each, bytes))
 

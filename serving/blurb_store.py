@@ -2,12 +2,15 @@
 
 ::
 
-    recsys:<tenant>:b:{<item id>}:<policy>:<segment>:<language>:<length>    one blurb
-    recsys:<tenant>:blurbs:version      counts up with every change
-    recsys:<tenant>:blurbs:off          the off switches
-    recsys:<tenant>:blurbs:hidden       ids of blurbs that shoppers reported
-    recsys:<tenant>:blurbs:reports:<blurb id>   who reported it, as hashes
-    recsys:<tenant>:blurbs:marker       which book was published, and how far
+    recsys:<tenant>:{<tenant>:blurbs}:b:<item id>:<policy>:<segment>:<language>:<length>    one blurb
+    recsys:<tenant>:{<tenant>:blurbs}:version      counts up with every change
+    recsys:<tenant>:{<tenant>:blurbs}:off          the off switches
+    recsys:<tenant>:{<tenant>:blurbs}:hidden       ids of blurbs that shoppers reported
+    recsys:<tenant>:{<tenant>:blurbs}:reports:<blurb id>   who reported it, as hashes
+    recsys:<tenant>:{<tenant>:blurbs}:marker       which book was published, and how far
+
+The braces are a hash tag: on a cluster all of a tenant's blurbs lie in one slot, for a change and the version
+that tells of it are one transaction. Every process keeps in memory what it read, so this slot is not hot.
 
 The book in the workspace is the truth (``recsys.blurbs.book``); all this may be lost and is written again. A
 process that keeps blurbs in memory forgets them as soon as the version changes: what it keeps is worth
@@ -17,14 +20,13 @@ something only under the version that it knew *before* it read.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import redis
 import structlog
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from recsys.blurbs.row import BlurbRow, BlurbSlot
 from recsys.blurbs.switches import OffSwitches
 from recsys.errors import StoreError
+from serving.blocking_cluster import BlockingClient, Transaction
+from serving.cluster_client import STORE_ERRORS, StoreClient
 
 _CHUNK = 500  # keys in one transaction
 _log = structlog.get_logger(__name__)
@@ -37,41 +39,43 @@ class BlurbKeys:
     tenant: str
 
     def blurb(self, slot: BlurbSlot) -> str:
-        """Key of a slot; the item's id is a hash tag, so that its blurbs lie on one node."""
-        return (
-            f"recsys:{self.tenant}:b:{{{slot.item_id}}}:"
-            f"{slot.policy}:{slot.segment}:{slot.language}:{slot.length}"
-        )
+        """Key of a slot."""
+        place = f"{slot.item_id}:{slot.policy}:{slot.segment}:{slot.language}:{slot.length}"
+        return f"{self._prefix}:b:{place}"
+
+    @property
+    def _prefix(self) -> str:
+        return f"recsys:{self.tenant}:{{{self.tenant}:blurbs}}"
 
     @property
     def version(self) -> str:
         """The counter of changes."""
-        return f"recsys:{self.tenant}:blurbs:version"
+        return f"{self._prefix}:version"
 
     @property
     def off(self) -> str:
         """The off switches."""
-        return f"recsys:{self.tenant}:blurbs:off"
+        return f"{self._prefix}:off"
 
     @property
     def hidden(self) -> str:
         """The set of ids of blurbs that were reported too often, see ``serving.blurb_reports``."""
-        return f"recsys:{self.tenant}:blurbs:hidden"
+        return f"{self._prefix}:hidden"
 
     def reports(self, blurb_id: str) -> str:
         """The set of those who reported a blurb."""
-        return f"recsys:{self.tenant}:blurbs:reports:{blurb_id}"
+        return f"{self._prefix}:reports:{blurb_id}"
 
     @property
     def marker(self) -> str:
         """What was published."""
-        return f"recsys:{self.tenant}:blurbs:marker"
+        return f"{self._prefix}:marker"
 
 
 class BlurbStore:
     """Reads blurbs; what cannot be read is treated as absent and counted."""
 
-    def __init__(self, client: Redis, tenant: str) -> None:
+    def __init__(self, client: StoreClient, tenant: str) -> None:
         """Read through a client that stays the caller's to close."""
         self._client = client
         self._keys = BlurbKeys(tenant)
@@ -88,7 +92,7 @@ class BlurbStore:
             return []
         try:
             found = await self._client.mget([self._keys.blurb(slot) for slot in slots])
-        except (RedisError, OSError) as error:
+        except STORE_ERRORS as error:
             raise _no_answer(error) from error
         return [self.decoded(raw) for raw in found]
 
@@ -100,7 +104,7 @@ class BlurbStore:
         """
         try:
             version, off = await self._client.mget([self._keys.version, self._keys.off])
-        except (RedisError, OSError) as error:
+        except STORE_ERRORS as error:
             raise _no_answer(error) from error
         assert off is None or isinstance(off, bytes)  # the client does not decode
         return int(version or 0), OffSwitches() if off is None else OffSwitches.from_bytes(off)
@@ -122,7 +126,7 @@ class BlurbStore:
 class BlurbWriter:
     """Publishes and revokes, from a thread; each change comes together with the version that tells of it."""
 
-    def __init__(self, client: redis.Redis, tenant: str) -> None:
+    def __init__(self, client: BlockingClient, tenant: str) -> None:
         """Write through a client that stays the caller's to close."""
         self._client = client
         self._keys = BlurbKeys(tenant)
@@ -163,7 +167,7 @@ class BlurbWriter:
         pattern = self._keys.blurb(BlurbSlot("*", "*", "*", "*", "*"))
         try:
             keys = list(self._client.scan_iter(pattern, count=_CHUNK))
-        except (RedisError, OSError) as error:
+        except STORE_ERRORS as error:
             raise _no_answer(error) from error
         for start in range(0, len(keys), _CHUNK):
             with self._client.pipeline(transaction=True) as pipe:
@@ -178,7 +182,7 @@ class BlurbWriter:
         """
         try:
             raw = self._client.get(self._keys.marker)
-        except (RedisError, OSError) as error:
+        except STORE_ERRORS as error:
             raise _no_answer(error) from error
         return raw.decode() if isinstance(raw, bytes) else None
 
@@ -190,14 +194,14 @@ class BlurbWriter:
         """
         try:
             self._client.set(self._keys.marker, marker)
-        except (RedisError, OSError) as error:
+        except STORE_ERRORS as error:
             raise _no_answer(error) from error
 
-    def _commit(self, pipe: "redis.client.Pipeline") -> None:
+    def _commit(self, pipe: Transaction) -> None:
         pipe.incr(self._keys.version)
         try:
             pipe.execute()
-        except (RedisError, OSError) as error:
+        except STORE_ERRORS as error:
             raise _no_answer(error) from error
 
 

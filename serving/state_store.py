@@ -1,7 +1,8 @@
 """What is remembered of every user, in a RESP server that may be lost and rebuilt at any time.
 
-Keys are ``recsys:<tenant>:u:{<user id>}``: the braces are a Redis Cluster hash tag, so that all keys of one
-user lie on one node. Every key expires ``max_age_days`` and one day after its last change.
+Keys are ``recsys:<tenant>:u:{<tenant>:<user id>}``: the braces are a hash tag of a cluster, so that all keys
+of one user lie in one slot, and no operation touches two. Every key expires ``max_age_days`` and one day
+after its last change.
 """
 
 import asyncio
@@ -18,13 +19,17 @@ import structlog
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, ResponseError, WatchError
+from redis.exceptions import ResponseError, WatchError
 
 from recsys.config import StateConfig
 from recsys.errors import StoreError
+from recsys.store_url import is_cluster
 from recsys.user_state import UserState
+from serving.blocking_cluster import BlockingClient, BlockingCluster
+from serving.cluster_client import STORE_ERRORS, LearningCluster, StoreClient, lineage
 from serving.discretion import Discretion
 from serving.event import BufferedEvent
+from serving.shard_notes import ShardNotes
 from serving.visitor_link import VisitorLink
 
 _log = structlog.get_logger(__name__)
@@ -33,16 +38,21 @@ _T = TypeVar("_T")
 _MAX_ATTEMPTS = 10  # of an optimistic transaction
 _CHUNK = 500  # states in one pipeline
 _MOST_DAMAGED = 1000  # that are made anew at once
+_LAYOUT = "2"  # of the keys; states under another one are not recognised, and loaded anew
 
 
-def connect(url: str, timeout_ms: int) -> Redis:
-    """A client whose operations take at most ``timeout_ms``: its own retries, up to 5 s by default, are off.
+def connect(url: str, timeout_ms: int) -> StoreClient:
+    """A client of a server or a cluster, see ``recsys.store_url``, which waits ``timeout_ms`` for a server.
+
+    Its own retries, up to 5 s by default, are off.
 
     Raises:
         StoreError: The URL is not one of a RESP server. It is not repeated, it may hold a password.
     """
     seconds = timeout_ms / 1000
     try:
+        if is_cluster(url):
+            return LearningCluster(url, seconds)
         return Redis.from_url(
             url, socket_timeout=seconds, socket_connect_timeout=seconds, retry=Retry(NoBackoff(), 0)
         )
@@ -50,10 +60,12 @@ def connect(url: str, timeout_ms: int) -> Redis:
         raise StoreError(f"the store's URL is wrong: {error}") from None
 
 
-def connect_blocking(url: str, timeout_ms: int) -> redis.Redis:
+def connect_blocking(url: str, timeout_ms: int) -> BlockingClient:
     """The same as ``connect``, for threads."""
     seconds = timeout_ms / 1000
     try:
+        if is_cluster(url):
+            return BlockingCluster(url, seconds)
         return redis.Redis.from_url(
             url,
             socket_timeout=seconds,
@@ -68,10 +80,12 @@ class StateStore:
     """Reads and updates user states. What cannot be read is treated as absent and counted."""
 
     def __init__(
-        self, client: Redis, tenant: str, config: StateConfig, discretion: Discretion | None = None
+        self, client: StoreClient, tenant: str, config: StateConfig, discretion: Discretion | None = None
     ) -> None:
         self._client = client
-        self._prefix = f"recsys:{tenant}"
+        self._tenant, self._prefix = tenant, f"recsys:{tenant}"
+        self._loaded = ShardNotes(client, f"{self._prefix}:loaded")
+        self._progress = ShardNotes(client, f"{self._prefix}:progress")
         self._config = config
         self._discretion = discretion
         self._ttl_seconds = math.ceil((config.max_age_days + 1) * 24 * 60 * 60)
@@ -213,7 +227,7 @@ class StateStore:
         Raises:
             StoreError: The store did not answer.
         """
-        return await _guard(self._client.get(self._marker_key)) == self._marker_value(marker)
+        return set(await _guard(self._loaded.read())) == {self._marker_value(marker)}
 
     async def mark(self, marker: str) -> None:
         """Say where the states came from.
@@ -221,7 +235,7 @@ class StateStore:
         Raises:
             StoreError: The store did not answer.
         """
-        await _guard(self._client.set(self._marker_key, self._marker_value(marker), ex=self._ttl_seconds))
+        await _guard(self._loaded.write(self._marker_value(marker), self._ttl_seconds))
 
     async def close(self) -> None:
         """Close the connections."""
@@ -249,15 +263,19 @@ class StateStore:
     async def server_id(self) -> str:
         """Tells the server process that answers from another; empty where it does not say.
 
+        On a cluster, tells what the primaries hold from what others held, as before a failover.
+
         Raises:
             StoreError: The store did not answer.
         """
         try:
+            if isinstance(self._client, LearningCluster):
+                return await lineage(self._client)
             found = await self._client.info("server")
         except ResponseError:  # not allowed
-            await _guard(self._client.get(self._marker_key))
+            await _guard(self._loaded.read())
             return ""
-        except (RedisError, OSError) as error:
+        except STORE_ERRORS as error:
             raise StoreError(f"the store did not answer: {type(error).__name__}") from error
         return str(found.get("run_id", ""))
 
@@ -267,32 +285,23 @@ class StateStore:
         Raises:
             StoreError: The store did not answer.
         """
-        await _guard(self._client.set(self._progress_key, sequence, ex=self._ttl_seconds))
+        await _guard(self._progress.write(sequence, self._ttl_seconds))
 
     async def progress(self) -> int:
-        """What ``note_progress`` wrote last, 0 for nothing.
+        """What ``note_progress`` wrote last, 0 for nothing; on a cluster, the least that a node knows of.
 
         Raises:
             StoreError: The store did not answer.
         """
-        raw = await _guard(self._client.get(self._progress_key))
-        return int(raw) if raw is not None else 0
-
-    @property
-    def _progress_key(self) -> str:
-        return f"{self._prefix}:progress"
-
-    @property
-    def _marker_key(self) -> str:
-        return f"{self._prefix}:loaded"
+        return min(int(raw or 0) for raw in await _guard(self._progress.read()))
 
     def key(self, user_id: str) -> str:
         """Where a user's state lies."""
-        return f"{self._prefix}:u:{{{user_id}}}"
+        return f"{self._prefix}:u:{{{self._tenant}:{user_id}}}"
 
     def origin_key(self, user_id: str) -> str:
         """Where it lies which visitor a user was."""
-        return f"{self._prefix}:o:{{{user_id}}}"
+        return f"{self._prefix}:o:{{{self._tenant}:{user_id}}}"
 
     async def _note_origin(self, user_id: str, visitor: str) -> None:
         """A user whom nobody knew until now was the visitor; it has to come before the user's state does."""
@@ -300,7 +309,11 @@ class StateStore:
             await self.learn_origins([(user_id, visitor)])
 
     def _marker_value(self, marker: str) -> bytes:
-        return hashlib.sha256(f"{marker}\n{self._config.model_dump_json()}".encode()).hexdigest().encode()
+        return (
+            hashlib.sha256(f"{_LAYOUT}\n{marker}\n{self._config.model_dump_json()}".encode())
+            .hexdigest()
+            .encode()
+        )
 
     def decoded(self, raw: bytes | str | None, user_id: str = "") -> UserState | None:
         """The state that was written, or ``None`` where there is none that can be read.
@@ -402,8 +415,11 @@ class StateStore:
             found = self._client.scan_iter(match=f"{self._prefix}:{kind}:*", count=_CHUNK)
             keys = [key async for key in found]
             for start in range(0, len(keys), _CHUNK):
-                await self._client.unlink(*keys[start : start + _CHUNK])
-        await self._client.delete(self._marker_key)
+                async with self._client.pipeline(transaction=False) as pipe:
+                    for key in keys[start : start + _CHUNK]:
+                        pipe.unlink(key)
+                    await pipe.execute()
+        await self._loaded.remove()
 
 
 def _link(raw: bytes | str | None) -> VisitorLink | None:
@@ -416,5 +432,5 @@ async def _guard(operation: Awaitable[_T]) -> _T:
         return await operation
     except WatchError:
         raise
-    except (RedisError, OSError) as error:
+    except STORE_ERRORS as error:
         raise StoreError(f"the store did not answer: {type(error).__name__}") from error

@@ -81,8 +81,13 @@ class StoreWatch:
     async def _fill_gap(self) -> None:
         """The store is another one than before: whatever was written last may be missing."""
         first, _ = await asyncio.to_thread(self._buffer.span)
-        if await self._store.progress() < first - 1:
+        progress, states = await self._store.progress(), self._states()
+        if progress < first - 1:
             await self._sync.reload(self._states)
+            return
+        if isinstance(states, LoggedStates):
+            num_users = await self._sync.rewrite_since(states.of, progress)
+            _log.warning("another store answers, so the latest states were made anew", num_users=num_users)
             return
         _log.warning("another store answers, so the latest events are applied again")
         async with self._updater.turn:

@@ -1,0 +1,163 @@
+"""The online state on a cluster, for the threads that answer: one read costs one round trip, or one more.
+
+A read asks the node that holds the key. Where that node does not answer in its time, it asks a replica, which
+is behind by milliseconds; where nobody answers, the caller does without. It never waits for the cluster to
+find itself: a thread of its own looks for the nodes, at the start and after every failure, again and again
+until they are found.
+"""
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import redis
+import structlog
+from redis.backoff import NoBackoff
+from redis.cluster import ClusterNode, ClusterPipeline
+from redis.exceptions import AskError, ClusterDownError
+from redis.retry import Retry
+
+from serving.breaker import Breaker
+from serving.cluster_client import cluster_options
+
+_FIRST_DELAY_SECONDS = 0.25  # a look takes milliseconds of computing
+_LONGEST_DELAY_SECONDS = 1.0
+_AWAY = (redis.ConnectionError, redis.TimeoutError, ClusterDownError, OSError)
+"""What a node raises that another may do better than."""
+_log = structlog.get_logger(__name__)
+
+
+class BlockingCluster:
+    """A cluster's client; several threads may use it."""
+
+    def __init__(self, url: str, seconds: float) -> None:
+        """Begin to look for the nodes.
+
+        Args:
+            url: See ``recsys.store_url``.
+            seconds: Longest that one node is waited for; a read takes at most half as long again.
+
+        Raises:
+            ValueError: The URL is wrong.
+        """
+        self._seconds = seconds
+        self._options = cluster_options(url, seconds)
+        self._nodes = self._options.pop("nodes")
+        self._cluster: redis.RedisCluster | None = None
+        self._breakers: dict[str, Breaker] = {}
+        self._news, self._closed = threading.Event(), threading.Event()
+        self._news.set()
+        self._thread = threading.Thread(target=self._look, name="cluster-nodes", daemon=True)
+        self._thread.start()
+
+    def get(self, key: str) -> bytes | None:
+        """What lies under a key.
+
+        Raises:
+            RedisError: Nobody who has it answered in time.
+        """
+        found = self._read("GET", key)
+        assert found is None or isinstance(found, bytes)  # the client does not decode
+        return found
+
+    def mget(self, keys: Sequence[str]) -> list[bytes | None]:
+        """What lies under several keys of one slot; see ``get``."""
+        return list(self._read("MGET", *keys))
+
+    def set(self, key: str, value: bytes | str, *, ex: int | None = None) -> None:
+        """Write a key, for so many seconds.
+
+        Raises:
+            RedisError: The node did not answer.
+        """
+        self._known().set(key, value, ex=ex)
+
+    def pipeline(self, *, transaction: bool) -> ClusterPipeline:
+        """The library's pipeline: commands that go to each node together, or a transaction of one slot.
+
+        Raises:
+            RedisError: The nodes are not known yet.
+        """
+        return self._known().pipeline(transaction=transaction)  # type: ignore[no-untyped-call, no-any-return]
+
+    def scan_iter(self, match: str, *, count: int) -> Iterator[bytes]:
+        """Keys of all nodes.
+
+        Raises:
+            RedisError: A node did not answer.
+        """
+        return iter(self._known().scan_iter(match, count=count))
+
+    def close(self) -> None:
+        """Stop looking, and close the connections."""
+        self._closed.set()
+        self._news.set()
+        self._thread.join()
+        if self._cluster is not None:
+            self._cluster.close()
+
+    def _known(self) -> redis.RedisCluster:
+        if self._cluster is None:
+            raise redis.ConnectionError("the cluster's nodes are not known yet")
+        return self._cluster
+
+    def _read(self, command: str, *keys: str) -> Any:  # noqa: ANN401  # of the command
+        cluster = self._known()
+        nodes = cluster.nodes_manager.slots_cache.get(cluster.keyslot(keys[0]), ())  # type: ignore[no-untyped-call]
+        until = time.monotonic() + self._seconds / 2
+        failure: Exception = redis.ConnectionError("no node holds the key's slot")
+        for node in nodes:
+            breaker = self._breakers.setdefault(node.name, Breaker())
+            if breaker.is_open():
+                self._news.set()
+                continue
+            try:
+                found = cluster.get_redis_connection(node).execute_command(command, *keys)  # type: ignore[no-untyped-call]
+            except AskError:  # or MOVED: the slot is on its way, which the library follows
+                self._news.set()
+                return cluster.execute_command(command, *keys)  # type: ignore[no-untyped-call]
+            except _AWAY as error:
+                failure = error
+                breaker.failed()
+                self._news.set()
+                if time.monotonic() > until:
+                    break
+            else:
+                breaker.succeeded()
+                return found
+        raise failure
+
+    def _look(self) -> None:
+        """Look for the nodes whenever there is reason to; the thread's whole life."""
+        delay = _FIRST_DELAY_SECONDS
+        while self._news.wait() and not self._closed.is_set():
+            self._news.clear()
+            try:
+                self._discover()
+            except Exception as error:  # noqa: BLE001  # the thread must outlive whatever a library raises
+                if delay == _FIRST_DELAY_SECONDS:
+                    _log.warning("the cluster's nodes are looked for", error=type(error).__name__)
+                self._news.set()
+                delay = min(2 * delay, _LONGEST_DELAY_SECONDS)
+            else:
+                delay = _FIRST_DELAY_SECONDS
+            self._closed.wait(delay)
+
+    def _discover(self) -> None:
+        if self._cluster is not None:
+            self._cluster.nodes_manager.initialize()
+            return
+        nodes = [ClusterNode(host, port) for host, port in self._nodes]  # type: ignore[no-untyped-call]
+        self._cluster = redis.RedisCluster(
+            startup_nodes=nodes,
+            read_from_replicas=True,  # so that replicas, asked by name, answer
+            retry=Retry(NoBackoff(), 0),
+            **self._options,
+        )
+
+
+Transaction = redis.client.Pipeline | ClusterPipeline
+"""Commands that are sent together, by either client."""
+BlockingClient = redis.Redis | BlockingCluster
+"""A client of one server or of a cluster, for threads."""
