@@ -4,7 +4,7 @@ A cluster is named by some of its nodes, from which the others are learnt::
 
     redis+cluster://[user:password@]HOST:PORT[,HOST:PORT...][?option=value]
 
-``rediss+cluster`` is the same over TLS; ``valkey+cluster`` and ``valkeys+cluster`` are other words for the two.
+``rediss+cluster`` is the same over TLS; ``valkey+cluster`` and ``valkeys+cluster`` are other names.
 """
 
 _CLUSTER_SCHEMES = {

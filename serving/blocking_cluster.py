@@ -14,7 +14,7 @@ from typing import Any
 import redis
 import structlog
 from redis.backoff import NoBackoff
-from redis.cluster import ClusterNode, ClusterPipeline
+from redis.cluster import ClusterNode, ClusterPipeline, LoadBalancingStrategy
 from redis.exceptions import AskError, ClusterDownError
 from redis.retry import Retry
 
@@ -151,7 +151,7 @@ class BlockingCluster:
         nodes = [ClusterNode(host, port) for host, port in self._nodes]  # type: ignore[no-untyped-call]
         self._cluster = redis.RedisCluster(
             startup_nodes=nodes,
-            read_from_replicas=True,  # so that replicas, asked by name, answer
+            load_balancing_strategy=LoadBalancingStrategy.ROUND_ROBIN,  # so that replicas, too, answer
             retry=Retry(NoBackoff(), 0),
             **self._options,
         )

@@ -159,7 +159,7 @@ class LogSync:
         await self._store.rewrite([(user_id, found.get(user_id)) for user_id in user_ids])
 
     def _people_since(self, sequence: int) -> list[str]:
-        """Who did something above a place, with everybody whose state the buffer's logins join with theirs."""
+        """Who did something above a place, with those whom the buffer's logins join with them."""
         people = set[str]()
         while records := self._buffer.since(sequence, _RECORDS_AT_ONCE):
             people |= _involved(records)

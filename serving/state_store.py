@@ -417,7 +417,7 @@ class StateStore:
             for start in range(0, len(keys), _CHUNK):
                 async with self._client.pipeline(transaction=False) as pipe:
                     for key in keys[start : start + _CHUNK]:
-                        pipe.unlink(key)
+                        pipe.delete(key)
                     await pipe.execute()
         await self._loaded.remove()
 

@@ -1,0 +1,168 @@
+"""The state lies on a cluster, and one of its primaries dies under load: nobody waits, and nothing is lost."""
+
+import asyncio
+import os
+import time
+from itertools import count
+from pathlib import Path
+
+import polars as pl
+
+from recsys.event_log import EventLog
+from recsys.user_state import UserState
+from recsys.v1.event_service_pb2 import Event, EventStatus
+from recsys.v1.recommendation_service_pb2 import RecommendRequest
+from recsys.workspace import Workspace
+from serving.client import AsyncClient, Connection
+from serving.compaction import settle
+from tests.distributed.store_cluster import StoreCluster, slot_of, store_cluster
+from tests.faults.conftest import Note, Serve, copy_of
+from tests.faults.load import Outcomes, steady
+from tests.faults.processes import ServerProcess, until
+from tests.faults.test_store_faults import USERS, agree, bought, is_personal, oracle, share_ok
+
+PER_SECOND = float(os.environ.get("RECSYS_DISTRIBUTED_RATE", "200"))
+"""Calls per second; a quarter of them record an event."""
+SECONDS, KILLED = 20.0, 5.0
+"""How long the load lasts, and when the primary dies."""
+
+
+def flags(cluster: StoreCluster) -> tuple[str, ...]:
+    return "--port=0", "--clock=replay", f"--redis={cluster.url}"
+
+
+def states_in(cluster: StoreCluster) -> dict[str, UserState]:
+    """Every user's state in a cluster."""
+    with cluster.client() as client:
+        found = {key.decode(): client.get(key) for key in client.scan_iter("recsys:default:u:*")}
+    return {
+        key.partition("{default:")[2].removesuffix("}"): UserState.from_bytes(raw)
+        for key, raw in found.items()
+        if isinstance(raw, bytes)
+    }
+
+
+def key_of(user_id: str) -> str:
+    return f"recsys:default:u:{{default:{user_id}}}"
+
+
+async def mixed_load(server: ServerProcess, cluster: StoreCluster) -> tuple[Outcomes, set[str]]:
+    """Pages and events for known shoppers while a primary dies; what became of them, and what was accepted."""
+    accepted, numbers = set[str](), count()
+
+    async def record(client: AsyncClient, user_id: str) -> None:
+        event_id = f"load-{next(numbers)}"
+        event = Event(event_id=event_id, event_type="purchase", user_id=user_id, item_id="coffee-1")
+        [result] = await client.record_events([event])
+        if result.status == EventStatus.EVENT_STATUS_ACCEPTED:
+            accepted.add(event_id)
+
+    async with AsyncClient(Connection(server.address, timeout_seconds=5)) as client:
+
+        async def ask(number: int) -> object:
+            user_id = USERS[number // 4 % len(USERS)]
+            if number % 4 == 0:
+                return await record(client, user_id)
+            return await client.recommend(RecommendRequest(user_id=user_id, page_size=5))
+
+        async def kill() -> None:
+            await asyncio.sleep(KILLED)
+            await asyncio.to_thread(cluster.primary_of(key_of(USERS[0])).kill)
+
+        await steady(ask, PER_SECOND / 4, 2)  # connections, and whatever is slow the first time
+        dying = asyncio.create_task(kill())
+        outcomes = await steady(ask, PER_SECOND, SECONDS)
+        await dying
+    return outcomes, accepted
+
+
+def recorded_ids(workspace: Workspace, directory: Path) -> set[str]:
+    """Every event that log and buffer hold."""
+    copy = copy_of(workspace, directory)
+    settle(copy)
+    return set(EventLog(copy.events).scan().select(pl.col("event_id")).collect()["event_id"].drop_nulls())
+
+
+def test_a_primary_that_dies_under_load_costs_no_page_and_no_event(
+    shop: Workspace, serve: Serve, tmp_path: Path, figure: Note
+) -> None:
+    with store_cluster() as cluster, serve(shop, tmp_path / "server", *flags(cluster)) as server:
+        until(lambda: is_personal(server), what="personal answers")
+        outcomes, accepted = asyncio.run(mixed_load(server, cluster))
+        assert outcomes.statuses() == {"OK": len(outcomes.calls)}
+        pages = [call for call in outcomes.calls if call.level]
+        assert all(call.num_results == 5 for call in pages)
+        simpler = [call for call in pages if call.level != "FULL"]
+        back = max((call.started + call.seconds - KILLED for call in simpler), default=0.0)
+        assert back <= 5
+        applied = until(lambda: server.metric("recsys_unapplied_events") == 0, what="the states' catching up")
+        assert cluster.is_whole()
+        server.kill()
+        agree(states_in(cluster), oracle(shop, tmp_path / "oracle"))
+        lost = accepted - recorded_ids(shop, tmp_path / "recorded")
+        assert not lost
+        assert len(accepted) >= PER_SECOND / 4 * SECONDS
+    after = outcomes.between(KILLED, SECONDS)
+    figure("T60", "calls per second", PER_SECOND, "1/s", "200")
+    figure("T60", "calls answered", share_ok(outcomes), "%", "100")
+    figure("T60", "pages without the shopper's state", 100 * len(simpler) / len(pages), "%", "")
+    figure("T60", "every page is personal again after", back, "s", "<= 5")
+    figure("T60", "latency before, 99 %", outcomes.between(0, KILLED).quantile_ms(0.99), "ms", "")
+    figure("T60", "latency from the failure on, 99 %", after.quantile_ms(0.99), "ms", "")
+    figure("T60", "events not in the states at the end of the load, applied after", applied, "s", "")
+    figure("T60", "acknowledged events lost", len(lost), "", "0")
+
+
+def test_events_that_the_failover_lost_come_back_from_the_buffer(
+    shop: Workspace, serve: Serve, tmp_path: Path, figure: Note
+) -> None:
+    with store_cluster() as cluster, serve(shop, tmp_path / "server", *flags(cluster)) as server:
+        until(lambda: is_personal(server), what="personal answers")
+        bought(server, "replicated", "coffee-1")
+        until(lambda: server.metric("recsys_unapplied_events") == 0)
+        time.sleep(1.5)  # a note of progress reaches the replica
+        primary = cluster.primary_of(key_of(USERS[0]))
+        primary.ask("ACL", "SETUSER", "default", "-psync", "-sync", "-replconf")
+        primary.ask("CLIENT", "KILL", "TYPE", "replica")  # it is not let in again: replication has stopped
+        for number in range(6):
+            bought(server, f"lost {number}", f"coffee-{number}", USERS[0])
+        until(lambda: server.metric("recsys_unapplied_events") == 0)
+        primary.kill()
+        bought(server, "afterwards", "coffee-5", USERS[0])  # on top of a state that lacks what came before
+        until(cluster.is_whole, what="the failover")
+        expected = oracle(shop, tmp_path / "oracle")[USERS[0]]
+        seconds = until(
+            lambda: states_in(cluster)[USERS[0]].counts.sum() == expected.counts.sum(),
+            what="the lost purchases",
+        )
+        until(lambda: server.metric("recsys_unapplied_events") == 0)
+        server.kill()
+        agree(states_in(cluster), oracle(shop, tmp_path / "later"))
+        assert "the latest states were made anew" in server.err
+    figure("T61", "purchases that the replica lacked are there after", seconds, "s", "<= 5")
+
+
+def test_a_server_starts_while_the_cluster_is_away_and_finds_it(
+    shop: Workspace, serve: Serve, tmp_path: Path
+) -> None:
+    with store_cluster() as cluster:
+        nodes = cluster.nodes
+        for node in nodes:
+            node.kill()
+        with serve(shop, tmp_path / "server", *flags(cluster)) as server:
+            with server.client() as client:
+                answer = client.recommend(RecommendRequest(user_id=USERS[0], page_size=5))
+            assert len(answer.results) == 5
+            assert "state_unavailable" in answer.degraded_reasons
+            for node in nodes:
+                node.start()
+            until(lambda: is_personal(server), what="personal answers")
+            until(lambda: server.metric("recsys_unapplied_events") == 0)
+            until(lambda: len(states_in(cluster)) >= 120, what="all states")
+            server.kill()
+            agree(states_in(cluster), oracle(shop, tmp_path / "oracle"))
+
+
+def test_shoppers_are_spread_over_the_primaries() -> None:
+    slots = [slot_of(key_of(user_id)) for user_id in USERS]
+    assert {slot // 5462 for slot in slots} == {0, 1, 2}
