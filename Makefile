@@ -5,7 +5,7 @@ UNITS := tests/recsys tests/features
 export HF_HUB_OFFLINE := 1
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: demo test lint bench fuzz fuzz-parsers faults audit proto clean
+.PHONY: demo test test-distributed lint bench fuzz fuzz-parsers faults audit proto clean
 
 demo: .venv/installed
 	$(BIN)/recsys demo
@@ -15,8 +15,15 @@ demo: .venv/installed
 test: .venv/installed lint
 	@shop=$$(mktemp -d) && trap 'rm -rf "$$shop"' EXIT && export RECSYS_TEST_SHOP="$$shop" && set -ex && \
 	$(BIN)/pytest --numprocesses 2 --dist loadfile -o addopts="--strict-markers --benchmark-skip" \
-		$(UNITS:%=--ignore=%) --ignore=tests/faults tests && \
+		$(UNITS:%=--ignore=%) --ignore=tests/faults --ignore=tests/distributed tests && \
 	$(BIN)/pytest --numprocesses 2 --dist loadfile $(UNITS)
+
+# A cluster of six servers for the state, one of which is killed under load: minutes.
+test-distributed: .venv/installed
+	rm -rf workspace/distributed
+	RECSYS_FAULTS_OUTPUT=workspace/distributed $(BIN)/pytest -p no:randomly -o addopts="--strict-markers" -rs \
+		--timeout 600 tests/distributed
+	@$(BIN)/python -m tests.distributed.table
 
 lint: .venv/installed
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""The state lies on a cluster, and one of its primaries dies under load: nobody waits, and nothing is lost."""
+"""The state lies on a cluster, and one of its primaries dies under load: nobody waits, nothing is lost."""
 
 import asyncio
 import os
@@ -47,7 +47,7 @@ def key_of(user_id: str) -> str:
 
 
 async def mixed_load(server: ServerProcess, cluster: StoreCluster) -> tuple[Outcomes, set[str]]:
-    """Pages and events for known shoppers while a primary dies; what became of them, and what was accepted."""
+    """Pages and events for known shoppers while a primary dies: what became of them, what was accepted."""
     accepted, numbers = set[str](), count()
 
     async def record(client: AsyncClient, user_id: str) -> None:

@@ -1,0 +1,163 @@
+"""Every command that the stores issue touches one slot of a cluster, as a real server saw the commands."""
+
+import asyncio
+from collections.abc import Iterator
+from datetime import timedelta
+
+import numpy as np
+import pytest
+import redis
+from redis.crc import key_slot
+
+from recsys.answer import ServiceLevel
+from recsys.blurbs.row import BlurbSlot
+from recsys.blurbs.switches import OffSwitches
+from recsys.config import StateConfig
+from recsys.errors import StoreError
+from recsys.store_url import is_cluster, node_urls
+from serving.blurb_reports import BlurbReports
+from serving.blurb_store import BlurbStore, BlurbWriter
+from serving.cluster_client import cluster_options
+from serving.embedded_store import embedded_store
+from serving.event import BufferedEvent
+from serving.kept_list import KeptList
+from serving.page_store import PageStore
+from serving.shard_notes import NUM_COPIES, spread_tags
+from serving.state_reader import StateReader
+from serving.state_store import StateStore, connect, connect_blocking
+from serving.visitor_link import VisitorLink
+from tests.serving.running import PATIENCE_SECONDS
+from tests.serving.small_shop import NOON, make_event
+
+TIMEOUT_MS = int(PATIENCE_SECONDS * 1000)
+TENANT = "default"
+SLOTS = [BlurbSlot(item, "en", segment) for item in ("bread", "milk") for segment in "ab"]
+
+
+@pytest.fixture(scope="module")
+def commands() -> Iterator[list[list[bytes]]]:
+    """The words of every command of everything that the stores can do, in the server's order."""
+    with embedded_store() as url, redis.Redis.from_url(url) as admin:
+        admin.config_set("slowlog-max-len", 100_000)
+        admin.config_set("slowlog-log-slower-than", 0)
+        asyncio.run(everything_of_states(url))
+        everything_of_pages_and_blurbs(url)
+        asyncio.run(reading_of_pages_and_blurbs(url))
+        admin.config_set("slowlog-log-slower-than", -1)
+        admin.set_response_callback("SLOWLOG GET", lambda raw: raw)
+        yield [entry[3] for entry in reversed(admin.execute_command("SLOWLOG GET", 100_000))]
+
+
+async def everything_of_states(url: str) -> None:
+    store = StateStore(connect(url, TIMEOUT_MS), TENANT, StateConfig())
+    event = make_event("1", "purchase", time_ms=NOON)
+    await store.apply("v~", [BufferedEvent(1, event)])
+    await store.apply("u", [BufferedEvent(2, event)])
+    await store.merge("v~", VisitorLink("new", 3))
+    await store.merge("v~", VisitorLink("u", 4))
+    await store.origin("new")
+    with connect_blocking(url, TIMEOUT_MS) as client:  # type: ignore[union-attr]  # of one server
+        state = StateReader(client, store).get("v~")
+    assert state is not None
+    await store.rewrite([("u", state), ("nobody", None)])
+    await store.note_progress(5)
+    assert await store.progress() == 5
+    await store.load([("u", state), ("w", state)], "log", [("v~", VisitorLink("u", 4))])
+    assert await store.is_loaded("log")
+    await store.erase(["u", "w"], NOON * 2)
+    await store.unlink(["recsys:default:p:1"])
+    await store.close()
+
+
+def everything_of_pages_and_blurbs(url: str) -> None:
+    writing = connect_blocking(url, TIMEOUT_MS)
+    writer = BlurbWriter(writing, TENANT)
+    writer.publish(dict.fromkeys(SLOTS))
+    writer.switch(OffSwitches())
+    writer.clear()
+    writer.mark("book 1")
+    assert writer.marker() == "book 1"
+    writing.close()
+
+
+async def reading_of_pages_and_blurbs(url: str) -> None:
+    client, writing = connect(url, TIMEOUT_MS), connect_blocking(url, TIMEOUT_MS)
+    pages = PageStore(client, writing, TENANT, timedelta(minutes=1))
+    kept = KeptList(["a"], np.asarray([0.1]), np.asarray([1], np.uint32), "m", ServiceLevel.FULL)
+    for list_id in ("1", "2", "3"):
+        pages.keep(list_id, kept)
+    pages.close()
+    assert await pages.get("1", is_new=False) is not None
+    await pages.erase(["1", "2"])
+    blurbs = BlurbStore(client, TENANT)
+    assert await blurbs.read(SLOTS) == [None] * len(SLOTS)
+    await blurbs.state()
+    reports = BlurbReports(client, TENANT, 1)
+    await reports.add("blurb", "u")
+    assert await reports.hidden() == {"blurb"}
+    await client.aclose()
+    writing.close()
+
+
+def named(server: redis.Redis, words: list[bytes]) -> list[bytes]:
+    """The keys of a command, as the server finds them."""
+    try:
+        return list(server.execute_command("COMMAND GETKEYS", *words))
+    except redis.ResponseError as error:
+        assert "no key arguments" in str(error), words
+        return []
+
+
+def test_no_command_and_no_transaction_touches_two_slots(commands: list[list[bytes]]) -> None:
+    together: set[int] | None = None
+    names, widest = set[bytes](), 0
+    with embedded_store() as url, redis.Redis.from_url(url) as server:
+        for words in commands:
+            name = words[0].upper()
+            slots = {int(key_slot(key)) for key in named(server, words)}
+            names.add(name)
+            widest = max(widest, len(named(server, words)))
+            assert len(slots) <= 1, words
+            if name in {b"WATCH", b"MULTI"}:
+                together = slots | (together or set())
+            elif together is not None:
+                together |= slots
+                assert len(together) <= 1, words
+                together = None if name in {b"EXEC", b"UNWATCH"} else together
+    assert {b"GET", b"SET", b"MGET", b"MULTI", b"EXEC", b"EVAL", b"DEL", b"UNLINK"} <= names
+    assert widest == len(SLOTS)
+
+
+@pytest.mark.parametrize("user_id", ["u", "}", "{", "a}b", "{}", "x" * 300, "\n"])
+def test_all_keys_of_one_shopper_lie_in_one_slot(user_id: str) -> None:
+    async def keys(tenant: str) -> set[int]:
+        client = connect("redis://127.0.0.1:1", TIMEOUT_MS)
+        store = StateStore(client, tenant, StateConfig())
+        await client.aclose()
+        return {int(key_slot(key.encode())) for key in (store.key(user_id), store.origin_key(user_id))}
+
+    mine, theirs = asyncio.run(keys("one")), asyncio.run(keys("two"))
+    assert len(mine) == len(theirs) == 1
+
+
+def test_notes_are_spread_evenly_over_the_slots() -> None:
+    slots = sorted(int(key_slot(f"recsys:t:loaded:{{{tag}}}".encode())) for tag in spread_tags())
+    assert len(slots) == NUM_COPIES
+    assert [slot // 128 for slot in slots] == list(range(NUM_COPIES))
+
+
+def test_a_cluster_is_named_by_some_of_its_nodes() -> None:
+    url = "rediss+cluster://me:hush@one:7000,two?protocol=3"
+    assert is_cluster(url)
+    assert not is_cluster("redis://one:7000")
+    assert node_urls(url) == ["rediss://me:hush@one:7000?protocol=3", "rediss://me:hush@two?protocol=3"]
+    options = cluster_options(url, 0.5)
+    assert options["nodes"] == [("one", 7000), ("two", 6379)]
+    assert (options["username"], options["password"], options["ssl"]) == ("me", "hush", True)
+
+
+@pytest.mark.parametrize("url", ["redis+cluster://", "redis+cluster://:hush@a:1,,b", "redis+cluster://a:1/3"])
+def test_a_wrong_url_is_told_without_its_password(url: str) -> None:
+    with pytest.raises(StoreError, match="expected") as told:
+        connect(url, TIMEOUT_MS)
+    assert "hush" not in str(told.value)
