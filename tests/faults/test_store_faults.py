@@ -144,12 +144,8 @@ def with_store(store: StoreProcess) -> tuple[str, ...]:
 def states_in(store: StoreProcess) -> dict[str, UserState]:
     """Every user's state in a store; one that is emptied meanwhile has fewer than it listed."""
     keys = sorted(key.decode() for key in store.ask("KEYS", "recsys:default:u:*"))
-    found = {key.partition("{")[2].rstrip("}"): store.ask("GET", key) for key in keys}
-    return {
-        user_id.removeprefix("default:"): UserState.from_bytes(raw)
-        for user_id, raw in found.items()
-        if raw is not None
-    }
+    found = {key.partition("{default:")[2].rstrip("}"): store.ask("GET", key) for key in keys}
+    return {user_id: UserState.from_bytes(raw) for user_id, raw in found.items() if raw is not None}
 
 
 def oracle(workspace: Workspace, directory: Path) -> dict[str, UserState]:
