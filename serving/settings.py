@@ -25,7 +25,8 @@ class Settings(BaseSettings):
     port: int = Field(default=50051, ge=0, le=65535)
     """Port to listen on; 0 takes any free one."""
     redis_url: SecretStr | None = None
-    """A RESP server that holds the state, ``redis://`` or ``unix://``; none starts an embedded one."""
+    """A RESP server that holds the state, ``redis://`` or ``unix://``, or a cluster of them, see
+    ``recsys.store_url``; none starts an embedded one."""
     tenant: str = Field(default="default", pattern=r"^[A-Za-z0-9_-]{1,64}$")
     """Prefix of every key in the store."""
     clock: Literal["wall", "replay"] = "wall"
