@@ -8,9 +8,11 @@ from pathlib import Path
 
 import polars as pl
 
+from recsys.doctor.finding import Finding, Status
+from recsys.doctor.store import store
 from recsys.event_log import EventLog
 from recsys.user_state import UserState
-from recsys.v1.event_service_pb2 import Event, EventStatus
+from recsys.v1.event_service_pb2 import Event, EventResult, EventStatus
 from recsys.v1.recommendation_service_pb2 import RecommendRequest
 from recsys.workspace import Workspace
 from serving.client import AsyncClient, Connection
@@ -50,12 +52,13 @@ async def mixed_load(server: ServerProcess, cluster: StoreCluster) -> tuple[Outc
     """Pages and events for known shoppers while a primary dies: what became of them, what was accepted."""
     accepted, numbers = set[str](), count()
 
-    async def record(client: AsyncClient, user_id: str) -> None:
+    async def record(client: AsyncClient, user_id: str) -> EventResult:
         event_id = f"load-{next(numbers)}"
         event = Event(event_id=event_id, event_type="purchase", user_id=user_id, item_id="coffee-1")
         [result] = await client.record_events([event])
         if result.status == EventStatus.EVENT_STATUS_ACCEPTED:
             accepted.add(event_id)
+        return result
 
     async with AsyncClient(Connection(server.address, timeout_seconds=5)) as client:
 
@@ -161,6 +164,15 @@ def test_a_server_starts_while_the_cluster_is_away_and_finds_it(
             until(lambda: len(states_in(cluster)) >= 120, what="all states")
             server.kill()
             agree(states_in(cluster), oracle(shop, tmp_path / "oracle"))
+
+
+def test_the_doctor_finds_the_cluster_and_misses_it() -> None:
+    with store_cluster() as cluster:
+        check, _ = store(cluster.url)["redis"]
+        assert check() == Finding(Status.OK, "a cluster of 3 primaries answers")
+        for node in cluster.nodes:
+            node.kill()
+        assert check().status is Status.MISSING
 
 
 def test_shoppers_are_spread_over_the_primaries() -> None:
