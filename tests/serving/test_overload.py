@@ -61,8 +61,10 @@ def test_sixteen_callers_of_a_slow_server_are_all_answered(tmp_path: Path) -> No
 def full_of_batches(root: Path) -> Iterator[tuple[RecommendationServiceStub, HeldPipeline]]:
     """A server that has as many calls of batches under way as may be: one."""
     pipeline = HeldPipeline()
-    settings = {"ranking_threads": 1, "least_concurrent_requests": 2}
-    with running_server(root, pipeline, **settings) as where, grpc.insecure_channel(where) as channel:
+    with (
+        running_server(root, pipeline, ranking_threads=1, least_concurrent_requests=2) as where,
+        grpc.insecure_channel(where) as channel,
+    ):
         stub = RecommendationServiceStub(channel)
         first = stub.Recommend.future(ASK, timeout=PATIENCE_SECONDS, metadata=BATCH)
         try:
@@ -81,7 +83,7 @@ def test_a_call_that_is_refused_is_told_when_to_come_again(tmp_path: Path) -> No
             list(stub.StreamRecommend(StreamRecommendRequest(request=ASK), metadata=BATCH))
     for error in (caught.value, caught_stream.value):
         assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-        assert (PUSHBACK, "250") in {(one.key, one.value) for one in error.trailing_metadata()}
+        assert (PUSHBACK, "250") in {(one.key, str(one.value)) for one in error.trailing_metadata()}
 
 
 def test_a_shopper_is_let_in_where_a_batch_is_not(tmp_path: Path) -> None:

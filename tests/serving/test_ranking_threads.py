@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
 from contextvars import copy_context
+from functools import partial
 from threading import Event
 
 import pytest
@@ -42,7 +43,7 @@ def held(threads: RankingThreads) -> Event:
 def test_what_a_shopper_waits_for_goes_first_and_equals_in_order(threads: RankingThreads) -> None:
     released, done = held(threads), list[str]()
     calls = [
-        submitted(threads, priority, lambda name=f"{priority.name} {n}": done.append(name))
+        submitted(threads, priority, partial(done.append, f"{priority.name} {n}"))
         for n, priority in enumerate([Priority.BATCH, Priority.PREFETCH, Priority.INTERACTIVE] * 2)
     ]
     released.set()
