@@ -5,18 +5,22 @@ UNITS := tests/recsys tests/features
 export HF_HUB_OFFLINE := 1
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: demo test lint bench fuzz fuzz-parsers faults audit proto clean
+.PHONY: demo test suite lint bench fuzz fuzz-parsers faults audit proto clean
 
 demo: .venv/installed
 	$(BIN)/recsys demo
 
+# One core is enough for the checks without running anything, so the tests begin beside them.
+test: .venv/installed
+	$(MAKE) --jobs=2 lint suite
+
 # Shapes and types of arrays are checked at every call where the units are tested; elsewhere that takes too long.
-# Both runs use one trained shop.
-test: .venv/installed lint
+# Both runs use one trained shop. The files that take longest come first (tests/conftest.py).
+suite: .venv/installed
 	@shop=$$(mktemp -d) && trap 'rm -rf "$$shop"' EXIT && export RECSYS_TEST_SHOP="$$shop" && set -ex && \
-	$(BIN)/pytest --numprocesses 2 --dist loadfile -o addopts="--strict-markers --benchmark-skip" \
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder -o addopts="--strict-markers --benchmark-skip" \
 		$(UNITS:%=--ignore=%) --ignore=tests/faults tests && \
-	$(BIN)/pytest --numprocesses 2 --dist loadfile $(UNITS)
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(UNITS)
 
 lint: .venv/installed
 	$(BIN)/ruff check .
@@ -58,13 +62,15 @@ audit: .venv/installed
 proto: .venv/installed
 	$(BIN)/python -m tests.contracts.generate_proto .
 
+# pip would compile all there is, on one core; what is left out is compiled when it is imported, if ever.
 .venv/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "recsys needs Python 3.11 or newer; say which with: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' || \
 		{ echo "this Python cannot create virtual environments; on Debian or Ubuntu: apt-get install python3-venv"; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable '.[dev]'
+	-$(BIN)/python -W ignore -m compileall -qq -j 0 -x '/tests?/|/transformers/models/' $(BIN)/../lib
 	touch $@
 
 clean:
