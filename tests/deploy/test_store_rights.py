@@ -32,20 +32,17 @@ NOT_COMMANDS = {"aclose", "close", "pipeline"}
 """What else such an object is asked for."""
 SPELLED = {"delete": "del", "execute": "exec", "scan_iter": "scan", "incr": "incrby"}
 """What the client library sends for a method of another name."""
-OF_CONNECTIONS = set(
-    [
-        "auth",
-        "hello",
-        "ping",
-        "select",
-        "client|setinfo",
-        "client|setname",
-        "multi",
-        "exec",
-        "discard",
-        "unwatch",
-    ]
-)
+OF_CONNECTIONS = {
+    "hello",
+    "ping",
+    "select",
+    "client|setinfo",
+    "client|setname",
+    "multi",
+    "exec",
+    "discard",
+    "unwatch",
+}
 """What the client library sends of itself."""
 
 

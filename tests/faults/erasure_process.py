@@ -154,12 +154,13 @@ def run(order: dict[str, Any]) -> int:
         code = 1
         try:
             os.dup2(2, 1)  # the log is no answer
+            serving.erasure._LOOK = timedelta(milliseconds=10)
             serving.erasure.IN_FLIGHT = timedelta(0)  # no worker is in the middle of anything
             arm(order.get("fault", ""))
             act = {"live": live, "erase": erase, "resume": resume}[order["act"]]
             asyncio.run(act(Path(order["root"]), order["url"]))
             code = 0
-        except BaseException:
+        except Exception:  # noqa: BLE001  # the parent reads the code, whoever looks the reason
             traceback.print_exc()
         finally:
             sys.stderr.flush()
