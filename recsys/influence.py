@@ -3,11 +3,13 @@
 Views, clicks and the like cost nothing, so ten thousand of them must not make an item popular. Of one person,
 item and kind of act, one in half an hour counts, and of one person so many a minute as a person can do; what
 a machine does beyond that is taken in, and counts for nobody but the one who does it. Purchases are paid for,
-and impressions are ours: they all count. Time is when an event was received, which nobody can choose.
+and impressions are ours: they all count. Time is when an event was received, which nobody can choose. What a
+shop's edge says is a machine's counts for nobody, whatever it is.
 
 Offline and online count alike: ``refused`` reads a log, ``Influence`` follows a stream.
 """
 
+import uuid
 from collections import Counter, deque
 
 import polars as pl
@@ -26,6 +28,8 @@ from recsys.schema import (
 
 FREE = frozenset(EVENT_TYPES) - {"purchase", IMPRESSION}
 """Kinds of acts that cost nothing."""
+AUTOMATED_PREFIX = "\x1fautomated:"
+"""Marks, where users' ids stand, a machine; the wire refuses ids that begin with U+001F."""
 _MINUTE_MS = 60_000
 _EVENTS_AT_ONCE = 10_000_000
 
@@ -42,12 +46,12 @@ def refused(events: pl.LazyFrame, config: StateConfig) -> pl.Series:
     """
     if EVENT_ID not in events.collect_schema():
         return pl.Series(EVENT_ID, [], pl.String)
-    free = events.filter(pl.col(EVENT_TYPE).is_in(FREE))
+    is_automated = pl.col(USER_ID).str.starts_with(AUTOMATED_PREFIX)
+    automated = events.filter(is_automated).select(EVENT_ID).collect()[EVENT_ID]
+    free = events.filter(pl.col(EVENT_TYPE).is_in(FREE), ~is_automated)
     num_parts = -(-free.select(pl.len()).collect().item() // _EVENTS_AT_ONCE)
     parts = [free.filter(pl.col(USER_ID).hash() % num_parts == part) for part in range(num_parts)]
-    return pl.concat(
-        [pl.Series(EVENT_ID, [], pl.String), *(_refused_of_some(part, config) for part in parts)]
-    )
+    return pl.concat([automated.cast(pl.String), *(_refused_of_some(part, config) for part in parts)])
 
 
 def _refused_of_some(free: pl.LazyFrame, config: StateConfig) -> pl.Series:
@@ -70,6 +74,27 @@ def counted(events: pl.LazyFrame, config: StateConfig) -> pl.LazyFrame:
     return events if gone.is_empty() else events.filter(~pl.col(EVENT_ID).is_in(gone.implode()))
 
 
+def counted_together(events: pl.LazyFrame, config: StateConfig) -> pl.LazyFrame:
+    """The events that count for what goes together: of ``counted``, one person's latest few with an item.
+
+    Without it one person who is patient outweighs all others: each half hour is a new basket.
+    """
+    known = counted(events, config)
+    if EVENT_ID not in events.collect_schema():
+        return known
+    free = known.filter(pl.col(EVENT_TYPE).is_in(FREE)).select(USER_ID, ITEM_ID, EFFECTIVE_TIME, EVENT_ID)
+    number = pl.struct(EFFECTIVE_TIME, EVENT_ID).rank("ordinal", descending=True).over(USER_ID, ITEM_ID)
+    is_much = pl.len().over(USER_ID, ITEM_ID) > config.most_acts_together
+    beyond = free.filter(is_much).filter(number > config.most_acts_together).select(EVENT_ID).collect()
+    gone = beyond[EVENT_ID]
+    return known if gone.is_empty() else known.filter(~pl.col(EVENT_ID).is_in(gone.implode()))
+
+
+def automaton() -> str:
+    """An id for one event of a machine; no two are the same."""
+    return AUTOMATED_PREFIX + uuid.uuid4().hex
+
+
 class Influence:
     """Counts a stream of events, in about the order of their receipt."""
 
@@ -82,6 +107,8 @@ class Influence:
 
     def counts(self, user_id: str, item_id: str, event_type: str, received_ms: int) -> bool:
         """Whether an act counts for everybody; to be asked once of each."""
+        if user_id.startswith(AUTOMATED_PREFIX):
+            return False
         if event_type not in FREE:
             return True
         if (minute := received_ms // _MINUTE_MS) > self._minute:

@@ -46,6 +46,9 @@ class Settings(BaseSettings):
     """Calls at once over one connection; more wait at the client, and cost nothing when they expire there."""
     adaptive_limit: bool = True
     """Whether fewer calls than that are let through as soon as they have to stand in line."""
+    automated_agents: str = r"bot\b|crawl|spider|slurp|headless|python-requests|curl/|wget/"
+    """Regular expression of the user agents of machines, whose events count for nobody; see
+    ``serving.automation``."""
     memory_limit_bytes: int | None = Field(default=None, ge=1)
     """Memory of one process of which 85 % stop optional work and 95 % every call; none takes the limit of the
     control group, where there is one."""
