@@ -11,6 +11,7 @@ Offline and online count alike: ``refused`` reads a log, ``Influence`` follows a
 
 import uuid
 from collections import Counter, deque
+from collections.abc import Callable
 
 import polars as pl
 
@@ -30,6 +31,7 @@ FREE = frozenset(EVENT_TYPES) - {"purchase", IMPRESSION}
 """Kinds of acts that cost nothing."""
 AUTOMATED_PREFIX = "\x1fautomated:"
 """Marks, where users' ids stand, a machine; the wire refuses ids that begin with U+001F."""
+_OfSome = Callable[[pl.LazyFrame, StateConfig], pl.Series]
 _MINUTE_MS = 60_000
 _EVENTS_AT_ONCE = 10_000_000
 
@@ -47,11 +49,16 @@ def refused(events: pl.LazyFrame, config: StateConfig) -> pl.Series:
     if EVENT_ID not in events.collect_schema():
         return pl.Series(EVENT_ID, [], pl.String)
     is_automated = pl.col(USER_ID).str.starts_with(AUTOMATED_PREFIX)
-    automated = events.filter(is_automated).select(EVENT_ID).collect()[EVENT_ID]
+    automated = events.filter(is_automated).select(pl.col(EVENT_ID).cast(pl.String)).collect()[EVENT_ID]
     free = events.filter(pl.col(EVENT_TYPE).is_in(FREE), ~is_automated)
+    return pl.concat([automated, _by_parts(free, _refused_of_some, config)])
+
+
+def _by_parts(free: pl.LazyFrame, of_some: _OfSome, config: StateConfig) -> pl.Series:
+    """Ids that are found in free acts, some users at a time, so that a large log needs little memory."""
     num_parts = -(-free.select(pl.len()).collect().item() // _EVENTS_AT_ONCE)
     parts = [free.filter(pl.col(USER_ID).hash() % num_parts == part) for part in range(num_parts)]
-    return pl.concat([automated.cast(pl.String), *(_refused_of_some(part, config) for part in parts)])
+    return pl.concat([pl.Series(EVENT_ID, [], pl.String), *(of_some(part, config) for part in parts)])
 
 
 def _refused_of_some(free: pl.LazyFrame, config: StateConfig) -> pl.Series:
@@ -82,12 +89,17 @@ def counted_together(events: pl.LazyFrame, config: StateConfig) -> pl.LazyFrame:
     known = counted(events, config)
     if EVENT_ID not in events.collect_schema():
         return known
-    free = known.filter(pl.col(EVENT_TYPE).is_in(FREE)).select(USER_ID, ITEM_ID, EFFECTIVE_TIME, EVENT_ID)
-    number = pl.struct(EFFECTIVE_TIME, EVENT_ID).rank("ordinal", descending=True).over(USER_ID, ITEM_ID)
-    is_much = pl.len().over(USER_ID, ITEM_ID) > config.most_acts_together
-    beyond = free.filter(is_much).filter(number > config.most_acts_together).select(EVENT_ID).collect()
-    gone = beyond[EVENT_ID]
+    gone = _by_parts(known.filter(pl.col(EVENT_TYPE).is_in(FREE)), _beyond_few, config)
     return known if gone.is_empty() else known.filter(~pl.col(EVENT_ID).is_in(gone.implode()))
+
+
+def _beyond_few(free: pl.LazyFrame, config: StateConfig) -> pl.Series:
+    """Ids of what some users did with an item before the latest few times."""
+    pair = (USER_ID, ITEM_ID)
+    acts = free.select(*pair, EFFECTIVE_TIME, EVENT_ID)
+    many = acts.filter(pl.len().over(pair) > config.most_acts_together).collect()
+    number = pl.struct(EFFECTIVE_TIME, EVENT_ID).rank("ordinal", descending=True).over(pair)
+    return many.filter(number > config.most_acts_together)[EVENT_ID]
 
 
 def automaton() -> str:
