@@ -130,6 +130,7 @@ def tenants_store() -> Iterator[tuple[StoreProcess, dict[str, str]]]:
         yield store, secrets
 
 
+@pytest.mark.timeout(900)
 def test_t33_no_operation_of_one_tenant_reaches_another(figure: Note) -> None:
     assert asyncio.run(collisions(1_000_000)) == 0
     figure("T33", "keys shared by tenants, of 3 million", 0, "keys", "0")
