@@ -49,9 +49,8 @@ def attacked(log: EventLog, acts: Sequence[Act]) -> pl.LazyFrame:
     """The log with clicks that were received at their time."""
     rows = [(f"attack-{n}", "click", user, item, ms) for n, (user, item, ms) in enumerate(acts)]
     names = (EVENT_ID, EVENT_TYPE, USER_ID, ITEM_ID, EVENT_TIME)
-    clicks = pl.DataFrame(rows, schema=list(names), orient="row").with_columns(
-        pl.col(EVENT_TIME).cast(TIMESTAMP)
-    )
+    schema = dict.fromkeys(names, pl.String) | {EVENT_TIME: pl.Int64}
+    clicks = pl.DataFrame(rows, schema=schema, orient="row").with_columns(pl.col(EVENT_TIME).cast(TIMESTAMP))
     clicks = clicks.with_columns(
         pl.col(EVENT_TIME).alias(RECEIVED_TIME), pl.col(EVENT_TIME).alias(EFFECTIVE_TIME)
     )
