@@ -49,6 +49,9 @@ class Settings(BaseSettings):
     automated_agents: str = r"bot\b|crawl|spider|slurp|headless|python-requests|curl/|wget/"
     """Regular expression of the user agents of machines, whose events count for nobody; see
     ``serving.automation``."""
+    least_concurrent_requests: int = Field(default=16, ge=1)
+    """Calls at once that ``adaptive_limit`` lets through however long they stand in line; half as many of
+    what is fetched ahead, and a quarter of batches. With fewer, answers wait less in overload."""
     memory_limit_bytes: int | None = Field(default=None, ge=1)
     """Memory of one process of which 85 % stop optional work and 95 % every call; none takes the limit of the
     control group, where there is one."""

@@ -89,7 +89,8 @@ async def live(root: Path, url: str) -> None:
         async with AsyncExitStack() as stack:
             shop = _Shop(stack, root, url)
             login = Merge(VISITOR, PERSON, NOON_MS - start * DAY_MS)
-            records = [*events_of(PERSON, start), *events_of(VISITOR, start), login, *events_of(OTHER, start)]
+            before = [*events_of(PERSON, start), *events_of(VISITOR, start)]
+            records: list[Event | Merge] = [*before, login, *events_of(OTHER, start)]
             shop.buffer.append(records).result()
             for user_id in (PERSON, OTHER):
                 list_id = lists_of(user_id)[start == 0]

@@ -164,7 +164,9 @@ def test_t34_a_group_weighs_as_many_as_it_has_people_however_patient_they_are(
         events = counted_together(attacked(log, acts), config.state)
         table = fit_co_occurrence(events, catalogue, config.state, now + HOUR_MS, len(catalogue))
         row = slice(*table.starts[catalogue.position[best] : catalogue.position[best] + 2].tolist())
-        of = dict(zip(table.targets[row].tolist(), table.weights[row].tolist(), strict=True))
+        of: dict[int, float] = dict(
+            zip(table.targets[row].tolist(), table.weights[row].tolist(), strict=True)
+        )
         own = [of.get(i, 0.0) for i, one in enumerate(catalogue.item_ids) if one.startswith(f"{group}-")]
         return of.get(catalogue.position[ridden], 0.0) / max(own)
 
