@@ -56,6 +56,8 @@ audit: .venv/installed
 	@$(BIN)/python -c 'import socket; socket.create_connection(("pypi.org", 443), 5)' 2>/dev/null || \
 		{ echo "NOT AUDITED: pypi.org, which knows of vulnerabilities, cannot be reached from here"; exit 1; }
 	$(BIN)/pip-audit --skip-editable --progress-spinner off > workspace/audit.txt; code=$$?; cat workspace/audit.txt; \
+		if [ $$code -ne 0 ] && [ ! -s workspace/audit.txt ]; then \
+		echo "NOT AUDITED: no answer about vulnerabilities came, for the reason above"; exit 1; fi; \
 		if grep -q "could not be audited" workspace/audit.txt; then \
 		echo "NOT AUDITED: for the packages above nobody could be asked"; exit 1; fi; exit $$code
 
