@@ -76,6 +76,8 @@ def report(
     moment = None if until is None else datetime.fromtimestamp(time_ms(until, "--until") / 1000, UTC)
     running = ExperimentRegistry(Workspace(workspace)).find(key, version)
     if running.experiment.interleave:
+        if auto_stop:
+            raise ConfigError(f"--auto-stop: {key} interleaves its arms, so none can do harm alone; leave it out")
         _show_interleaved(Workspace(workspace), running, moment, html, json_output=json_output)
         return
     result = run(Workspace(workspace), key, moment, version)
@@ -110,7 +112,6 @@ def _show_interleaved(
         workspace,
         defined.key,
         event_type=credited,
-        alpha=defined.analysis.alpha,
         version=running.version,
         until=until,
     )

@@ -3,8 +3,10 @@
 A list is won by the team with more credited clicks. ``delta = (wins_a + ties / 2) / lists - 1/2`` describes
 the preference (Chapelle, Joachims, Radlinski and Yue (2012), *Large-Scale Validation and Analysis of
 Interleaved Search Evaluation*, eq. 1, over all lists instead of those that were clicked). The verdict is by
-user, since a user's lists depend on each other: a one-sample t-test on each user's mean of ``clicks_a -
-clicks_b`` per list. The binomial sign test on users is a check that needs no normality.
+user, since a user's lists depend on each other: one sample, each user's mean of ``clicks_a - clicks_b`` per
+list. A test with a planned number of users is Student's and decides there; any other may be read whenever one
+likes, so it is a sequence that holds at all looks. The binomial sign test on users is a check that needs no
+normality; it holds for one look.
 """
 
 import math
@@ -13,10 +15,15 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from jaxtyping import Float64
+from jaxtyping import Float
 from scipy import stats
 
 from recsys.errors import DataError
+from recsys.experiments.always_valid import MIN_UNITS
+from recsys.experiments.definition import Analysis
+from recsys.experiments.difference import Difference
+from recsys.experiments.inference import Inference, inference_for, is_final, watching
+from recsys.experiments.moments import Moments
 from recsys.schema import ITEM_ID, LIST_ID, USER_ID
 
 TEAMS, ITEM_IDS = "teams", "item_ids"
@@ -46,13 +53,15 @@ class Preference:
     """Of ``credit``, with ``high`` its confidence interval at ``1 - alpha``."""
     high: float
     p_value: float
-    """Of the t-test, two-sided; 1 where nothing differs."""
+    """Two-sided; 1 where nothing varies between users."""
     sign_p_value: float
     """Of the sign test on users, two-sided."""
     share_of_slots_a: float
     """Slots that ``a`` filled; far from a half, the lists were not drafted fairly."""
     verdict: str
     """``a``, ``b`` or ``undecided``."""
+    reason: str
+    """Why it is undecided; empty where it is not."""
 
     def document(self) -> dict[str, Any]:
         """As plain values; what is no number is ``None``."""
@@ -63,14 +72,15 @@ class Preference:
         }
 
 
-def preference(lists: pl.DataFrame, clicks: pl.DataFrame, *, alpha: float = 0.05) -> Preference:
+def preference(lists: pl.DataFrame, clicks: pl.DataFrame, analysis: Analysis | None = None) -> Preference:
     """Credit clicks to teams and compare these.
 
     Args:
         lists: ``list_id`` (unique), ``user_id``, ``item_ids`` and ``teams`` (``a`` or ``b``), per slot.
         clicks: ``list_id, item_id``, one row per click or purchase; a repetition counts once, and what is on
             none of the lists counts for nobody.
-        alpha: Of the test.
+        analysis: The definition's, its ``expected_units`` being users; ``None`` for the defaults, which may
+            be read at any time.
 
     Raises:
         DataError: A list is twice in ``lists``, a team is neither ``a`` nor ``b``, or there are not as many
@@ -90,12 +100,12 @@ def preference(lists: pl.DataFrame, clicks: pl.DataFrame, *, alpha: float = 0.05
         .with_columns(pl.col("a", "b").fill_null(0))
         .with_columns(more=pl.col("a") - pl.col("b"))
     )
-    by_user = counted.group_by(USER_ID).agg(pl.col("more").mean())["more"].to_numpy().astype(np.float64)
+    by_user = counted.group_by(USER_ID).agg(pl.col("more").mean()).sort(USER_ID)["more"]
     wins_a, wins_b = int((counted["more"] > 0).sum()), int((counted["more"] < 0).sum())
     num_lists = counted.height
     return _tested(
-        by_user,
-        alpha,
+        by_user.to_numpy().astype(np.float64),
+        analysis or Analysis(),
         num_lists=num_lists,
         wins_a=wins_a,
         wins_b=wins_b,
@@ -106,8 +116,8 @@ def preference(lists: pl.DataFrame, clicks: pl.DataFrame, *, alpha: float = 0.05
 
 
 def _tested(
-    by_user: Float64[np.ndarray, " users"],
-    alpha: float,
+    by_user: Float[np.ndarray, " users"],
+    analysis: Analysis,
     *,
     num_lists: int,
     wins_a: int,
@@ -116,19 +126,14 @@ def _tested(
     clicks_b: int,
     share_of_slots_a: float,
 ) -> Preference:
-    num_users = len(by_user)
-    credit = float(by_user.mean()) if num_users else 0.0
-    std_error = float(by_user.std(ddof=1)) / num_users**0.5 if num_users >= MIN_USERS else float("inf")
-    if std_error == 0.0 and credit == 0.0:
-        p_value = 1.0
-    else:
-        p_value = float(2 * stats.t.sf(abs(credit) / std_error, num_users - 1)) if std_error else 0.0
-    half = (
-        float(stats.t.ppf(1 - alpha / 2, num_users - 1)) * std_error if num_users >= MIN_USERS else std_error
-    )
+    num_users, test = len(by_user), _difference(by_user)
+    inference = _inference(analysis, num_users)
+    half, p_value = test.std_error, 1.0
+    if num_users >= MIN_USERS and test.std_error:
+        half, p_value = inference.critical(test) * test.std_error, inference.p_value(test)
     for_a, for_b = int((by_user > 0).sum()), int((by_user < 0).sum())
     sign = float(stats.binomtest(for_a, for_a + for_b).pvalue) if for_a + for_b else 1.0
-    decided = p_value < alpha and num_users >= MIN_USERS
+    reason = _undecided(analysis, test, p_value)
     return Preference(
         num_lists=num_lists,
         num_users=num_users,
@@ -138,15 +143,42 @@ def _tested(
         clicks_a=clicks_a,
         clicks_b=clicks_b,
         delta=(wins_a - wins_b) / (2 * num_lists) if num_lists else 0.0,
-        credit=credit,
-        std_error=std_error,
-        low=credit - half,
-        high=credit + half,
-        p_value=p_value if num_users >= MIN_USERS else 1.0,
+        credit=test.estimate,
+        std_error=test.std_error,
+        low=test.estimate - half,
+        high=test.estimate + half,
+        p_value=p_value,
         sign_p_value=sign,
         share_of_slots_a=share_of_slots_a,
-        verdict=("a" if credit > 0 else "b") if decided else "undecided",
+        verdict="undecided" if reason else "a" if test.estimate > 0 else "b",
+        reason=reason,
     )
+
+
+def _difference(by_user: Float[np.ndarray, " users"]) -> Difference:
+    """The mean over users as a difference from nothing."""
+    moments, n = Moments.of(by_user[None, :]), len(by_user)
+    error = math.sqrt(float(moments.covariance[0, 0]) / n) if n >= MIN_USERS else math.inf
+    return Difference(float(moments.mean[0]), error, max(n - 1.0, 1.0), n, 0.0, 0.0, 0.0)
+
+
+def _inference(analysis: Analysis, num_users: int) -> Inference:
+    """The definition's method; without a plan, what may be read at any time, for nobody keeps a book."""
+    if analysis.method == "fixed" and analysis.expected_units is None:
+        return watching(analysis, 1.0)
+    return inference_for(analysis, num_users, 1.0)
+
+
+def _undecided(analysis: Analysis, test: Difference, p_value: float) -> str:
+    """Why there is no verdict; empty when there is one."""
+    planned = analysis.expected_units
+    if test.n < MIN_UNITS:
+        return f"fewer than {MIN_UNITS} users"
+    if not test.std_error:
+        return "all users are alike, so nothing can be tested"
+    if analysis.method == "fixed" and planned is not None and not is_final(analysis, test.n):
+        return f"{test.n:,} of {planned:,} planned users; method 'fixed' decides once, at the end"
+    return "" if p_value < analysis.alpha else "no difference found so far"
 
 
 def _slots(lists: pl.DataFrame) -> pl.DataFrame:

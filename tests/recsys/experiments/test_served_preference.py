@@ -78,7 +78,7 @@ def test_every_version_and_pair_of_models_has_a_row_and_different_pairs_are_not_
     assert counted(found) == [(1, "m1", "m2", 4), (1, "m0", "m2", 3), (2, "m1", "m3", 2)]
     assert found.pooled is None
     assert found.document()["verdict"] == "undecided"
-    assert [row.found.verdict for row in found.rows] == ["a", "a", "a"]
+    assert [row.found.verdict for row in found.rows] == ["undecided"] * 3  # by a handful of users
     assert found.rows[0].first == found.rows[0].last == MARCH + DAY
     alone = served_preference(workspace, "e", version=2)
     assert (counted(alone), alone.pooled) == ([(2, "m1", "m3", 2)], alone.rows[0].found)
