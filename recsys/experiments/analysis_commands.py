@@ -77,7 +77,11 @@ def report(
     running = ExperimentRegistry(Workspace(workspace)).find(key, version)
     if running.experiment.interleave:
         if auto_stop:
-            raise ConfigError(f"--auto-stop: {key} interleaves its arms, so none can do harm alone; leave it out")
+            raise ConfigError(
+                f"--auto-stop: {key} interleaves its arms: every list is of both, so none does harm alone "
+                "and there are no units by arm to compare; leave it out, or stop it by hand: recsys "
+                f"experiment stop {key} --reason ..."
+            )
         _show_interleaved(Workspace(workspace), running, moment, html, json_output=json_output)
         return
     result = run(Workspace(workspace), key, moment, version)

@@ -4,8 +4,7 @@ A list is won by the team with more credited clicks. ``delta = (wins_a + ties / 
 the preference (Chapelle, Joachims, Radlinski and Yue (2012), *Large-Scale Validation and Analysis of
 Interleaved Search Evaluation*, eq. 1, over all lists instead of those that were clicked). The verdict is by
 user, since a user's lists depend on each other: one sample, each user's mean of ``clicks_a - clicks_b`` per
-list. A test with a planned number of users is Student's and decides there; any other may be read whenever one
-likes, so it is a sequence that holds at all looks. The binomial sign test on users is a check that needs no
+list, see ``recsys.experiments.one_sample``. The binomial sign test on users is a check that needs no
 normality; it holds for one look.
 """
 
@@ -19,16 +18,11 @@ from jaxtyping import Float
 from scipy import stats
 
 from recsys.errors import DataError
-from recsys.experiments.always_valid import MIN_UNITS
 from recsys.experiments.definition import Analysis
-from recsys.experiments.difference import Difference
-from recsys.experiments.inference import Inference, inference_for, is_final, watching
-from recsys.experiments.moments import Moments
+from recsys.experiments.one_sample import one_sample
 from recsys.schema import ITEM_ID, LIST_ID, USER_ID
 
 TEAMS, ITEM_IDS = "teams", "item_ids"
-MIN_USERS = 2
-"""Below it there is no test."""
 
 
 @dataclass(frozen=True)
@@ -126,59 +120,28 @@ def _tested(
     clicks_b: int,
     share_of_slots_a: float,
 ) -> Preference:
-    num_users, test = len(by_user), _difference(by_user)
-    inference = _inference(analysis, num_users)
-    half, p_value = test.std_error, 1.0
-    if num_users >= MIN_USERS and test.std_error:
-        half, p_value = inference.critical(test) * test.std_error, inference.p_value(test)
+    test = one_sample(by_user, analysis)
     for_a, for_b = int((by_user > 0).sum()), int((by_user < 0).sum())
     sign = float(stats.binomtest(for_a, for_a + for_b).pvalue) if for_a + for_b else 1.0
-    reason = _undecided(analysis, test, p_value)
     return Preference(
         num_lists=num_lists,
-        num_users=num_users,
+        num_users=len(by_user),
         wins_a=wins_a,
         wins_b=wins_b,
         ties=num_lists - wins_a - wins_b,
         clicks_a=clicks_a,
         clicks_b=clicks_b,
         delta=(wins_a - wins_b) / (2 * num_lists) if num_lists else 0.0,
-        credit=test.estimate,
+        credit=test.mean,
         std_error=test.std_error,
-        low=test.estimate - half,
-        high=test.estimate + half,
-        p_value=p_value,
+        low=test.low,
+        high=test.high,
+        p_value=test.p_value,
         sign_p_value=sign,
         share_of_slots_a=share_of_slots_a,
-        verdict="undecided" if reason else "a" if test.estimate > 0 else "b",
-        reason=reason,
+        verdict="undecided" if test.undecided else "a" if test.mean > 0 else "b",
+        reason=test.undecided,
     )
-
-
-def _difference(by_user: Float[np.ndarray, " users"]) -> Difference:
-    """The mean over users as a difference from nothing."""
-    moments, n = Moments.of(by_user[None, :]), len(by_user)
-    error = math.sqrt(float(moments.covariance[0, 0]) / n) if n >= MIN_USERS else math.inf
-    return Difference(float(moments.mean[0]), error, max(n - 1.0, 1.0), n, 0.0, 0.0, 0.0)
-
-
-def _inference(analysis: Analysis, num_users: int) -> Inference:
-    """The definition's method; without a plan, what may be read at any time, for nobody keeps a book."""
-    if analysis.method == "fixed" and analysis.expected_units is None:
-        return watching(analysis, 1.0)
-    return inference_for(analysis, num_users, 1.0)
-
-
-def _undecided(analysis: Analysis, test: Difference, p_value: float) -> str:
-    """Why there is no verdict; empty when there is one."""
-    planned = analysis.expected_units
-    if test.n < MIN_UNITS:
-        return f"fewer than {MIN_UNITS} users"
-    if not test.std_error:
-        return "all users are alike, so nothing can be tested"
-    if analysis.method == "fixed" and planned is not None and not is_final(analysis, test.n):
-        return f"{test.n:,} of {planned:,} planned users; method 'fixed' decides once, at the end"
-    return "" if p_value < analysis.alpha else "no difference found so far"
 
 
 def _slots(lists: pl.DataFrame) -> pl.DataFrame:
