@@ -2,8 +2,8 @@
 
 A mismatch says that assignment or logging is broken, and no result can be trusted: it blocks a verdict.
 There are two tests of it. Pearson's holds for one look and is what a report shows; read again and again, it
-calls more mismatches than its level says. The sequential one holds at all looks together, at the price of more
-units, and is what ends an experiment without a person.
+calls more mismatches than its level says. The sequential one holds at all looks together, needs more units,
+and is what ends an experiment without a person.
 """
 
 import math
