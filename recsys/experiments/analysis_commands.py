@@ -125,6 +125,7 @@ def _show_interleaved(
 def _show(result: "Result", html: Path | None, *, json_output: bool) -> None:
     from recsys.experiments.result_json import as_json
     from recsys.experiments.result_table import result_table
+    from recsys.experiments.segment_table import segment_table
 
     if html is not None:
         try:
@@ -136,6 +137,8 @@ def _show(result: "Result", html: Path | None, *, json_output: bool) -> None:
         typer.echo(json.dumps(as_json(result), allow_nan=False))
         return
     Console().print(result_table(result))
+    if result.segments:
+        Console().print(segment_table(result.experiment.primary.name, result.segments))
     if result.reach is not None:
         typer.echo(str(result.reach))
     for problem in result.problems:
