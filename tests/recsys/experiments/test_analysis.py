@@ -364,3 +364,6 @@ def test_a_blocked_verdict_is_a_result_and_exits_with_zero(tmp_path: Path) -> No
     assert not document["srm"]["ok"]
     shown = CliRunner().invoke(command, words, catch_exceptions=False).stdout
     assert "verdict: blocked" in shown
+    assert "revenue by segment" in shown
+    assert all(f"country = {country}" in shown for country in frame["country"].unique())
+    assert "decide nothing" in shown
