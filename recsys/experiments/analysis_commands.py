@@ -85,6 +85,8 @@ def report(
         _show_interleaved(Workspace(workspace), running, moment, html, json_output=json_output)
         return
     result = run(Workspace(workspace), key, moment, version)
+    if running.stopped is not None:
+        typer.echo(f"{key} was stopped at {running.stopped:%F %H:%M} UTC: nobody joins any more", err=True)
     if auto_stop and result.version == ExperimentRegistry(Workspace(workspace)).find(key).version:
         from recsys.experiments.auto_stop import stop_if_harmful
 

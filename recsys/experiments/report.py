@@ -55,9 +55,9 @@ def report(
     others = version_problems(scope, exposures.other_versions) if exposures.num_met else ()
     if exposures.units.is_empty():
         raise DataError(
-            f"nobody was exposed to version {running.version} of {key!r} before {until:%Y-%m-%d %H:%M} UTC "
-            f"({reach}); lists reach the log with every compaction: recsys lists export moves them now. See "
-            "that servers run, and whom its coverage and targeting take in"
+            f"nobody was exposed to version {running.version} of {key!r} in the {reach.before(until)}; lists "
+            "reach the log with every compaction: recsys lists export moves them now. See that servers run, "
+            "and whom its coverage and targeting take in"
             + "".join(f". {problem.message}" for problem in others)
         )
     counted = scope.last_moment(until, running.experiment.analysis.window_days)
