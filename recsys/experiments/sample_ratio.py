@@ -71,7 +71,7 @@ def log_bayes_factor(
     counts: Float64[np.ndarray, "*looks arms"],
     share: Float64[np.ndarray, " arms"],
     concentration: float = CONCENTRATION,
-) -> Float64[np.ndarray, "*looks"] | np.float64:
+) -> Float64[np.ndarray, "*looks"]:
     """How much better arms of unknown shares explain the counts than the promised shares do.
 
     While units are assigned as promised, one after the other, its exponential is a martingale that starts
@@ -92,4 +92,5 @@ def log_bayes_factor(
     alpha = concentration * share
     whole = special.gammaln(concentration) - special.gammaln(concentration + counts.sum(axis=-1))
     by_arm = special.gammaln(alpha + counts) - special.gammaln(alpha) - counts * np.log(share)
-    return whole + by_arm.sum(axis=-1)
+    found: Float64[np.ndarray, "*looks"] = np.asarray(whole + by_arm.sum(axis=-1))
+    return found
