@@ -127,7 +127,7 @@ class StateStore:
         await self._retried(lambda: self._try_link(self.key(visitor), link))
 
     async def origin(self, user_id: str) -> tuple[str | None, bool]:
-        """The visitor that a user was before the first login, and whether the user has a state.
+        """Whom a user is assigned as, the visitor of before or the user, if known; whether there is a state.
 
         Raises:
             StoreError: The store did not answer.
@@ -140,7 +140,7 @@ class StateStore:
         return (raw.decode() if isinstance(raw, bytes) else None), bool(known)
 
     async def learn_origins(self, origins: Iterable[tuple[str, str]]) -> None:
-        """Remember which visitors users were, where nothing is known of it yet.
+        """Remember which visitors users were, or that they were none, where nothing is known of it yet.
 
         Raises:
             StoreError: The store did not answer.
