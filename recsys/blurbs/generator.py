@@ -1,4 +1,4 @@
-"""Makes one blurb: a backend writes, the gate decides, and what is refused is tried once more.
+"""Makes one blurb: a backend writes, the gate decides, and what is refused may be tried once more.
 
 What a model may not say, or a person has yet to see, leaves the slot to the shop's own words, if they pass.
 """
@@ -27,7 +27,6 @@ from recsys.blurbs.singleflight import Singleflight
 from recsys.blurbs.verdict import PASS, REJECT, REVIEW, Verdict
 from recsys.errors import BlurbError
 
-_ATTEMPTS: Final = 2
 _MOST_OTHERS: Final = 50
 _RANKS: Final = {REJECT: 0, REVIEW: 1, PASS: 2}
 _POLL_SECONDS: Final = 0.05
@@ -141,10 +140,10 @@ class Generator:
         return entry
 
     async def _written(self, job: Job, facts: Facts) -> tuple[Draft, Verdict]:
-        """What a backend wrote and what the gate says; of two attempts, the one that comes further."""
+        """What a backend wrote and what the gate says; of several attempts, the one that comes furthest."""
         slot, objections = job.request.slot, tuple[str, ...]()
         written: list[tuple[Draft, Verdict]] = []
-        for _ in range(_ATTEMPTS if self.backend.source is not Source.EXTRACTIVE else 1):
+        for _ in range(self.backend.num_attempts):
             task = Task(
                 facts=facts,
                 language=slot.language,
@@ -152,6 +151,7 @@ class Generator:
                 segment_line=self._config.segments.get(slot.segment, ""),
                 use_description=self._config.use_description,
                 objections=objections,
+                tries=job.attempts,
             )
             draft = await self._draft(task)
             self.book.drafted(job, draft.text, self._now_ms())

@@ -63,6 +63,8 @@ class Task:
     use_description: bool = True
     objections: tuple[str, ...] = ()
     """Why the gate refused the last attempt, as codes."""
+    tries: int = 0
+    """Times that the same was asked before and refused, in earlier runs."""
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,11 @@ class Backend(Protocol):
         ...
 
     @property
+    def num_attempts(self) -> int:
+        """How often it is asked for a text at most, at least once; what is refused last waits for a later run."""
+        ...
+
+    @property
     def canary(self) -> str:
         """A word that must not come back; ``""`` without a model."""
         ...
