@@ -47,7 +47,7 @@ class Backend(Protocol):
 
     @property
     def num_attempts(self) -> int:
-        """How often it is asked for a text at most, at least once; what is refused last waits for a later run."""
+        """Most times that it is asked for one text, from 1; what is refused in the end waits for a later run."""
         ...
 
     @property
