@@ -47,7 +47,7 @@ class Backend(Protocol):
 
     @property
     def num_attempts(self) -> int:
-        """Most times that it is asked for one text, from 1; what is refused in the end waits for a later run."""
+        """Most times that it is asked for one text in a run; what is refused then waits for another run."""
         ...
 
     @property
