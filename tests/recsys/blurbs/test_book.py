@@ -181,7 +181,7 @@ def test_a_text_whose_term_was_withdrawn_since_the_gate_was_asked_is_rejected(bo
 def test_a_text_that_was_withdrawn_meanwhile_does_not_come_back_by_another_request(book: Book) -> None:
     approve(book)
     revoke(book, "item", "spoon", NOON, "anna")
-    book.enqueue([replace(REQUEST, key="k2")], NOON)
+    book.enqueue([replace(REQUEST, key="k2", facts_hash="new facts")], NOON)
     (job,) = book.claim(1, NOON)
     assert book.finish(job, RESULT, NOON) is State.REJECTED
     assert book.approved(SLOT) is None
