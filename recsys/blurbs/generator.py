@@ -150,8 +150,8 @@ class Generator:
                 length=slot.length,
                 segment_line=self._config.segments.get(slot.segment, ""),
                 use_description=self._config.use_description,
-                objections=objections,
                 tries=job.attempts,
+                objections=objections,
             )
             draft = await self._draft(task)
             self.book.drafted(job, draft.text, self._now_ms())
