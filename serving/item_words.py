@@ -112,5 +112,5 @@ class ItemWordsCache:
 
 
 def _line_id(item_id: str, line: str) -> str:
-    """The name of a line that was cut on the spot, in the form of ``recsys.blurbs.identity.blurb_id``."""
+    """The name of a line that was cut on the spot, in the form of ``recsys.blurbs.row.blurb_id``."""
     return hashlib.sha256(f"{_MODEL}\n{item_id}\n{line}".encode()).hexdigest()[:32]

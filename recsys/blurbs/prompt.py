@@ -61,6 +61,8 @@ class Task:
     segment_line: str = ""
     """What the model is told about the reader; ``""`` for nothing."""
     use_description: bool = True
+    tries: int = 0
+    """Times that the same was asked before and refused, in earlier runs."""
     objections: tuple[str, ...] = ()
     """Why the gate refused the last attempt, as codes."""
 

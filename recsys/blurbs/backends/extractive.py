@@ -26,6 +26,7 @@ class ExtractiveBackend:
     decoding = "1"
     source = Source.EXTRACTIVE
     as_json = False
+    num_attempts = 1
     canary = ""
 
     async def write(self, task: Task) -> Draft:
