@@ -18,6 +18,7 @@ from recsys.blurbs.book import Book
 from recsys.blurbs.configuration import BlurbConfig
 from recsys.blurbs.entry import Entry, Job, JobResult, Request, State
 from recsys.blurbs.facts import Facts
+from recsys.blurbs.hidden import HiddenAttributes
 from recsys.blurbs.identity import blurb_key
 from recsys.blurbs.judging import Checks, as_json, judge
 from recsys.blurbs.lifetime import retry_ms, varied
@@ -68,6 +69,7 @@ class Generator:
         self._checks, self._config, self._now_ms = checks, config, now_ms
         self._draw = random.Random() if draw is None else draw
         self._own_words = ExtractiveBackend()
+        self._hidden = HiddenAttributes.of(config.hidden_attributes)
         self._flight: Singleflight[Entry | None] = Singleflight()
 
     def request(
@@ -153,6 +155,7 @@ class Generator:
                 segment_line=self._config.segments.get(slot.segment, ""),
                 use_description=self._config.use_description,
                 objections=objections,
+                hidden=self._hidden,
             )
             draft = await self._draft(task)
             self.book.drafted(job, draft.text, self._now_ms())
@@ -227,7 +230,13 @@ class Generator:
         self.book.enqueue([own], now)
         for job in self.book.claim(1, now, key=own.key):
             draft = await self._own_words.write(
-                Task(facts, own.slot.language, own.slot.length, use_description=self._config.use_description)
+                Task(
+                    facts,
+                    own.slot.language,
+                    own.slot.length,
+                    use_description=self._config.use_description,
+                    hidden=self._hidden,
+                )
             )
             verdict = judge(
                 self._checks,
