@@ -1,5 +1,7 @@
 """Tests of the shop's own words."""
 
+import asyncio
+
 import pytest
 
 from recsys.blurbs.backends.extractive import ExtractiveBackend, attribute_line, extract, lead_sentence
@@ -46,7 +48,7 @@ def test_attributes_stand_in_for_a_description() -> None:
     ("own", "asked", "text"),
     [("en", "de", ""), ("en-GB", "en", "material: beech"), ("", "de", "material: beech")],
 )
-async def test_nothing_is_cut_for_another_language_than_the_items(own: str, asked: str, text: str) -> None:
+def test_nothing_is_cut_for_another_language_than_the_items(own: str, asked: str, text: str) -> None:
     facts = Facts.of({"item_id": "a", "title": "Spoon", "language": own, "attributes": {"material": "beech"}})
-    assert (await ExtractiveBackend().write(Task(facts, asked, "short"))).text == text
+    assert asyncio.run(ExtractiveBackend().write(Task(facts, asked, "short"))).text == text
     assert Facts.from_canonical(facts.canonical) == facts

@@ -1,0 +1,101 @@
+"""Whether the numbers of a text count what the facts' numbers count, and limit what those limit.
+
+*Two pockets* and *from 3 years* support neither two hoods nor something for children under 3.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+import regex
+
+from recsys.blurbs.checks.examined import Examined
+from recsys.blurbs.counting import Counted, is_denial, sentence_around
+from recsys.blurbs.quantities import BARE, COUNT, Quantity
+from recsys.blurbs.verdict import REVIEW, Reason
+from recsys.blurbs.wording import Word
+
+_CODE: Final = "unsupported_number"
+_REACH: Final = 3
+_LARGEST_COUNT: Final = 1000
+_BREAK: Final = regex.compile(r"[.,!?;:()\u2013\u2014\u2026\uff0c\u3002\uff1b\uff1a]")
+_HAN_NEXT: Final = regex.compile(r"\s?(\p{Han}{1,4})")
+
+
+def check(examined: Examined) -> Iterator[Reason]:
+    """Yield ``unsupported_number`` for numbers and words of number that belong to something else."""
+    for quantity in examined.quantities:
+        known = [one for one in examined.ground.counted if quantity.is_supported([one.quantity])]
+        if known and not examined.is_quoted(quantity.start, quantity.end):
+            if not (_is_bounded_alike(examined, quantity, known) and _counts_alike(examined, quantity, known)):
+                yield examined.reason(_CODE, quantity.start, quantity.end, REVIEW)
+    yield from _quantifiers(examined)
+
+
+def _is_bounded_alike(examined: Examined, quantity: Quantity, known: list[Counted]) -> bool:
+    bound = examined.lexicon.bounds.of_number(examined.text, quantity.start, quantity.end)
+    if bound and bound not in {one.bound for one in known}:
+        return False
+    if all(one.is_denied and one.bound for one in known):
+        return is_denial(sentence_around(examined.text, quantity.start), examined.lexicon)
+    return True
+
+
+def _counts_alike(examined: Examined, quantity: Quantity, known: list[Counted]) -> bool:
+    if quantity.values[0] >= _LARGEST_COUNT:
+        return True
+    if examined.lexicon.script == "han":
+        return _counts_alike_han(examined, quantity, known)
+    following = _following(examined, quantity)
+    if quantity.dimension == BARE:
+        is_spelled = not any(sign.isdigit() for sign in examined.text[quantity.start : quantity.end])
+        return _is_near(following, known) if following else not is_spelled
+    if quantity.dimension == COUNT or not following:
+        return True
+    first = following[0]
+    is_head = first.key in examined.ground.head_keys or examined.lexicon.wording.is_neutral(first.text)
+    return is_head or first.key not in examined.ground.keys or _is_near([first], known)
+
+
+def _following(examined: Examined, quantity: Quantity) -> list[Word]:
+    """The words that a number may count, up to a break or a word of grammar."""
+    found, end = list[Word](), quantity.end
+    for word in (word for word in examined.words if word.start >= quantity.end):
+        is_over = _BREAK.search(examined.text[end : word.start]) or len(found) == _REACH
+        if is_over or examined.lexicon.wording.is_function_word(word.text):
+            break
+        found.append(word)
+        end = word.end
+    return found
+
+
+def _is_near(words: list[Word], known: list[Counted]) -> bool:
+    return any(word.key in one.keys for word in words for one in known)
+
+
+def _counts_alike_han(examined: Examined, quantity: Quantity, known: list[Counted]) -> bool:
+    following = _HAN_NEXT.match(examined.text, quantity.end)
+    if following is None:
+        return True
+    stretch = following[1]
+    wording = examined.lexicon.wording
+    if quantity.dimension not in {BARE, COUNT} and stretch[0] != "的":
+        return True
+    stretch = stretch.removeprefix("的")
+    pieces = (stretch[:2], stretch[:1])
+    if any(piece in wording.neutral or piece in wording.stop_keys for piece in pieces) or not stretch:
+        return True
+    return any(stretch[:2] in one.han for one in known) or (
+        quantity.dimension not in {BARE, COUNT} and stretch[:2] in examined.ground.han_head
+    )
+
+
+def _quantifiers(examined: Examined) -> Iterator[Reason]:
+    """Words such as *both* and *many* before a word of the facts, where the facts do not have them so."""
+    wording, ground = examined.lexicon.wording, examined.ground
+    for place, word in enumerate(examined.words[:-1]):
+        if word.text.casefold() in wording.quantifiers:
+            after = examined.words[place + 1 : place + 3]
+            counted_word = next((one for one in after if one.key in ground.keys), None)
+            if counted_word and (word.key, counted_word.key) not in ground.pairs:
+                if not examined.is_quoted(word.start, word.end):
+                    yield examined.reason(_CODE, word.start, counted_word.end, REVIEW)
