@@ -1,17 +1,19 @@
 """What a number of the facts is a number of: the words around it, and whether it is a limit or denied."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 import regex
 
 from recsys.blurbs.lexicon import Lexicon
-from recsys.blurbs.quantities import Quantity
+from recsys.blurbs.quantities import COUNT, Quantity
 from recsys.blurbs.wording import Word
 
-_BEFORE: Final = 3
-_AFTER: Final = 4
-_HAN_REACH: Final = 4
+_REACH: Final = 3
+_HAN_BEFORE: Final = 2
+_HAN_AFTER: Final = 4
+_BREAK: Final = regex.compile(r"[.,!?;:()\u2013\u2014\u2026\uff0c\u3002\uff1b\uff1a]")
+_HAN_BREAK: Final = regex.compile(r"[^\p{Han}]|[和与及]")
 SENTENCE_END: Final = regex.compile(r"[.!?;。！？；](?=\s|$)|[。！？；]")
 _HAN_RUN: Final = regex.compile(r"\p{Han}+")
 
@@ -25,6 +27,7 @@ class Counted(NamedTuple):
         han: Chinese characters around it.
         bound: What limits it, see ``recsys.blurbs.bounds``.
         is_denied: Whether its sentence denies or warns.
+        is_of_pieces: Whether it says how many of the item there are, as ``12 ct``.
     """
 
     quantity: Quantity
@@ -32,6 +35,7 @@ class Counted(NamedTuple):
     han: str
     bound: str
     is_denied: bool
+    is_of_pieces: bool = False
 
 
 def counted(text: str, name: str, found: list[Quantity], lexicon: Lexicon) -> Iterator[Counted]:
@@ -45,17 +49,17 @@ def counted(text: str, name: str, found: list[Quantity], lexicon: Lexicon) -> It
     """
     words = lexicon.wording.words(text)
     for quantity in found:
-        near = [*_near(words, quantity), *lexicon.wording.words(name)]
+        near = [*_near(words, quantity, text, lexicon), *lexicon.wording.words(name)]
         keys = frozenset(word.key for word in near)
-        start, end = max(0, quantity.start - _HAN_REACH), quantity.end + _HAN_REACH
         implied = (key for known, more in lexicon.implies.items() if keys >= set(known) for key in more)
         also = [key for keys_of in implied for key in keys_of]
         yield Counted(
             quantity,
             keys.union(also),
-            " ".join([text[start:end], name, *also]),
+            " ".join([_han_around(text, quantity), name, *also]),
             lexicon.bounds.of_number(text, quantity.start, quantity.end),
             is_denial(sentence_around(text, quantity.start), lexicon),
+            quantity.dimension == COUNT and any(s.isalpha() for s in text[quantity.start : quantity.end]),
         )
 
 
@@ -74,6 +78,24 @@ def is_denial(sentence: str, lexicon: Lexicon) -> bool:
     )
 
 
-def _near(words: tuple[Word, ...], quantity: Quantity) -> list[Word]:
-    before = [word for word in words if word.end <= quantity.start][-_BEFORE:]
-    return [*before, *[word for word in words if word.end > quantity.start][: _AFTER + 1]]
+def following(words: Sequence[Word], quantity: Quantity, text: str, lexicon: Lexicon) -> list[Word]:
+    """The words that a number may count, up to a break or a word of grammar."""
+    found, end = list[Word](), quantity.end
+    for word in (word for word in words if word.start >= quantity.end):
+        is_over = _BREAK.search(text[end : word.start]) or len(found) == _REACH
+        if is_over or lexicon.wording.is_function_word(word.text):
+            break
+        found.append(word)
+        end = word.end
+    return found
+
+
+def _near(words: Sequence[Word], quantity: Quantity, text: str, lexicon: Lexicon) -> list[Word]:
+    before = [word for word in words if word.end <= quantity.start][-1:]
+    own = [word for word in words if quantity.start <= word.start < quantity.end]
+    return [*before, *own, *following(words, quantity, text, lexicon)]
+
+
+def _han_around(text: str, quantity: Quantity) -> str:
+    before = _HAN_BREAK.split(text[max(0, quantity.start - _HAN_BEFORE) : quantity.start])[-1]
+    return before + _HAN_BREAK.split(text[quantity.end : quantity.end + _HAN_AFTER])[0]

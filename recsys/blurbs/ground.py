@@ -18,6 +18,7 @@ _NO: Final = frozenset({"no", "false", "nein", "none", "non", "否", "无", "没
 _PUNCTUATION: Final = regex.compile(r"[^\p{Han}\p{L}\p{N}]+")
 _NAME_BREAK: Final = regex.compile(r"[\W_]+")
 _MANY_MORE: Final = 2
+_CUE_REACH: Final = 3
 _TRAITS: Final = frozenset({"color", "colour", "material", "fabric", "farbe", "颜色", "材质", "面料"})
 
 
@@ -223,9 +224,7 @@ def _is_han(text: str) -> bool:
     return any("\u4e00" <= sign <= "\u9fff" for sign in text)
 
 
-def _counted(
-    facts: Facts, lexicon: Lexicon, attribute_units: Mapping[str, str]
-) -> Iterator[Counted]:
+def _counted(facts: Facts, lexicon: Lexicon, attribute_units: Mapping[str, str]) -> Iterator[Counted]:
     for text in (facts.title, facts.brand, facts.category, facts.description):
         yield from counted(text, "", lexicon.units.find(text, either_way=True), lexicon)
     for fact in facts.attributes:
@@ -300,14 +299,21 @@ def _delicate(
 
 def _is_warning(text: str, lexicon: Lexicon) -> bool:
     """Whether a sentence of a fact says for whom something is not."""
+    return any(_warns(sentence, lexicon) for sentence in SENTENCE_END.split(text))
+
+
+def _warns(sentence: str, lexicon: Lexicon) -> bool:
     wording = lexicon.wording
-    return any(
-        is_denial(sentence, lexicon)
-        and (
-            any(wording.is_audience(word.text) for word in wording.words(sentence))
-            or any(_is_han(term) and term in sentence for term in wording.audience)
-        )
-        for sentence in SENTENCE_END.split(text)
+    han = [term for term in wording.audience if _is_han(term) and term in sentence]
+    words = wording.words(sentence)
+    forms = [folded(word.text.casefold()) for word in words]
+    warnings = (sign for sign in wording.warnings if sign in (sentence if _is_han(sign) else forms))
+    if not is_denial(sentence, lexicon) and next(warnings, None) is None:
+        return False
+    cues = wording.audience_cues | wording.warnings
+    return bool(han) or any(
+        wording.is_audience(word.text) and not cues.isdisjoint(forms[max(0, place - _CUE_REACH) : place])
+        for place, word in enumerate(words)
     )
 
 
@@ -331,4 +337,6 @@ def _num_known(text: str, lexicon: Lexicon) -> int:
     if lexicon.script == "han":
         return sum(_is_han(sign) for sign in text)
     forms = (folded(word.text.casefold()) for word in wording.words(text))
-    return sum(form in wording.stop_keys or form in wording.neutral or form in wording.usage for form in forms)
+    return sum(
+        form in wording.stop_keys or form in wording.neutral or form in wording.usage for form in forms
+    )

@@ -54,6 +54,7 @@ class Wording:
     ingredient_names: frozenset[str] = frozenset()
     audience: frozenset[str] = frozenset()
     audience_cues: frozenset[str] = frozenset()
+    warnings: frozenset[str] = frozenset()
     quantifiers: frozenset[str] = frozenset()
     checkable: frozenset[str] = frozenset()
     superlatives: tuple[str, ...] = ()
@@ -77,6 +78,7 @@ class Wording:
             ingredient_names=_forms(tree, "ingredient_names"),
             audience=_forms(tree, "audience"),
             audience_cues=_forms(tree, "audience_cues"),
+            warnings=_forms(tree, "warnings"),
             quantifiers=_forms(tree, "quantifiers"),
             checkable=_forms(tree, "checkable"),
             superlatives=tuple(tree.get("superlatives", ())),

@@ -9,15 +9,13 @@ from typing import Final
 import regex
 
 from recsys.blurbs.checks.examined import Examined
-from recsys.blurbs.counting import Counted, is_denial, sentence_around
+from recsys.blurbs.counting import Counted, following, is_denial, sentence_around
 from recsys.blurbs.quantities import BARE, COUNT, Quantity
 from recsys.blurbs.verdict import REVIEW, Reason
-from recsys.blurbs.wording import Word
+from recsys.blurbs.wording import Word, folded
 
 _CODE: Final = "unsupported_number"
-_REACH: Final = 3
 _LARGEST_COUNT: Final = 1000
-_BREAK: Final = regex.compile(r"[.,!?;:()\u2013\u2014\u2026\uff0c\u3002\uff1b\uff1a]")
 _HAN_NEXT: Final = regex.compile(r"\s?(\p{Han}{1,4})")
 
 
@@ -26,7 +24,9 @@ def check(examined: Examined) -> Iterator[Reason]:
     for quantity in examined.quantities:
         known = [one for one in examined.ground.counted if quantity.is_supported([one.quantity])]
         if known and not examined.is_quoted(quantity.start, quantity.end):
-            if not (_is_bounded_alike(examined, quantity, known) and _counts_alike(examined, quantity, known)):
+            if not (
+                _is_bounded_alike(examined, quantity, known) and _counts_alike(examined, quantity, known)
+            ):
                 yield examined.reason(_CODE, quantity.start, quantity.end, REVIEW)
     yield from _quantifiers(examined)
 
@@ -45,27 +45,26 @@ def _counts_alike(examined: Examined, quantity: Quantity, known: list[Counted]) 
         return True
     if examined.lexicon.script == "han":
         return _counts_alike_han(examined, quantity, known)
-    following = _following(examined, quantity)
+    after = following(examined.words, quantity, examined.text, examined.lexicon)
     if quantity.dimension == BARE:
-        is_spelled = not any(sign.isdigit() for sign in examined.text[quantity.start : quantity.end])
-        return _is_near(following, known) if following else not is_spelled
-    if quantity.dimension == COUNT or not following:
+        return _is_count_of(examined, quantity, after, known)
+    if quantity.dimension == COUNT or not after:
         return True
-    first = following[0]
+    first = after[0]
     is_head = first.key in examined.ground.head_keys or examined.lexicon.wording.is_neutral(first.text)
     return is_head or first.key not in examined.ground.keys or _is_near([first], known)
 
 
-def _following(examined: Examined, quantity: Quantity) -> list[Word]:
-    """The words that a number may count, up to a break or a word of grammar."""
-    found, end = list[Word](), quantity.end
-    for word in (word for word in examined.words if word.start >= quantity.end):
-        is_over = _BREAK.search(examined.text[end : word.start]) or len(found) == _REACH
-        if is_over or examined.lexicon.wording.is_function_word(word.text):
-            break
-        found.append(word)
-        end = word.end
-    return found
+def _is_count_of(examined: Examined, quantity: Quantity, after: list[Word], known: list[Counted]) -> bool:
+    before = [word for word in examined.words if word.end <= quantity.start][-1:]
+    if not after:  # as in "seats for two"
+        cues = examined.lexicon.wording.audience_cues
+        return not any(folded(word.text.casefold()) in cues for word in before)
+    number = examined.text[quantity.start : quantity.end].casefold()
+    if any((word.key, number) in examined.ground.pairs for word in before) or _is_near(after, known):
+        return True
+    is_item = any(word.key in examined.ground.head_keys for word in after)
+    return is_item and any(one.is_of_pieces for one in known)
 
 
 def _is_near(words: list[Word], known: list[Counted]) -> bool:
@@ -73,10 +72,10 @@ def _is_near(words: list[Word], known: list[Counted]) -> bool:
 
 
 def _counts_alike_han(examined: Examined, quantity: Quantity, known: list[Counted]) -> bool:
-    following = _HAN_NEXT.match(examined.text, quantity.end)
-    if following is None:
+    after = _HAN_NEXT.match(examined.text, quantity.end)
+    if after is None:
         return True
-    stretch = following[1]
+    stretch = after[1]
     wording = examined.lexicon.wording
     if quantity.dimension not in {BARE, COUNT} and stretch[0] != "的":
         return True
@@ -95,7 +94,14 @@ def _quantifiers(examined: Examined) -> Iterator[Reason]:
     for place, word in enumerate(examined.words[:-1]):
         if word.text.casefold() in wording.quantifiers:
             after = examined.words[place + 1 : place + 3]
-            counted_word = next((one for one in after if one.key in ground.keys), None)
-            if counted_word and (word.key, counted_word.key) not in ground.pairs:
+            noun = next((one for one in after if one.key in ground.keys), None)
+            if noun and (word.key, noun.key) not in ground.pairs and not _may_be_many(examined, noun):
                 if not examined.is_quoted(word.start, word.end):
-                    yield examined.reason(_CODE, word.start, counted_word.end, REVIEW)
+                    yield examined.reason(_CODE, word.start, noun.end, REVIEW)
+
+
+def _may_be_many(examined: Examined, noun: Word) -> bool:
+    """Whether the facts have a word in this form, and do not say how many."""
+    ground = examined.ground
+    is_counted = any(noun.key in one.keys for one in ground.counted)
+    return folded(noun.text.casefold()) in ground.words and not is_counted

@@ -105,6 +105,8 @@ def _reason(examined: Examined, word: Word) -> Reason:
 
 def _is_supported(examined: Examined, word: Word) -> bool:
     ground = examined.ground
+    if _is_misplaced(examined, word):
+        return False
     if ground.is_warned and examined.lexicon.wording.is_audience(word.text) and not word.is_negated:
         return examined.is_quoted(word.start, word.end)
     if word.is_negated:
@@ -115,6 +117,22 @@ def _is_supported(examined: Examined, word: Word) -> bool:
     if word.key in ground.denied_keys:
         return False
     return plain in ground.words or _in_compounds(examined, plain, word.key)
+
+
+def _is_misplaced(examined: Examined, word: Word) -> bool:
+    """Whether the colour or material of the item is said of a part, as in *blue pockets*."""
+    ground, wording = examined.ground, examined.lexicon.wording
+    if word.key not in ground.trait_keys or examined.is_quoted(word.start, word.end):
+        return False
+    after = next((one for one in examined.words if one.start == word.end + 1), None)
+    return (
+        after is not None
+        and examined.text[word.end] == " "
+        and after.key in ground.keys - ground.head_keys - ground.trait_keys
+        and not wording.is_function_word(after.text)
+        and not wording.is_neutral(after.text)
+        and (word.key, after.key) not in ground.pairs
+    )
 
 
 def _in_compounds(examined: Examined, plain: str, key: str) -> bool:
