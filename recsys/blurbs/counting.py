@@ -13,7 +13,7 @@ _REACH: Final = 3
 _HAN_BEFORE: Final = 2
 _HAN_AFTER: Final = 4
 _BREAK: Final = regex.compile(r"[.,!?;:()\u2013\u2014\u2026\uff0c\u3002\uff1b\uff1a]")
-_HAN_BREAK: Final = regex.compile(r"[^\p{Han}]|[和与及]")
+HAN_BREAK: Final = regex.compile(r"[^\p{Han}]|[和与及]")
 SENTENCE_END: Final = regex.compile(r"[.!?;。！？；](?=\s|$)|[。！？；]")
 _HAN_RUN: Final = regex.compile(r"\p{Han}+")
 
@@ -51,8 +51,8 @@ def counted(text: str, name: str, found: list[Quantity], lexicon: Lexicon) -> It
     for quantity in found:
         near = [*_near(words, quantity, text, lexicon), *lexicon.wording.words(name)]
         keys = frozenset(word.key for word in near)
-        implied = (key for known, more in lexicon.implies.items() if keys >= set(known) for key in more)
-        also = [key for keys_of in implied for key in keys_of]
+        implied = (lexicon.implies.get((key,), ()) for key in keys)
+        also = [key for more in implied for words_of in more for key in words_of]
         yield Counted(
             quantity,
             keys.union(also),
@@ -97,5 +97,5 @@ def _near(words: Sequence[Word], quantity: Quantity, text: str, lexicon: Lexicon
 
 
 def _han_around(text: str, quantity: Quantity) -> str:
-    before = _HAN_BREAK.split(text[max(0, quantity.start - _HAN_BEFORE) : quantity.start])[-1]
-    return before + _HAN_BREAK.split(text[quantity.end : quantity.end + _HAN_AFTER])[0]
+    before = HAN_BREAK.split(text[max(0, quantity.start - _HAN_BEFORE) : quantity.start])[-1]
+    return before + HAN_BREAK.split(text[quantity.end : quantity.end + _HAN_AFTER])[0]

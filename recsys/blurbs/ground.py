@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -17,6 +18,7 @@ _YES: Final = frozenset({"yes", "true", "ja", "oui", "是", "有", "1"})
 _NO: Final = frozenset({"no", "false", "nein", "none", "non", "否", "无", "没有", "0"})
 _PUNCTUATION: Final = regex.compile(r"[^\p{Han}\p{L}\p{N}]+")
 _NAME_BREAK: Final = regex.compile(r"[\W_]+")
+_WORD: Final = regex.compile(r"\p{Han}|[^\P{L}\p{Han}]+")
 _MANY_MORE: Final = 2
 _CUE_REACH: Final = 3
 _TRAITS: Final = frozenset({"color", "colour", "material", "fabric", "farbe", "颜色", "材质", "面料"})
@@ -122,7 +124,7 @@ class Ground:
             pairs=frozenset(pair for part in parts for pair in _pairs(part.text, lexicon)),
             head_keys=_keys_of(_heads(facts), lexicon),
             han_head=f"{facts.title} {facts.category}",
-            trait_keys=_keys_of((f.value for f in facts.attributes if _is_trait(f, lexicon)), lexicon),
+            trait_keys=_keys_of((f.value for f in facts.attributes if _is_trait(f)), lexicon),
             denials=frozenset(pair for part in parts for pair in _denials(part.text, lexicon)),
             delicate=frozenset(delicate),
             han_delicate=tuple(term for term in delicate if _is_han(term)),
@@ -245,7 +247,7 @@ def _counted(facts: Facts, lexicon: Lexicon, attribute_units: Mapping[str, str])
 
 def _pairs(text: str, lexicon: Lexicon) -> Iterator[tuple[str, str]]:
     keys = [word.key for word in lexicon.wording.words(text)]
-    return zip(keys, keys[1:], strict=False)
+    return pairwise(keys)
 
 
 def _heads(facts: Facts) -> Iterator[str]:
@@ -259,7 +261,7 @@ def _keys_of(texts: Iterable[str], lexicon: Lexicon) -> frozenset[str]:
     return frozenset([*(word.key for word in words), *(key for keys in implied for key in keys)])
 
 
-def _is_trait(fact: Fact, lexicon: Lexicon) -> bool:
+def _is_trait(fact: Fact) -> bool:
     return not _words_of(fact.attribute).isdisjoint(_TRAITS)
 
 
@@ -299,6 +301,9 @@ def _delicate(
 
 def _is_warning(text: str, lexicon: Lexicon) -> bool:
     """Whether a sentence of a fact says for whom something is not."""
+    folded_text = folded(text.casefold())
+    if not any(term in folded_text for term in lexicon.wording.audience):
+        return False
     return any(_warns(sentence, lexicon) for sentence in SENTENCE_END.split(text))
 
 
@@ -322,7 +327,8 @@ def _language(facts: Facts, lexicons: Iterable[Lexicon]) -> str:
     if facts.language:
         return facts.language.replace("_", "-").partition("-")[0].lower()
     texts = " ".join([facts.title, facts.category, facts.description, *_attribute_texts(facts)])
-    known = sorted((_num_known(texts, one), one.language) for one in lexicons)
+    forms = [folded(word) for word in _WORD.findall(texts.casefold())]
+    known = sorted((_num_known(forms, one), one.language) for one in lexicons)
     best, others = known[-1], [count for count, _ in known[:-1]]
     return best[1] if best[0] > _MANY_MORE * max(others, default=0) + 1 else ""
 
@@ -332,11 +338,9 @@ def _attribute_texts(facts: Facts) -> Iterator[str]:
         yield f"{_NAME_BREAK.sub(' ', fact.attribute)} {fact.value}"
 
 
-def _num_known(text: str, lexicon: Lexicon) -> int:
-    wording = lexicon.wording
+def _num_known(forms: Iterable[str], lexicon: Lexicon) -> int:
     if lexicon.script == "han":
-        return sum(_is_han(sign) for sign in text)
-    forms = (folded(word.text.casefold()) for word in wording.words(text))
-    return sum(
-        form in wording.stop_keys or form in wording.neutral or form in wording.usage for form in forms
-    )
+        return sum(_is_han(form) for form in forms)
+    wording = lexicon.wording
+    known = (wording.stop_keys, wording.neutral, wording.usage)
+    return sum(any(form in listed for listed in known) for form in forms)

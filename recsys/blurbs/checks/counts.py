@@ -9,7 +9,7 @@ from typing import Final
 import regex
 
 from recsys.blurbs.checks.examined import Examined
-from recsys.blurbs.counting import Counted, following, is_denial, sentence_around
+from recsys.blurbs.counting import HAN_BREAK, Counted, following, is_denial, sentence_around
 from recsys.blurbs.quantities import BARE, COUNT, Quantity
 from recsys.blurbs.verdict import REVIEW, Reason
 from recsys.blurbs.wording import Word, folded
@@ -24,9 +24,10 @@ def check(examined: Examined) -> Iterator[Reason]:
     for quantity in examined.quantities:
         known = [one for one in examined.ground.counted if quantity.is_supported([one.quantity])]
         if known and not examined.is_quoted(quantity.start, quantity.end):
-            if not (
-                _is_bounded_alike(examined, quantity, known) and _counts_alike(examined, quantity, known)
-            ):
+            is_alike = _is_bounded_alike(examined, quantity, known) and _counts_alike(
+                examined, quantity, known
+            )
+            if not is_alike:
                 yield examined.reason(_CODE, quantity.start, quantity.end, REVIEW)
     yield from _quantifiers(examined)
 
@@ -41,7 +42,7 @@ def _is_bounded_alike(examined: Examined, quantity: Quantity, known: list[Counte
 
 
 def _counts_alike(examined: Examined, quantity: Quantity, known: list[Counted]) -> bool:
-    if quantity.values[0] >= _LARGEST_COUNT:
+    if quantity.dimension in {BARE, COUNT} and quantity.values[0] >= _LARGEST_COUNT:
         return True
     if examined.lexicon.script == "han":
         return _counts_alike_han(examined, quantity, known)
@@ -61,6 +62,8 @@ def _is_count_of(examined: Examined, quantity: Quantity, after: list[Word], know
         cues = examined.lexicon.wording.audience_cues
         return not any(folded(word.text.casefold()) in cues for word in before)
     number = examined.text[quantity.start : quantity.end].casefold()
+    is_function_word = examined.lexicon.wording.is_function_word
+    before = [word for word in before if not is_function_word(word.text)]
     if any((word.key, number) in examined.ground.pairs for word in before) or _is_near(after, known):
         return True
     is_item = any(word.key in examined.ground.head_keys for word in after)
@@ -79,7 +82,7 @@ def _counts_alike_han(examined: Examined, quantity: Quantity, known: list[Counte
     wording = examined.lexicon.wording
     if quantity.dimension not in {BARE, COUNT} and stretch[0] != "的":
         return True
-    stretch = stretch.removeprefix("的")
+    stretch = HAN_BREAK.split(stretch.removeprefix("的"))[0]
     pieces = (stretch[:2], stretch[:1])
     if any(piece in wording.neutral or piece in wording.stop_keys for piece in pieces) or not stretch:
         return True
@@ -90,18 +93,18 @@ def _counts_alike_han(examined: Examined, quantity: Quantity, known: list[Counte
 
 def _quantifiers(examined: Examined) -> Iterator[Reason]:
     """Words such as *both* and *many* before a word of the facts, where the facts do not have them so."""
-    wording, ground = examined.lexicon.wording, examined.ground
-    for place, word in enumerate(examined.words[:-1]):
-        if word.text.casefold() in wording.quantifiers:
-            after = examined.words[place + 1 : place + 3]
-            noun = next((one for one in after if one.key in ground.keys), None)
-            if noun and (word.key, noun.key) not in ground.pairs and not _may_be_many(examined, noun):
-                if not examined.is_quoted(word.start, word.end):
-                    yield examined.reason(_CODE, word.start, noun.end, REVIEW)
+    words, keys = examined.words, examined.ground.keys
+    for place, word in enumerate(words[:-1]):
+        if word.text.casefold() not in examined.lexicon.wording.quantifiers:
+            continue
+        noun = next((one for one in words[place + 1 : place + 3] if one.key in keys), None)
+        if noun and not (_may_be_many(examined, word, noun) or examined.is_quoted(word.start, word.end)):
+            yield examined.reason(_CODE, word.start, noun.end, REVIEW)
 
 
-def _may_be_many(examined: Examined, noun: Word) -> bool:
-    """Whether the facts have a word in this form, and do not say how many."""
+def _may_be_many(examined: Examined, word: Word, noun: Word) -> bool:
+    """Whether the facts say it so, or have the noun in this form and do not say how many."""
     ground = examined.ground
     is_counted = any(noun.key in one.keys for one in ground.counted)
-    return folded(noun.text.casefold()) in ground.words and not is_counted
+    is_plain = folded(noun.text.casefold()) in ground.words and not is_counted
+    return is_plain or (word.key, noun.key) in ground.pairs

@@ -57,11 +57,10 @@ def _of_ingredients(examined: Examined) -> Iterator[Reason]:
     told = {word.key for word in examined.words if word.key in ground.delicate}
     for word in examined.words if told else ():
         form = folded(word.text.casefold())
-        if (form in wording.absence or form in wording.diminishing) and not examined.is_quoted(
-            word.start, word.end
-        ):
-            if any((form, key) not in ground.denials for key in told):
-                yield examined.reason(_CODE, word.start, word.end, REVIEW)
+        denies = form in wording.absence or form in wording.diminishing
+        is_known = all((form, key) in ground.denials for key in told)
+        if denies and not is_known and not examined.is_quoted(word.start, word.end):
+            yield examined.reason(_CODE, word.start, word.end, REVIEW)
     if any(term in examined.text for term in ground.han_delicate):
         yield from _of_han_ingredients(examined)
 

@@ -87,7 +87,7 @@ def _says_for_whom(examined: Examined, place: int) -> bool:
 
 
 def _is_trait(examined: Examined, place: int) -> bool:
-    """Whether a word, such as *new* or *whole*, says what something of the facts is like, and these do not."""
+    """Whether a word such as *new* says what something of the facts is like, and these do not."""
     wording, ground, words = examined.lexicon.wording, examined.ground, examined.words
     if folded(words[place].text.casefold()) not in wording.checkable or place + 1 == len(words):
         return False
