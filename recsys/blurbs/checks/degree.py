@@ -16,8 +16,8 @@ def check(examined: Examined) -> Iterator[Reason]:
     for word in examined.words:
         form = folded(word.text.casefold())
         if _is_superlative(examined, form) and not examined.is_quoted(word.start, word.end):
-            severity = REVIEW if form in examined.ground.words else REJECT
-            yield examined.reason(_CODE, word.start, word.end, severity)
+            is_known = form in examined.ground.words
+            yield examined.reason(_CODE, word.start, word.end, REVIEW if is_known else REJECT)
 
 
 def _is_superlative(examined: Examined, form: str) -> bool:

@@ -84,7 +84,8 @@ _STOPPED: Final[Mapping[str, tuple[tuple[Facts, str, tuple[str, ...]], ...]]] = 
             "Suppe im Glas: Sellerie und Sahne bleiben außen vor.",
         )),
         (_MIAN, "zh", (
-            "拌面，花生已去除。", "芝麻面，远离花生。", "花生？没有。", "不含芝麻的拌面。", "芝麻面，告别小麦。",
+            "拌面，花生已去除。", "芝麻面，远离花生。", "花生？没有。",
+            "不含芝麻的拌面。", "芝麻面，告别小麦。",
         )),
     ),
     "for whom it is not": (
@@ -200,7 +201,7 @@ def _all_stopped() -> Iterator[Any]:
                 yield pytest.param(facts, language, text, id=f"{name}: {text}")
 
 
-@pytest.mark.parametrize(("facts", "language", "text"), _all_stopped())
+@pytest.mark.parametrize(("facts", "language", "text"), list(_all_stopped()))
 def test_a_false_text_does_not_pass(facts: Facts, language: str, text: str) -> None:
     assert not _GATE.check(facts, text, language).passed
 
