@@ -10,6 +10,7 @@ from recsys.blurbs.quantities import COUNT, Quantity
 from recsys.blurbs.wording import Word
 
 _REACH: Final = 3
+_OF: Final = frozenset({"of", "von", "an"})
 _HAN_BEFORE: Final = 2
 _HAN_AFTER: Final = 4
 _BREAK: Final = regex.compile(r"[.,!?;:()\u2013\u2014\u2026\uff0c\u3002\uff1b\uff1a]")
@@ -78,11 +79,24 @@ def is_denial(sentence: str, lexicon: Lexicon) -> bool:
     )
 
 
-def following(words: Sequence[Word], quantity: Quantity, text: str, lexicon: Lexicon) -> list[Word]:
-    """The words that a number may count, up to a break or a word of grammar."""
+def following(
+    words: Sequence[Word], quantity: Quantity, text: str, lexicon: Lexicon, *, past_of: bool = False
+) -> list[Word]:
+    """The words that a number may count, up to a break or a word of grammar.
+
+    Args:
+        words: Of the text.
+        quantity: The number.
+        text: The text.
+        lexicon: Of its language.
+        past_of: Whether an *of* directly after the number is passed over, as in *500 g of almonds*.
+    """
     found, end = list[Word](), quantity.end
     for word in (word for word in words if word.start >= quantity.end):
         is_over = _BREAK.search(text[end : word.start]) or len(found) == _REACH
+        if past_of and not found and not is_over and word.text.casefold() in _OF:
+            end = word.end
+            continue
         if is_over or lexicon.wording.is_function_word(word.text):
             break
         found.append(word)

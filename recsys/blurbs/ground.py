@@ -19,6 +19,7 @@ _NO: Final = frozenset({"no", "false", "nein", "none", "non", "否", "无", "没
 _PUNCTUATION: Final = regex.compile(r"[^\p{Han}\p{L}\p{N}]+")
 _NAME_BREAK: Final = regex.compile(r"[\W_]+")
 _WORD: Final = regex.compile(r"\p{Han}|[^\P{L}\p{Han}]+")
+_TITLE_PARTS: Final = regex.compile(r"[,;:/()\d]+")
 _MANY_MORE: Final = 2
 _CUE_REACH: Final = 3
 _TRAITS: Final = frozenset({"color", "colour", "material", "fabric", "farbe", "颜色", "材质", "面料"})
@@ -51,6 +52,7 @@ class Ground:
         counted: All numbers with what stands around them.
         pairs: Keys of words that follow one another.
         head_keys: Keys of title, category and the attributes' names: what the item as a whole is.
+        name_keys: Keys of what the item is called: categories, and the last word of each part of the title.
         han_head: Title and category.
         trait_keys: Keys of values that are about the item as a whole, such as its colour.
         denials: Words of absence, each with the key of a word of the same sentence.
@@ -75,6 +77,7 @@ class Ground:
     counted: tuple[Counted, ...] = ()
     pairs: frozenset[tuple[str, str]] = frozenset()
     head_keys: frozenset[str] = frozenset()
+    name_keys: frozenset[str] = frozenset()
     han_head: str = ""
     trait_keys: frozenset[str] = frozenset()
     denials: frozenset[tuple[str, str]] = frozenset()
@@ -123,6 +126,7 @@ class Ground:
             counted=tuple(_counted(facts, lexicon, attribute_units)),
             pairs=frozenset(pair for part in parts for pair in _pairs(part.text, lexicon)),
             head_keys=_keys_of(_heads(facts), lexicon),
+            name_keys=_keys_of([facts.category, *_last_words(facts.title)], lexicon),
             han_head=f"{facts.title} {facts.category}",
             trait_keys=_keys_of((f.value for f in facts.attributes if _is_trait(f)), lexicon),
             denials=frozenset(pair for part in parts for pair in _denials(part.text, lexicon)),
@@ -253,6 +257,12 @@ def _pairs(text: str, lexicon: Lexicon) -> Iterator[tuple[str, str]]:
 def _heads(facts: Facts) -> Iterator[str]:
     yield from (facts.title, facts.category)
     yield from (_NAME_BREAK.sub(" ", fact.attribute) for fact in facts.attributes)
+
+
+def _last_words(title: str) -> Iterator[str]:
+    for part in _TITLE_PARTS.split(title):
+        words = [word for word in part.split() if word.isalpha()]
+        yield from words[-1:]
 
 
 def _keys_of(texts: Iterable[str], lexicon: Lexicon) -> frozenset[str]:

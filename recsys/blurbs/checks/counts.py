@@ -46,14 +46,22 @@ def _counts_alike(examined: Examined, quantity: Quantity, known: list[Counted]) 
         return True
     if examined.lexicon.script == "han":
         return _counts_alike_han(examined, quantity, known)
-    after = following(examined.words, quantity, examined.text, examined.lexicon)
+    lexicon, is_measure = examined.lexicon, quantity.dimension not in {BARE, COUNT}
+    after = following(examined.words, quantity, examined.text, lexicon, past_of=is_measure)
     if quantity.dimension == BARE:
         return _is_count_of(examined, quantity, after, known)
-    if quantity.dimension == COUNT or not after:
+    if quantity.dimension == COUNT:
         return True
-    first = after[0]
-    is_head = first.key in examined.ground.head_keys or examined.lexicon.wording.is_neutral(first.text)
-    return is_head or first.key not in examined.ground.keys or _is_near([first], known)
+    return not after or _measures_alike(examined, after, known)
+
+
+def _measures_alike(examined: Examined, after: list[Word], known: list[Counted]) -> bool:
+    """Whether what a measure stands before is the item, as in *500 g jar*, and no part of it."""
+    ground, last = examined.ground, after[-1]
+    if last.key in ground.delicate - ground.name_keys and not _is_near([last], known):
+        return False
+    is_head = after[0].key in ground.head_keys or examined.lexicon.wording.is_neutral(after[0].text)
+    return is_head or after[0].key not in ground.keys or _is_near(after[:1], known)
 
 
 def _is_count_of(examined: Examined, quantity: Quantity, after: list[Word], known: list[Counted]) -> bool:

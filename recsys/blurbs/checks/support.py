@@ -128,11 +128,18 @@ def _is_misplaced(examined: Examined, word: Word) -> bool:
     return (
         after is not None
         and examined.text[word.end] == " "
-        and after.key in ground.keys - ground.head_keys - ground.trait_keys
+        and after.key in ground.keys - ground.trait_keys
+        and not _names_item(examined, after.key)
         and not wording.is_function_word(after.text)
         and not wording.is_neutral(after.text)
         and (word.key, after.key) not in ground.pairs
     )
+
+
+def _names_item(examined: Examined, key: str) -> bool:
+    heads = examined.ground.head_keys
+    is_german = examined.lexicon.language == "de"  # where a bowl may be called Rührschüssel
+    return key in heads or (is_german and any(head.endswith(key) for head in heads))
 
 
 def _in_compounds(examined: Examined, plain: str, key: str) -> bool:

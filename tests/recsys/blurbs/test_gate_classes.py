@@ -73,6 +73,8 @@ _STOPPED: Final[Mapping[str, tuple[tuple[Facts, str, tuple[str, ...]], ...]]] = 
             "A spread that spares you hazelnuts.",
             "Cocoa spread; hazelnut was removed.",
             "Hazelnut spread, safe with a milk allergy.",
+            "Spread in which hazelnuts play no part.",
+            "Spread with 350 g hazelnuts.",
         )),
         (_SUPPE, "de", (
             "Suppe, in der Sellerie fehlt.",
@@ -116,6 +118,7 @@ _STOPPED: Final[Mapping[str, tuple[tuple[Facts, str, tuple[str, ...]], ...]]] = 
             "A tent with a door of 2.1 kg per person.",
             "A light tent with many doors.",
             "A tent with olive doors.",
+            "A door of 2.1 kg.",
         )),
         (_BLOCKS, "en", ("Blocks for 40 children.", "Blocks with six bags.", "Forty bags of maple.")),
         (_ZELT, "de", (
@@ -160,7 +163,7 @@ _STOPPED: Final[Mapping[str, tuple[tuple[Facts, str, tuple[str, ...]], ...]]] = 
             "Everybody wants this tent.", "Most people choose this tent.",
             "Hikers keep coming back to this tent.", "Loved by people who walk.", "The tent that won.",
         )),
-        (_ZELT, "de", ("Alle wollen dieses Zelt.", "Jeder kennt dieses Zelt.")),
+        (_ZELT, "de", ("Alle wollen dieses Zelt.", "Jeder kennt dieses Zelt.", "Ein Zelt, das alle haben wollen.")),
         (_ZHANG, "zh", ("大家都说好的帐篷。",)),
     ),
     "facts in another language": (
