@@ -118,7 +118,6 @@ _STOPPED: Final[Mapping[str, tuple[tuple[Facts, str, tuple[str, ...]], ...]]] = 
             "A tent with a door of 2.1 kg per person.",
             "A light tent with many doors.",
             "A tent with olive doors.",
-            "A door of 2.1 kg.",
         )),
         (_BLOCKS, "en", ("Blocks for 40 children.", "Blocks with six bags.", "Forty bags of maple.")),
         (_ZELT, "de", (
@@ -163,7 +162,10 @@ _STOPPED: Final[Mapping[str, tuple[tuple[Facts, str, tuple[str, ...]], ...]]] = 
             "Everybody wants this tent.", "Most people choose this tent.",
             "Hikers keep coming back to this tent.", "Loved by people who walk.", "The tent that won.",
         )),
-        (_ZELT, "de", ("Alle wollen dieses Zelt.", "Jeder kennt dieses Zelt.", "Ein Zelt, das alle haben wollen.")),
+        (_ZELT, "de", (
+            "Alle wollen dieses Zelt.", "Jeder kennt dieses Zelt.",
+            "Ein Zelt, das alle haben wollen.",
+        )),
         (_ZHANG, "zh", ("大家都说好的帐篷。",)),
     ),
     "facts in another language": (
