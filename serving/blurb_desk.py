@@ -66,7 +66,7 @@ class BlurbDesk:
         store, wishes = BlurbStore(client, tenant), BlurbWishes(config)
         segments, reports = SegmentChoices(config.segments), BlurbReports(client, tenant, config.reports_hide)
         reading = connect_blocking(url, settings.blurb_timeout_ms)
-        words = ItemWordsCache(may_be_shown)
+        words = ItemWordsCache(may_be_shown, hidden=config.hidden_attributes)
         blurbs = Blurbs(BlurbReader(reading, store, tenant), words, segments, wishes)
         watch = BlurbWatch(
             store, reports, blurbs, wishes, lambda: WantedBlurbs(workspace.state / WANTED_FILE)

@@ -5,13 +5,14 @@ A line cut on the spot was approved by nobody, so ``screen`` decides whether it 
 
 import hashlib
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
 from recsys.blurbs.backends.extractive import attribute_line, lead_sentence
 from recsys.blurbs.facts import Facts
+from recsys.blurbs.hidden import HIDDEN, HiddenAttributes
 from recsys.blurbs.row import LENGTHS
 from recsys.schema import ITEM_ID, LANGUAGE
 from serving.engine import RankingPipeline
@@ -51,8 +52,16 @@ class _Kept:
 class ItemWordsCache:
     """Reads items off pipelines and keeps what it made of them; several threads may."""
 
-    def __init__(self, screen: Screen, *, most: int = MAX_KEPT) -> None:
+    def __init__(self, screen: Screen, *, most: int = MAX_KEPT, hidden: Iterable[str] = HIDDEN) -> None:
+        """Say what may be shown.
+
+        Args:
+            screen: Decides on lines.
+            most: Most items that are kept.
+            hidden: Words of the names of attributes that are shown to nobody.
+        """
         self._screen, self._most = screen, most
+        self._hidden = HiddenAttributes.of(hidden)
         self._kept: dict[tuple[str, str], _Kept] = {}
         self._lock = threading.Lock()
 
@@ -104,7 +113,7 @@ class ItemWordsCache:
     def _line(self, facts: Facts, language: str, most_chars: int) -> str:
         for line in (
             lead_sentence(facts.description, most_chars),
-            attribute_line(facts, language, most_chars),
+            attribute_line(facts, language, most_chars, self._hidden),
         ):
             if line and self._screen(facts, line, language):
                 return line

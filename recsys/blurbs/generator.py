@@ -18,6 +18,7 @@ from recsys.blurbs.book import Book
 from recsys.blurbs.configuration import BlurbConfig
 from recsys.blurbs.entry import Entry, Job, JobResult, Request, State
 from recsys.blurbs.facts import Facts
+from recsys.blurbs.hidden import HiddenAttributes
 from recsys.blurbs.judging import Checks, as_json, judge
 from recsys.blurbs.lifetime import retry_ms, varied
 from recsys.blurbs.prompt import Task, prompt_version
@@ -65,6 +66,7 @@ class Generator:
         self._checks, self._config, self._now_ms = checks, config, now_ms
         self._draw = random.Random() if draw is None else draw
         self._own_words = ExtractiveBackend()
+        self._hidden = HiddenAttributes.of(config.hidden_attributes)
         self._flight: Singleflight[Entry | None] = Singleflight()
 
     def request(
@@ -152,6 +154,7 @@ class Generator:
                 use_description=self._config.use_description,
                 tries=job.attempts,
                 objections=objections,
+                hidden=self._hidden,
             )
             draft = await self._draft(task)
             self.book.drafted(job, draft.text, self._now_ms())
@@ -226,7 +229,13 @@ class Generator:
         self.book.enqueue([own], now)
         for job in self.book.claim(1, now, key=own.key):
             draft = await self._own_words.write(
-                Task(facts, own.slot.language, own.slot.length, use_description=self._config.use_description)
+                Task(
+                    facts,
+                    own.slot.language,
+                    own.slot.length,
+                    use_description=self._config.use_description,
+                    hidden=self._hidden,
+                )
             )
             verdict = judge(
                 self._checks,
