@@ -80,11 +80,10 @@ class BlurbPublisher:
         mark = self._writer.mark()
         if mark is not None and mark.book_id == book_id:
             return mark
-        self._writer.clear()
+        mark = self._writer.publish({}, before=mark, after=BlurbMark("emptied"))
+        mark = self._writer.clear(mark)
         off, withdrawn = self._book.switches(), Withdrawn.in_book(self._book)
-        return self._writer.publish(
-            {}, before=mark, after=BlurbMark(book_id), off=off, withdrawn=withdrawn
-        )
+        return self._writer.publish({}, before=mark, after=BlurbMark(book_id), off=off, withdrawn=withdrawn)
 
     def _publish_urgent(self, mark: BlurbMark) -> tuple[BlurbMark, frozenset[BlurbSlot]]:
         """Bring over switches, what is withdrawn, and the slots that people or checks decided on."""

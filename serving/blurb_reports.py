@@ -10,12 +10,13 @@ from typing import Final
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from recsys.errors import StoreError
+from recsys.errors import FieldViolation, InvalidRequestError, StoreError
 from serving.blurb_store import BlurbKeys
 
 _KEPT: Final = timedelta(days=90)
 _REPORT: Final = """
 if redis.call('SISMEMBER', KEYS[2], ARGV[4]) == 1 then return {0, 1} end
+if ARGV[5] == '0' and redis.call('EXISTS', KEYS[4]) == 0 then return {-1, 0} end
 local is_new = redis.call('SADD', KEYS[1], ARGV[1])
 redis.call('EXPIRE', KEYS[1], ARGV[3])
 if redis.call('SCARD', KEYS[1]) < tonumber(ARGV[2]) then return {is_new, 0} end
@@ -40,27 +41,43 @@ class BlurbReports:
         self._client, self._hide_after = client, hide_after
         self._keys = BlurbKeys(tenant)
 
-    async def add(self, blurb_id: str, subject: str) -> tuple[bool, bool]:
+    async def add(self, blurb_id: str, subject: str, *, is_known: bool = False) -> tuple[bool, bool]:
         """Take a report.
 
         Args:
             blurb_id: The blurb.
             subject: Who reports, see ``serving.event.subject``; only a hash of it is kept, another one for
                 every blurb.
+            is_known: Whether there is such a blurb; otherwise the store is asked.
 
         Returns:
             Whether it counts, and whether the blurb is hidden.
 
         Raises:
+            InvalidRequestError: There never was such a blurb, or it was shown too long ago.
             StoreError: The store did not answer.
         """
         reporter = hashlib.blake2b(f"{blurb_id}\n{subject}".encode(), digest_size=16).hexdigest()
-        keys = (self._keys.reports(blurb_id), self._keys.hidden, self._keys.version)
-        values = (reporter, str(self._hide_after), str(int(_KEPT.total_seconds())), blurb_id)
+        keys = (
+            self._keys.reports(blurb_id),
+            self._keys.hidden,
+            self._keys.version,
+            self._keys.known(blurb_id),
+        )
+        values = (
+            reporter,
+            str(self._hide_after),
+            str(int(_KEPT.total_seconds())),
+            blurb_id,
+            str(int(is_known)),
+        )
         try:
             counts, hidden = await self._client.eval(_REPORT, len(keys), *keys, *values)
         except (RedisError, OSError) as error:
             raise _no_answer(error) from error
+        if counts < 0:
+            problem = f"expected the id of a blurb that was shown, got {blurb_id}; send it as it came"
+            raise InvalidRequestError([FieldViolation("blurb_id", problem)])
         return bool(counts), bool(hidden)
 
     async def hidden(self) -> frozenset[str]:

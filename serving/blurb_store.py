@@ -63,7 +63,7 @@ class BlurbMark:
     @property
     def text(self) -> str:
         """What the store holds."""
-        return ":".join(map(str, astuple(self)))
+        return ":".join(map(str, astuple(self))) if self.book_id else self.nonce
 
 
 @dataclass(frozen=True)
@@ -286,10 +286,17 @@ class BlurbWriter:
             pipe.set(self._keys.off, off.to_bytes())
             self._commit(pipe)
 
-    def clear(self) -> None:
+    def clear(self, mark: BlurbMark | None = None) -> BlurbMark | None:
         """Take out every blurb of the tenant.
 
+        Args:
+            mark: What the store has to hold meanwhile; ``None`` for whatever.
+
+        Returns:
+            The mark that it holds now.
+
         Raises:
+            OvertakenError: It holds another one.
             StoreError: The store did not answer.
         """
         pattern = self._keys.blurb(BlurbSlot("*", "*", "*", "*", "*"))
@@ -299,8 +306,10 @@ class BlurbWriter:
             raise _no_answer(error) from error
         for start in range(0, len(keys), _CHUNK):
             with self._client.pipeline(transaction=True) as pipe:
+                mark = self._fence(pipe, mark, mark)
                 pipe.delete(*keys[start : start + _CHUNK])
                 self._commit(pipe)
+        return mark
 
     def mark(self) -> BlurbMark | None:
         """How far was published; ``None`` where nothing was.

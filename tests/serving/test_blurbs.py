@@ -269,11 +269,17 @@ def test_enough_reports_of_different_shoppers_hide_a_blurb(
     assert blurbs(client)["bread"].text == LINE
     with Client(addresses[1], timeout_seconds=PATIENCE_SECONDS) as other:
         until(other, "bread", LINE)
-    writer.publish({BlurbSlot("bread", "de"): row("Steinbrot.")})  # a person found it good
+    slot = BlurbSlot("bread", "de")
+    writer.publish({slot: row("Steinbrot.")})  # published anew, but nobody looked at it
+    assert blurbs(client)["bread"].text == LINE
+    writer.publish({slot: row("Steinbrot.")}, approved={slot})
     until(client, "bread", "Steinbrot.")
     with pytest.raises(grpc.RpcError) as refused:
         client.report_blurb(ReportBlurbRequest(blurb_id="x", reason=9))  # type: ignore[arg-type]  # no such
     assert list(violated(refused.value)) == ["blurb_id", "user_id", "reason"]
+    with pytest.raises(grpc.RpcError) as refused:
+        client.report_blurb(ReportBlurbRequest(blurb_id="f" * 32, user_id="u"))  # no such blurb
+    assert list(violated(refused.value)) == ["blurb_id"]
 
 
 def test_later_pages_and_the_callers_own_lists_have_blurbs_too(client: Client, writer: BlurbWriter) -> None:
