@@ -17,6 +17,8 @@ _LARGEST = 256 << 20
 _MOST_LEAVES = 4096
 _NUMBER: Final = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d{1,3})?"
 _NUMBERS = re.compile(rf"(?:{_NUMBER}(?: {_NUMBER})*)?")
+_THRESHOLDS = re.compile(rf"(?:(?:{_NUMBER}|inf)(?: (?:{_NUMBER}|inf))*)?")
+"""A split on whether a value is there at all sends every number to the left: its threshold is infinite."""
 _INTEGERS = re.compile(r"(?:-?\d{1,9}(?: -?\d{1,9})*)?")
 _SIZES = re.compile(r"\d{1,9}(?: \d{1,9})*")
 _RANGE = re.compile(rf"none|\[{_NUMBER}:{_NUMBER}\]")
@@ -28,9 +30,9 @@ _TAIL = re.compile(
 _DECISIONS = {0, 2, 4, 6, 8, 10}
 """Numeric splits: bit 1 says where missing values go, bits 2 and 3 what counts as missing."""
 _PER_SPLIT = ("split_feature", "decision_type", "left_child", "right_child", "internal_count")
-_PER_SPLIT_REAL = ("split_gain", "threshold", "internal_value", "internal_weight")
+_PER_SPLIT_REAL = ("split_gain", "internal_value", "internal_weight")
 _TREE = {"num_leaves", "num_cat", "leaf_value", "leaf_weight", "leaf_count", "is_linear", "shrinkage"}
-_FIELDS = {*_TREE, *_PER_SPLIT, *_PER_SPLIT_REAL}
+_FIELDS = {*_TREE, *_PER_SPLIT, *_PER_SPLIT_REAL, "threshold"}
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,7 @@ def _check_tree(number: int, text: str, num_features: int) -> None:
     _array(fields["leaf_weight"], leaves if leaves > 1 else 0, _NUMBERS, where)
     for name in _PER_SPLIT_REAL:
         _array(fields[name], leaves - 1, _NUMBERS, where)
+    _words(fields["threshold"], leaves - 1, _THRESHOLDS, where)
     split = {name: _integers(fields[name], leaves - 1, where) for name in _PER_SPLIT}
     in_range = all(0 <= feature < num_features for feature in split["split_feature"])
     _require(in_range, f"{where} splits on a feature that does not exist")
@@ -162,9 +165,14 @@ def _integers(text: str, length: int, where: str) -> list[int]:
 
 
 def _array(text: str, length: int, pattern: re.Pattern[str], where: str) -> list[str]:
+    words = _words(text, length, pattern, where)
+    _require(all(map(math.isfinite, map(float, words))), f"{where} holds an infinite number")
+    return words
+
+
+def _words(text: str, length: int, pattern: re.Pattern[str], where: str) -> list[str]:
     _require(pattern.fullmatch(text) is not None, f"{where} holds something that is no number")
     words = text.split(" ") if text else []
-    _require(all(map(math.isfinite, map(float, words))), f"{where} holds an infinite number")
     _require(len(words) == length, f"{where} has {len(words)} numbers where {length} belong")
     return words
 

@@ -50,8 +50,14 @@ class Ranker:
         return cls(booster, fastest_scorer(path, booster), _paths(path, booster))
 
     def save(self, path: Path) -> None:
-        """Write LightGBM's text format."""
-        self._booster.save_model(str(path))
+        """Write LightGBM's text format.
+
+        Raises:
+            BundleError: The model would be refused when it is read again.
+        """
+        text = self._booster.model_to_string()
+        read_model_text(text.encode())
+        path.write_text(text)
 
     def scores(self, matrix: Float32[np.ndarray, "items features"]) -> Float64[np.ndarray, " items"]:
         """Raw margins; larger ranks higher. Features are finite or NaN."""

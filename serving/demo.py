@@ -202,7 +202,8 @@ def _verb(*arguments: str, place: Workspace | None = None) -> _Finished:
 
 @contextmanager
 def _server(place: Workspace, port: int) -> Iterator[str]:
-    """Run ``recsys serve`` as a child process, and stop it at the end."""
+    """Run ``recsys serve`` as a child process, its log in ``server.log``, and stop it at the end."""
+    log = place.root / "server.log"
     command = [
         sys.executable,
         "-m",
@@ -213,15 +214,22 @@ def _server(place: Workspace, port: int) -> Iterator[str]:
         f"--port={port}",
         *_workspace(place),
     ]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with (
+        log.open("w", encoding="utf-8") as written,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=written, text=True) as process,
+    ):
         try:
             lines = iter(process.stdout or ())
             address = next(lines, "").removeprefix("listening on ").strip()
             if not address or next(lines, "").strip() != "ready":
-                raise RecsysError("the server did not start; see its message above")
+                raise RecsysError(f"the server did not start; its log, {log}, ends:\n{_end_of(log)}")
             yield address
         finally:
             process.terminate()
+
+
+def _end_of(log: Path) -> str:
+    return "\n".join(log.read_text(encoding="utf-8").splitlines()[-5:])
 
 
 def _workspace(place: Workspace | None) -> list[str]:
@@ -230,7 +238,7 @@ def _workspace(place: Workspace | None) -> list[str]:
 
 def _how_to_call(address: str) -> str:
     return f"""
-the server goes on; Ctrl-C stops it. Call it from Python:
+the server goes on, its log in server.log of the workspace; Ctrl-C stops it. Call it from Python:
 
     from recsys.v1.recommendation_service_pb2 import RecommendRequest
     from serving.client import Client

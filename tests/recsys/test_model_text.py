@@ -103,6 +103,8 @@ def test_the_text_that_is_rebuilt_without_a_change_is_accepted() -> None:
         ("leaf_value", "nan", "no number"),
         ("leaf_value", "1e999", "infinite"),
         ("threshold", "1,5", "no number"),
+        ("threshold", "nan", "no number"),
+        ("internal_value", "inf", "no number"),
         ("decision_type", "1", "unknown kind of split"),
         ("leaf_value", "0.1 0.2", "where 7 belong"),
         ("num_leaves", "9999", "impossible number of leaves"),
@@ -118,6 +120,16 @@ def test_the_text_that_is_rebuilt_without_a_change_is_accepted() -> None:
 def test_what_would_mislead_lightgbm_is_refused(field: str, value: str, problem: str) -> None:
     with pytest.raises(BundleError, match=problem):
         read_model_text(with_first(field, value))
+
+
+def test_a_split_on_missing_values_alone_is_accepted() -> None:
+    """LightGBM writes it with the threshold ``inf``."""
+    values = np.where(np.arange(400) % 4 == 0, np.nan, np.arange(400) % 3)
+    dataset = lightgbm.Dataset(values[:, None], np.isnan(values).astype(float))
+    booster = lightgbm.train({"num_leaves": 2, "verbosity": -1}, dataset, 1)
+    text = booster.model_to_string()
+    assert "\nthreshold=inf\n" in text
+    assert read_model_text(text.encode()).num_trees == 1
 
 
 def test_two_nodes_that_lead_to_each_other_are_no_tree() -> None:
