@@ -70,7 +70,7 @@ class BlurbDesk:
         store, wishes = BlurbStore(client, tenant), BlurbWishes(config)
         segments, reports = SegmentChoices(config.segments), BlurbReports(client, tenant, config.reports_hide)
         reading = connect_blocking(url, settings.blurb_timeout_ms)
-        judge = LineJudge(lambda: shop_gate(workspace, lexicons=None), config.languages)
+        judge = LineJudge(lambda: shop_gate(workspace), config.languages)
         words = ItemWordsCache(judge)
         blurbs = Blurbs(BlurbReader(reading, store, tenant), words, segments, wishes)
         watch = BlurbWatch(

@@ -2,7 +2,8 @@
 
 The book's audit is the feed: each of its lines names the slot that changed. It is read in short batches, and
 before each of them comes what takes something out, so that no backlog delays that. One process of those that
-share a workspace is enough; of several, each writes only where the store stands as it was when it read the book.
+share a
+workspace is enough; of several, each writes only where the store stands as before it read the book.
 """
 
 import asyncio

@@ -16,7 +16,7 @@ from serving.blurb_store import BlurbKeys
 _KEPT: Final = timedelta(days=90)
 _REPORT: Final = """
 if redis.call('SISMEMBER', KEYS[2], ARGV[4]) == 1 then return {0, 1} end
-if ARGV[5] == '0' and redis.call('EXISTS', KEYS[4]) == 0 then return {-1, 0} end
+if redis.call('EXISTS', KEYS[4]) == 0 then return {-1, 0} end
 local is_new = redis.call('SADD', KEYS[1], ARGV[1])
 redis.call('EXPIRE', KEYS[1], ARGV[3])
 if redis.call('SCARD', KEYS[1]) < tonumber(ARGV[2]) then return {is_new, 0} end
@@ -41,14 +41,13 @@ class BlurbReports:
         self._client, self._hide_after = client, hide_after
         self._keys = BlurbKeys(tenant)
 
-    async def add(self, blurb_id: str, subject: str, *, is_known: bool = False) -> tuple[bool, bool]:
+    async def add(self, blurb_id: str, subject: str) -> tuple[bool, bool]:
         """Take a report.
 
         Args:
             blurb_id: The blurb.
             subject: Who reports, see ``serving.event.subject``; only a hash of it is kept, another one for
                 every blurb.
-            is_known: Whether there is such a blurb; otherwise the store is asked.
 
         Returns:
             Whether it counts, and whether the blurb is hidden.
@@ -69,7 +68,6 @@ class BlurbReports:
             str(self._hide_after),
             str(int(_KEPT.total_seconds())),
             blurb_id,
-            str(int(is_known)),
         )
         try:
             counts, hidden = await self._client.eval(_REPORT, len(keys), *keys, *values)

@@ -1,7 +1,7 @@
 """Lets the shop's gate decide on lines of items' own words, in a thread of its own.
 
-The gate takes a millisecond or two for a line, and seconds to start, so that no list waits for it: a line that
-was not judged yet is kept back, and shown by the next list.
+The gate takes a millisecond or two for a line, and seconds to start, so that no list waits for it: a line
+that was not judged yet is kept back, and shown by the next list.
 """
 
 import queue
