@@ -75,7 +75,7 @@ class BlurbReports:
             raise _no_answer(error) from error
         if counts < 0:
             problem = f"expected the id of a blurb that was shown, got {blurb_id}; send it as it came"
-            raise InvalidRequestError([FieldViolation("blurb_id", problem)])
+            raise InvalidRequestError(FieldViolation("blurb_id", problem))
         return bool(counts), bool(hidden)
 
     async def hidden(self) -> frozenset[str]:
