@@ -34,6 +34,7 @@ from serving.admin import AdminServicer
 from serving.attribution import Attribution
 from serving.blurb_desk import BlurbDesk
 from serving.blurb_servicer import BlurbServicer
+from serving.call_limit import Limit
 from serving.catalog_servicer import CatalogServicer
 from serving.compaction import COMPACTION_LOCK
 from serving.discretion import Discretion
@@ -65,10 +66,11 @@ from serving.model_follower import ModelFollower
 from serving.model_trial import try_bundle
 from serving.models import Model, Models
 from serving.origins import Origins
-from serving.overload import Limit, Overload, Pressure
+from serving.overload import Overload, Pressure
 from serving.page_store import PageStore
 from serving.privacy_servicer import PrivacyDesk
 from serving.progress_board import LOADED, ProgressBoard
+from serving.ranking_threads import RankingThreads
 from serving.recorder import Watched, recorded
 from serving.rule_watch import RuleWatch
 from serving.server import listening
@@ -154,7 +156,7 @@ async def serving(
         updater = await site.states(store, states)
         site.run("rules", RuleWatch(workspace.rules, models.use_rules).run())
         follower, shadow = site.models_in_service()
-        executor = ThreadPoolExecutor(settings.ranking_threads, "ranking", initializer=one_thread)
+        executor = RankingThreads(settings.ranking_threads)
         stack.callback(executor.shutdown, cancel_futures=True)
         reserve = ThreadPoolExecutor(1, "popular", initializer=one_thread)  # free when all others are stuck
         stack.callback(reserve.shutdown, cancel_futures=True)
@@ -331,7 +333,8 @@ class _Site:
     def overload(self, shadow: Shadow) -> Overload:
         """What refuses calls that would only wait, or that memory has no room for."""
         settings, most = self.settings, self.settings.max_concurrent_requests
-        least = min(2 * settings.ranking_threads, most) if settings.adaptive_limit else most
+        busy = max(2 * settings.ranking_threads, settings.least_concurrent_requests)  # no thread is idle
+        least = min(busy, most) if settings.adaptive_limit else most
         guard = MemoryGuard(lambda: control_group(settings.memory_limit_bytes))
         self.run("memory-guard", guard.run())
         shadow.may_work = lambda: guard.pressure is Pressure.NONE

@@ -46,6 +46,9 @@ class Settings(BaseSettings):
     """Calls at once over one connection; more wait at the client, and cost nothing when they expire there."""
     adaptive_limit: bool = True
     """Whether fewer calls than that are let through as soon as they have to stand in line."""
+    least_concurrent_requests: int = Field(default=16, ge=1)
+    """Calls at once that ``adaptive_limit`` lets through however long they stand in line; half as many of
+    what is fetched ahead, and a quarter of batches. With fewer, answers wait less in overload."""
     memory_limit_bytes: int | None = Field(default=None, ge=1)
     """Memory of one process of which 85 % stop optional work and 95 % every call; none takes the limit of the
     control group, where there is one."""

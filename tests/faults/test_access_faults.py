@@ -103,15 +103,22 @@ def test_t32_a_caller_far_beyond_its_quota_harms_nobody_else(
             return list(await asyncio.gather(own, theirs))
 
     with serve(shop, tmp_path / "server", RECSYS_TOKENS_FILE=str(tokens)) as process:
-        alone, _ = asyncio.run(load(process.address, 5, with_greed=False))
-        beside, theirs = asyncio.run(load(process.address, 5, with_greed=True))
+        asyncio.run(load(process.address, 1, with_greed=False))
+        alone, beside, theirs = Outcomes(), Outcomes(), Outcomes()
+        for _ in range(3):  # in turns: other load on the machine comes and goes
+            alone.calls += asyncio.run(load(process.address, 4, with_greed=False))[0].calls
+            own, greedy_calls = asyncio.run(load(process.address, 4, with_greed=True))
+            beside.calls += own.calls
+            theirs.calls += greedy_calls.calls
     assert set(beside.statuses()) == set(alone.statuses()) == {"OK"}
     assert set(theirs.statuses()) == {"OK", "RESOURCE_EXHAUSTED"}
-    assert theirs.statuses()["OK"] <= 5 + quota * 7
+    assert theirs.statuses()["OK"] <= 3 * (5 + quota * 6)
     assert theirs.statuses()["RESOURCE_EXHAUSTED"] >= 150
     figure("T32", "errors of the others", 0, "calls", "0")
     figure("T32", "p99 of the others alone", alone.quantile_ms(0.99), "ms", "")
     figure("T32", "p99 of the others beside ten times the quota", beside.quantile_ms(0.99), "ms", "+20 %")
+    figure("T32", "median of the others alone", alone.quantile_ms(0.5), "ms", "")
+    figure("T32", "median of the others beside ten times the quota", beside.quantile_ms(0.5), "ms", "+20 %")
 
 
 def test_t33_no_operation_of_one_tenant_reaches_another(figure: Note) -> None:

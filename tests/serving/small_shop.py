@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import Self
 
 import numpy as np
 from jaxtyping import Bool
@@ -97,9 +98,7 @@ class SmallPipeline:
     def unread_texts(self, changes: Sequence[ItemChange]) -> list[str]:
         return [text for change in changes for text in (change.item or "",) if text == "unread"]
 
-    def with_changes(
-        self, changes: Sequence[ItemChange], vectors: Mapping[str, TextVectors]
-    ) -> "SmallPipeline":
+    def with_changes(self, changes: Sequence[ItemChange], vectors: Mapping[str, TextVectors]) -> Self:
         assert not vectors
         return replace(self, changed_through=changes[-1].sequence)
 
