@@ -250,7 +250,7 @@ class BlurbWriter:
         if after is None:
             return None
         try:
-            pipe.watch(self._keys.marker)
+            pipe.watch(self._keys.marker)  # type: ignore[no-untyped-call]  # of redis
             raw = pipe.get(self._keys.marker)
             pipe.multi()
         except (RedisError, OSError) as error:
