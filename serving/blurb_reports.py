@@ -11,7 +11,7 @@ from typing import Final
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, WatchError
 
-from recsys.errors import StoreError
+from recsys.errors import FieldViolation, InvalidRequestError, StoreError
 from serving.blurb_store import BlurbKeys
 
 _KEPT: Final = timedelta(days=90)
@@ -44,6 +44,7 @@ class BlurbReports:
             Whether it counts, and whether the blurb is hidden.
 
         Raises:
+            InvalidRequestError: There never was such a blurb, or it was shown too long ago.
             StoreError: The store did not answer.
         """
         reporter = hashlib.blake2b(f"{blurb_id}\n{subject}".encode(), digest_size=16).hexdigest()
@@ -62,6 +63,9 @@ class BlurbReports:
             await pipe.watch(reports, hidden)
             if await pipe.sismember(hidden, blurb_id):
                 return False, True
+            if not await pipe.exists(self._keys.known(blurb_id)):
+                problem = f"expected the id of a blurb that was shown, got {blurb_id}; send it as it came"
+                raise InvalidRequestError(FieldViolation("blurb_id", problem))
             is_new = not await pipe.sismember(reports, reporter)
             hides = await pipe.scard(reports) + is_new >= self._hide_after
             pipe.multi()  # type: ignore[no-untyped-call]  # redis-py leaves it unannotated

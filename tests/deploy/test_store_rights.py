@@ -11,6 +11,7 @@ import pytest
 import redis
 
 from recsys.blurbs.switches import OffSwitches
+from recsys.blurbs.withdrawn import Withdrawn
 from recsys.config import StateConfig
 from recsys.user_state import UserState
 from recsys.v1 import admin_service_pb2 as pb
@@ -18,7 +19,7 @@ from recsys.v1.admin_service_pb2_grpc import AdminServiceStub
 from recsys.v1.event_service_pb2 import Event
 from recsys.v1.recommendation_service_pb2 import RecommendRequest
 from serving.blurb_reports import BlurbReports
-from serving.blurb_store import BlurbWriter
+from serving.blurb_store import BlurbMark, BlurbStore, BlurbWriter
 from serving.client import Client
 from serving.embedded_store import embedded_store
 from serving.state_store import StateStore, connect
@@ -99,6 +100,7 @@ async def _everything_else(url: str) -> None:
     await states.rewrite([("u", None)])
     assert await states.server_id(), "what tells a failover"
     assert await states.progress() >= 0
+    await BlurbStore(client, "default").announce(["blurb"])
     assert await reports.add("blurb", "one") == (True, False)
     assert await reports.add("blurb", "one") == (False, False)
     assert await reports.add("blurb", "two") == (True, True)
@@ -127,8 +129,8 @@ def test_a_server_with_these_rights_is_refused_nothing(
     with redis.Redis.from_url(url) as connection:
         writer = BlurbWriter(connection, "default")
         writer.switch(OffSwitches())
-        writer.mark("book")
-        assert writer.marker() == "book"
+        marked = writer.publish({}, after=BlurbMark("book"), off=OffSwitches(), withdrawn=Withdrawn())
+        assert writer.mark() == marked
         writer.clear()
         asyncio.run(_everything_else(url))
         assert administrator.acl_log() == []
