@@ -3,15 +3,16 @@
 from functools import partial
 
 import polars as pl
+import pytest
 from polars.testing import assert_frame_equal
-from ray.cluster_utils import Cluster
 
 from recsys.ray_runner import RayRunner
 from serving.batch import recommend_in_shards, recommend_queries
 from tests.conftest import Trained
 
 
-def test_two_nodes_make_the_lists_that_one_process_makes(cluster: Cluster, trained: Trained) -> None:
+@pytest.mark.usefixtures("cluster")
+def test_two_nodes_make_the_lists_that_one_process_makes(trained: Trained) -> None:
     users = trained.shop.history["user_id"].unique(maintain_order=True).head(40)
     queries = pl.DataFrame({"user_id": users})
     answer = partial(recommend_queries, limit=5)
