@@ -6,7 +6,7 @@ Nodes need the same version of recsys, and the workspace under the same path: a 
 
 import os
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import ray
 
@@ -52,12 +52,12 @@ class RayRunner:
         remote: Any = ray.remote(num_cpus=1, max_retries=_MOST_RETRIES, scheduling_strategy="SPREAD")(_run)
         shared = ray.put(task)
         places = {remote.remote(shared, shard): i for i, shard in enumerate(shards)}
-        waiting, results = list(places), {}
+        waiting, results = list(places), dict[int, Result]()
         with progress(label, len(shards)) as advance:
             while waiting:
                 done, waiting = ray.wait(waiting)
                 for reference in done:
-                    results[places[reference]] = _result(reference)
+                    results[places[reference]] = cast("Result", _result(reference))
                     advance(1)
         return [results[i] for i in range(len(shards))]
 
@@ -66,7 +66,7 @@ def _run(task: Callable[[Shard], Result], shard: Shard) -> Result:
     return task(shard)
 
 
-def _result(reference: "ray.ObjectRef[Result]") -> Result:
+def _result(reference: object) -> object:
     try:
         return ray.get(reference)
     except ray.exceptions.RayTaskError as error:

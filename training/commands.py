@@ -30,6 +30,7 @@ def train(
             "behind it with as many trees as they had."
         ),
     ] = None,
+    *,
     engine: EngineOption = "local",
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     json_output: JsonOption = False,

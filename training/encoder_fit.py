@@ -87,7 +87,7 @@ def fit_encoder(  # noqa: PLR0917 (the first five are given in this order)
     train, validation = split_examples(seen, catalogue, config, until_ms)
     encode = _encode_by(runner, catalogue.texts, log_dir) if runner is not None else encode_all
     budget = adapters.state_budget(settings)
-    table = read_texts(encoder, catalogue.texts, train, validation, budget, encode)
+    table = read_texts(encoder, catalogue.texts, train, validation, budget, encode=encode)
     towers = Towers(encoder.width, settings)
     towers.item.start_from(table.frozen_base[table.used])
     module = EncoderModule(encoder, towers, table, settings, train.shown.rate if train.shown else 0.0)

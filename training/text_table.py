@@ -47,6 +47,7 @@ def read_texts(
     train: Examples,
     validation: Examples,
     budget: int,
+    *,
     encode: EncodeAll | None = None,
 ) -> TextTable:
     """Encode the catalogue's texts and count how often each is taken.
