@@ -1,7 +1,8 @@
 """Shards as tasks of a Ray cluster; only ``--engine ray`` imports this.
 
 ``RAY_ADDRESS`` names the cluster; without one, Ray is started on this machine for the length of the command.
-Nodes need the same version of recsys, and the workspace under the same path: a shared file system.
+Nodes need the same version of recsys, and the workspace under the same path: a shared file system. A cluster
+should ask for a token (``RAY_AUTH_MODE=token``): who reaches it runs what he likes on its nodes.
 """
 
 import os
@@ -18,7 +19,6 @@ _SHARDS_PER_PROCESSOR = 4
 """So that the slowest node does not hold up the others for long, and a lost one costs little."""
 _MOST_RETRIES = 3
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 
 class RayRunner:

@@ -1,6 +1,8 @@
-"""A Ray cluster on loopback: a head that does no work and two nodes that do."""
+"""A Ray cluster on loopback: a head that does no work and two nodes that do.
 
-import os
+``make test-distributed`` sets the token by which they know each other: Ray reads it when it is imported.
+"""
+
 from collections.abc import Iterator
 
 import pytest
@@ -8,13 +10,11 @@ import ray
 from ray.cluster_utils import Cluster
 
 _STORE_BYTES = 150 << 20
-_TEMPORARY = "_temp_dir"
 
 
 @pytest.fixture
 def cluster() -> Iterator[Cluster]:
     """Three raylets; this process is connected to the head."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     started = Cluster(
         initialize_head=True,
         head_node_args={"num_cpus": 0, "object_store_memory": _STORE_BYTES, "include_dashboard": False},
