@@ -6,7 +6,7 @@ input on one machine, so what a cluster computes is what a laptop computes.
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Literal, Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar, runtime_checkable
 
 from recsys.errors import ConfigError
 from recsys.progress import progress
@@ -16,6 +16,7 @@ Shard = TypeVar("Shard")
 Result = TypeVar("Result")
 
 
+@runtime_checkable
 class Runner(Protocol):
     """Where shards are worked on."""
 
