@@ -2,18 +2,19 @@
 
 The book's audit is the feed: each of its lines names the slot that changed. It is read in short batches, and
 before each of them comes what takes something out, so that no backlog delays that. One process of those that
-share a
-workspace is enough; of several, each writes only where the store stands as before it read the book.
+share a workspace is enough; of several, each writes only where the store stands as before it read the book.
 """
 
 import asyncio
 import time
 from dataclasses import replace
+from itertools import count
 from typing import Final
 
 import structlog
 
 from recsys.blurbs.book import Book
+from recsys.blurbs.reporting import hold_back
 from recsys.blurbs.row import BlurbRow, BlurbSlot
 from recsys.blurbs.withdrawn import Withdrawn
 from recsys.errors import BlurbError, StoreError
@@ -26,6 +27,10 @@ revoked is gone within 5 s."""
 BATCH: Final = 500
 """Most lines of the audit that are published at once."""
 
+_ROUNDS_PER_LOOK = 30
+"""How often what the store hides is compared with the book: once in so many publications."""
+_UNTOLD = "hidden by shoppers' reports"
+
 _log = structlog.get_logger(__name__)
 
 
@@ -37,6 +42,28 @@ class BlurbPublisher:
         self._book, self._writer = book, writer
         self._feed = BlurbFeed(book)
         self._failing = False
+
+    def hold_back_hidden(self) -> int:
+        """Send texts to review that the store hides and the book, which was not told, still approves.
+
+        Called after ``publish``, from a thread.
+
+        Returns:
+            How many there were.
+
+        Raises:
+            BlurbError: The book cannot be read or written.
+            StoreError: The store did not answer.
+        """
+        hidden, mark = self._writer.hidden(), self._writer.mark()
+        if not hidden or mark is None or mark.book_id != self._book.file.book_id:
+            return 0
+        now_ms, as_of = round(time.time() * 1000), mark.published
+        owed = 0
+        for blurb_id in sorted(hidden):
+            if hold_back(self._book, blurb_id, now_ms, _UNTOLD, as_of=as_of + owed):
+                owed += 1  # a line of its own in the audit
+        return owed
 
     def publish(self) -> int:
         """Bring the store up to date; from a thread.
@@ -64,9 +91,11 @@ class BlurbPublisher:
 
     async def run(self, every_seconds: float = EVERY_SECONDS) -> None:
         """Publish until cancelled; failures are reported once and tried again."""
-        while True:
+        for round_ in count():
             try:
                 await asyncio.to_thread(self.publish)
+                if round_ % _ROUNDS_PER_LOOK == 0:
+                    await asyncio.to_thread(self.hold_back_hidden)
                 self._failing = False
             except OvertakenError:
                 pass  # another process publishes the same

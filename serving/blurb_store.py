@@ -311,6 +311,18 @@ class BlurbWriter:
                 self._commit(pipe)
         return mark
 
+    def hidden(self) -> frozenset[str]:
+        """Ids of the blurbs that shoppers' reports hide.
+
+        Raises:
+            StoreError: The store did not answer.
+        """
+        try:
+            found = self._client.smembers(self._keys.hidden)
+        except (RedisError, OSError) as error:
+            raise _no_answer(error) from error
+        return frozenset(each.decode() for each in found if isinstance(each, bytes))
+
     def mark(self) -> BlurbMark | None:
         """How far was published; ``None`` where nothing was.
 

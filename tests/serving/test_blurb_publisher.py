@@ -206,3 +206,18 @@ def test_a_publisher_that_was_overtaken_writes_nothing(url: str, raw: redis.Redi
     with pytest.raises(OvertakenError):
         BlurbPublisher(book, Overtaken(raw, "t")).publish()
     assert shown(url, spoon) == [None]
+
+
+def test_a_hidden_text_that_the_book_was_not_told_of_goes_to_review(book: Book, raw: redis.Redis) -> None:
+    approve(book, "spoon", "Beech wood.")
+    publisher, entry = BlurbPublisher(book, BlurbWriter(raw, "default")), book.approved(SLOT)
+    assert entry is not None
+    publisher.publish()
+    raw.sadd("recsys:default:blurbs:hidden", entry.row().blurb_id)
+    with book.file.transaction():  # somebody decides something that is not published yet
+        book.file.note(NOW, "someone", "approved")
+    assert publisher.hold_back_hidden() == 0
+    publisher.publish()
+    assert publisher.hold_back_hidden() == 1
+    assert book.approved(SLOT) is None
+    assert publisher.hold_back_hidden() == 0
