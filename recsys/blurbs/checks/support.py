@@ -32,7 +32,8 @@ class Support:
 
     Attributes:
         share: Share of its content words that they support, in [0, 1]; 1 when there are none.
-        reasons: ``unsupported`` for each stretch that they do not support, ``unsupported_name`` for names.
+        reasons: ``unsupported`` for each stretch that they do not support, ``unsupported_name`` for names,
+            ``no_fact`` where no word is one of theirs.
     """
 
     share: float
@@ -47,9 +48,21 @@ def measure(examined: Examined) -> Support:
     missing = len(latin) + sum(reason.end - reason.start for reason in han)
     share = 1 - missing / total if total else 1.0
     found = [*latin, *han]
+    if not (num_signs or examined.quantities or _names_a_fact(examined)):
+        found.append(Reason("no_fact", "nothing of the item is in it", severity=REVIEW))
     if share < _LEAST_SUPPORTED:
         found = [replace(reason, severity=REJECT) for reason in found]
     return Support(share, tuple(found))
+
+
+def _names_a_fact(examined: Examined) -> bool:
+    """Whether any word is one of the facts': a text of grammar and style alone may be about anything."""
+    ground, wording = examined.ground, examined.lexicon.wording
+    return any(
+        (word.key in ground.keys or word.key in ground.denied_keys or _is_supported(examined, word))
+        and not wording.is_function_word(word.text)
+        for word in examined.words
+    )
 
 
 def _latin(examined: Examined) -> tuple[list[Reason], int]:

@@ -218,3 +218,13 @@ def test_a_false_text_does_not_pass(facts: Facts, language: str, text: str) -> N
 def test_a_true_text_passes(facts: Facts, language: str, text: str) -> None:
     verdict = _GATE.check(facts, text, language)
     assert verdict.passed, verdict.reasons
+
+
+@pytest.mark.parametrize(
+    "text", ["I'd like to write a new one.", "I need to be cut off.", "This is nice to have."]
+)
+def test_a_text_that_names_nothing_of_the_item_goes_to_review(text: str) -> None:
+    spoon = {"item_id": "s", "title": "Wooden Spoon", "description": "A beech spoon made of wood."}
+    verdict = Gate().check(Facts.of(spoon), text, "en")
+    assert {reason.code for reason in verdict.reasons} == {"no_fact"}
+    assert Gate().check(Facts.of(spoon), "Nice spoon.", "en").passed
