@@ -10,14 +10,20 @@ from importlinter.cli import lint_imports
 
 ROOT = Path(__file__).parents[1]
 OURS = ("recsys", "features", "training", "serving")
+OPTIONAL = ("recsys.ray_runner",)
+"""Only their own commands import these: their packages need not be there."""
 LIGHTNING = ("pytorch_lightning", "lightning", "lightning_fabric")
 
 
 def modules_of(package: str) -> list[str]:
-    """Every module of a package, the generated ones left out, and what only starts a program."""
+    """Every module of a package, the generated and optional ones left out, and what only starts a program."""
     paths = (path.relative_to(ROOT) for path in sorted((ROOT / package).rglob("*.py")))
     dotted = (".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in paths)
-    return [name for name in dotted if not name.startswith("recsys.v1") and not name.endswith("__main__")]
+    return [
+        name
+        for name in dotted
+        if not name.startswith(("recsys.v1", *OPTIONAL)) and not name.endswith("__main__")
+    ]
 
 
 def loaded_by(*packages: str) -> list[set[str]]:
