@@ -6,10 +6,8 @@ from typing import Final
 
 import regex
 
-from recsys.blurbs.facts import SELLER
-
 HIDDEN: Final = (
-    SELLER, "tags", "id", "ids", "uuid", "guid", "sku", "ean", "gtin", "upc", "asin", "mpn", "barcode",
+    "seller", "tags", "id", "ids", "uuid", "guid", "sku", "ean", "gtin", "upc", "asin", "mpn", "barcode",
     "code", "url", "link", "image", "images", "cost", "costs", "margin", "markup", "profit", "price",
     "prices", "wholesale", "supplier", "suppliers", "vendor", "internal", "note", "notes", "comment",
     "comments", "warehouse", "stock", "inventory", "kosten", "einkaufspreis", "preis", "marge", "gewinn",
