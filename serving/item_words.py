@@ -4,7 +4,9 @@ A line cut on the spot was approved by nobody, so ``screen`` decides whether it 
 """
 
 import hashlib
+import math
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -21,6 +23,8 @@ from serving.engine import RankingPipeline
 MAX_KEPT: Final = 20_000
 """Most items that are kept, at about 1 KB each."""
 
+_AGAIN_SECONDS: Final = 1.0
+"""How long words whose lines were not judged yet are kept: to cut them for every list would be dear."""
 _MODEL: Final = "extractive"
 
 Screen = Callable[[Facts, str, str], bool | None]
@@ -52,20 +56,30 @@ class _Kept:
     row: int
     """Hash of the catalogue's row."""
     words: ItemWords
+    again_at: float
+    """When the screen is asked again, by ``time.monotonic``; never, if it knew."""
 
 
 class ItemWordsCache:
     """Reads items off pipelines and keeps what it made of them; several threads may."""
 
-    def __init__(self, screen: Screen, *, most: int = MAX_KEPT, hidden: Iterable[str] = HIDDEN) -> None:
+    def __init__(
+        self,
+        screen: Screen,
+        *,
+        most: int = MAX_KEPT,
+        hidden: Iterable[str] = HIDDEN,
+        again_seconds: float = _AGAIN_SECONDS,
+    ) -> None:
         """Say what may be shown.
 
         Args:
             screen: Decides on lines.
             most: Most items that are kept.
             hidden: Words of the names of attributes that are shown to nobody.
+            again_seconds: When the screen is asked again about an item of whose lines it knew nothing.
         """
-        self._screen, self._most = screen, most
+        self._screen, self._most, self._again_seconds = screen, most, again_seconds
         self._hidden = HiddenAttributes.of(hidden)
         self._kept: dict[tuple[str, str], _Kept] = {}
         self._lock = threading.Lock()
@@ -73,11 +87,11 @@ class ItemWordsCache:
 
     def of_items(self, pipeline: RankingPipeline, item_ids: Sequence[str]) -> dict[str, ItemWords]:
         """The words of those items that the catalogue holds, as they are now."""
-        version, through = pipeline.version, pipeline.changed_through
+        version, through, now = pipeline.version, pipeline.changed_through, time.monotonic()
         found, missing = {}, []
         for item_id in item_ids:
             kept = self._kept.get((version, item_id))
-            if kept is not None and kept.changed_through == through:
+            if kept is not None and kept.changed_through == through and now < kept.again_at:
                 found[item_id] = kept.words
             else:
                 missing.append(item_id)
@@ -97,11 +111,11 @@ class ItemWordsCache:
         for row in pipeline.items(item_ids):
             item_id, digest = str(row[ITEM_ID]), hash(repr(row))
             kept = self._kept.get((version, item_id))
-            words = kept.words if kept is not None and kept.row == digest else self._words(row)
+            is_same = kept is not None and kept.row == digest and kept.words.is_judged
+            words = kept.words if kept is not None and is_same else self._words(row)
+            again_at = math.inf if words.is_judged else time.monotonic() + self._again_seconds
+            self._keep((version, item_id), _Kept(through, digest, words, again_at))
             found[item_id] = words
-            if not words.is_judged:
-                continue
-            self._keep((version, item_id), _Kept(through, digest, words))
         return found
 
     def _keep(self, key: tuple[str, str], kept: _Kept) -> None:

@@ -20,7 +20,7 @@ from serving.line_screen import may_be_shown
 
 _MOST_KEPT: Final = 65_536
 _MOST_WAITING: Final = 2_048
-_REST: Final = 2.0  # times as long as a line took, so that lists get most of the processor
+_REST: Final = 9.0  # times as long as a line took, so that lists get most of the processor
 _log = structlog.get_logger(__name__)
 
 _Line = tuple[Facts, str, str]
