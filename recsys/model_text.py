@@ -102,7 +102,7 @@ def _header(head: str) -> dict[str, str]:
     _require(all(names) and len(set(names)) == len(names), "its feature names are not distinct words")
     _require(fields["max_feature_idx"] == str(len(names) - 1), "its number of features is not its names'")
     ranges = fields["feature_infos"].split(" ")
-    numeric = len(ranges) == len(names) and all(map(_RANGE.fullmatch, ranges))
+    numeric = len(ranges) == len(names) and all(map(_is_range, ranges))
     _require(numeric, "its features' ranges are damaged or categorical; every feature is a number here")
     objective = fields.get("objective", "none")
     _require(_OBJECTIVE.fullmatch(objective) is not None, "its objective is damaged")
@@ -111,6 +111,12 @@ def _header(head: str) -> dict[str, str]:
         _array(directions, len(names), _INTEGERS, "monotone_constraints")
     _require(_SIZES.fullmatch(fields["tree_sizes"]) is not None, "its tree sizes are damaged")
     return fields
+
+
+def _is_range(text: str) -> bool:
+    """LightGBM's own description of a model with an infinite range is no JSON."""
+    ends = text.strip("[]").split(":") if text != "none" else []
+    return _RANGE.fullmatch(text) is not None and all(math.isfinite(float(end)) for end in ends)
 
 
 def _check_tail(text: str) -> None:
