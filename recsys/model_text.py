@@ -22,6 +22,8 @@ _THRESHOLDS = re.compile(rf"(?:(?:{_NUMBER}|inf)(?: (?:{_NUMBER}|inf))*)?")
 _INTEGERS = re.compile(r"(?:-?\d{1,9}(?: -?\d{1,9})*)?")
 _SIZES = re.compile(r"\d{1,9}(?: \d{1,9})*")
 _RANGE = re.compile(rf"none|\[{_NUMBER}:{_NUMBER}\]")
+_NAME = re.compile(r"[!#-\[\]-~]+")
+"""No quote or backslash: LightGBM's own description of the model would be no JSON."""
 _OBJECTIVE = re.compile(r"[a-z_0-9]+(?: [a-z_]+:[-+.\w]+)*(?: [a-z_]+)*")
 _TAIL = re.compile(
     r"end of trees\n+feature_importances:\n(?:[^\n=]+=\d+\n)*"
@@ -99,7 +101,8 @@ def _header(head: str) -> dict[str, str]:
     single = fields["num_class"] == fields["num_tree_per_iteration"] == "1"
     _require(single, "it gives more than one score per row")
     names = fields["feature_names"].split(" ")
-    _require(all(names) and len(set(names)) == len(names), "its feature names are not distinct words")
+    distinct = all(map(_NAME.fullmatch, names)) and len(set(names)) == len(names)
+    _require(distinct, "its feature names are not distinct words")
     _require(fields["max_feature_idx"] == str(len(names) - 1), "its number of features is not its names'")
     ranges = fields["feature_infos"].split(" ")
     numeric = len(ranges) == len(names) and all(map(_is_range, ranges))
