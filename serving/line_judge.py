@@ -42,6 +42,7 @@ class LineJudge:
         self._queued: set[tuple[str, str, str]] = set()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
+        self._fails = False
 
     def __call__(self, facts: Facts, line: str, language: str) -> bool | None:
         """Whether a line may be shown; ``None`` while nobody knows."""
@@ -87,7 +88,10 @@ class LineJudge:
         languages = (language,) if language else self._languages
         try:
             return any(gate.check(facts, line, each).passed for each in languages)
-        except Exception:  # noqa: BLE001  # whatever breaks, nothing is shown unchecked
+        except Exception as error:  # noqa: BLE001  # whatever breaks, nothing is shown unchecked
+            if not self._fails:
+                _log.error("the gate breaks on a line, which is not shown", error=type(error).__name__)
+            self._fails = True
             return False
 
     def _keep(self, line: _Line, is_good: bool) -> None:

@@ -6,12 +6,12 @@ are cut at different lengths, so texts are compared by how they begin.
 
 import hashlib
 import json
-import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from recsys.blurbs.book import Book
+from recsys.blurbs.term import folded, terms_in
 from recsys.errors import StoreError
 
 _VERSION: Final = 1
@@ -37,18 +37,13 @@ class Withdrawn:
             head: The line's, see ``text_head``.
             text: The line.
         """
-        if head in self.heads:
-            return True
-        if not self.terms:
-            return False
-        line = _folded(text)
-        return any(term in line for term in self.terms)
+        return head in self.heads or bool(self.terms and terms_in(text, self.terms))
 
     @classmethod
     def of(cls, texts: Iterable[tuple[str, str]], terms: Iterable[str]) -> "Withdrawn":
         """From pairs of item id and text, and terms."""
         heads = frozenset(text_head(item_id, text) for item_id, text in texts)
-        return cls(heads, tuple(sorted({_folded(term) for term in terms})))
+        return cls(heads, tuple(sorted({folded(term) for term in terms})))
 
     @classmethod
     def in_book(cls, book: Book) -> "Withdrawn":
@@ -82,9 +77,5 @@ class Withdrawn:
 
 def text_head(item_id: str, text: str) -> str:
     """A hash of an item and how a text begins, whatever its case, punctuation and end: 16 hex digits."""
-    letters = [letter for letter in _folded(text) if letter.isalnum()]
+    letters = [letter for letter in folded(text) if letter.isalnum()]
     return hashlib.sha256(f"{item_id}\n{''.join(letters[:_HEAD_LETTERS])}".encode()).hexdigest()[:16]
-
-
-def _folded(text: str) -> str:
-    return unicodedata.normalize("NFKC", text).casefold()

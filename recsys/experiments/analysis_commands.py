@@ -87,10 +87,14 @@ def report(
     result = run(Workspace(workspace), key, moment, version)
     if running.stopped is not None:
         typer.echo(f"{key} was stopped at {running.stopped:%F %H:%M} UTC: nobody joins any more", err=True)
-    if auto_stop and result.version == ExperimentRegistry(Workspace(workspace)).find(key).version:
+    registry = ExperimentRegistry(Workspace(workspace))
+    latest = registry.find(key).version
+    if auto_stop and result.version != latest:
+        typer.echo(f"{key} goes on: --auto-stop acts on version {latest} alone, the latest one", err=True)
+    elif auto_stop:
         from recsys.experiments.auto_stop import stop_if_harmful
 
-        if reason := stop_if_harmful(ExperimentRegistry(Workspace(workspace)), result):
+        if reason := stop_if_harmful(registry, result):
             typer.echo(f"stopped {key}: {reason}", err=True)
     _show(result, html, json_output=json_output)
 

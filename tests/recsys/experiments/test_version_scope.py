@@ -148,6 +148,8 @@ def test_what_an_earlier_version_did_does_not_end_the_one_that_runs(tmp_path: Pa
         workspace, [row for part in range(8) for row in lists(("control",), MARCH + DAY, 1, first=20 * part)]
     )
     words = ["report", "e", "--workspace", str(tmp_path), "--json", "--auto-stop", "--version", "1"]
-    said = json.loads(CliRunner().invoke(experiment, words, catch_exceptions=False).stdout)
+    ran = CliRunner().invoke(experiment, words, catch_exceptions=False)
+    said = json.loads(ran.stdout)
+    assert "e goes on: --auto-stop acts on version 2 alone" in ran.stderr
     assert (said["version"], said["srm"]["ok"]) == (1, False)
     assert ExperimentRegistry(workspace).find("e").is_running
