@@ -80,7 +80,8 @@ def names_of_families(config: StateConfig, families: Collection[str]) -> set[str
 
 def fingerprint(config: StateConfig) -> str:
     """Changes whenever a name, a meaning, the order or a rule of the state changes; 64 hexadecimal digits."""
-    rules = config.model_dump(mode="json", exclude={"leave_out_families"})  # the names tell
+    apart = {"leave_out_families", "most_acts_together"}  # the names tell; tables lie in the bundle
+    rules = config.model_dump(mode="json", exclude=apart)
     content = [[f.name, f.meaning] for f in definitions(config)], rules
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

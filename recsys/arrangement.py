@@ -15,6 +15,7 @@ from recsys.answer import Query, RuleStep
 from recsys.catalogue import Catalogue
 from recsys.config import ExplorationConfig, PlacementConfig, SamplingConfig
 from recsys.diversity import diversified
+from recsys.draw_policy import DrawPolicy
 from recsys.exploration import explored, upper_rates
 from recsys.moment import Moment
 from recsys.plackett_luce import draw, sampling_random
@@ -140,7 +141,8 @@ class Arrangement:
         found = draw(utilities, config.places, random)
         first = pool[found.order]
         self.propensity.update(zip(first.tolist(), found.propensities.tolist(), strict=True))
-        self.policy = f"plackett_luce temperature={config.temperature:g} pool={config.pool}"
+        drawn = min(config.places, config.pool)
+        self.policy = DrawPolicy(config.temperature, config.pool, drawn).text
         others = self.rows[~np.isin(self.rows, first)]
         self.put(SAMPLING, np.concatenate((first, others)), None)
 

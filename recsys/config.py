@@ -58,6 +58,9 @@ class StateConfig(_Config):
     ``recsys.influence``."""
     most_acts_per_minute: int = Field(default=120, ge=1)
     """Free acts of one person in a minute beyond which they are a machine's and count for nobody else."""
+    most_acts_together: int = Field(default=4, ge=1)
+    """Of one person's free acts with an item, whatever their kinds, so many count for what goes together, the
+    latest: clicking two items each half hour for weeks weighs no more than liking both does."""
     event_weights: dict[str, float] = Field(
         default={
             "purchase": 1.0,

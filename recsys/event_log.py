@@ -12,7 +12,7 @@ What an erased person did is never read, see ``recsys.tombstones``; ``forget_era
 import hashlib
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -164,10 +164,13 @@ class EventLog:
             _save(commit.model_copy(update={"num_erasures": num_erasures}), target)
             reach("log-committed")
 
-    def forget_erased(self) -> list[str]:
+    def forget_erased(self, leaving: Callable[[list[str]], object] = len) -> list[str]:
         """Rewrite the files that hold something of erased people; each is the old one or the new one.
 
         May be repeated after a crash: what was done is not done again.
+
+        Args:
+            leaving: Called with the ids of events before they go, since a crash would make nobody know them.
 
         Returns:
             Ids of the events that went.
@@ -184,7 +187,7 @@ class EventLog:
                     continue
                 cleaned = commit
                 for file in commit.first_ms:
-                    cleaned, ids = self._clean(file, cleaned, path)
+                    cleaned, ids = self._clean(file, cleaned, path, leaving)
                     gone += ids
                 if commit.merges is not None:
                     merges = pl.read_parquet(self._path / commit.merges)
@@ -281,7 +284,9 @@ class EventLog:
         at = pl.col(MERGE_TIME)
         return self._tombstones.living(self._tombstones.living(merges, VISITOR, at), USER_ID, at)
 
-    def _clean(self, file: str, commit: _Commit, path: Path) -> tuple[_Commit, list[str]]:
+    def _clean(
+        self, file: str, commit: _Commit, path: Path, leaving: Callable[[list[str]], object]
+    ) -> tuple[_Commit, list[str]]:
         """Take the erased people's events out of a file; its commit, and the ids of what went."""
         users = pl.read_parquet(self._path / file, columns=[USER_ID])[USER_ID]
         if self._tombstones.of(users).is_empty():
@@ -289,6 +294,7 @@ class EventLog:
         events = pl.read_parquet(self._path / file, hive_partitioning=False)
         kept = self._tombstones.living(events, USER_ID, _EFFECTIVE)
         gone = events.join(kept, on=EVENT_ID, how="anti")[EVENT_ID].to_list()
+        leaving(gone)
         return self._rewrite(file, events, kept, commit, path), gone
 
     def _prune_merges(self, file: str, commit: _Commit, path: Path, before_ms: int) -> None:
@@ -340,8 +346,8 @@ class EventLog:
                 ) from error
 
     def _remove_uncommitted(self) -> None:
-        committed = {file for commit in self._read_commits() for file in commit.first_ms}
-        for path in self._path.glob("day=*/*"):
+        committed = {file for commit in self._read_commits() for file in commit.files}
+        for path in [*self._path.glob("day=*/*"), *self._path.glob("_merges/*")]:
             if path.relative_to(self._path).as_posix() in committed:
                 continue
             if path.is_dir():

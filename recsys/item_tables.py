@@ -15,7 +15,7 @@ from recsys.co_occurrence import fit_co_occurrence, fit_following
 from recsys.config import Config
 from recsys.ease import EaseSettings, fit_ease
 from recsys.index import VectorIndex
-from recsys.influence import counted
+from recsys.influence import counted, counted_together
 from recsys.item_history import ItemHistory, fit_item_history
 from recsys.item_prior import ItemPrior, borrowed
 from recsys.mapped import mapped_arrays
@@ -117,10 +117,11 @@ def fit_item_tables(
         config: State rules and table sizes.
         until_ms: End of the data, milliseconds since the epoch.
     """
-    sizes, log = config.candidates, (counted(events, config.state), catalogue, config.state, until_ms)
+    sizes, rest = config.candidates, (catalogue, config.state, until_ms)
+    log = counted_together(events, config.state), *rest
     ease = EaseSettings(sizes.ease_neighbours, sizes.ease_items, sizes.ease_regularisation)
     als = AlsSettings(sizes.als_factors, sizes.als_regularisation, config.seed)
-    history = fit_item_history(*log)
+    history = fit_item_history(counted(events, config.state), *rest)
     factors = fit_als(*log, als)  # alone: it has threads of its own and sets those of everybody
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         following = pool.submit(fit_following, *log, sizes.neighbours)

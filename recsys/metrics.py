@@ -29,6 +29,8 @@ RESAMPLES = 1000
 """Bootstrap resamples per interval."""
 CONFIDENCE = 0.95
 """Two-sided coverage of every interval."""
+_DRAWS_AT_ONCE = 1 << 15
+"""Draws in memory together: so many stay in the cache."""
 _THEIRS = "_theirs"
 
 
@@ -137,8 +139,8 @@ def coverage(lists: pl.DataFrame, num_items: int, k: int = 10) -> float:
 def interval(values: pl.DataFrame, seed: int) -> dict[str, Interval]:
     """Mean over users of every metric, with its percentile bootstrap interval.
 
-    Whole users are drawn with replacement, all metrics of one user together. One resample is held at a time,
-    so memory grows with the number of users only.
+    Whole users are drawn with replacement, all metrics of one user together. Few resamples are held at a
+    time, so memory grows with the number of users only.
 
     Source: Efron & Tibshirani, "An Introduction to the Bootstrap", 1993, section 13.3.
 
@@ -153,7 +155,7 @@ def interval(values: pl.DataFrame, seed: int) -> dict[str, Interval]:
     if values.is_empty():
         return {}
     table = values.sort(USER_ID).select(metrics).to_numpy().astype(np.float64)
-    draws = np.stack([weights @ table for weights in _resamples(len(table), seed)]) / len(table)
+    draws = np.concatenate([weights @ table for weights in _resamples(len(table), seed)]) / len(table)
     low, high = np.quantile(draws, _quantiles(), axis=0)
     means = table.mean(axis=0)
     return {name: Interval(float(means[j]), float(low[j]), float(high[j])) for j, name in enumerate(metrics)}
@@ -197,7 +199,11 @@ def coverage_interval(lists: pl.DataFrame, num_items: int, seed: int, k: int = 1
     if not users.size:
         return Interval(0.0, 0.0, 0.0)
     draws = np.array(
-        [np.count_nonzero(np.bincount(items[w[users] > 0])) for w in _resamples(int(users.max()) + 1, seed)]
+        [
+            np.count_nonzero(np.bincount(items[drawn]))
+            for weights in _resamples(int(users.max()) + 1, seed)
+            for drawn in weights[:, users] > 0
+        ]
     )
     value = (int(items.max()) + 1) / num_items
     low, high = np.quantile(draws - draws.mean(), _quantiles()) / num_items
@@ -222,12 +228,15 @@ def _quantiles() -> tuple[float, float]:
     return (1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2
 
 
-def _resamples(num_users: int, seed: int) -> Iterator[Float64[np.ndarray, " users"]]:
-    """How often each user is drawn, once per resample."""
+def _resamples(num_users: int, seed: int) -> Iterator[Float64[np.ndarray, "resamples users"]]:
+    """How often each user is drawn, once per resample; as many resamples together as stay small."""
     random = np.random.default_rng(seed)
-    for _ in range(RESAMPLES):
-        drawn = random.integers(0, num_users, num_users)
-        yield np.bincount(drawn, minlength=num_users).astype(np.float64)
+    most = max(1, _DRAWS_AT_ONCE // num_users)
+    for start in range(0, RESAMPLES, most):
+        count = min(most, RESAMPLES - start)
+        drawn = random.integers(0, num_users, (count, num_users)) + num_users * np.arange(count)[:, None]
+        weights = np.bincount(drawn.ravel(), minlength=count * num_users).astype(np.float64)
+        yield weights.reshape(count, num_users)
 
 
 def _pairs(truth: pl.DataFrame) -> pl.DataFrame:

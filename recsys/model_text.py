@@ -22,6 +22,8 @@ _THRESHOLDS = re.compile(rf"(?:(?:{_NUMBER}|inf)(?: (?:{_NUMBER}|inf))*)?")
 _INTEGERS = re.compile(r"(?:-?\d{1,9}(?: -?\d{1,9})*)?")
 _SIZES = re.compile(r"\d{1,9}(?: \d{1,9})*")
 _RANGE = re.compile(rf"none|\[{_NUMBER}:{_NUMBER}\]")
+_NAME = re.compile(r"[!#-\[\]-~]+")
+"""No quote or backslash: LightGBM's own description of the model would be no JSON."""
 _OBJECTIVE = re.compile(r"[a-z_0-9]+(?: [a-z_]+:[-+.\w]+)*(?: [a-z_]+)*")
 _TAIL = re.compile(
     r"end of trees\n+feature_importances:\n(?:[^\n=]+=\d+\n)*"
@@ -99,10 +101,11 @@ def _header(head: str) -> dict[str, str]:
     single = fields["num_class"] == fields["num_tree_per_iteration"] == "1"
     _require(single, "it gives more than one score per row")
     names = fields["feature_names"].split(" ")
-    _require(all(names) and len(set(names)) == len(names), "its feature names are not distinct words")
+    distinct = all(map(_NAME.fullmatch, names)) and len(set(names)) == len(names)
+    _require(distinct, "its feature names are not distinct words")
     _require(fields["max_feature_idx"] == str(len(names) - 1), "its number of features is not its names'")
     ranges = fields["feature_infos"].split(" ")
-    numeric = len(ranges) == len(names) and all(map(_RANGE.fullmatch, ranges))
+    numeric = len(ranges) == len(names) and all(map(_is_range, ranges))
     _require(numeric, "its features' ranges are damaged or categorical; every feature is a number here")
     objective = fields.get("objective", "none")
     _require(_OBJECTIVE.fullmatch(objective) is not None, "its objective is damaged")
@@ -111,6 +114,12 @@ def _header(head: str) -> dict[str, str]:
         _array(directions, len(names), _INTEGERS, "monotone_constraints")
     _require(_SIZES.fullmatch(fields["tree_sizes"]) is not None, "its tree sizes are damaged")
     return fields
+
+
+def _is_range(text: str) -> bool:
+    """LightGBM's own description of a model with an infinite range is no JSON."""
+    ends = text.strip("[]").split(":") if text != "none" else []
+    return _RANGE.fullmatch(text) is not None and all(math.isfinite(float(end)) for end in ends)
 
 
 def _check_tail(text: str) -> None:

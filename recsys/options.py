@@ -7,6 +7,7 @@ from typing import Annotated, Final
 import typer
 
 from recsys.errors import ConfigError
+from recsys.runner import EngineName
 
 DEFAULT_WORKSPACE: Final = Path("workspace")
 """Where a verb works when nothing else is said; write ``workspace: WorkspaceOption = DEFAULT_WORKSPACE``."""
@@ -42,3 +43,11 @@ def time_ms(text: str, flag: str) -> int:
     except ValueError as error:
         raise ConfigError(f"{flag} takes a time such as 2017-12-04T05:00:00Z, got {text!r}") from error
     return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+EngineOption = Annotated[
+    EngineName,
+    typer.Option(
+        "--engine", help="local for this process; ray for the cluster that RAY_ADDRESS names, see the docs."
+    ),
+]

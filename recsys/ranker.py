@@ -40,7 +40,8 @@ class Ranker:
         """
         try:
             booster = lightgbm.Booster(model_str=read_model_text(path.read_bytes()).text)
-        except (BundleError, OSError, lightgbm.basic.LightGBMError) as error:
+        except (BundleError, OSError, ValueError, lightgbm.basic.LightGBMError) as error:
+            # LightGBM's own reader of the parameters raises ValueError where they make no JSON
             raise BundleError(f"{path.name} is not a LightGBM model: {error}") from error
         if tuple(booster.feature_name()) != feature_names:
             different = sorted(set(booster.feature_name()) ^ set(feature_names)) or ["the order"]

@@ -77,7 +77,7 @@ def main(model: Path) -> None:
         ranker = Ranker(lightgbm.Booster(model_file=str(model)))
         ranker.contributions(rows)
         result = TrialResult(scores=ranker.scores(rows).tolist(), gain=ranker.gain())
-    except lightgbm.basic.LightGBMError as error:
+    except (ValueError, lightgbm.basic.LightGBMError) as error:  # parameters that make no JSON
         sys.exit(str(error).split("\n")[0])
     sys.stdout.write(f"\n{result.model_dump_json()}")  # LightGBM may have written lines before
 

@@ -15,6 +15,7 @@ from recsys.digest_names import DIRECTORY
 from recsys.readers import ROW
 from recsys.schema import SERVED_TIME, TIMESTAMP, UPDATED_TIME, USER_ID
 from recsys.tombstones import Tombstones
+from recsys.unfinished import remove_unfinished
 from recsys.workspace import Workspace, atomic_path
 
 _LEDGER = "swept.json"
@@ -69,6 +70,20 @@ def drop_unreadable(workspace: Workspace, subjects: Iterable[str]) -> None:
         if kept.height < rows.height:
             with atomic_path(file) as partial:
                 kept.write_parquet(partial)
+
+
+def remove_scratch(workspace: Workspace) -> None:
+    """Remove what crashes left of files that were being written, in every place that holds somebody's data.
+
+    Raises:
+        OSError: Something cannot be removed.
+    """
+    for place in (
+        workspace.root / DIRECTORY,
+        workspace.events,
+        *(kind.directory for kind in _kinds(workspace)),
+    ):
+        remove_unfinished(place)
 
 
 def rows_of(workspace: Workspace, subjects: set[str]) -> Iterator[tuple[str, dict[str, object]]]:

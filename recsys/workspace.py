@@ -1,13 +1,13 @@
 """The workspace: the one directory that holds a tenant's data, models and reports."""
 
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from recsys.fault_point import reach
+from recsys.unfinished import scratch_beside
 
 
 @dataclass(frozen=True)
@@ -78,11 +78,11 @@ def atomic_path(target: Path) -> Iterator[Path]:
 
     Works for a file and for a directory. What is at the yielded path is flushed to disk before the rename, so
     a reader sees the old content or the new, never half of it. On any exception the partial output is
-    removed.
+    removed; that of a process which was killed, by ``recsys.unfinished``.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as scratch:
-        partial = Path(scratch) / target.name
+    with scratch_beside(target) as scratch:
+        partial = scratch / target.name
         yield partial
         for path in sorted(partial.rglob("*")) if partial.is_dir() else [partial]:
             _sync(path)

@@ -1,8 +1,10 @@
 """Recommending and ranking for whole files, with the pipeline that the server runs."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,12 @@ from rich.table import Table
 from recsys.answer import Query, RankedList, ServiceLevel
 from recsys.columns import REASON, conform
 from recsys.errors import ConfigError, DataError
+from recsys.event_log import EventLog
 from recsys.item_filter import compile_filter
 from recsys.pipeline import Pipeline
 from recsys.progress import progress
+from recsys.registry import Registry
+from recsys.runner import Runner, even_parts
 from recsys.schema import (
     CONTEXT_ITEM_IDS,
     EVENT_TIME,
@@ -30,6 +35,7 @@ from recsys.schema import (
     USER_ID,
 )
 from recsys.workspace import Workspace, atomic_path
+from serving.loading import load_pipeline
 from serving.replay import Replay
 
 _COLUMNS = pl.Schema(
@@ -179,6 +185,7 @@ def recommend_queries(
     words: str = "",
     attributes: Mapping[str, str] | None = None,
     explain: bool = False,
+    version: str | None = None,
 ) -> Answers:
     """Recommend for every query.
 
@@ -195,6 +202,7 @@ def recommend_queries(
         words: What the lists are to be about; empty for nothing in particular.
         attributes: What is known of the requests, for rules.
         explain: Attach contributions and reasons.
+        version: The bundle; the registry's ``stable`` when absent.
 
     Raises:
         ConfigError: The placement is not configured, or needs a user or words that are not there.
@@ -204,7 +212,7 @@ def recommend_queries(
     """
     if item_filter:
         compile_filter(item_filter)
-    replay = Replay(workspace, queries, at_ms)
+    replay = Replay(workspace, queries, at_ms, version)
     _require_start(replay.pipeline, placement, queries, words)
     has_context = CONTEXT_ITEM_IDS in queries.columns
     answers: list[RankedList | None] = [None] * queries.height
@@ -228,6 +236,42 @@ def recommend_queries(
             )
             advance(1)
     return Answers(queries, [answer for answer in answers if answer is not None], replay.pipeline)
+
+
+def recommend_in_shards(
+    runner: Runner,
+    workspace: Workspace,
+    queries: pl.DataFrame,
+    answer: Callable[..., Answers],
+    *,
+    at_ms: int | None = None,
+) -> Answers:
+    """Lists for parts of the queries, made where the runner says, all by one model.
+
+    Args:
+        runner: Where the parts go.
+        workspace: The workspace, which lies under the same path for whoever answers.
+        queries: As ``recommend_queries`` takes them.
+        answer: A ``functools.partial`` of ``recommend_queries`` with everything else that is asked.
+        at_ms: As ``recommend_queries`` takes it.
+
+    Raises:
+        DataError: There are no queries.
+        RecsysError: Whatever ``recommend_queries`` raises.
+    """
+    if queries.is_empty():
+        raise DataError("there is nobody to answer: the file holds no rows")
+    version = Registry(workspace.registry).stable().name
+    if at_ms is None:
+        at_ms = (EventLog(workspace.events).end_ms() or 0) + 1
+    fixed = partial(answer, at_ms=at_ms, version=version)
+    parts = [queries[part] for part in even_parts(queries.height, runner.num_shards)]
+    lists = runner.run(partial(_lists, fixed, workspace), parts, "recommending")
+    return Answers(queries, list(chain.from_iterable(lists)), load_pipeline(workspace, version=version))
+
+
+def _lists(answer: Callable[..., Answers], workspace: Workspace, queries: pl.DataFrame) -> list[RankedList]:
+    return answer(workspace, queries).lists
 
 
 def _require_start(pipeline: Pipeline, placement: str, queries: pl.DataFrame, words: str) -> None:

@@ -9,17 +9,20 @@ until they are found.
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
+from typing import Any, Literal
 
 import redis
 import structlog
 from redis.backoff import NoBackoff
+from redis.client import Pipeline
 from redis.cluster import ClusterNode, ClusterPipeline, LoadBalancingStrategy
 from redis.exceptions import AskError, ClusterDownError
 from redis.retry import Retry
 
 from serving.breaker import Breaker
-from serving.cluster_client import cluster_options
+from serving.cluster_client import STORE_ERRORS, cluster_options
 
 _FIRST_DELAY_SECONDS = 0.25  # a look takes milliseconds of computing
 _LONGEST_DELAY_SECONDS = 1.0
@@ -71,15 +74,36 @@ class BlockingCluster:
         Raises:
             RedisError: The node did not answer.
         """
-        self._known().set(key, value, ex=ex)
+        with self._learning():
+            self._known().set(key, value, ex=ex)
 
-    def pipeline(self, *, transaction: bool) -> ClusterPipeline:
-        """The library's pipeline: commands that go to each node together, or a transaction of one slot.
+    def smembers(self, key: str) -> AbstractSet[bytes | str]:
+        """The members of a set.
 
         Raises:
-            RedisError: The nodes are not known yet.
+            RedisError: The node did not answer.
         """
-        return self._known().pipeline(transaction=transaction)  # type: ignore[no-untyped-call, no-any-return]
+        with self._learning():
+            return self._known().smembers(key)
+
+    @contextmanager
+    def pipeline(self, *, transaction: Literal[False]) -> Iterator[ClusterPipeline]:
+        """Commands that go to each node together; see ``blocking_transaction`` for those that are one.
+
+        Raises:
+            RedisError: The nodes are not known yet, or one did not answer.
+        """
+        with self._learning(), self._known().pipeline(transaction=transaction) as pipe:  # type: ignore[no-untyped-call]
+            yield pipe
+
+    @contextmanager
+    def transaction(self, key: str) -> Iterator[Pipeline]:
+        """A transaction on the node that holds a key; see ``blocking_transaction``."""
+        with self._learning():
+            cluster = self._known()
+            node = cluster.get_redis_connection(cluster.get_node_from_key(key))  # type: ignore[no-untyped-call]
+            with node.pipeline(transaction=True) as pipe:
+                yield pipe
 
     def scan_iter(self, match: str, *, count: int) -> Iterator[bytes]:
         """Keys of all nodes.
@@ -87,7 +111,8 @@ class BlockingCluster:
         Raises:
             RedisError: A node did not answer.
         """
-        return iter(self._known().scan_iter(match, count=count))
+        with self._learning():
+            yield from self._known().scan_iter(match, count=count)
 
     def close(self) -> None:
         """Stop looking, and close the connections."""
@@ -96,6 +121,17 @@ class BlockingCluster:
         self._thread.join()
         if self._cluster is not None:
             self._cluster.close()
+
+    @contextmanager
+    def _learning(self) -> Iterator[None]:
+        """Should something in the block fail, the nodes are looked for."""
+        try:
+            yield
+        except redis.WatchError:
+            raise
+        except STORE_ERRORS:
+            self._news.set()
+            raise
 
     def _known(self) -> redis.RedisCluster:
         if self._cluster is None:
@@ -157,7 +193,22 @@ class BlockingCluster:
         )
 
 
-Transaction = redis.client.Pipeline | ClusterPipeline
-"""Commands that are sent together, by either client."""
 BlockingClient = redis.Redis | BlockingCluster
 """A client of one server or of a cluster, for threads."""
+
+
+@contextmanager
+def blocking_transaction(client: BlockingClient, key: str) -> Iterator[Pipeline]:
+    """A transaction of keys that all lie in the slot of one, on the node that holds it.
+
+    The library's own for a cluster forgets what it watches when the slot goes to another node.
+
+    Raises:
+        RedisError: The node did not answer, or is not known yet.
+    """
+    if isinstance(client, BlockingCluster):
+        with client.transaction(key) as pipe:
+            yield pipe
+        return
+    with client.pipeline(transaction=True) as pipe:
+        yield pipe

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
 
 import structlog
@@ -11,6 +12,7 @@ from recsys.blurbs.book import Book
 from recsys.blurbs.book_file import BOOK_FILE
 from recsys.blurbs.configuration import BlurbConfig
 from recsys.blurbs.reporting import hold_back
+from recsys.blurbs.shop_gate import shop_gate
 from recsys.blurbs.wanted import WANTED_FILE, WantedBlurbs
 from recsys.config import Config, load_config
 from recsys.errors import BlurbError, ConfigError
@@ -25,11 +27,12 @@ from serving.blurb_wishes import BlurbWishes
 from serving.blurbs import Blurbs
 from serving.cluster_client import StoreClient
 from serving.item_words import ItemWordsCache
-from serving.line_screen import may_be_shown
+from serving.line_judge import LineJudge
 from serving.segment_choices import SegmentChoices
 from serving.settings import Settings
 from serving.state_store import connect, connect_blocking
 
+_MOST_WAIT_SECONDS = 30.0  # between two attempts to open the book
 _log = structlog.get_logger(__name__)
 
 
@@ -42,6 +45,7 @@ class BlurbDesk:
     segments: SegmentChoices
     watch: BlurbWatch
     reports: BlurbReports
+    _judge: LineJudge
     _workspace: Workspace
     _tenant: str
     _reader: BlockingClient
@@ -66,16 +70,20 @@ class BlurbDesk:
         store, wishes = BlurbStore(client, tenant), BlurbWishes(config)
         segments, reports = SegmentChoices(config.segments), BlurbReports(client, tenant, config.reports_hide)
         reading = connect_blocking(url, settings.blurb_timeout_ms)
-        words = ItemWordsCache(may_be_shown)
+        judge = LineJudge(lambda: shop_gate(workspace), config.languages)
+        words = ItemWordsCache(judge, hidden=config.hidden_attributes)
         blurbs = Blurbs(BlurbReader(reading, store, tenant), words, segments, wishes)
         watch = BlurbWatch(
             store, reports, blurbs, wishes, lambda: WantedBlurbs(workspace.state / WANTED_FILE)
         )
         writing = connect_blocking(url, settings.store_timeout_ms)
-        return cls(config, blurbs, segments, watch, reports, workspace, tenant, reading, writing, client)
+        return cls(
+            config, blurbs, segments, watch, reports, judge, workspace, tenant, reading, writing, client
+        )
 
     async def close(self) -> None:
         """Close the connections."""
+        await asyncio.to_thread(self._judge.close)
         self._reader.close()
         self._writer.close()
         await self._client.aclose()
@@ -85,15 +93,24 @@ class BlurbDesk:
         path = self._workspace.state / BOOK_FILE
         while not path.exists():
             await asyncio.sleep(EVERY_SECONDS)
-        try:
-            book = Book(path)
-        except BlurbError as error:
-            _log.error("blurbs are not published", reason=str(error))
-            return
+        book = await self._opened(path)
         try:
             await BlurbPublisher(book, BlurbWriter(self._writer, self._tenant)).run()
         finally:
             book.close()
+
+    async def _opened(self, path: Path) -> Book:
+        """The book, once it opens; seconds may pass where another process holds it."""
+        wait_seconds, is_first = EVERY_SECONDS, True
+        while True:
+            try:
+                return await asyncio.to_thread(Book, path)
+            except BlurbError as error:
+                if is_first:
+                    _log.error("blurbs are not published; tried again", reason=str(error))
+                is_first = False
+                await asyncio.sleep(wait_seconds)
+                wait_seconds = min(2 * wait_seconds, _MOST_WAIT_SECONDS)
 
     def hold_back(self, blurb_id: str, reason: str) -> None:
         """Send a text that was reported too often to review; from a thread.

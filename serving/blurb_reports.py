@@ -4,24 +4,18 @@ It stays hidden until it is published anew, which happens when a person approved
 """
 
 import hashlib
+from contextlib import suppress
 from datetime import timedelta
 from typing import Final
 
-from recsys.errors import StoreError
+from redis.exceptions import WatchError
+
+from recsys.errors import FieldViolation, InvalidRequestError, StoreError
 from serving.blurb_store import BlurbKeys
-from serving.cluster_client import STORE_ERRORS, StoreClient
+from serving.cluster_client import STORE_ERRORS, StoreClient, transaction
 
 _KEPT: Final = timedelta(days=90)
-_REPORT: Final = """
-if redis.call('SISMEMBER', KEYS[2], ARGV[4]) == 1 then return {0, 1} end
-local is_new = redis.call('SADD', KEYS[1], ARGV[1])
-redis.call('EXPIRE', KEYS[1], ARGV[3])
-if redis.call('SCARD', KEYS[1]) < tonumber(ARGV[2]) then return {is_new, 0} end
-redis.call('SADD', KEYS[2], ARGV[4])
-redis.call('INCR', KEYS[3])
-redis.call('DEL', KEYS[1])
-return {is_new, 1}
-"""
+_MAX_ATTEMPTS: Final = 20  # of a transaction that others come in between
 
 
 class BlurbReports:
@@ -50,16 +44,39 @@ class BlurbReports:
             Whether it counts, and whether the blurb is hidden.
 
         Raises:
+            InvalidRequestError: There never was such a blurb, or it was shown too long ago.
             StoreError: The store did not answer.
         """
         reporter = hashlib.blake2b(f"{blurb_id}\n{subject}".encode(), digest_size=16).hexdigest()
-        keys = (self._keys.reports(blurb_id), self._keys.hidden, self._keys.version)
-        values = (reporter, str(self._hide_after), str(int(_KEPT.total_seconds())), blurb_id)
         try:
-            counts, hidden = await self._client.eval(_REPORT, len(keys), *keys, *values)
+            for _ in range(_MAX_ATTEMPTS):
+                with suppress(WatchError):
+                    return await self._try_add(blurb_id, reporter)
         except STORE_ERRORS as error:
             raise _no_answer(error) from error
-        return bool(counts), bool(hidden)
+        raise StoreError("too many reports of one blurb came at once; report it again")
+
+    async def _try_add(self, blurb_id: str, reporter: str) -> tuple[bool, bool]:
+        """Take a report unless others come in between; without a script, which few stores should allow."""
+        reports, hidden = self._keys.reports(blurb_id), self._keys.hidden
+        async with transaction(self._client, reports) as pipe:
+            await pipe.watch(reports, hidden)
+            if await pipe.sismember(hidden, blurb_id):
+                return False, True
+            if not await pipe.exists(self._keys.known(blurb_id)):
+                problem = f"expected the id of a blurb that was shown, got {blurb_id}; send it as it came"
+                raise InvalidRequestError(FieldViolation("blurb_id", problem))
+            is_new = not await pipe.sismember(reports, reporter)
+            hides = await pipe.scard(reports) + is_new >= self._hide_after
+            pipe.multi()  # type: ignore[no-untyped-call]  # redis-py leaves it unannotated
+            pipe.sadd(reports, reporter)
+            pipe.expire(reports, _KEPT)
+            if hides:
+                pipe.sadd(hidden, blurb_id)
+                pipe.incr(self._keys.version)
+                pipe.delete(reports)
+            await pipe.execute()
+        return is_new, hides
 
     async def hidden(self) -> frozenset[str]:
         """Ids of the blurbs that are hidden.

@@ -70,7 +70,7 @@ class BlurbServicer:
         raise_violations(list(_report_violations(request)))
         reporter = subject(request.user_id, request.visitor_id) or ""
         counts, hidden = await self._desk.reports.add(request.blurb_id, reporter)
-        if counts and hidden:
+        if hidden:  # also when it was before: the book may not have known
             await self._hold_back(request)
         return blurb_pb.ReportBlurbResponse(duplicate=not counts, hidden=hidden)
 

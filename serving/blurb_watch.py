@@ -45,6 +45,7 @@ class BlurbWatch:
         self._store, self._reports, self._blurbs = store, reports, blurbs
         self._wishes, self._open = wishes, wanted
         self._wanted: WantedBlurbs | None = None
+        self._names: set[str] = set()
         self._is_away = self._fails = False
         self._changed = asyncio.Event()
 
@@ -63,9 +64,12 @@ class BlurbWatch:
         """Take over what the store says; while it says nothing, what is kept grows old, see ``trust``."""
         looked = time.monotonic()
         try:
+            self._names |= self._blurbs.new_names()
+            await self._store.announce(self._names)
+            self._names.clear()
             version, off = await self._store.state()
             if version != self._blurbs.reader.version:
-                self._blurbs.use(off, await self._reports.hidden())
+                self._blurbs.use(off, await self._reports.hidden(), await self._store.withdrawn())
         except StoreError as error:
             if not self._is_away:
                 _log.warning("blurbs cannot be watched", reason=str(error))

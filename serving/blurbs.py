@@ -15,6 +15,7 @@ from recsys.answer import RankedList
 from recsys.blurbs.row import BlurbRow, BlurbSlot, Source
 from recsys.blurbs.switches import OffSwitches
 from recsys.blurbs.trimming import trimmed
+from recsys.blurbs.withdrawn import Withdrawn
 from serving.blurb_ask import BlurbAsk
 from serving.blurb_list import Freshness, ListBlurbs, ShownBlurb
 from serving.blurb_reader import BlurbReader, Rows
@@ -26,6 +27,8 @@ from serving.segment_choices import SegmentChoices
 
 NO_TEXT: Final = "NONE"
 """Stands for the source where an item has no blurb, in what is counted."""
+_NOTHING_OFF: Final = OffSwitches()
+_NOTHING_WITHDRAWN: Final = Withdrawn()
 _log = structlog.get_logger(__name__)
 
 
@@ -37,18 +40,25 @@ class Blurbs:
     ) -> None:
         self.reader = reader
         self._words, self._segments, self._wishes = words, segments, wishes
-        self._off, self._hidden = OffSwitches(), frozenset[str]()
+        self._off, self._hidden, self._withdrawn = OffSwitches(), frozenset[str](), Withdrawn()
         self.num_broken = 0
         """Lists whose blurbs could not be found because of a fault of ours, since the start."""
 
-    def use(self, off: OffSwitches, hidden: frozenset[str]) -> None:
+    def use(
+        self, off: OffSwitches, hidden: frozenset[str], withdrawn: Withdrawn = _NOTHING_WITHDRAWN
+    ) -> None:
         """From now on, show nothing of what is turned off or hidden.
 
         Args:
             off: The switches.
             hidden: Ids of blurbs.
+            withdrawn: What no line of the items' own words may say.
         """
-        self._off, self._hidden = off, hidden
+        self._off, self._hidden, self._withdrawn = off, hidden, withdrawn
+
+    def new_names(self) -> set[str]:
+        """Ids of the lines of items' own words that were cut since the last time."""
+        return self._words.new_names()
 
     def of_list(self, ask: BlurbAsk, pipeline: RankingPipeline, ranked: RankedList) -> ListBlurbs:
         """The blurbs of a list that was just ranked.
@@ -142,13 +152,12 @@ class Blurbs:
         text, name = words.lines[length], words.names[length]
         if not text or name in self._hidden or not ask.takes(words.language):
             return None
+        if self._withdrawn.has(words.heads[length], text):
+            return None
         text = trimmed(text, ask.max_chars)
         if not text:
             return None
         return ShownBlurb(text, Source.EXTRACTIVE, Freshness.FALLBACK, words.language, name)
-
-
-_NOTHING_OFF: Final = OffSwitches()
 
 
 def _approved(row: BlurbRow, text: str, ask: BlurbAsk, *, is_fresh: bool) -> ShownBlurb:

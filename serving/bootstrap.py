@@ -32,6 +32,7 @@ from recsys.user_state import UserState
 from recsys.workspace import Workspace
 from serving.admin import AdminServicer
 from serving.attribution import Attribution
+from serving.automation import AutomationSign
 from serving.blurb_desk import BlurbDesk
 from serving.blurb_servicer import BlurbServicer
 from serving.call_limit import Limit
@@ -186,6 +187,7 @@ async def serving(
             clock,
             apply_timeout_seconds=settings.apply_timeout_ms / 1000,
             discretion=discretion,
+            is_automated=AutomationSign(settings.automated_agents).is_seen,
         )
         servicers = (
             RecommendationServicer(engine, treatments, desk, LateBlurbs(desk.blurbs, desk.watch, executor)),

@@ -4,8 +4,9 @@ No operation is repeated here: whoever asks has a deadline, or asks again by its
 the client ask the cluster anew who holds what before the next one, which is all that a failover takes.
 """
 
-from collections.abc import Awaitable
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
 
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.client import Pipeline
@@ -19,10 +20,6 @@ from recsys.store_url import node_urls
 
 STORE_ERRORS = (RedisError, RedisClusterException, OSError)
 """What the clients raise when the store does not do what it was asked."""
-StoreClient = Redis | RedisCluster
-"""A client of one server or of a cluster."""
-
-_T = TypeVar("_T")
 
 
 class LearningCluster(RedisCluster):
@@ -45,10 +42,9 @@ class LearningCluster(RedisCluster):
         super().__init__(startup_nodes=nodes, retry=Retry(NoBackoff(), 0), reinitialize_steps=1, **options)
 
     def pipeline(self, transaction: Any = None, shard_hint: Any = None) -> Any:  # noqa: ANN401  # the library's
-        """Commands that go to each node together; a transaction is one of the keys of one slot."""
+        """Commands that go to each node together; ``transaction`` is for those that are one."""
+        assert not transaction, "of one node, see the function of this name"
         del shard_hint  # the library knows none
-        if transaction:
-            return SlotTransaction(self)
         return _LearningPipeline(self)  # type: ignore[abstract]  # of an attribute that it does without
 
     async def client_of(self, key: str) -> Redis:
@@ -63,10 +59,11 @@ class LearningCluster(RedisCluster):
             )
         return self._clients[node.name]
 
-    async def learning(self, operation: Awaitable[_T]) -> _T:
-        """Await an operation; should it fail, the nodes are looked for before the next one."""
+    @asynccontextmanager
+    async def learning(self) -> AsyncIterator[None]:
+        """Should something in the block fail, the nodes are looked for before the next operation."""
         try:
-            return await operation
+            yield
         except WatchError:
             raise
         except STORE_ERRORS:
@@ -80,57 +77,8 @@ class LearningCluster(RedisCluster):
             await client.aclose()
 
 
-class SlotTransaction:
-    """An optimistic transaction of the keys of one slot, on the node that holds the key that is watched.
-
-    The library's own would start a thread and an event loop for each of its commands.
-    """
-
-    def __init__(self, cluster: LearningCluster) -> None:
-        self._cluster = cluster
-        self._pipe: Pipeline | None = None
-
-    async def __aenter__(self) -> "SlotTransaction":
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        if self._pipe is not None:
-            await self._pipe.reset()  # type: ignore[no-untyped-call]
-
-    @property
-    def _there(self) -> Pipeline:
-        assert self._pipe is not None, "a transaction begins with what it watches"
-        return self._pipe
-
-    async def watch(self, key: str) -> None:
-        """Notice whoever writes the key until ``execute``."""
-        client = await self._cluster.learning(self._cluster.client_of(key))
-        self._pipe = client.pipeline(transaction=True)
-        await self._cluster.learning(self._pipe.watch(key))
-
-    async def get(self, key: str) -> bytes | str | None:
-        """What lies under a watched key."""
-        return await self._cluster.learning(self._there.get(key))
-
-    def multi(self) -> None:
-        """Begin what is done together."""
-        self._there.multi()  # type: ignore[no-untyped-call]  # redis-py leaves it unannotated
-
-    def set(self, key: str, value: bytes, *, ex: int) -> None:
-        """Write a key, for so many seconds."""
-        self._there.set(key, value, ex=ex)
-
-    def unlink(self, key: str) -> None:
-        """Remove a key."""
-        self._there.unlink(key)
-
-    async def execute(self) -> list[Any]:
-        """Do it.
-
-        Raises:
-            WatchError: Somebody wrote meanwhile.
-        """
-        return list(await self._cluster.learning(self._there.execute()))
+StoreClient = Redis | LearningCluster
+"""A client of one server or of a cluster."""
 
 
 class _LearningPipeline(ClusterPipeline):
@@ -141,7 +89,24 @@ class _LearningPipeline(ClusterPipeline):
     ) -> list[Any]:
         cluster = self.cluster_client
         assert isinstance(cluster, LearningCluster)  # which made it
-        return await cluster.learning(super().execute(raise_on_error, allow_redirections))
+        async with cluster.learning():
+            return await super().execute(raise_on_error, allow_redirections)
+
+
+@asynccontextmanager
+async def transaction(client: StoreClient, key: str) -> AsyncIterator[Pipeline]:
+    """A transaction of keys that all lie in the slot of one, on the node that holds it.
+
+    The library's own for a cluster would start a thread and an event loop for each command.
+    """
+    if not isinstance(client, LearningCluster):
+        async with client.pipeline(transaction=True) as pipe:
+            yield pipe
+        return
+    async with client.learning():
+        node = await client.client_of(key)
+        async with node.pipeline(transaction=True) as pipe:
+            yield pipe
 
 
 def cluster_options(url: str, seconds: float) -> dict[str, Any]:

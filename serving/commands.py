@@ -1,6 +1,7 @@
 """The verbs of this package."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -8,7 +9,7 @@ import typer
 from rich.console import Console
 
 from recsys.errors import ConfigError
-from recsys.options import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption, time_ms
+from recsys.options import DEFAULT_WORKSPACE, EngineOption, JsonOption, WorkspaceOption, time_ms
 from recsys.schema import LIST_ID
 from recsys.workspace import Workspace, atomic_path
 
@@ -82,19 +83,19 @@ def recommend(
         str, typer.Option("--filter", help="What items must be like, such as 'price < 5 AND brand:acme'.")
     ] = "",
     output: Annotated[Path | None, typer.Option(help="Parquet file to write instead of printing.")] = None,
+    engine: EngineOption = "local",
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     json_output: JsonOption = False,
 ) -> None:
     """Recommend items to users, with the pipeline that the server runs."""
-    from serving.batch import read_queries, recommend_queries, single_queries
+    from recsys.runner import runner
+    from serving.batch import read_queries, recommend_in_shards, recommend_queries, single_queries
 
     if user is not None and users is not None:
         raise ConfigError("say who to recommend to either with --user ID or with --users FILE")
     queries = read_queries(users) if users is not None else single_queries(user or [""], context or [])
-    found = recommend_queries(
-        Workspace(workspace),
-        queries,
-        at_ms=time_ms(at, "--at") if at is not None else None,
+    answer = partial(
+        recommend_queries,
         placement=placement,
         limit=k,
         novel=novel,
@@ -103,6 +104,11 @@ def recommend(
         attributes=_attributes(attribute or []),
         explain=output is None,
     )
+    place, at_ms = Workspace(workspace), time_ms(at, "--at") if at is not None else None
+    if engine == "local":
+        found = answer(place, queries, at_ms=at_ms)
+    else:
+        found = recommend_in_shards(runner(engine), place, queries, answer, at_ms=at_ms)
     if output is not None:
         found.write(output)
     elif json_output:

@@ -2,8 +2,11 @@
 
 from pathlib import Path
 
+from recsys.influence import AUTOMATED_PREFIX
 from recsys.objections import ANONYMOUS_PREFIX, Objections
 from recsys.tombstones import Tombstones
+
+_NOBODY = (ANONYMOUS_PREFIX, AUTOMATED_PREFIX)
 
 
 class Discretion:
@@ -29,7 +32,7 @@ class Discretion:
             subject: See ``serving.event.subject``.
             time_ms: When, in milliseconds since the epoch; ``None`` where the time is known to be allowed.
         """
-        if subject.startswith(ANONYMOUS_PREFIX) or subject in self.objections:
+        if subject.startswith(_NOBODY) or subject in self.objections:
             return False
         return time_ms is None or not self.is_erased(subject, time_ms)
 

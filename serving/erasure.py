@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 
 import polars as pl
 import structlog
@@ -19,11 +20,13 @@ import structlog
 from recsys.digest_names import DIRECTORY
 from recsys.errors import RecsysError
 from recsys.event_log import EventLog
+from recsys.fault_point import reach
 from recsys.file_lock import exclusive
 from recsys.objections import Objections
 from recsys.schema import EFFECTIVE_TIME, USER_ID, VISITOR
-from recsys.table_sweep import drop_unreadable, sweep
+from recsys.table_sweep import drop_unreadable, remove_scratch, sweep
 from recsys.tombstones import Tombstones
+from recsys.unfinished import remove_unfinished
 from recsys.workspace import Workspace
 from serving.compaction import COMPACTION_LOCK
 from serving.erasure_journal import Erasure, ErasureJournal
@@ -79,7 +82,9 @@ class Eraser:
         self._list_log.flush()
         subjects = self.subjects_of(subject)
         erasure = self.journal.begin(subjects, max(now_ms, self._latest_ms(subjects)))
+        reach("erasure-ordered")
         self._tombstones.add(subjects, erasure.erased_ms)
+        reach("erasure-tombstoned")
         return erasure
 
     def erase_files(self, erasure: Erasure) -> Erased:
@@ -93,16 +98,29 @@ class Eraser:
         with exclusive(root / DIRECTORY / ".lock"):
             self._tombstones.add(erasure.subjects, erasure.erased_ms)
             num_events = self._buffer.erase(erasure.subjects, erasure.erased_ms)
-            list_ids = self._list_log.erase(erasure.subjects, erasure.erased_ms)
+            reach("erasure-buffer")
+            theirs = self._list_log.of(erasure.subjects)
+            ids = [one.list_id for one in theirs if one.served_time <= erasure.erased_ms]
+            erasure = self.journal.with_lists(erasure, ids)
+            reach("erasure-lists-known")
+            num_lists = len(self._list_log.erase(erasure.subjects, erasure.erased_ms))
+            reach("erasure-lists")
             with exclusive(self._workspace.state / COMPACTION_LOCK):
-                event_ids = self._event_log.forget_erased()
-                num_rows = sweep(self._workspace, self._tombstones)
-            plain = [subject.removeprefix(VISITOR_PREFIX) for subject in erasure.subjects]
-            drop_unreadable(self._workspace, plain)
-            self._buffer.erase(erasure.subjects, erasure.erased_ms, event_ids)
-            for subject in erasure.subjects:
-                Objections(root).set(subject, objects=False)
-        return Erased(num_events + len(event_ids), len(list_ids) + num_rows, tuple(list_ids))
+                event_ids = self._event_log.forget_erased(partial(self._buffer.erase, (), 0))
+                reach("erasure-log")
+                num_lists += sweep(self._workspace, self._tombstones)
+                reach("erasure-tables")
+            self._tidy(erasure)
+        return Erased(num_events + len(event_ids), num_lists, erasure.list_ids)
+
+    def _tidy(self, erasure: Erasure) -> None:
+        plain = [subject.removeprefix(VISITOR_PREFIX) for subject in erasure.subjects]
+        drop_unreadable(self._workspace, plain)
+        remove_scratch(self._workspace)
+        reach("erasure-refused")
+        for subject in erasure.subjects:
+            Objections(self._workspace.root).set(subject, objects=False)
+        reach("erasure-files")
 
     def sweep_all(self) -> None:
         """Erase everybody who has a tombstone again: files may have come back from a backup.
@@ -119,9 +137,8 @@ class Eraser:
                 self._buffer.erase((subject,), erased_ms)
                 self._list_log.erase((subject,), erased_ms)
         with exclusive(self._workspace.state / COMPACTION_LOCK):
-            event_ids = self._event_log.forget_erased()
+            self._event_log.forget_erased(partial(self._buffer.erase, (), 0))
             sweep(self._workspace, self._tombstones)
-        self._buffer.erase((), 0, event_ids)
 
     def subjects_of(self, subject: str) -> tuple[str, ...]:
         """Somebody, and every visitor that somebody was."""
@@ -191,14 +208,18 @@ class OnlineEraser:
     async def _erase_twice(self, erasure: Erasure) -> Erased:
         erased = await asyncio.to_thread(self._eraser.erase_files, erasure)
         await self._forget(erasure, erased)
+        reach("erasure-store")
         await asyncio.sleep(IN_FLIGHT.total_seconds())
         late = await asyncio.to_thread(self._eraser.erase_files, erasure)
         await self._forget(erasure, late)
+        reach("erasure-store-again")
         await asyncio.to_thread(self._eraser.journal.finish, erasure)
+        reach("erasure-finished")
         return Erased(erased.num_events + late.num_events, erased.num_lists + late.num_lists)
 
     async def _forget(self, erasure: Erasure, erased: Erased) -> None:
         await self._pages.erase(erased.list_ids)
+        reach("erasure-pages")
         await self._store.erase(erasure.subjects, erasure.erased_ms)
         for subject in erasure.subjects:  # what the same id did since then
             later = [one for one in self._buffer.of([subject]) if one.merge is None and one.owner == subject]
@@ -223,6 +244,7 @@ def resume_erasures(workspace: Workspace) -> None:
     Raises:
         RecsysError: Something cannot be read or written.
     """
+    remove_unfinished(workspace.root / DIRECTORY)  # what a crash left of an order holds ids in clear
     with ExitStack() as stack:
         eraser = open_eraser(stack, workspace)
         for erasure in eraser.journal.unfinished():

@@ -7,7 +7,8 @@ import json
 import os
 import re
 import secrets
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from recsys.digest_names import DIRECTORY
@@ -27,6 +28,8 @@ class Erasure:
     """Everything up to this moment goes, in milliseconds since the epoch."""
     receipt_id: str = ""
     """128 random bits in hexadecimal."""
+    list_ids: tuple[str, ...] = ()
+    """Lists that the person got, whose later pages are to be forgotten; known once they are looked for."""
 
 
 class ErasureJournal:
@@ -42,9 +45,20 @@ class ErasureJournal:
             OSError: It cannot be written.
         """
         erasure = Erasure(subjects, erased_ms, secrets.token_hex(16))
-        with atomic_path(self._path(erasure.receipt_id)) as partial:
-            partial.write_text(json.dumps(asdict(erasure)), encoding="utf-8")
+        self._write(erasure)
         return erasure
+
+    def with_lists(self, erasure: Erasure, list_ids: Iterable[str]) -> Erasure:
+        """Write down whose pages are to be forgotten, before the list log, which knows it, forgets it.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        known = tuple(sorted({*erasure.list_ids, *list_ids}))
+        more = replace(erasure, list_ids=known)
+        if more != erasure and self.is_unfinished(erasure.receipt_id):
+            self._write(more)
+        return more
 
     def unfinished(self) -> list[Erasure]:
         """What is to be done.
@@ -67,6 +81,10 @@ class ErasureJournal:
         finally:
             os.close(descriptor)
 
+    def _write(self, erasure: Erasure) -> None:
+        with atomic_path(self._path(erasure.receipt_id)) as partial:
+            partial.write_text(json.dumps(asdict(erasure)), encoding="utf-8")
+
     def _path(self, receipt_id: str) -> Path:
         if not _RECEIPT.fullmatch(receipt_id):
             raise ValueError("a receipt has 32 hexadecimal digits")
@@ -77,6 +95,7 @@ class ErasureJournal:
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
             subjects = tuple(str(subject) for subject in document["subjects"])
-            return Erasure(subjects, int(document["erased_ms"]), str(document["receipt_id"]))
+            list_ids = tuple(str(list_id) for list_id in document.get("list_ids", ()))
+            return Erasure(subjects, int(document["erased_ms"]), str(document["receipt_id"]), list_ids)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(f"{path} is damaged; order the erasure again and remove it") from error

@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from itertools import islice
@@ -10,6 +10,7 @@ from typing import Protocol
 
 from recsys.clock import Clock
 from recsys.event_ids import with_event_ids
+from recsys.influence import automaton
 from recsys.objections import nobody
 from recsys.schema import (
     EVENT_ID,
@@ -113,6 +114,7 @@ class Intake:
         *,
         apply_timeout_seconds: float,
         discretion: Discretion | None = None,
+        is_automated: Callable[[], bool] = lambda: False,
     ) -> None:
         self._items = items
         self._buffer = buffer
@@ -121,6 +123,7 @@ class Intake:
         self._clock = clock
         self._apply_timeout_seconds = apply_timeout_seconds
         self._discretion = discretion
+        self._is_automated = is_automated
 
     async def record(
         self, received: Sequence[ReceivedEvent], seconds_left: float | None
@@ -185,13 +188,17 @@ class Intake:
         return problem
 
     def _discreet(self, event: Event) -> Event:
-        """The event as nobody's in particular, where its user objects to being profiled."""
+        """The event as nobody's in particular, where its user objects to being profiled, or is a machine."""
+        if self._is_automated():
+            return replace(event, user_id=automaton(), session_id=None, text=None)
         if self._discretion is None or self._discretion.is_profiled(event.user_id):
             return event
         return replace(event, user_id=nobody(), session_id=None, text=None)
 
     def _may_link(self, event: ReceivedEvent) -> bool:
         """Whether a visitor may be remembered as a user."""
+        if self._is_automated():
+            return False
         if self._discretion is None:
             return True
         ids = (event.user_id, VISITOR_PREFIX + event.visitor_id)

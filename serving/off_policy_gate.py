@@ -56,6 +56,8 @@ def off_policy(workspace: Workspace, version: str, serving: str | None) -> Gate:
         if isinstance(lists, str):
             return Gate(_NAME, (lists,))
         policy = DrawPolicy.read(lists["policy"][0])
+        if settings.slots > policy.places:
+            return Gate(_NAME, (_not_drawn(settings.slots, policy.places),))
         rescored = list(_rescored(workspace, version, lists, policy, settings))
     except (RecsysError, pl.exceptions.PolarsError) as error:
         return Gate(_NAME, (str(error),))
@@ -88,6 +90,14 @@ def _drawn_lists(workspace: Workspace, version: str, serving: str) -> pl.DataFra
         )
     newest = drawn.sort(SERVED_TIME)["policy"][-1]
     return drawn.filter(pl.col("policy") == newest).sort(SERVED_TIME).tail(_MOST_LISTS)
+
+
+def _not_drawn(slots: int, places: int) -> str:
+    return (
+        f"promotion.slots is {slots}, but only the first {places} places of the lists were drawn at random: "
+        f"the log says nothing about other items below. Expected slots of at most {places}: lower "
+        "promotion.slots, or raise places in the placement's sampling and wait for such lists"
+    )
 
 
 def _placements(workspace: Workspace) -> list[str]:

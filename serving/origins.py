@@ -1,7 +1,9 @@
 """Which visitor a user was before the first login: whoever was seen as a visitor keeps the visitor's arms.
 
-The state store remembers it from the moment the login is applied; it is rebuilt from the log as states are. A
-user who had a state before any login was never a visitor to us, and keeps the arms of the user's own id.
+The state store remembers it from the moment the login is applied, or from the first request while an
+experiment runs, whichever came first. A user who had a state before any login was never a visitor to us, and
+keeps the arms of the user's own id. A store that is rebuilt learns the logins from the log, and nothing of
+what requests alone had told it.
 """
 
 import asyncio
@@ -34,8 +36,8 @@ class Origins:
     async def unit(self, user_id: str, visitor_id: str) -> str | None:
         """The id that a request's arms follow from.
 
-        A user whom nobody knows yet, with a visitor's id beside it, has just logged in: the visitor's counts,
-        from then on.
+        A user whom nobody knows yet, with a visitor's id beside it, has just logged in: the visitor's counts.
+        Whatever the first answer is, it is kept in the store, so that no later login moves what was shown.
 
         Returns:
             The id; ``None`` where it cannot be told, for nobody in particular or because the store is away:
@@ -50,16 +52,15 @@ class Origins:
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 visitor, known = await self._store.origin(user_id)
-                if visitor is None and not known and visitor_id:
-                    visitor = VISITOR_PREFIX + visitor_id  # kept: no later login may move what was shown
-                    await self._store.learn_origins([(user_id, visitor)])
+                if visitor is None and not known:
+                    first = VISITOR_PREFIX + visitor_id if visitor_id else user_id
+                    await self._store.learn_origins([(user_id, first)])
+                    visitor, _ = await self._store.origin(user_id)  # another server may have been sooner
         except (StoreError, TimeoutError):
             if self._breaker.failed():
                 _log.warning("experiments leave users alone while the store is away")
             return None
         self._breaker.succeeded()
-        if visitor is None and not known:
-            return user_id
         unit = user_id if visitor is None else visitor.removeprefix(VISITOR_PREFIX)
         if len(self._kept) >= _MOST_KEPT:
             self._kept.clear()

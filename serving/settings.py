@@ -47,6 +47,9 @@ class Settings(BaseSettings):
     """Calls at once over one connection; more wait at the client, and cost nothing when they expire there."""
     adaptive_limit: bool = True
     """Whether fewer calls than that are let through as soon as they have to stand in line."""
+    automated_agents: str = r"bot\b|crawl|spider|slurp|headless|python-requests|curl/|wget/"
+    """Regular expression of the user agents of machines, whose events count for nobody; see
+    ``serving.automation``."""
     least_concurrent_requests: int = Field(default=16, ge=1)
     """Calls at once that ``adaptive_limit`` lets through however long they stand in line; half as many of
     what is fetched ahead, and a quarter of batches. With fewer, answers wait less in overload."""

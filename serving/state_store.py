@@ -26,7 +26,7 @@ from recsys.errors import StoreError
 from recsys.store_url import is_cluster
 from recsys.user_state import UserState
 from serving.blocking_cluster import BlockingClient, BlockingCluster
-from serving.cluster_client import STORE_ERRORS, LearningCluster, StoreClient, lineage
+from serving.cluster_client import STORE_ERRORS, LearningCluster, StoreClient, lineage, transaction
 from serving.discretion import Discretion
 from serving.event import BufferedEvent
 from serving.shard_notes import ShardNotes
@@ -141,7 +141,7 @@ class StateStore:
         await self._retried(lambda: self._try_link(self.key(visitor), link))
 
     async def origin(self, user_id: str) -> tuple[str | None, bool]:
-        """The visitor that a user was before the first login, and whether the user has a state.
+        """Whom a user is assigned as, the visitor of before or the user, if known; whether there is a state.
 
         Raises:
             StoreError: The store did not answer.
@@ -154,7 +154,7 @@ class StateStore:
         return (raw.decode() if isinstance(raw, bytes) else None), bool(known)
 
     async def learn_origins(self, origins: Iterable[tuple[str, str]]) -> None:
-        """Remember which visitors users were, where nothing is known of it yet.
+        """Remember which visitors users were, or that they were none, where nothing is known of it yet.
 
         Raises:
             StoreError: The store did not answer.
@@ -348,7 +348,7 @@ class StateStore:
         raise StoreError(f"a state changed under {_MAX_ATTEMPTS} attempts to update it; it is retried later")
 
     async def _try_add(self, key: str, other: UserState, sequence: int) -> None:
-        async with self._client.pipeline(transaction=True) as pipe:
+        async with transaction(self._client, key) as pipe:
             await pipe.watch(key)
             state = self.decoded(await pipe.get(key)) or UserState(self._config.half_lives_days)
             if state.applied_sequence >= sequence:
@@ -360,7 +360,7 @@ class StateStore:
             await pipe.execute()
 
     async def _try_link(self, key: str, link: VisitorLink) -> None:
-        async with self._client.pipeline(transaction=True) as pipe:
+        async with transaction(self._client, key) as pipe:
             await pipe.watch(key)
             known = _link(await pipe.get(key))
             if known is not None and known.sequence >= link.sequence:
@@ -370,7 +370,7 @@ class StateStore:
             await pipe.execute()
 
     async def _try_apply(self, key: str, events: Sequence[BufferedEvent]) -> None:
-        async with self._client.pipeline(transaction=True) as pipe:
+        async with transaction(self._client, key) as pipe:
             await pipe.watch(key)
             raw = await pipe.get(key)
             if _link(raw) is not None:  # the merge, which lies above these events, was applied already
@@ -394,7 +394,7 @@ class StateStore:
             await pipe.execute()
 
     async def _try_erase(self, key: str, through_ms: int) -> None:
-        async with self._client.pipeline(transaction=True) as pipe:
+        async with transaction(self._client, key) as pipe:
             await pipe.watch(key)
             raw = await pipe.get(key)
             state = None if _link(raw) is not None else self.decoded(raw)

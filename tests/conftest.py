@@ -20,6 +20,35 @@ os.environ["RECSYS_TRY_MODELS"] = "false"  # seconds for every model; tests/faul
 os.environ["OMP_NUM_THREADS"] = "1"  # the models are tiny: threads would only wait for each other
 
 
+_LONGEST = (
+    "training/test_tune.py",
+    "serving/test_supervisor.py",  # trains nothing, while the other worker trains the shop
+    "end_to_end/test_interrupts.py",
+    "training/test_ablations.py",
+    "training/test_recipe.py",
+    "training/test_evaluation.py",
+    "training/test_take_over.py",
+    "training/test_hold_out.py",
+    "end_to_end/test_awkward_shops.py",
+    "end_to_end/test_known_answer.py",
+    "training/test_encoder_fit.py",
+    "training/test_report.py",
+    "test_architecture.py",
+    "serving/test_bootstrap.py",
+    "recsys/blurbs/test_labelled.py",
+    "features/test_leakage.py",
+    "features/test_parity.py",
+)
+"""Files that come first: whichever comes last keeps one worker busy while the other has nothing to do."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first, and leave the rest in the order they are in."""
+    here = Path(__file__).parent
+    order = {here / name: number for number, name in enumerate(_LONGEST)}
+    items.sort(key=lambda item: order.get(item.path, len(order)))
+
+
 @dataclass(frozen=True)
 class Trained:
     """A workspace with a bundle; nobody may write to it."""

@@ -111,7 +111,7 @@ def tiny_config(encoder: Path) -> Config:
             max_tokens=16,
             history_length=20,
             batch_size=96,
-            num_head_steps=300,
+            num_head_steps=150,
             num_tuning_steps=10,
             validate_every=50,
             learning_rate=1e-2,
@@ -122,6 +122,7 @@ def tiny_config(encoder: Path) -> Config:
         ranker=RankerConfig(
             label_window=timedelta(days=14),
             num_windows=3,
+            num_visits=40,
             num_unknown=0,
             num_negatives=40,
             num_trees=40,
@@ -131,6 +132,18 @@ def tiny_config(encoder: Path) -> Config:
             patience=10,
         ),
     )
+
+
+def quick_config(config: Config) -> Config:
+    """Few windows, decisions and trees behind the same encoder: for tests of what is not learned."""
+    few = {"num_windows": 2, "num_visits": 10, "num_trees": 10}
+    return config.model_copy(update={"ranker": config.ranker.model_copy(update=few)})
+
+
+def few_steps(config: Config) -> Config:
+    """Hardly any training of the encoder."""
+    steps = {"num_head_steps": 10, "num_tuning_steps": 2, "validate_every": 5}
+    return config.model_copy(update={"encoder": config.encoder.model_copy(update=steps)})
 
 
 def _user_id(group: str, number: int) -> str:

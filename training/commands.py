@@ -11,7 +11,7 @@ from rich.table import Table
 
 from recsys.config import load_config
 from recsys.errors import ConfigError
-from recsys.options import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption, time_ms
+from recsys.options import DEFAULT_WORKSPACE, EngineOption, JsonOption, WorkspaceOption, time_ms
 from recsys.timestamps import iso
 from recsys.workspace import Workspace
 
@@ -30,10 +30,13 @@ def train(
             "behind it with as many trees as they had."
         ),
     ] = None,
+    *,
+    engine: EngineOption = "local",
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     json_output: JsonOption = False,
 ) -> None:
     """Fine-tune the encoder, train the ranker, and put the bundle in the registry as stable."""
+    from recsys.runner import runner
     from training.recipe import train as run
 
     place = Workspace(workspace)
@@ -42,6 +45,7 @@ def train(
         until_ms=time_ms(until, "--until") if until is not None else None,
         config=load_config(config if config is not None else place.config, required=config is not None),
         only=only,
+        runner=None if engine == "local" else runner(engine),
     )
     if json_output:
         typer.echo(json.dumps(asdict(summary), indent=1))

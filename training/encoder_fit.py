@@ -1,6 +1,7 @@
 """Fine-tunes the text encoder on an event log: from texts and events to towers and item vectors."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from recsys.catalogue import Catalogue
 from recsys.config import Config
 from recsys.encoder import TextEncoder, Towers
 from recsys.pretrained import model_path
+from recsys.runner import Runner
 from recsys.schema import EFFECTIVE_TIME
 from training import adapters
 from training.calibration_fit import calibrate
@@ -21,7 +23,8 @@ from training.checkpoint import Checkpoints
 from training.encoder_module import EncoderModule
 from training.encoder_trainer import run_training
 from training.examples import split_examples
-from training.text_table import encode_all, read_texts
+from training.text_shards import encode_in_shards
+from training.text_table import EncodeAll, encode_all, read_texts
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ def fit_encoder(  # noqa: PLR0917 (the first five are given in this order)
     config: Config,
     log_dir: Path,
     checkpoint_dir: Path | None = None,
+    runner: Runner | None = None,
 ) -> FittedEncoder:
     """Fine-tune the encoder on the events before ``until_ms``.
 
@@ -68,6 +72,7 @@ def fit_encoder(  # noqa: PLR0917 (the first five are given in this order)
         log_dir: Where the learning curves go.
         checkpoint_dir: Where a killed run leaves what the next call, with the same data and settings, goes on
             from; ``encoder-checkpoint`` beside ``log_dir`` when absent. A run that ends deletes it.
+        runner: Where the texts are read, in shards; in this process when absent.
 
     Raises:
         ConfigError: The encoder's directory holds none, or a setting needs a package that is not installed.
@@ -80,7 +85,9 @@ def fit_encoder(  # noqa: PLR0917 (the first five are given in this order)
     lora = adapters.prepare(encoder, settings)
     seen = events.filter(pl.col(EFFECTIVE_TIME).dt.epoch("ms") < until_ms).collect()
     train, validation = split_examples(seen, catalogue, config, until_ms)
-    table = read_texts(encoder, catalogue.texts, train, validation, adapters.state_budget(settings))
+    encode = _encode_by(runner, catalogue.texts, log_dir) if runner is not None else encode_all
+    budget = adapters.state_budget(settings)
+    table = read_texts(encoder, catalogue.texts, train, validation, budget, encode=encode)
     towers = Towers(encoder.width, settings)
     towers.item.start_from(table.frozen_base[table.used])
     module = EncoderModule(encoder, towers, table, settings, train.shown.rate if train.shown else 0.0)
@@ -92,7 +99,7 @@ def fit_encoder(  # noqa: PLR0917 (the first five are given in this order)
     if lora is not None:
         adapters.merge(lora)
     if settings.strategy != "frozen":
-        table.base = encode_all(encoder, table.states, "reading texts again")
+        table.base = encode(encoder, table.states, "reading texts again")
     calibration, reliability = calibrate(module, validation, until_ms)
     checkpoints.remove()
     return FittedEncoder(
@@ -107,6 +114,10 @@ def fit_encoder(  # noqa: PLR0917 (the first five are given in this order)
         num_moments=len(train.next_items),
         num_lists=len(train.shown) if train.shown else 0,
     )
+
+
+def _encode_by(runner: Runner, texts: Sequence[str], directory: Path) -> EncodeAll:
+    return lambda encoder, _, label: encode_in_shards(runner, encoder, texts, directory, label)
 
 
 def _fingerprint(seen: pl.DataFrame, catalogue: Catalogue, until_ms: int, config: Config, path: Path) -> str:

@@ -26,6 +26,7 @@ from recsys.manifest import Manifest, new_version
 from recsys.moment import Parts
 from recsys.ranker import Ranker
 from recsys.registry import Registry
+from recsys.runner import Runner
 from recsys.schema import EFFECTIVE_TIME, EVENT_TYPE
 from recsys.tables import TRAINING_LOCK
 from recsys.timestamps import iso, utc
@@ -60,6 +61,7 @@ def train(
     until_ms: int | None = None,
     config: Config | None = None,
     only: Only | None = None,
+    runner: Runner | None = None,
 ) -> TrainingSummary:
     """Fine-tune the encoder, fit the parts and the ranker, and promote the bundle to ``stable``.
 
@@ -74,6 +76,7 @@ def train(
         until_ms: End of the data, exclusive; the whole log when absent.
         config: The run configuration; the workspace's ``recsys.toml`` when absent.
         only: Train this part and take over what can be kept of the rest, see ``training.take_over``.
+        runner: Where the texts are read; in this process when absent.
 
     Raises:
         BundleError: Something is to be taken over, and there is no stable bundle that verifies.
@@ -87,7 +90,10 @@ def train(
         catalogue = Catalogue(read_items(workspace))
         registry = Registry(workspace.registry)
         taken = take_over(registry, only, catalogue, config)
-        return TrainingRun(registry, workspace, catalogue, config, taken=taken, until_ms=until_ms).finish()
+        run = TrainingRun(
+            registry, workspace, catalogue, config, taken=taken, until_ms=until_ms, runner=runner
+        )
+        return run.finish()
 
 
 def label_window_ms(events: pl.LazyFrame, config: Config, until_ms: int) -> int:
@@ -113,6 +119,7 @@ class TrainingRun:
         *,
         taken: TakenOver = TakenOver(),  # noqa: B008 (frozen, and nothing is in it)
         until_ms: int | None = None,
+        runner: Runner | None = None,
     ) -> None:
         """Read the log.
 
@@ -123,6 +130,7 @@ class TrainingRun:
             config: The run configuration.
             taken: Parts that are not fitted anew.
             until_ms: End of the data, exclusive; the whole log when absent.
+            runner: Where the texts are read; in this process when absent.
 
         Raises:
             DataError: The log is empty, or holds nothing to learn from in the last label window or in the
@@ -134,7 +142,7 @@ class TrainingRun:
         if end_ms is None:
             raise DataError("the event log is empty; run: recsys ingest --items PATH --events PATH")
         until_ms = min(until_ms, end_ms + 1) if until_ms is not None else end_ms + 1
-        self.registry, self.workspace, self.taken = registry, workspace, taken
+        self.registry, self.workspace, self.taken, self.runner = registry, workspace, taken, runner
         self.config, self.catalogue, self.until_ms = config, catalogue, until_ms
         self.events = log.scan(until_ms).collect().lazy()
         if self.events.limit(1).collect().is_empty():
@@ -216,7 +224,12 @@ class TrainingRun:
         """The encoder that is taken over, or a new one, fitted before the first label window."""
         log_dir = self.workspace.reports / "training" / self.summary.version
         fitted = self.taken.encoder or fit_encoder(
-            self.catalogue, self.events, self.window_starts[0], self.config, log_dir
+            self.catalogue,
+            self.events,
+            self.window_starts[0],
+            self.config,
+            log_dir,
+            runner=self.runner,
         )
         self.summary.details["encoder"] = {
             "texts": len(self.catalogue.texts),

@@ -1,6 +1,6 @@
 """Every distinct text of the catalogue, as far as training has come with it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,8 +37,18 @@ class TextTable:
             setattr(self, name, getattr(self, name).to(device))
 
 
+EncodeAll = Callable[[TextEncoder, TextStates, str], Float[Tensor, "texts width"]]
+"""Takes the encoder, its texts, and what the progress bar says."""
+
+
 def read_texts(
-    encoder: TextEncoder, texts: Sequence[str], train: Examples, validation: Examples, budget: int
+    encoder: TextEncoder,
+    texts: Sequence[str],
+    train: Examples,
+    validation: Examples,
+    budget: int,
+    *,
+    encode: EncodeAll | None = None,
 ) -> TextTable:
     """Encode the catalogue's texts and count how often each is taken.
 
@@ -48,6 +58,7 @@ def read_texts(
         train: Examples to train on.
         validation: Examples to validate on.
         budget: Most bytes of states to keep.
+        encode: How the texts are read; ``encode_all`` when absent.
     """
     counts = torch.from_numpy(
         train.next_items.text_counts(len(texts)) + validation.next_items.text_counts(len(texts))
@@ -55,7 +66,7 @@ def read_texts(
     read = np.union1d(train.texts(), validation.texts())
     needed = counts.numpy() + np.isin(np.arange(len(texts)), read)
     states = TextStates(encoder, texts, needed, budget)
-    base = encode_all(encoder, states, "reading texts")
+    base = (encode or encode_all)(encoder, states, "reading texts")
     return TextTable(
         states=states,
         base=base.clone(),

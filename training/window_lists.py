@@ -198,8 +198,8 @@ class _Contributions:
             if item.explanation is None:
                 continue
             parts = item.explanation.contributions
-            self._names = tuple(part.feature for part in parts)
-            sizes = np.abs([part.contribution for part in parts])
+            self._names = parts.features
+            sizes = np.abs(parts.contributions)
             self._sums[ranker] = self._sums.get(ranker, np.zeros(len(parts))) + sizes
             self._rows[ranker] += 1
 

@@ -7,16 +7,17 @@ while; when that ends, somebody else may take it, and what the first one still b
 import json
 import sqlite3
 from collections.abc import Iterable, Sequence
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Final
 
 from recsys.blurbs.book_file import BookFile
-from recsys.blurbs.book_rows import added_values, read_entry, read_request
 from recsys.blurbs.entry import Entry, Job, JobResult, Request, State
-from recsys.blurbs.identity import blurb_id
-from recsys.blurbs.row import BlurbSlot, Source
+from recsys.blurbs.judging import as_json
+from recsys.blurbs.row import BlurbSlot, Source, blurb_id
 from recsys.blurbs.switches import OffSwitches
+from recsys.blurbs.term import terms_in
+from recsys.blurbs.verdict import Reason, Verdict
 
 GENERATOR: Final = "generator"
 """Who acts where no person does."""
@@ -69,7 +70,7 @@ class Book:
                 if self._is_settled(request, now_ms):
                     continue
                 again = (request.priority, request.key, now_ms)
-                if self.file.change(_ADD, added_values(request)) or self.file.change(_AGAIN, again):
+                if self.file.change(_ADD, request.columns()) or self.file.change(_AGAIN, again):
                     queued.append(request.key)
                     slot = astuple(request.slot)
                     self.file.note(now_ms, actor, "queued", key=request.key, slot=slot)
@@ -97,34 +98,22 @@ class Book:
             found = self.file.rows(query, (*values, limit))
             return [self._lease(row, now_ms) for row in found]
 
-    def finish(self, job: Job, result: JobResult, now_ms: int, actor: str = GENERATOR) -> bool:
-        """Write down what came of a job; false when somebody else took it meanwhile, and nothing is written.
+    def finish(self, job: Job, result: JobResult, now_ms: int, actor: str = GENERATOR) -> State | None:
+        """Write down what came of a job; an approved text takes its slot over from the one before.
 
-        An approved text takes its slot over from the one before.
+        Returns:
+            The state that it came to: a text is rejected that was withdrawn, or has a term that was, since
+            the gate was asked. ``None`` when somebody else took the job, and nothing is written.
         """
         key = job.request.key
-        name = blurb_id(key, result.text) if result.text else ""
-        values = (
-            result.state,
-            result.text,
-            result.source,
-            result.source is not Source.EXTRACTIVE,
-            json.dumps(result.fact_ids),
-            result.verdict,
-            name,
-            result.generated_at,
-            result.fresh_until,
-            result.stale_until,
-            result.retry_at,
-            result.state is State.REJECTED,
-        )
         with self.file.transaction():
-            if not self.file.change(_FINISH, (*values, key, job.fence)):
-                return False
+            result = self._unless_withdrawn(job.request.slot.item_id, result)
+            if not self.file.change(_FINISH, (*_finish_values(key, result), key, job.fence)):
+                return None
             if result.state is State.APPROVED:
                 self.supersede(job.request.slot, now_ms, actor, but=key)
             self._note(job.request, result, now_ms, actor)
-        return True
+        return result.state
 
     def drafted(self, job: Job, text: str, now_ms: int) -> None:
         """Write down what a model said, before the gate says anything."""
@@ -140,14 +129,24 @@ class Book:
             "UPDATE blurbs SET lease_until = 0 WHERE key = ? AND fence = ?", (job.request.key, job.fence)
         )
 
-    def supersede(self, slot: BlurbSlot, now_ms: int, actor: str = GENERATOR, *, but: str = "") -> None:
-        """Take the approved texts of a slot out, but for one."""
+    def supersede(self, slot: BlurbSlot, now_ms: int, actor: str = GENERATOR, *, but: str) -> None:
+        """Take approved texts of a slot out but for one, within the transaction that approves that one."""
         found = self.file.rows(
             f"SELECT key FROM blurbs WHERE {_SLOT} AND state = 'approved' AND key <> ?", (*astuple(slot), but)
         )
         for (key,) in found:
             self.file.change("UPDATE blurbs SET state = 'superseded' WHERE key = ?", (key,))
             self.file.note(now_ms, actor, "superseded", key=key, slot=astuple(slot))
+
+    def retire(self, entry: Entry, now_ms: int, actor: str = GENERATOR) -> None:
+        """Take this approved text out, and no other one that came into its slot meanwhile."""
+        key, slot = entry.request.key, astuple(entry.request.slot)
+        held = "key = ? AND blurb_id = ? AND state = 'approved'"
+        with self.file.transaction():
+            if self.file.change(
+                f"UPDATE blurbs SET state = 'superseded' WHERE {held}", (key, entry.blurb_id)
+            ):
+                self.file.note(now_ms, actor, "superseded", key=key, slot=slot)
 
     def find(self, key: str) -> Entry | None:
         """The entry of a key."""
@@ -164,7 +163,7 @@ class Book:
     def entries(self, where: str = "1", values: Sequence[object] = (), limit: int = -1) -> list[Entry]:
         """Entries by any condition on the columns, those of the highest priority first."""
         query = f"SELECT * FROM blurbs WHERE {where} ORDER BY priority DESC, key LIMIT ?"
-        return [read_entry(row) for row in self.file.rows(query, (*values, limit))]
+        return [Entry.of(row) for row in self.file.rows(query, (*values, limit))]
 
     def changes(self, since: int) -> tuple[int, set[BlurbSlot]]:
         """The slots that the audit's lines above ``since`` speak of, and the number of the last line."""
@@ -186,6 +185,25 @@ class Book:
         query = "SELECT text FROM blurbs WHERE item_id = ? AND state = 'revoked' AND text <> ''"
         return {row[0] for row in self.file.rows(query, (item_id,))}
 
+    def revoked_terms(self) -> list[str]:
+        """Terms that no text may have."""
+        return [row[0] for row in self.file.rows("SELECT value FROM revocations WHERE kind = 'term'")]
+
+    def withdrawals(self, item_id: str, text: str) -> list[Reason]:
+        """Why a text about an item may not be shown any more, whatever the gate says; empty when it may.
+
+        Ask within the transaction that lets the text through: a verdict is older than what it leads to.
+        """
+        reasons = [Reason("withdrawn_term", term) for term in terms_in(text, self.revoked_terms())]
+        if text in self.revoked_texts(item_id):
+            reasons.append(Reason("withdrawn_text", "this text was withdrawn"))
+        return reasons
+
+    def _unless_withdrawn(self, item_id: str, result: JobResult) -> JobResult:
+        if result.state is State.REJECTED or not (reasons := self.withdrawals(item_id, result.text)):
+            return result
+        return replace(result, state=State.REJECTED, verdict=as_json(Verdict.of(reasons)))
+
     def _is_settled(self, request: Request, now_ms: int) -> bool:
         """Whether the same was answered under another version of the gate, and that answer stands."""
         asked = (request.facts_hash, request.model, request.prompt_version, request.key)
@@ -201,7 +219,7 @@ class Book:
             "UPDATE blurbs SET lease_until = ?, fence = ? WHERE key = ?",
             (now_ms + LEASE_MS, fence, row["key"]),
         )
-        return Job(read_request(row), fence, row["attempts"])
+        return Job(Request.of(row), fence, row["attempts"])
 
     def _note(self, request: Request, result: JobResult, now_ms: int, actor: str) -> None:
         detail = {
@@ -215,3 +233,20 @@ class Book:
         }
         slot = astuple(request.slot)
         self.file.note(now_ms, actor, result.state, key=request.key, slot=slot, detail=detail)
+
+
+def _finish_values(key: str, result: JobResult) -> tuple[object, ...]:
+    return (
+        result.state,
+        result.text,
+        result.source,
+        result.source is not Source.EXTRACTIVE,
+        json.dumps(result.fact_ids),
+        result.verdict,
+        blurb_id(key, result.text) if result.text else "",
+        result.generated_at,
+        result.fresh_until,
+        result.stale_until,
+        result.retry_at,
+        result.state is State.REJECTED,
+    )

@@ -1,41 +1,43 @@
 """The section ``[blurbs]`` of ``recsys.toml``: which backend writes, for whom, and what needs a person."""
 
+import re
 from datetime import timedelta
+from functools import lru_cache
 from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from recsys.blurbs.hidden import HIDDEN
 from recsys.blurbs.row import DEFAULT_LENGTH, DEFAULT_POLICY, LENGTHS
 from recsys.blurbs.segments import DEFAULT_SEGMENTS, check_segments
 
 BackendName = Literal["extractive", "llama", "transformers", "openai"]
 PACKAGED_MODEL: Final = "smollm2-135m-instruct"
 HIGH_RISK: Final = (
-    "alcohol",
-    "baby",
-    "beauty",
-    "beer",
-    "cosmetic",
-    "drug",
-    "electrical safety",
-    "finance",
-    "food",
-    "grocer",
-    "health",
-    "infant",
-    "insurance",
-    "medic",
-    "nutrition",
-    "personal care",
-    "pharma",
-    "skin care",
-    "spirits",
-    "supplement",
-    "tobacco",
-    "toy",
-    "vitamin",
-    "wine",
-)
+    "*food", "grocer", "*snack", "candy", "candies", "confection", "chocolat", "cereal", "beverage",
+    "drinks", "juices", "bakery", "bread", "dairy", "milk", "cheese", "meat", "seafood", "nuts",
+    "infant formula", "nutrition", "supplement", "vitamin", "*protein", "diet", "alcohol", "beer", "wine",
+    "liquor", "spirits", "whisky", "whiskey", "vodka", "champagne", "tobacco", "cigar", "vape", "vaping",
+    "e-cig", "nicotine", "cannabis", "cbd", "drug", "*pharma", "medic", "health", "first aid", "*beauty",
+    "cosmetic", "makeup", "make-up", "skin care", "skincare", "personal care", "sunscreen", "toy", "baby",
+    "babies", "infant", "toddler", "newborn", "nursery", "kids", "kid's", "child", "car seat",
+    "electrical safety", "smoke alarm", "weapon", "knife", "knives", "firework", "pesticide", "finance",
+    "insurance", "*lebensmittel", "*nahrung", "*getränk", "süßwaren", "süßigkeit", "*schokolade",
+    "*kekse", "*müsli", "cerealien", "frühstücksflocken", "backwaren", "*brot", "molkerei", "*milch",
+    "*käse", "fleisch", "*wurst", "fisch", "nüsse", "*alkohol", "*bier", "wein", "rotwein", "weißwein",
+    "*schnaps", "spirituosen", "likör", "schaumwein", "*tabak", "zigar", "nikotin", "*medizin", "arznei",
+    "apotheke", "gesundheit", "*kosmetik", "körperpflege", "hautpflege", "haarpflege", "mundpflege",
+    "babypflege", "schönheit", "*spielzeug", "spielwaren", "säugling", "*kinder", "kleinkind",
+    "kindersitz", "rauchmelder", "waffen", "messer", "küchenmesser", "taschenmesser", "feuerwerk",
+    "versicherung", "finanz", "食品", "食物", "零食", "糖果", "巧克力", "饼干", "麦片", "谷物", "饮料",
+    "果汁", "面包", "乳制品", "牛奶", "奶酪", "奶粉", "肉类", "肉禽", "牛肉", "猪肉", "鸡肉", "海鲜",
+    "水产", "坚果", "生鲜", "粮油", "调味", "营养", "保健", "维生素", "白酒", "红酒", "葡萄酒", "啤酒",
+    "烈酒", "酒类", "酒水", "香烟", "烟草", "卷烟", "电子烟", "雪茄", "药", "医", "健康", "美妆", "化妆",
+    "护肤", "美容", "个人护理", "个护", "玩具", "婴", "宝宝", "幼儿", "儿童", "童装", "母婴", "孕",
+    "安全座椅", "刀具", "武器", "烟花", "农药", "保险", "金融",
+)  # fmt: skip
+"""The default of ``high_risk_categories``."""
+_NO_LETTER_BEFORE: Final = r"(?<![\w])"
 
 
 class BlurbConfig(BaseModel):
@@ -66,7 +68,12 @@ class BlurbConfig(BaseModel):
     """Whether the model is shown the description; without it, only title, brand, category and attributes,
     which suits a marketplace whose sellers nobody knows."""
     high_risk_categories: tuple[str, ...] = HIGH_RISK
-    """Parts of category names, whatever their case: a model's text for such an item waits for a person."""
+    """Beginnings of words of category names, whatever their case, with ``*`` before what may also stand
+    inside a word (``*food`` for *seafood*), Chinese ones anywhere: a model's text for such an item waits
+    for a person."""
+    hidden_attributes: tuple[str, ...] = HIDDEN
+    """Words of the names of attributes that are shown to nobody and told to no model, as *id* for
+    ``manufacturer_id``; these replace the default."""
     max_tokens: int = Field(default=128, ge=8, le=1024)
     """Most tokens of one answer; one that is cut off there is refused. ``llama`` takes 56 at most."""
     temperature: float = Field(default=0.0, ge=0, le=2)
@@ -115,5 +122,14 @@ class BlurbConfig(BaseModel):
 
     def is_high_risk(self, category: str) -> bool:
         """Whether a model's text for an item of this category path waits for a person."""
-        folded = category.casefold()
-        return any(part.casefold() in folded for part in self.high_risk_categories)
+        return _beginnings(self.high_risk_categories).search(category.casefold()) is not None
+
+
+@lru_cache(maxsize=16)
+def _beginnings(terms: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile("|".join(_beginning(term.casefold()) for term in terms if term.strip("*")) or "(?!)")
+
+
+def _beginning(term: str) -> str:
+    is_anywhere = term.startswith("*") or "\u4e00" <= term[0] <= "\u9fff"
+    return ("" if is_anywhere else _NO_LETTER_BEFORE) + re.escape(term.strip("*"))

@@ -1,6 +1,8 @@
 """A row of the book: one request for a blurb, and what came of it."""
 
-from dataclasses import dataclass
+import json
+import sqlite3
+from dataclasses import astuple, dataclass
 from enum import StrEnum
 
 from recsys.blurbs.row import BlurbRow, BlurbSlot, Source
@@ -26,7 +28,7 @@ class Request:
     """What is asked of a backend."""
 
     key: str
-    """See ``recsys.blurbs.identity``."""
+    """See ``recsys.blurbs.row.blurb_key``."""
     slot: BlurbSlot
     facts: str
     """``Facts.canonical``."""
@@ -38,6 +40,37 @@ class Request:
     gate_version: str
     priority: float = 0.0
     """Expected impressions; the highest comes first."""
+
+    @classmethod
+    def of(cls, row: sqlite3.Row) -> "Request":
+        """From the columns of the book's table."""
+        return cls(
+            key=row["key"],
+            slot=BlurbSlot(row["item_id"], row["language"], row["segment"], row["length"], row["policy"]),
+            facts=row["facts"],
+            facts_hash=row["facts_hash"],
+            category=row["category"],
+            seller=row["seller"],
+            prompt_version=row["prompt_version"],
+            model=row["model"],
+            gate_version=row["gate_version"],
+            priority=row["priority"],
+        )
+
+    def columns(self) -> tuple[object, ...]:
+        """The inverse of ``of``: key, the slot's five, and the others in their order here."""
+        return (
+            self.key,
+            *astuple(self.slot),
+            self.facts,
+            self.facts_hash,
+            self.category,
+            self.seller,
+            self.prompt_version,
+            self.model,
+            self.gate_version,
+            self.priority,
+        )
 
 
 @dataclass(frozen=True)
@@ -88,6 +121,26 @@ class Entry:
     checked_hash: str
     """Content hash of the facts that the text was last checked against."""
     ai_generated: bool
+
+    @classmethod
+    def of(cls, row: sqlite3.Row) -> "Entry":
+        """From the columns of the book's table."""
+        return cls(
+            request=Request.of(row),
+            state=State(row["state"]),
+            text=row["text"],
+            source=Source(row["source"]),
+            fact_ids=tuple(json.loads(row["fact_ids"])),
+            verdict=row["verdict"],
+            blurb_id=row["blurb_id"],
+            generated_at=row["generated_at"],
+            fresh_until=row["fresh_until"],
+            stale_until=row["stale_until"],
+            retry_at=row["retry_at"],
+            attempts=row["attempts"],
+            checked_hash=row["checked_hash"],
+            ai_generated=bool(row["ai_generated"]),
+        )
 
     @property
     def is_reviewed(self) -> bool:

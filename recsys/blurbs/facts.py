@@ -9,6 +9,7 @@ from typing import Final
 
 from recsys.blurbs.sanitising import sanitised
 from recsys.blurbs.steering import is_steering
+from recsys.schema import LANGUAGE
 
 SELLER: Final = "seller"
 """The attribute that names who sells an item."""
@@ -47,6 +48,7 @@ class Facts:
         category: Its categories, root first, joined by `` > ``.
         description: Free text, the least trusted part.
         attributes: All other facts, tags among them.
+        language: BCP 47 tag of its texts, ``""`` where the catalogue does not tell.
     """
 
     item_id: str
@@ -55,6 +57,7 @@ class Facts:
     category: str
     description: str
     attributes: tuple[Fact, ...]
+    language: str = ""
 
     @classmethod
     def of(cls, item: Mapping[str, object]) -> "Facts":
@@ -62,8 +65,8 @@ class Facts:
 
         Args:
             item: ``item_id``, ``title``, ``description``, ``brand``, ``category`` (text or list), ``tags``
-                (list) and ``attributes`` (map, or a list of ``{key, value}`` as catalogue tables have them);
-                every key but ``item_id`` may be absent or ``None``.
+                (list), ``language`` and ``attributes`` (map, or a list of ``{key, value}`` as catalogue
+                tables have them); every key but ``item_id`` may be absent or ``None``.
         """
         named = _named(item.get("attributes"))
         named |= {"tags": item["tags"]} if item.get("tags") else {}
@@ -78,6 +81,7 @@ class Facts:
             attributes=tuple(
                 Fact(f"f{number}", name, value) for number, (name, value) in enumerate(known, 1)
             ),
+            language=_text(item.get(LANGUAGE)),
         )
 
     @cached_property
@@ -87,6 +91,7 @@ class Facts:
             {"id": fact.id, "attribute": fact.attribute, "value": fact.value} for fact in self.attributes
         ]  # ``asdict`` takes several times as long
         given = {name: getattr(self, name) for name in _TEXTS} | {"attributes": attributes}
+        given |= {LANGUAGE: self.language} if self.language else {}
         return json.dumps(given, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
     @cached_property

@@ -6,7 +6,19 @@ from hashlib import sha256
 from importlib.resources import files
 from typing import Final, Protocol, runtime_checkable
 
-from recsys.blurbs.checks import claims, duplication, forbidden, form, language, numbers, safety, support
+from recsys.blurbs.checks import (
+    claims,
+    counts,
+    degree,
+    denial,
+    duplication,
+    forbidden,
+    form,
+    language,
+    numbers,
+    safety,
+    support,
+)
 from recsys.blurbs.checks.brands import Brands
 from recsys.blurbs.checks.examined import Examined
 from recsys.blurbs.facts import Facts
@@ -20,6 +32,9 @@ _CHECKS: Final[tuple[Callable[[Examined], Iterable[Reason]], ...]] = (
     form.check,
     language.check,
     numbers.check,
+    counts.check,
+    denial.check,
+    degree.check,
     forbidden.check,
     claims.check,
     safety.check,
@@ -128,7 +143,7 @@ def _version(lexicons: Lexicons, brands: Collection[str], nli: EntailmentCheck |
 def _sources() -> Iterator[str]:
     """The text of all modules that decide, so that no change of code goes without a change of version."""
     package = files("recsys.blurbs")
-    names = ("ground", "lexicon", "phrases", "quantities", "verdict", "wording", "gate")
+    names = ("bounds", "counting", "ground", "lexicon", "phrases", "quantities", "verdict", "wording", "gate")
     for name in names:
         yield package.joinpath(f"{name}.py").read_text("utf-8")
     for file in sorted(package.joinpath("checks").iterdir(), key=lambda file: file.name):

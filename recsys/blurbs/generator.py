@@ -1,4 +1,4 @@
-"""Makes one blurb: a backend writes, the gate decides, and what is refused is tried once more.
+"""Makes one blurb: a backend writes, the gate decides, and what is refused may be tried once more.
 
 What a model may not say, or a person has yet to see, leaves the slot to the shop's own words, if they pass.
 """
@@ -18,18 +18,16 @@ from recsys.blurbs.book import Book
 from recsys.blurbs.configuration import BlurbConfig
 from recsys.blurbs.entry import Entry, Job, JobResult, Request, State
 from recsys.blurbs.facts import Facts
-from recsys.blurbs.identity import blurb_key
+from recsys.blurbs.hidden import HiddenAttributes
 from recsys.blurbs.judging import Checks, as_json, judge
 from recsys.blurbs.lifetime import retry_ms, varied
 from recsys.blurbs.prompt import Task, prompt_version
-from recsys.blurbs.revocation import revoked_terms
-from recsys.blurbs.row import BlurbSlot, Source
+from recsys.blurbs.row import BlurbSlot, Source, blurb_key
+from recsys.blurbs.run_report import Tally
 from recsys.blurbs.singleflight import Singleflight
-from recsys.blurbs.tally import Tally
 from recsys.blurbs.verdict import PASS, REJECT, REVIEW, Verdict
 from recsys.errors import BlurbError
 
-_ATTEMPTS: Final = 2
 _MOST_OTHERS: Final = 50
 _RANKS: Final = {REJECT: 0, REVIEW: 1, PASS: 2}
 _POLL_SECONDS: Final = 0.05
@@ -68,6 +66,7 @@ class Generator:
         self._checks, self._config, self._now_ms = checks, config, now_ms
         self._draw = random.Random() if draw is None else draw
         self._own_words = ExtractiveBackend()
+        self._hidden = HiddenAttributes.of(config.hidden_attributes)
         self._flight: Singleflight[Entry | None] = Singleflight()
 
     def request(
@@ -123,8 +122,9 @@ class Generator:
             except (BlurbError, asyncio.CancelledError):
                 self.book.give_back(job)
                 raise
-        state = self._state(facts, verdict)
-        if not self.book.finish(job, self._result(state, draft, verdict, job.attempts), self._now_ms()):
+        result = self._result(self._state(facts, verdict), draft, verdict, job.attempts)
+        state = self.book.finish(job, result, self._now_ms())
+        if state is None:
             _log.warning("a blurb came too late: another process has its request")
             return
         self.tally.states[state] += 1
@@ -142,17 +142,19 @@ class Generator:
         return entry
 
     async def _written(self, job: Job, facts: Facts) -> tuple[Draft, Verdict]:
-        """What a backend wrote and what the gate says; of two attempts, the one that comes further."""
+        """What a backend wrote and what the gate says; of several attempts, the one that comes furthest."""
         slot, objections = job.request.slot, tuple[str, ...]()
         written: list[tuple[Draft, Verdict]] = []
-        for _ in range(_ATTEMPTS if self.backend.source is not Source.EXTRACTIVE else 1):
+        for _ in range(self.backend.num_attempts):
             task = Task(
                 facts=facts,
                 language=slot.language,
                 length=slot.length,
                 segment_line=self._config.segments.get(slot.segment, ""),
                 use_description=self._config.use_description,
+                tries=job.attempts,
                 objections=objections,
+                hidden=self._hidden,
             )
             draft = await self._draft(task)
             self.book.drafted(job, draft.text, self._now_ms())
@@ -180,7 +182,7 @@ class Generator:
             draft,
             slot.language,
             canary=canary,
-            terms=revoked_terms(self.book),
+            terms=self.book.revoked_terms(),
             withdrawn=self.book.revoked_texts(slot.item_id),
             others=self._others(facts, slot),
         )
@@ -227,17 +229,23 @@ class Generator:
         self.book.enqueue([own], now)
         for job in self.book.claim(1, now, key=own.key):
             draft = await self._own_words.write(
-                Task(facts, own.slot.language, own.slot.length, use_description=self._config.use_description)
+                Task(
+                    facts,
+                    own.slot.language,
+                    own.slot.length,
+                    use_description=self._config.use_description,
+                    hidden=self._hidden,
+                )
             )
             verdict = judge(
                 self._checks,
                 facts,
                 draft,
                 own.slot.language,
-                terms=revoked_terms(self.book),
+                terms=self.book.revoked_terms(),
                 withdrawn=self.book.revoked_texts(facts.item_id),
             )
             state = State.APPROVED if draft.text and verdict.passed else State.REJECTED
             result = self._result(state, draft, verdict, job.attempts)
-            self.book.finish(job, replace(result, source=Source.EXTRACTIVE), self._now_ms())
-            self.tally.states[f"{state}, shop's own words"] += 1
+            final = self.book.finish(job, replace(result, source=Source.EXTRACTIVE), self._now_ms())
+            self.tally.states[f"{final or state}, shop's own words"] += 1

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
 import regex
 
+from recsys.blurbs.counting import SENTENCE_END, Counted, counted, is_denial
 from recsys.blurbs.facts import Fact, Facts
 from recsys.blurbs.lexicon import Lexicon
 from recsys.blurbs.quantities import BARE, Quantity
@@ -16,6 +18,11 @@ _YES: Final = frozenset({"yes", "true", "ja", "oui", "是", "有", "1"})
 _NO: Final = frozenset({"no", "false", "nein", "none", "non", "否", "无", "没有", "0"})
 _PUNCTUATION: Final = regex.compile(r"[^\p{Han}\p{L}\p{N}]+")
 _NAME_BREAK: Final = regex.compile(r"[\W_]+")
+_WORD: Final = regex.compile(r"\p{Han}|[^\P{L}\p{Han}]+")
+_TITLE_PARTS: Final = regex.compile(r"[,;:/()\d]+")
+_MANY_MORE: Final = 2
+_CUE_REACH: Final = 3
+_TRAITS: Final = frozenset({"color", "colour", "material", "fabric", "farbe", "颜色", "材质", "面料"})
 
 
 class _Part(NamedTuple):
@@ -42,6 +49,18 @@ class Ground:
         han_denied: Such text from a negation on.
         rivals: Keys of words that would contradict one of the facts', as *jar* does where they have *can*.
         quotable: Title and brand: what a text may quote as it is.
+        counted: All numbers with what stands around them.
+        pairs: Keys of words that follow one another.
+        head_keys: Keys of title, category and the attributes' names: what the item as a whole is.
+        name_keys: Keys of what the item is called: categories, and the last word of each part of the title.
+        han_head: Title and category.
+        trait_keys: Keys of values that are about the item as a whole, such as its colour.
+        denials: Words of absence, each with the key of a word of the same sentence.
+        delicate: Keys of ingredients and allergens.
+        han_delicate: Such words in Chinese.
+        is_warned: Whether the facts say for whom the item is not.
+        language: Language of the facts; ``""`` where that is unknown.
+        implied_keys: Keys that follow from words of the facts.
     """
 
     keys: frozenset[str]
@@ -55,6 +74,18 @@ class Ground:
     han_denied: tuple[str, ...]
     rivals: frozenset[str]
     quotable: tuple[str, ...]
+    counted: tuple[Counted, ...] = ()
+    pairs: frozenset[tuple[str, str]] = frozenset()
+    head_keys: frozenset[str] = frozenset()
+    name_keys: frozenset[str] = frozenset()
+    han_head: str = ""
+    trait_keys: frozenset[str] = frozenset()
+    denials: frozenset[tuple[str, str]] = frozenset()
+    delicate: frozenset[str] = frozenset()
+    han_delicate: tuple[str, ...] = ()
+    is_warned: bool = False
+    language: str = ""
+    implied_keys: frozenset[str] = frozenset()
 
     @classmethod
     def of(
@@ -77,6 +108,8 @@ class Ground:
         held = [word for word, part in words if not word.is_negated and not part.is_denied]
         han, han_denied = _han_texts(parts, lexicon)
         implied = list(_implied(held, han, lexicon))
+        all_lexicons = (lexicon, *others)
+        delicate = _delicate(facts, held, lexicon, all_lexicons)
         keys = frozenset([*(word.key for word in held), *(key for keys in implied for key in keys)])
         return cls(
             keys=keys,
@@ -85,11 +118,23 @@ class Ground:
             names=_line(word for word, part in words if part.is_structured),
             description=_line(word for word, part in words if not part.is_structured),
             quantities=tuple(_quantities(facts, parts, lexicon, attribute_units)),
-            claims=lexicon.closure(claim for one in (lexicon, *others) for claim in _claims(parts, one)),
+            claims=lexicon.closure(claim for one in all_lexicons for claim in _claims(parts, one)),
             han=" ".join([han, *(key for keys in implied for key in keys if _is_han(key))]),
             han_denied=han_denied,
             rivals=frozenset(key for group in lexicon.rivals if group & keys for key in group - keys),
             quotable=tuple(text for text in (facts.title, facts.brand) if text),
+            counted=tuple(_counted(facts, lexicon, attribute_units)),
+            pairs=frozenset(pair for part in parts for pair in _pairs(part.text, lexicon)),
+            head_keys=_keys_of(_heads(facts), lexicon),
+            name_keys=_keys_of([facts.category, *_last_words(facts.title)], lexicon),
+            han_head=f"{facts.title} {facts.category}",
+            trait_keys=_keys_of((f.value for f in facts.attributes if _is_trait(f)), lexicon),
+            denials=frozenset(pair for part in parts for pair in _denials(part.text, lexicon)),
+            delicate=frozenset(delicate),
+            han_delicate=tuple(term for term in delicate if _is_han(term)),
+            is_warned=any(_is_warning(part.text, one) for part in parts for one in all_lexicons),
+            language=_language(facts, all_lexicons),
+            implied_keys=frozenset(key for keys in implied for key in keys),
         )
 
 
@@ -183,3 +228,129 @@ def _han_texts(parts: list[_Part], lexicon: Lexicon) -> tuple[str, tuple[str, ..
 
 def _is_han(text: str) -> bool:
     return any("\u4e00" <= sign <= "\u9fff" for sign in text)
+
+
+def _counted(facts: Facts, lexicon: Lexicon, attribute_units: Mapping[str, str]) -> Iterator[Counted]:
+    for text in (facts.title, facts.brand, facts.category, facts.description):
+        yield from counted(text, "", lexicon.units.find(text, either_way=True), lexicon)
+    for fact in facts.attributes:
+        name = _NAME_BREAK.sub(" ", fact.attribute)
+        found = lexicon.units.find(fact.value, either_way=True)
+        unit = _unit_of(fact.attribute, lexicon, attribute_units)
+        if unit:
+            found += [
+                one._replace(
+                    values=tuple(value * unit[1] for value in one.values), dimension=unit[0], factor=unit[1]
+                )
+                for one in found
+                if one.dimension == BARE
+            ]
+        yield from counted(fact.value, name, found, lexicon)
+        yield from counted(name, fact.value, lexicon.units.find(name, either_way=True), lexicon)
+
+
+def _pairs(text: str, lexicon: Lexicon) -> Iterator[tuple[str, str]]:
+    keys = [word.key for word in lexicon.wording.words(text)]
+    return pairwise(keys)
+
+
+def _heads(facts: Facts) -> Iterator[str]:
+    yield from (facts.title, facts.category)
+    yield from (_NAME_BREAK.sub(" ", fact.attribute) for fact in facts.attributes)
+
+
+def _last_words(title: str) -> Iterator[str]:
+    for part in _TITLE_PARTS.split(title):
+        words = [word for word in part.split() if word.isalpha()]
+        yield from words[-1:]
+
+
+def _keys_of(texts: Iterable[str], lexicon: Lexicon) -> frozenset[str]:
+    words = [word for text in texts for word in lexicon.wording.words(text)]
+    implied = _implied(words, " ".join(word.text for word in words), lexicon)
+    return frozenset([*(word.key for word in words), *(key for keys in implied for key in keys)])
+
+
+def _is_trait(fact: Fact) -> bool:
+    return not _words_of(fact.attribute).isdisjoint(_TRAITS)
+
+
+def _words_of(name: str) -> frozenset[str]:
+    return frozenset(folded(word.casefold()) for word in _NAME_BREAK.split(name) if word)
+
+
+def _denials(text: str, lexicon: Lexicon) -> Iterator[tuple[str, str]]:
+    wording = lexicon.wording
+    for sentence in SENTENCE_END.split(text):
+        words = wording.words(sentence)
+        forms = (folded(word.text.casefold()) for word in words)
+        cues = {form for form in forms if form in wording.absence or form in wording.diminishing}
+        yield from ((cue, word.key) for cue in cues for word in words)
+
+
+def _delicate(
+    facts: Facts, held: list[Word], lexicon: Lexicon, lexicons: Iterable[Lexicon]
+) -> frozenset[str]:
+    """Keys of ingredients and allergens, and what these are called in the language of texts."""
+    names = frozenset(name for one in lexicons for name in one.wording.ingredient_names)
+    values = [
+        fact.value
+        for fact in facts.attributes
+        if _words_of(fact.attribute) & names or any(name in fact.attribute for name in names if _is_han(name))
+    ]
+    wording = lexicon.wording
+    words = [word for value in values for word in wording.words(value)]
+    words += [word for word in held if wording.is_allergen(word.text)]
+    words = [word for word in words if not wording.is_function_word(word.text)]
+    han = [piece for value in values for piece in _PUNCTUATION.split(value) if _is_han(piece)]
+    everything = " ".join([facts.title, facts.description, *(fact.value for fact in facts.attributes)])
+    han += [term for term in wording.allergens if _is_han(term) and term in everything]
+    implied = _implied(words, " ".join(han), lexicon)
+    return frozenset([*(word.key for word in words), *han, *(key for keys in implied for key in keys)])
+
+
+def _is_warning(text: str, lexicon: Lexicon) -> bool:
+    """Whether a sentence of a fact says for whom something is not."""
+    folded_text = folded(text.casefold())
+    if not any(term in folded_text for term in lexicon.wording.audience):
+        return False
+    return any(_warns(sentence, lexicon) for sentence in SENTENCE_END.split(text))
+
+
+def _warns(sentence: str, lexicon: Lexicon) -> bool:
+    wording = lexicon.wording
+    han = [term for term in wording.audience if _is_han(term) and term in sentence]
+    words = wording.words(sentence)
+    forms = [folded(word.text.casefold()) for word in words]
+    warnings = (sign for sign in wording.warnings if sign in (sentence if _is_han(sign) else forms))
+    if not is_denial(sentence, lexicon) and next(warnings, None) is None:
+        return False
+    cues = wording.audience_cues | wording.warnings
+    return bool(han) or any(
+        wording.is_audience(word.text) and not cues.isdisjoint(forms[max(0, place - _CUE_REACH) : place])
+        for place, word in enumerate(words)
+    )
+
+
+def _language(facts: Facts, lexicons: Iterable[Lexicon]) -> str:
+    """The language that the item has, or else the one that knows by far the most of its words."""
+    if facts.language:
+        return facts.language.replace("_", "-").partition("-")[0].lower()
+    texts = " ".join([facts.title, facts.category, facts.description, *_attribute_texts(facts)])
+    forms = [folded(word) for word in _WORD.findall(texts.casefold())]
+    known = sorted((_num_known(forms, one), one.language) for one in lexicons)
+    best, others = known[-1], [count for count, _ in known[:-1]]
+    return best[1] if best[0] > _MANY_MORE * max(others, default=0) + 1 else ""
+
+
+def _attribute_texts(facts: Facts) -> Iterator[str]:
+    for fact in facts.attributes:
+        yield f"{_NAME_BREAK.sub(' ', fact.attribute)} {fact.value}"
+
+
+def _num_known(forms: Iterable[str], lexicon: Lexicon) -> int:
+    if lexicon.script == "han":
+        return sum(_is_han(form) for form in forms)
+    wording = lexicon.wording
+    known = (wording.stop_keys, wording.neutral, wording.usage)
+    return sum(any(form in listed for listed in known) for form in forms)

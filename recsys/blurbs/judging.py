@@ -9,6 +9,7 @@ import structlog
 
 from recsys.blurbs.backends.backend import Draft
 from recsys.blurbs.facts import Facts
+from recsys.blurbs.term import terms_in
 from recsys.blurbs.verdict import Reason, Verdict
 
 _log = structlog.get_logger(__name__)
@@ -56,8 +57,7 @@ def judge(
         return Verdict.of([Reason("canary", canary, 0, len(draft.text))])
     if draft.fault:
         return Verdict.of([Reason(draft.fault, "the backend's answer is no whole sentence")])
-    folded = draft.text.casefold()
-    reasons = [Reason("withdrawn_term", term) for term in terms if term.casefold() in folded]
+    reasons = [Reason("withdrawn_term", term) for term in terms_in(draft.text, terms)]
     if draft.text in withdrawn:
         reasons.append(Reason("withdrawn_text", "this text was withdrawn"))
     try:

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import yaml
 
+from recsys.blurbs.bounds import Bounds
 from recsys.blurbs.phrases import Phrases
 from recsys.blurbs.quantities import Units
 from recsys.blurbs.wording import Wording
@@ -58,6 +59,7 @@ class Lexicon:
     han_profanity: tuple[str, ...]
     implies: Mapping[tuple[str, ...], tuple[tuple[str, ...], ...]]
     rivals: tuple[frozenset[str], ...]
+    bounds: Bounds
 
     @classmethod
     def of(cls, tree: Mapping[str, Any], units: Units) -> "Lexicon":
@@ -69,6 +71,7 @@ class Lexicon:
             script=tree["script"],
             wording=wording,
             units=units,
+            bounds=Bounds.of(tree.get("bounds", {})),
             claims={name: _claim(claim) for name, claim in claims.items()},
             claim_phrases=Phrases.of(_strictest_first(claims)),
             banned=Phrases.of(
@@ -199,7 +202,10 @@ def merged(tree: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-_WORD_LISTS: Final = ("stop_words", "neutral", "usage", "profanity")
+_WORD_LISTS: Final = (
+    *("stop_words", "neutral", "usage", "profanity", "absence", "diminishing", "allergens", "audience"),
+    *("quantifiers", "checkable"),
+)
 
 
 def _words(words: str | Iterable[str]) -> list[str]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from recsys.blurbs.facts import Facts
+from recsys.blurbs.hidden import HiddenAttributes
 from recsys.blurbs.row import LENGTHS
 from recsys.blurbs.sanitising import cut
 
@@ -47,6 +48,7 @@ ANSWER_SCHEMA: Final = {
     "additionalProperties": False,
 }
 """JSON schema of an answer; lengths are checked by the gate, for servers disagree about ``maxLength``."""
+_HIDDEN: Final = HiddenAttributes.of()
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,12 @@ class Task:
     segment_line: str = ""
     """What the model is told about the reader; ``""`` for nothing."""
     use_description: bool = True
+    tries: int = 0
+    """Times that the same was asked before and refused, in earlier runs."""
     objections: tuple[str, ...] = ()
     """Why the gate refused the last attempt, as codes."""
+    hidden: HiddenAttributes = _HIDDEN
+    """Attributes that no model is told."""
 
 
 @dataclass(frozen=True)
@@ -114,9 +120,9 @@ def prompt_version(segment_line: str, *, as_json: bool) -> str:
 
 def numbered(task: Task) -> dict[str, str]:
     """What the model is shown of the facts, by number; each is cut to what a prompt may hold."""
-    facts = task.facts
+    facts, hidden = task.facts, task.hidden
     own = [("title", facts.title), ("brand", facts.brand), ("category", facts.category)]
     own += [(fact.attribute, fact.value) for fact in facts.attributes]
     own += [("description", facts.description)] if task.use_description else []
-    shown = [f"{cut(name, 60)}: {cut(value)}" for name, value in own if value]
-    return {str(number): line for number, line in enumerate(shown, 1)}
+    shown = [(name, f"{cut(name, 60)}: {cut(value)}") for name, value in own if value]
+    return {str(number): line for number, (name, line) in enumerate(shown, 1) if not hidden.hide(name)}

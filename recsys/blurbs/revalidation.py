@@ -13,12 +13,11 @@ from recsys.blurbs.facts import Facts
 from recsys.blurbs.generator import wall_ms
 from recsys.blurbs.judging import Checks, as_json, from_json, judge
 from recsys.blurbs.lifetime import varied
-from recsys.blurbs.revocation import revoked_terms
 from recsys.blurbs.verdict import REJECT, REVIEW, Verdict
 
 _UPDATE: Final = """
 UPDATE blurbs SET checked_hash = ?, gate_version = ?, verdict = ?, fresh_until = ?, stale_until = ?
-WHERE key = ? AND state = 'approved'
+WHERE key = ? AND blurb_id = ? AND state = 'approved'
 """
 
 
@@ -55,10 +54,10 @@ class Revalidation:
         """
         now, slot = self._now_ms(), entry.request.slot
         draft = Draft(entry.text, entry.fact_ids)
-        verdict = judge(self._checks, facts, draft, slot.language, terms=revoked_terms(self._book))
+        verdict = judge(self._checks, facts, draft, slot.language, terms=self._book.revoked_terms())
         is_same = entry.request.facts_hash == facts.content_hash
         if not verdict.passed and not _may_stay(entry, verdict, is_same=is_same):
-            self._book.supersede(slot, now, GENERATOR)
+            self._book.retire(entry, now)
             return False
         fresh_until = now + varied(self._config.fresh, self._draw) if is_same else min(entry.fresh_until, now)
         stale_until = now + varied(self._config.stale, self._draw) if is_same else entry.stale_until
@@ -69,6 +68,7 @@ class Revalidation:
             fresh_until,
             stale_until,
             entry.request.key,
+            entry.blurb_id,
         )
         with self._book.file.transaction():
             if self._book.file.change(_UPDATE, values):

@@ -18,15 +18,14 @@ from recsys.blurbs.backends.choice import make_backend
 from recsys.blurbs.book import GENERATOR, Book
 from recsys.blurbs.book_file import BOOK_FILE
 from recsys.blurbs.configuration import BlurbConfig
-from recsys.blurbs.demand import by_demand
 from recsys.blurbs.entry import Request
 from recsys.blurbs.generator import Generator, wall_ms
 from recsys.blurbs.judging import Checks
 from recsys.blurbs.revalidation import Revalidation
 from recsys.blurbs.row import ANYBODY, BlurbSlot
 from recsys.blurbs.run_report import RunReport
-from recsys.blurbs.shop_gate import shop_gate
-from recsys.blurbs.shortage import Shortage
+from recsys.blurbs.shop_gate import shop_gate, shop_lexicons
+from recsys.blurbs.shortage import Shortage, by_demand
 from recsys.blurbs.wanted import WANTED_FILE, take_wanted
 from recsys.errors import BlurbError, ConfigError
 from recsys.progress import Advance, progress
@@ -61,22 +60,35 @@ def generate_blurbs(
         checks: The gate; else the shop's.
 
     Raises:
-        ConfigError: There is no such segment, or the backend's model is not there.
+        ConfigError: There is no such segment, no lexicon of a language, or no model for the backend.
         DataError: There are no items, or the log is damaged.
         BlurbError: The book cannot be read or written.
     """
     if segment != ANYBODY and segment not in config.segments:
         raise ConfigError(f"expected a segment of {', '.join(config.segments)}, got {segment!r}")
     items = read_items(workspace) if items_file is None else check_items(read_source(items_file)).accepted
+    catalogue = items if items_file is None else None
+    checks = _shop_checks(workspace, config, catalogue) if checks is None else checks
     rows = by_demand(workspace, items)
     wanted = take_wanted(workspace.state / WANTED_FILE, limit // 2)
     with closing(Book(workspace.state / BOOK_FILE)) as book:
-        catalogue = items if items_file is None else None
-        run = _Run(book, config, shop_gate(workspace, catalogue, config.nli) if checks is None else checks)
+        run = _Run(book, config, checks)
         report = asyncio.run(run.over(rows, wanted, limit, segment))
         with book.file.transaction():
             book.file.note(wall_ms(), GENERATOR, "run", detail=asdict(report))
         return report
+
+
+def _shop_checks(workspace: Workspace, config: BlurbConfig, catalogue: pl.DataFrame | None) -> Checks:
+    """The shop's gate; a language that it cannot read would have every text refused."""
+    lexicons = shop_lexicons(workspace)
+    unknown = [language for language in config.languages if lexicons.of(language) is None]
+    if unknown:
+        raise ConfigError(
+            f"expected languages of {', '.join(lexicons.languages)}, got {', '.join(unknown)}; a lexicon in "
+            f"{workspace.lexicons} adds one, see docs/blurbs.md"
+        )
+    return shop_gate(workspace, catalogue, config.nli, lexicons)
 
 
 class _Run:

@@ -2,10 +2,25 @@
 
 import resource
 import sys
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 
 from recsys.blurbs.entry import State
-from recsys.blurbs.tally import Tally
+
+
+@dataclass
+class Tally:
+    """Counts while a run lasts."""
+
+    states: Counter[str] = field(default_factory=Counter)
+    """Blurbs by the state that they ended in."""
+    reasons: Counter[str] = field(default_factory=Counter)
+    """Refusals by the gate's code; several attempts and several reasons count each."""
+    num_drafts: int = 0
+    num_passed: int = 0
+    tokens: int = 0
+    backend_seconds: float = 0.0
+    """Time within the backend, added up over calls at once."""
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,44 @@
-"""What a shop lacks: slots without a text, or with one that no longer fits or is of another make."""
+"""What a shop lacks, most shown items first: slots without a text, or with one that is due for another."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Final
+
+import polars as pl
 
 from recsys.blurbs.configuration import BlurbConfig
-from recsys.blurbs.demand import NUM_SHOWN
 from recsys.blurbs.entry import Entry, Request
 from recsys.blurbs.facts import Facts
 from recsys.blurbs.generator import Generator, wall_ms
 from recsys.blurbs.revalidation import Revalidation
 from recsys.blurbs.row import ANYBODY, BlurbSlot, Source
+from recsys.event_log import EventLog
+from recsys.schema import EVENT_TYPE, IMPRESSION, ITEM_ID
+from recsys.workspace import Workspace
+
+NUM_SHOWN: Final = "num_shown"
+"""Column with how often an item was shown or, in a log without impressions, touched."""
+
+
+def by_demand(workspace: Workspace, items: pl.DataFrame) -> pl.DataFrame:
+    """Items with ``num_shown``, those that were shown most first; the rest by id.
+
+    Args:
+        workspace: Whose log counts.
+        items: Columns of ``ITEM_SCHEMA``.
+
+    Raises:
+        DataError: The log is damaged.
+    """
+    events = EventLog(workspace.events).scan()
+    is_shown = pl.col(EVENT_TYPE) == IMPRESSION
+    counts = events.group_by(ITEM_ID).agg(is_shown.sum().alias("shown"), pl.len().alias("touched")).collect()
+    column = "shown" if counts["shown"].sum() else "touched"
+    shown = counts.select(ITEM_ID, pl.col(column).cast(pl.Int64).alias(NUM_SHOWN))
+    return (
+        items.join(shown, on=ITEM_ID, how="left")
+        .with_columns(pl.col(NUM_SHOWN).fill_null(0))
+        .sort([NUM_SHOWN, ITEM_ID], descending=[True, False])
+    )
 
 
 class Shortage:
@@ -24,7 +53,7 @@ class Shortage:
         """What to ask for.
 
         Args:
-            rows: Items with ``num_shown``, see ``recsys.blurbs.demand``, in the order of their turn.
+            rows: Items with ``num_shown``, see ``by_demand``, in the order of their turn.
             segment: For whom.
         """
         off = self._generator.book.switches()

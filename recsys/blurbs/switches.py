@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
+from recsys.blurbs.term import folded
 from recsys.errors import StoreError
 
 Scope = Literal["everything", "category", "item", "seller"]
@@ -20,7 +21,7 @@ class OffSwitches:
 
     everything: bool = False
     categories: frozenset[str] = frozenset()
-    """Any part of an item's category path."""
+    """Any part of an item's category path, as ``recsys.blurbs.term.folded``: case is ignored."""
     item_ids: frozenset[str] = frozenset()
     sellers: frozenset[str] = frozenset()
     """Values of an item's attribute ``seller``."""
@@ -37,7 +38,7 @@ class OffSwitches:
             self.everything
             or item_id in self.item_ids
             or (seller is not None and seller in self.sellers)
-            or (bool(self.categories) and not self.categories.isdisjoint(category))
+            or (bool(self.categories) and not self.categories.isdisjoint(map(folded, category)))
         )
 
     @classmethod
@@ -48,7 +49,7 @@ class OffSwitches:
             by_scope[scope].add(name)
         return cls(
             bool(by_scope["everything"]),
-            frozenset(by_scope["category"]),
+            frozenset(map(folded, by_scope["category"])),
             frozenset(by_scope["item"]),
             frozenset(by_scope["seller"]),
         )
@@ -72,4 +73,9 @@ class OffSwitches:
             categories, item_ids, sellers = (frozenset(names) for names in lists)
         except (ValueError, TypeError) as error:
             raise StoreError(f"off switches cannot be read: {type(error).__name__}") from error
-        return cls(bool(everything), categories, item_ids, sellers)
+        return cls(bool(everything), frozenset(map(folded, categories)), item_ids, sellers)
+
+
+def names_same(scope: Scope, name: str, other: str) -> bool:
+    """Whether two names of a scope name the same."""
+    return name == other or (scope == "category" and folded(name) == folded(other))

@@ -48,6 +48,16 @@ class Wording:
     negations: frozenset[str]
     negating_prefixes: frozenset[str]
     negating_endings: frozenset[str]
+    absence: frozenset[str] = frozenset()
+    diminishing: frozenset[str] = frozenset()
+    allergens: frozenset[str] = frozenset()
+    ingredient_names: frozenset[str] = frozenset()
+    audience: frozenset[str] = frozenset()
+    audience_cues: frozenset[str] = frozenset()
+    warnings: frozenset[str] = frozenset()
+    quantifiers: frozenset[str] = frozenset()
+    checkable: frozenset[str] = frozenset()
+    superlatives: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, tree: Mapping[str, Any]) -> "Wording":
@@ -62,6 +72,16 @@ class Wording:
             negations=_forms(tree, "negations"),
             negating_prefixes=_forms(tree, "negating_prefixes"),
             negating_endings=_forms(tree, "negating_endings"),
+            absence=_forms(tree, "absence") | _forms(tree, "negations"),
+            diminishing=_forms(tree, "diminishing"),
+            allergens=_forms(tree, "allergens"),
+            ingredient_names=_forms(tree, "ingredient_names"),
+            audience=_forms(tree, "audience"),
+            audience_cues=_forms(tree, "audience_cues"),
+            warnings=_forms(tree, "warnings"),
+            quantifiers=_forms(tree, "quantifiers"),
+            checkable=_forms(tree, "checkable"),
+            superlatives=tuple(tree.get("superlatives", ())),
         )
 
     def words(self, text: str) -> tuple[Word, ...]:
@@ -84,6 +104,10 @@ class Wording:
         """Whether a word, in one of its inflections, promises nothing that a fact would have to prove."""
         return self._listed(folded(text.casefold()), self.neutral)
 
+    def is_listed_use(self, text: str) -> bool:
+        """Whether a word is one of use, wherever it stands."""
+        return self._listed(folded(text.casefold()), self.usage)
+
     def is_usage(self, words: Sequence[Word], place: int) -> bool:
         """Whether a word says what an item is for, as after *for* or *with*, rather than what it is."""
         if not self._listed(folded(words[place].text.casefold()), self.usage):
@@ -95,6 +119,18 @@ class Wording:
         return form in forms or any(
             form.endswith(ending) and form[: -len(ending)] in forms for ending in self.inflections
         )
+
+    def is_audience(self, text: str) -> bool:
+        """Whether a word, in one of its inflections, says who uses an item, as *children* does."""
+        return self._listed(folded(text.casefold()), self.audience)
+
+    def is_allergen(self, text: str) -> bool:
+        """Whether a word, in one of its inflections, names what many people do not tolerate."""
+        return self._listed(folded(text.casefold()), self.allergens)
+
+    def is_absence(self, text: str) -> bool:
+        """Whether a word says that something is not there."""
+        return folded(text.casefold()) in self.absence
 
     def is_function_word(self, text: str) -> bool:
         """Whether a word belongs to the language's grammar."""

@@ -76,13 +76,25 @@ def report(
     moment = None if until is None else datetime.fromtimestamp(time_ms(until, "--until") / 1000, UTC)
     running = ExperimentRegistry(Workspace(workspace)).find(key, version)
     if running.experiment.interleave:
+        if auto_stop:
+            raise ConfigError(
+                f"--auto-stop: {key} interleaves its arms: every list is of both, so none does harm alone "
+                "and there are no units by arm to compare; leave it out, or stop it by hand: recsys "
+                f"experiment stop {key} --reason ..."
+            )
         _show_interleaved(Workspace(workspace), running, moment, html, json_output=json_output)
         return
     result = run(Workspace(workspace), key, moment, version)
-    if auto_stop and result.version == ExperimentRegistry(Workspace(workspace)).find(key).version:
+    if running.stopped is not None:
+        typer.echo(f"{key} was stopped at {running.stopped:%F %H:%M} UTC: nobody joins any more", err=True)
+    registry = ExperimentRegistry(Workspace(workspace))
+    latest = registry.find(key).version
+    if auto_stop and result.version != latest:
+        typer.echo(f"{key} goes on: --auto-stop acts on version {latest} alone, the latest one", err=True)
+    elif auto_stop:
         from recsys.experiments.auto_stop import stop_if_harmful
 
-        if reason := stop_if_harmful(ExperimentRegistry(Workspace(workspace)), result):
+        if reason := stop_if_harmful(registry, result):
             typer.echo(f"stopped {key}: {reason}", err=True)
     _show(result, html, json_output=json_output)
 
@@ -110,7 +122,6 @@ def _show_interleaved(
         workspace,
         defined.key,
         event_type=credited,
-        alpha=defined.analysis.alpha,
         version=running.version,
         until=until,
     )
@@ -120,6 +131,7 @@ def _show_interleaved(
 def _show(result: "Result", html: Path | None, *, json_output: bool) -> None:
     from recsys.experiments.result_json import as_json
     from recsys.experiments.result_table import result_table
+    from recsys.experiments.segment_table import segment_table
 
     if html is not None:
         try:
@@ -131,6 +143,8 @@ def _show(result: "Result", html: Path | None, *, json_output: bool) -> None:
         typer.echo(json.dumps(as_json(result), allow_nan=False))
         return
     Console().print(result_table(result))
+    if result.segments:
+        Console().print(segment_table(result.experiment.primary.name, result.segments))
     if result.reach is not None:
         typer.echo(str(result.reach))
     for problem in result.problems:

@@ -4,15 +4,13 @@ from recsys.experiments.registry import ExperimentRegistry
 from recsys.experiments.result import Result
 from recsys.experiments.sample_ratio import ALARM
 
-MIN_UNITS = 100
-"""Units before a sample ratio is acted on."""
-
 
 def reason_to_stop(result: Result) -> str | None:
     """Why an experiment must not go on; ``None`` when it may.
 
-    A guardrail, degraded lists and slow ones count when a one-sided sequence that holds at all looks excludes
-    their margin, in any arm.
+    It may be asked as often as one likes: a guardrail, degraded lists and slow ones count when a one-sided
+    sequence that holds at all looks excludes their margin, in any arm, and a sample ratio when the test that
+    holds at all looks calls it.
     """
     breached = [
         f"guardrail {metric.metric.name} is breached in {each.arm}"
@@ -21,8 +19,9 @@ def reason_to_stop(result: Result) -> str | None:
         if each.guardrail is not None and each.guardrail.status == "breached"
     ]
     breached += [words for arm in result.service for words in arm.breaches]
-    if not result.srm.ok and sum(result.units.values()) >= MIN_UNITS:
-        breached.append(f"sample ratio mismatch, p = {result.srm.p_value:.2g} below {ALARM:g}")
+    if result.srm.surely_broken:
+        p_value = result.srm.sequential_p_value
+        breached.append(f"sample ratio mismatch, p = {p_value:.2g} below {ALARM:g} at any number of looks")
     return "; ".join(breached) or None
 
 

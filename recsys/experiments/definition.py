@@ -172,6 +172,11 @@ class Experiment(_Table):
             raise ValueError(f"expected two arms with different models to interleave, got {given}")
         if any(arm.placements or arm.blurbs for arm in self.arms):
             raise ValueError("expected arms that differ in their model alone to interleave")
+        if self.analysis.method == "group_sequential":
+            raise ValueError(
+                "expected analysis.method 'fixed' or 'always_valid' to interleave, got 'group_sequential': "
+                "nobody keeps a book of these looks"
+            )
         return self
 
     @model_validator(mode="after")

@@ -3,8 +3,9 @@
 A list is won by the team with more credited clicks. ``delta = (wins_a + ties / 2) / lists - 1/2`` describes
 the preference (Chapelle, Joachims, Radlinski and Yue (2012), *Large-Scale Validation and Analysis of
 Interleaved Search Evaluation*, eq. 1, over all lists instead of those that were clicked). The verdict is by
-user, since a user's lists depend on each other: a one-sample t-test on each user's mean of ``clicks_a -
-clicks_b`` per list. The binomial sign test on users is a check that needs no normality.
+user, since a user's lists depend on each other: one sample, each user's mean of ``clicks_a - clicks_b`` per
+list, see ``recsys.experiments.one_sample``. The binomial sign test on users is a check that needs no
+normality; it holds for one look.
 """
 
 import math
@@ -13,15 +14,15 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from jaxtyping import Float64
+from jaxtyping import Float
 from scipy import stats
 
 from recsys.errors import DataError
+from recsys.experiments.definition import Analysis
+from recsys.experiments.one_sample import one_sample
 from recsys.schema import ITEM_ID, LIST_ID, USER_ID
 
 TEAMS, ITEM_IDS = "teams", "item_ids"
-MIN_USERS = 2
-"""Below it there is no test."""
 
 
 @dataclass(frozen=True)
@@ -46,13 +47,15 @@ class Preference:
     """Of ``credit``, with ``high`` its confidence interval at ``1 - alpha``."""
     high: float
     p_value: float
-    """Of the t-test, two-sided; 1 where nothing differs."""
+    """Two-sided; 1 where nothing varies between users."""
     sign_p_value: float
     """Of the sign test on users, two-sided."""
     share_of_slots_a: float
     """Slots that ``a`` filled; far from a half, the lists were not drafted fairly."""
     verdict: str
     """``a``, ``b`` or ``undecided``."""
+    reason: str
+    """Why it is undecided; empty where it is not."""
 
     def document(self) -> dict[str, Any]:
         """As plain values; what is no number is ``None``."""
@@ -63,14 +66,15 @@ class Preference:
         }
 
 
-def preference(lists: pl.DataFrame, clicks: pl.DataFrame, *, alpha: float = 0.05) -> Preference:
+def preference(lists: pl.DataFrame, clicks: pl.DataFrame, analysis: Analysis | None = None) -> Preference:
     """Credit clicks to teams and compare these.
 
     Args:
         lists: ``list_id`` (unique), ``user_id``, ``item_ids`` and ``teams`` (``a`` or ``b``), per slot.
         clicks: ``list_id, item_id``, one row per click or purchase; a repetition counts once, and what is on
             none of the lists counts for nobody.
-        alpha: Of the test.
+        analysis: The definition's, its ``expected_units`` being users; ``None`` for the defaults, which may
+            be read at any time.
 
     Raises:
         DataError: A list is twice in ``lists``, a team is neither ``a`` nor ``b``, or there are not as many
@@ -90,12 +94,12 @@ def preference(lists: pl.DataFrame, clicks: pl.DataFrame, *, alpha: float = 0.05
         .with_columns(pl.col("a", "b").fill_null(0))
         .with_columns(more=pl.col("a") - pl.col("b"))
     )
-    by_user = counted.group_by(USER_ID).agg(pl.col("more").mean())["more"].to_numpy().astype(np.float64)
+    by_user = counted.group_by(USER_ID).agg(pl.col("more").mean()).sort(USER_ID)["more"]
     wins_a, wins_b = int((counted["more"] > 0).sum()), int((counted["more"] < 0).sum())
     num_lists = counted.height
     return _tested(
-        by_user,
-        alpha,
+        by_user.to_numpy().astype(np.float64),
+        analysis or Analysis(),
         num_lists=num_lists,
         wins_a=wins_a,
         wins_b=wins_b,
@@ -106,8 +110,8 @@ def preference(lists: pl.DataFrame, clicks: pl.DataFrame, *, alpha: float = 0.05
 
 
 def _tested(
-    by_user: Float64[np.ndarray, " users"],
-    alpha: float,
+    by_user: Float[np.ndarray, " users"],
+    analysis: Analysis,
     *,
     num_lists: int,
     wins_a: int,
@@ -116,36 +120,27 @@ def _tested(
     clicks_b: int,
     share_of_slots_a: float,
 ) -> Preference:
-    num_users = len(by_user)
-    credit = float(by_user.mean()) if num_users else 0.0
-    std_error = float(by_user.std(ddof=1)) / num_users**0.5 if num_users >= MIN_USERS else float("inf")
-    if std_error == 0.0 and credit == 0.0:
-        p_value = 1.0
-    else:
-        p_value = float(2 * stats.t.sf(abs(credit) / std_error, num_users - 1)) if std_error else 0.0
-    half = (
-        float(stats.t.ppf(1 - alpha / 2, num_users - 1)) * std_error if num_users >= MIN_USERS else std_error
-    )
+    test = one_sample(by_user, analysis)
     for_a, for_b = int((by_user > 0).sum()), int((by_user < 0).sum())
     sign = float(stats.binomtest(for_a, for_a + for_b).pvalue) if for_a + for_b else 1.0
-    decided = p_value < alpha and num_users >= MIN_USERS
     return Preference(
         num_lists=num_lists,
-        num_users=num_users,
+        num_users=len(by_user),
         wins_a=wins_a,
         wins_b=wins_b,
         ties=num_lists - wins_a - wins_b,
         clicks_a=clicks_a,
         clicks_b=clicks_b,
         delta=(wins_a - wins_b) / (2 * num_lists) if num_lists else 0.0,
-        credit=credit,
-        std_error=std_error,
-        low=credit - half,
-        high=credit + half,
-        p_value=p_value if num_users >= MIN_USERS else 1.0,
+        credit=test.mean,
+        std_error=test.std_error,
+        low=test.low,
+        high=test.high,
+        p_value=test.p_value,
         sign_p_value=sign,
         share_of_slots_a=share_of_slots_a,
-        verdict=("a" if credit > 0 else "b") if decided else "undecided",
+        verdict="undecided" if test.undecided else "a" if test.mean > 0 else "b",
+        reason=test.undecided,
     )
 
 

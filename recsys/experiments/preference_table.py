@@ -57,4 +57,4 @@ def _conclusion(pooled: Preference | None) -> Iterator[str]:
         f"a over b: delta {pooled.delta:+.4f}; per list {pooled.credit:+.4f} [{pooled.low:+.4f}, "
         f"{pooled.high:+.4f}], p = {pooled.p_value:.4g}, sign test {pooled.sign_p_value:.4g}"
     )
-    yield f"preferred: {pooled.verdict}"
+    yield f"preferred: {pooled.verdict}" + (f" ({pooled.reason})" if pooled.reason else "")

@@ -208,7 +208,9 @@ class ExperimentRegistry:
     def _require_running(self, key: str) -> Running:
         found = self.find(key)
         if not found.is_running:
-            raise ConfigError(f"experiment {key!r} does not run: it was stopped at {found.stopped}")
+            raise ConfigError(
+                f"experiment {key!r} does not run: it was stopped at {found.stopped:%F %H:%M} UTC"
+            )
         return found
 
     def _freeze(self, experiment: Experiment, text: str) -> int:

@@ -24,6 +24,7 @@ from recsys.experiments.service_quality import service_problems, service_quality
 from recsys.experiments.sitting import sit
 from recsys.experiments.unit_table import MAX_MIXED_SHARE, UnitTable, check_units
 from recsys.experiments.version_scope import scope_of, version_problems
+from recsys.tombstones import Tombstones
 from recsys.workspace import Workspace
 
 
@@ -54,9 +55,9 @@ def report(
     others = version_problems(scope, exposures.other_versions) if exposures.num_met else ()
     if exposures.units.is_empty():
         raise DataError(
-            f"nobody was exposed to version {running.version} of {key!r} before {until:%Y-%m-%d %H:%M} UTC "
-            f"({reach}); lists reach the log with every compaction: recsys lists export moves them now. See "
-            "that servers run, and whom its coverage and targeting take in"
+            f"nobody was exposed to version {running.version} of {key!r} in the {reach.before(until)}; lists "
+            "reach the log with every compaction: recsys lists export moves them now. See that servers run, "
+            "and whom its coverage and targeting take in"
             + "".join(f". {problem.message}" for problem in others)
         )
     counted = scope.last_moment(until, running.experiment.analysis.window_days)
@@ -68,9 +69,11 @@ def report(
     end = None if window is None else timedelta(days=window)
     table = check_units(exposed.metrics(end=end), running.experiment, source="the log")
     service = service_quality(served, running.experiment, until=until, scope=scope)
+    num_erased = len(Tombstones(workspace.root))
     found = (
         *(*others, *model_problems(exposures.answered, scope.arms), *open_windows),
-        *(*_log_problems(exposures), *_price_problems(exposed.num_unpriced), *service_problems(service)),
+        *(*_log_problems(exposures, num_erased), *_price_problems(exposed.num_unpriced)),
+        *service_problems(service),
         *currency_problems(workspace, log.scan(), running.experiment, units, counted, merges=log.merges()),
     )
     novelty = by_day_since_exposure(running.experiment, exposed, watched_until)
@@ -125,22 +128,24 @@ def _mature(
     return mature, (Problem(OPEN_WINDOWS, "warning", message),)
 
 
-def _log_problems(exposures: Exposures) -> tuple[Problem, ...]:
+def _log_problems(exposures: Exposures, num_erased: int) -> tuple[Problem, ...]:
+    """What is wrong with the log of lists, in a workspace in which so many ids were erased."""
     problems = []
     if mixed := exposures.mixed.height:
         share = mixed / (mixed + exposures.units.height)
         seen = ", ".join(f"{arm} {count:,}" for arm, count in exposures.mixed_by_arm().items())
         message = (
             f"{mixed:,} units ({share:.2%}) were in several arms under one id ({seen}) and are left out; no "
-            "login does that, but a change of salt or weights does, and a log that names the wrong unit"
+            "login does that, but a change of salt or weights does, a state store that was lost and filled "
+            "anew, and a log that names the wrong unit"
         )
         problems.append(Problem("mixed_arms", "blocking" if share > MAX_MIXED_SHARE else "warning", message))
     problems += crossing_problems(exposures.crossed, exposures.units.height)
     if exposures.num_lost:
-        message = (
-            f"{exposures.num_lost:,} served lists are missing in the log, by the gaps in their numbers: "
-            "unless persons were erased, see whether servers died or the list log could not be written"
-        )
+        causes = "see whether servers died or the list log could not be written"
+        if num_erased:
+            causes = f"lists of the {num_erased:,} erased ids are among them; if there are more, {causes}"
+        message = f"{exposures.num_lost:,} served lists are missing in the log, by their numbers: {causes}"
         problems.append(Problem("lost_exposures", "warning", message))
     if exposures.num_anonymous:
         message = f"{exposures.num_anonymous:,} lists were for nobody in particular and are left out"

@@ -113,7 +113,8 @@ def _novelty(day: NoveltyDay) -> dict[str, Any]:
 
 
 def _srm(srm: SampleRatio) -> dict[str, Any]:
-    return {"p_value": srm.p_value, "chi2": srm.chi2, "ok": srm.ok}
+    tests = {"p_value": srm.p_value, "sequential_p_value": srm.sequential_p_value, "chi2": srm.chi2}
+    return {**tests, "ok": srm.ok}
 
 
 def _interval(interval: Interval) -> dict[str, float | None]:

@@ -25,8 +25,8 @@ def result_table(result: Result) -> Table:
         for each in metric.comparisons:
             control = f"{metric.arms[each.control].mean:.4g}"
             name = Text(f"{metric.metric.name}\n{_role(role, each)}")
-            shown = (_interval(each.absolute, "+.3g"), _interval(each.relative, "+.2%"))
-            table.add_row(name, Text(each.arm), control, *shown, _p(each.adjusted_p_value))
+            shown = (interval_text(each.absolute, "+.3g"), interval_text(each.relative, "+.2%"))
+            table.add_row(name, Text(each.arm), control, *shown, p_text(each.adjusted_p_value))
     return table
 
 
@@ -38,7 +38,8 @@ def _role(role: str, comparison: Comparison) -> str:
     return role if comparison.guardrail is None else f"{role}: {comparison.guardrail.status}"
 
 
-def _interval(interval: Interval, form: str) -> str:
+def interval_text(interval: Interval, form: str) -> str:
+    """Markup for an estimate above its interval, in a format such as ``+.3g``."""
     if interval.estimate is None:
         return "-"
     if interval.low is None or interval.high is None:
@@ -46,5 +47,6 @@ def _interval(interval: Interval, form: str) -> str:
     return f"{interval.estimate:{form}}\n[dim]{interval.low:{form}} to {interval.high:{form}}[/dim]"
 
 
-def _p(p_value: float | None) -> str:
+def p_text(p_value: float | None) -> str:
+    """A p-value, or a dash for none."""
     return "-" if p_value is None else f"{p_value:.3g}"

@@ -8,12 +8,14 @@ import polars as pl
 
 from recsys.errors import DataError
 from recsys.event_log import EventLog
+from recsys.experiments.definition import Analysis
 from recsys.experiments.drafted_log import MODEL_A, MODEL_B, DraftedLog, read_drafts
 from recsys.experiments.exposures import scan_served_lists
+from recsys.experiments.one_sample import is_planned
 from recsys.experiments.preference import Preference, preference
 from recsys.experiments.registry import ExperimentRegistry
 from recsys.experiments.version_scope import VERSION
-from recsys.schema import EFFECTIVE_TIME, EVENT_TYPE, ITEM_ID, LIST_ID, SERVED_TIME, TIMESTAMP
+from recsys.schema import EFFECTIVE_TIME, EVENT_TYPE, ITEM_ID, LIST_ID, SERVED_TIME, TIMESTAMP, USER_ID
 from recsys.workspace import Workspace
 
 _PAIR = [MODEL_A, MODEL_B]
@@ -80,7 +82,6 @@ def served_preference(
     key: str,
     *,
     event_type: str = "click",
-    alpha: float = 0.05,
     version: int | None = None,
     until: datetime | None = None,
 ) -> ServedPreference:
@@ -90,42 +91,60 @@ def served_preference(
         workspace: The workspace.
         key: The experiment, one with ``interleave = true``.
         event_type: What is credited.
-        alpha: Of the test.
         version: Whose lists count; ``None`` for all that were interleaved, each apart.
         until: What happened before this moment; ``None`` for the whole log.
 
     Raises:
-        ConfigError: The registry's audit log is damaged.
+        ConfigError: There is no such experiment or version, or the registry's audit log is damaged.
         DataError: There are no such lists.
     """
     served, events = scan_served_lists(workspace), EventLog(workspace.events).scan()
     if until is not None:
         served = served.filter(pl.col(SERVED_TIME) < pl.lit(until).cast(TIMESTAMP))
         events = events.filter(pl.col(EFFECTIVE_TIME) < pl.lit(until).cast(TIMESTAMP))
-    drafts = read_drafts(served, key, ExperimentRegistry(workspace).audit(), version)
+    registry = ExperimentRegistry(workspace)
+    latest = registry.find(key, version).experiment.analysis
+    drafts = read_drafts(served, key, registry.audit(), version)
     if drafts.lists.is_empty():
         raise DataError(_nothing(key, version, drafts))
-    clicks = events.filter(pl.col(EVENT_TYPE) == event_type).select(LIST_ID, ITEM_ID).drop_nulls().collect()
+    clicks = events.filter(pl.col(EVENT_TYPE) == event_type)
+    clicked = clicks.select(LIST_ID, ITEM_ID, EFFECTIVE_TIME).drop_nulls().collect()
     rows = [
-        _pair(part, clicks, alpha) for _, part in drafts.lists.group_by(VERSION, *_PAIR, maintain_order=True)
+        _pair(part, clicked, registry.find(key, of_version[0]).experiment.analysis)
+        for of_version, part in drafts.lists.group_by(VERSION, *_PAIR, maintain_order=True)
     ]
     same = drafts.lists.select(_PAIR).n_unique() == 1
     return ServedPreference(
         key,
         event_type,
         tuple(rows),
-        preference(drafts.lists, clicks, alpha=alpha) if same else None,
+        _preferred(drafts.lists, clicked, latest) if same else None,
         drafts.num_degraded,
         drafts.num_of_one_model,
         drafts.num_anonymous,
     )
 
 
-def _pair(lists: pl.DataFrame, clicks: pl.DataFrame, alpha: float) -> PairPreference:
+def _pair(lists: pl.DataFrame, clicks: pl.DataFrame, analysis: Analysis) -> PairPreference:
     version, model_a, model_b = lists.select(VERSION, *_PAIR).row(0)
     times = lists[SERVED_TIME].to_list()
-    found = preference(lists, clicks, alpha=alpha)
+    found = _preferred(lists, clicks, analysis)
     return PairPreference(version, model_a, model_b, min(times), max(times), found)
+
+
+def _preferred(lists: pl.DataFrame, clicks: pl.DataFrame, analysis: Analysis) -> Preference:
+    """The preference, of a test with a plan as of the moment when its last planned user came.
+
+    So whoever reads it later reads the same again, and not another look at more data.
+    """
+    if is_planned(analysis):
+        came = lists.group_by(USER_ID).agg(pl.col(SERVED_TIME).min())[SERVED_TIME].sort()
+        planned = analysis.expected_units or 0
+        if len(came) >= planned:
+            end = came[planned - 1]
+            lists = lists.filter(pl.col(SERVED_TIME) <= end)
+            clicks = clicks.filter(pl.col(EFFECTIVE_TIME) <= end)
+    return preference(lists, clicks, analysis)
 
 
 def _nothing(key: str, version: int | None, drafts: DraftedLog) -> str:

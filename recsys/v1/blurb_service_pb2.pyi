@@ -127,7 +127,7 @@ class ReportBlurbRequest(_message.Message):
     VISITOR_ID_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     blurb_id: _builtins.str
-    """Required. `Blurb.blurb_id`: 32 hexadecimal digits."""
+    """Required. `Blurb.blurb_id` of a blurb that was shown in the last 90 days: 32 hexadecimal digits."""
     user_id: _builtins.str
     """Required unless `visitor_id` is set. Who reports; each counts once per blurb. At most 256 bytes, and not beginning
     with U+001F.

@@ -1,1 +1,1 @@
-"""Tests that need several servers: a cluster for the state. Not part of ``make test``."""
+"""Several nodes on one machine; ``make test-distributed`` runs these."""

@@ -24,7 +24,7 @@ from recsys.tables import publish, read_items
 from recsys.workspace import Workspace
 from serving.loading import load_pipeline, load_states
 from tests.conftest import Trained
-from tests.tiny_shop import CUT, CUT_MS, TinyShop, ingest_shop
+from tests.tiny_shop import CUT, CUT_MS, TinyShop, few_steps, ingest_shop, quick_config
 from training.recipe import TrainingSummary, train
 
 USER = "coffee-user0"
@@ -33,15 +33,8 @@ HEAVY = "garden-user0"
 
 @pytest.fixture
 def config(trained: Trained) -> Config:
-    """Few steps and windows: what is learned does not matter here."""
-    steps = {"num_head_steps": 5, "num_tuning_steps": 2, "validate_every": 5}
-    windows = {"num_windows": 2}
-    return trained.config.model_copy(
-        update={
-            "encoder": trained.config.encoder.model_copy(update=steps),
-            "ranker": trained.config.ranker.model_copy(update=windows),
-        }
-    )
+    """What is learned does not matter here."""
+    return few_steps(quick_config(trained.config))
 
 
 def _without_descriptions(shop: TinyShop) -> TinyShop:
@@ -58,7 +51,7 @@ def _of_one_event_type(shop: TinyShop) -> TinyShop:
 
 def _with_a_heavy_user(shop: TinyShop) -> TinyShop:
     first = shop.history.filter(pl.col(USER_ID) == HEAVY)
-    often = pl.concat([first] * (100_000 // first.height + 1)).with_row_index("n")
+    often = pl.concat([first] * (30_000 // first.height + 1)).with_row_index("n")
     apart = pl.col(EVENT_TIME) + pl.duration(milliseconds=pl.col("n"))
     return replace(shop, history=pl.concat([shop.history, often.with_columns(apart).drop("n")]))
 

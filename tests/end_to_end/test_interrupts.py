@@ -15,6 +15,9 @@ model = "{model}"
 num_head_steps = 100000
 dimension = 16
 validate_every = 100000
+max_tokens = 16
+batch_size = 96
+history_length = 20
 """
 
 

@@ -5,11 +5,14 @@ from dataclasses import replace
 
 import numpy as np
 import polars as pl
+import pytest
 
 from features.registry import OnlineFeatures
 from recsys.answer import Query
 from recsys.bundle import load_bundle
+from recsys.co_occurrence import fit_co_occurrence
 from recsys.event_log import EventLog
+from recsys.influence import counted_together
 from recsys.item_state import ItemState
 from recsys.item_tables import fit_item_tables
 from recsys.metrics import per_user
@@ -46,9 +49,8 @@ def attacked(log: EventLog, acts: Sequence[Act]) -> pl.LazyFrame:
     """The log with clicks that were received at their time."""
     rows = [(f"attack-{n}", "click", user, item, ms) for n, (user, item, ms) in enumerate(acts)]
     names = (EVENT_ID, EVENT_TYPE, USER_ID, ITEM_ID, EVENT_TIME)
-    clicks = pl.DataFrame(rows, schema=list(names), orient="row").with_columns(
-        pl.col(EVENT_TIME).cast(TIMESTAMP)
-    )
+    schema = dict.fromkeys(names, pl.String) | {EVENT_TIME: pl.Int64}
+    clicks = pl.DataFrame(rows, schema=schema, orient="row").with_columns(pl.col(EVENT_TIME).cast(TIMESTAMP))
     clicks = clicks.with_columns(
         pl.col(EVENT_TIME).alias(RECEIVED_TIME), pl.col(EVENT_TIME).alias(EFFECTIVE_TIME)
     )
@@ -142,6 +144,40 @@ def test_t34_who_clicks_an_item_beside_another_harms_no_real_shopper(
     figure("T34", "places that the item gains beside the best so", gained, "places", "")
     figure("T34", "its place beside the best before, of the list", place_beside(before), "", "")
     assert lost <= 1
+
+
+def test_t34_a_group_weighs_as_many_as_it_has_people_however_patient_they_are(
+    shop: Workspace, figure: Note
+) -> None:
+    bundle, log = load_bundle(Registry(shop.registry).stable()), EventLog(shop.events)
+    catalogue, config = bundle.parts.catalogue, bundle.manifest.config
+    now = ((log.end_ms() or 0) // HOUR_MS + 1) * HOUR_MS
+    known = ItemState.from_events(catalogue, config.state, log.scan(), now)
+    best = catalogue.item_ids[int(np.argmax(known.popularity(now).engagement[config.state.middle]))]
+    group = best.split("-")[0]
+    ridden = next(one for one in catalogue.item_ids if one.split("-")[0] not in {group, "coffee"})
+
+    def beside_best(num_fakes: int, num_times: int) -> float:
+        """The ridden item's strength beside the best, as a share of that of the best's own neighbours."""
+        times = [now - n * HOUR_MS // 2 for n in range(1, num_times + 1)]
+        acts = [(f"fake-{n}", item, ms) for n in range(num_fakes) for ms in times for item in (ridden, best)]
+        events = counted_together(attacked(log, acts), config.state)
+        table = fit_co_occurrence(events, catalogue, config.state, now + HOUR_MS, len(catalogue))
+        row = slice(*table.starts[catalogue.position[best] : catalogue.position[best] + 2].tolist())
+        of: dict[int, float] = dict(
+            zip(table.targets[row].tolist(), table.weights[row].tolist(), strict=True)
+        )
+        own = [of.get(i, 0.0) for i, one in enumerate(catalogue.item_ids) if one.startswith(f"{group}-")]
+        return of.get(catalogue.position[ridden], 0.0) / max(own)
+
+    before = beside_best(0, 0)
+    figure("T34", "strength beside the best item, of that of its strongest neighbour", before, "", "")
+    for num_fakes in (1, 6, 24):
+        after = beside_best(num_fakes, 480)
+        what = f"the same after {num_fakes} of 120 click both each half hour for ten days"
+        figure("T34", what, after, "", "<= 0.1 more" if num_fakes == 1 else "")
+        assert after == pytest.approx(beside_best(num_fakes, config.state.most_acts_together), abs=0.02)
+    assert beside_best(1, 480) <= before + 0.1
 
 
 def test_t35_a_stuffed_text_gains_nothing_and_none_does_harm(

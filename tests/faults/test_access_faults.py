@@ -2,6 +2,9 @@
 
 import asyncio
 import random
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -19,7 +22,7 @@ from serving.state_store import StateStore, connect
 from serving.tokens import new_token
 from tests.faults.conftest import Note, Serve
 from tests.faults.load import Outcomes, steady
-from tests.faults.processes import PATIENCE_SECONDS, store_process
+from tests.faults.processes import PATIENCE_SECONDS, StoreProcess, store_process
 from tests.serving.test_access import entry
 from tests.serving.test_tenants import TENANTS, an_id, collisions
 from tests.serving.test_tls import authority, issue
@@ -121,24 +124,24 @@ def test_t32_a_caller_far_beyond_its_quota_harms_nobody_else(
     figure("T32", "median of the others beside ten times the quota", beside.quantile_ms(0.5), "ms", "+20 %")
 
 
+@contextmanager
+def tenants_store() -> Iterator[tuple[StoreProcess, dict[str, str]]]:
+    """A store of several tenants, each with the rights of ``deploy/valkey.acl``; their passwords."""
+    secrets = {tenant: f"pass-{tenant}" for tenant in TENANTS}
+    rights = (Path(__file__).parents[2] / "deploy/valkey.acl").read_text(encoding="utf-8").splitlines()[1]
+    own_rights = rights.split("resetkeys ~recsys:default:* ")[1].split()
+    with store_process() as store:
+        for tenant, secret in secrets.items():
+            who = (f"of-{tenant}", "on", f">{secret}", "resetkeys", f"~recsys:{tenant}:*")
+            store.ask("ACL", "SETUSER", *who, *own_rights)
+        yield store, secrets
+
+
+@pytest.mark.timeout(900)
 def test_t33_no_operation_of_one_tenant_reaches_another(figure: Note) -> None:
     assert asyncio.run(collisions(1_000_000)) == 0
     figure("T33", "keys shared by tenants, of 3 million", 0, "keys", "0")
-    secrets = {tenant: f"pass-{tenant}" for tenant in TENANTS}
-    with store_process() as store:
-        rights = (Path(__file__).parents[2] / "deploy/valkey.acl").read_text(encoding="utf-8").splitlines()[1]
-        own_rights = rights.split("resetkeys ~recsys:default:* ")[1].split()
-        for tenant, secret in secrets.items():
-            store.ask(
-                "ACL",
-                "SETUSER",
-                f"of-{tenant}",
-                "on",
-                f">{secret}",
-                "resetkeys",
-                f"~recsys:{tenant}:*",
-                *own_rights,
-            )
+    with tenants_store() as (store, secrets):
         num_leaks = asyncio.run(_operations(store.port, secrets, 20_000))
         assert num_leaks == 0
         with redis.Redis(port=store.port, username="of-a", password=secrets["a"]) as client:
@@ -152,6 +155,81 @@ def test_t33_no_operation_of_one_tenant_reaches_another(figure: Note) -> None:
                 with pytest.raises(redis.exceptions.NoPermissionError):
                     client.execute_command(*command)
     figure("T33", "operations on a store that saw another tenant's data, of 20,000", num_leaks, "", "0")
+
+
+@pytest.mark.timeout(900)
+def test_t33_a_million_commands_touch_no_foreign_key(figure: Note) -> None:
+    with tenants_store() as (store, secrets):
+        started = time.monotonic()
+        num_touched, num_refused = _commands(store, secrets, 1_000_000)
+        seconds = time.monotonic() - started
+    assert num_touched == 0
+    assert num_refused > 40_000
+    figure("T33", "commands that touched a foreign key, of 1,000,000", num_touched, "", "0")
+    figure("T33", "of them meant to, and refused", num_refused, "", "all")
+    figure("T33", "time of the million", seconds, "s", "")
+
+
+def _commands(store: StoreProcess, secrets: dict[str, str], number: int) -> tuple[int, int]:
+    """Random commands by all tenants on the product's keys, a thousand at a time.
+
+    Returns:
+        How many saw or reached what is another's, and how many tried to and were refused.
+    """
+    draw, config = random.Random(4), StateConfig()
+    at = {name: StateStore(connect("redis://127.0.0.1:1", 1), name, config) for name in TENANTS}
+    ids = [an_id(draw) for _ in range(200)]
+    keys = {name: [key(one) for one in ids for key in (of.key, of.origin_key)] for name, of in at.items()}
+    written: dict[str, str] = {}
+    num_touched = num_refused = 0
+    with ExitStack() as stack:
+        clients = {
+            name: stack.enter_context(redis.Redis(port=store.port, username=f"of-{name}", password=secret))
+            for name, secret in secrets.items()
+        }
+        for start in range(0, number, 1_000):
+            tenant = draw.choice(TENANTS)
+            others = [name for name in TENANTS if name != tenant]
+            pipe, expected = clients[tenant].pipeline(transaction=False), list[str | None]()
+            for count in range(start, start + 1_000):
+                act, key = draw.random(), draw.choice(keys[tenant])
+                if act < 0.45:
+                    pipe.get(key)
+                    expected.append(written.get(key, ""))
+                elif act < 0.9:
+                    written[key] = f"{tenant}:{count}"
+                    pipe.set(key, written[key])
+                    expected.append("set")
+                elif act < 0.95:
+                    pipe.unlink(key)
+                    expected.append("unlinked" if written.pop(key, None) else "")
+                else:
+                    _try(pipe, draw.choice(keys[draw.choice(others)]), writes=act < 0.975)
+                    expected.append(None)
+            for found, wanted in zip(pipe.execute(raise_on_error=False), expected, strict=True):
+                refused = isinstance(found, redis.exceptions.NoPermissionError)
+                num_refused += refused
+                num_touched += not refused if wanted is None else _said(found) != wanted
+        there = sorted(written)
+        values = stack.enter_context(redis.Redis(port=store.port)).mget(there)
+        num_touched += sum(_said(value) != written[key] for key, value in zip(there, values, strict=True))
+    return num_touched, num_refused
+
+
+def _try(pipe: "redis.client.Pipeline", foreign: str, *, writes: bool) -> None:
+    if writes:
+        pipe.set(foreign, "stolen")
+    else:
+        pipe.get(foreign)
+
+
+def _said(found: object) -> str:
+    """What a reply comes to, in the words of the oracle."""
+    if isinstance(found, bytes):
+        return found.decode()
+    if isinstance(found, bool):
+        return "set" if found else ""
+    return "unlinked" if found == 1 else ""
 
 
 async def _operations(port: int, secrets: dict[str, str], number: int) -> int:

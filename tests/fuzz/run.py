@@ -83,10 +83,12 @@ def main() -> int:
             "arrays",
         )
     )
-    parser.add_argument("targets", nargs="*", default=names, choices=[*names, []])
+    parser.add_argument("targets", nargs="*", help=f"of {', '.join(names)}; default: all of them")
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--keep", type=Path, help="where new inputs go; default: a temporary directory")
     given = parser.parse_args()
+    if unknown := set(given.targets) - set(names):
+        parser.error(f"expected targets of {', '.join(names)}, got {', '.join(sorted(unknown))}")
     root = given.keep or Path(tempfile.mkdtemp(prefix="recsys-fuzz-"))
     broken = 0
     for target in given.targets or names:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from recsys.config import StateConfig
-from recsys.influence import Influence, counted, refused
+from recsys.influence import Influence, automaton, counted, counted_together, refused
 from recsys.item_state import ItemState
 from recsys.schema import EVENT_ID
 from tests.recsys.small_catalogue import NOW, events_frame, greengrocer
@@ -79,3 +79,32 @@ def test_a_log_that_is_read_in_parts_refuses_the_same_and_one_without_ids_nothin
     assert set(refused(events, CONFIG)) == set(whole)
     assert not whole.is_empty()
     assert refused(events.drop(EVENT_ID), CONFIG).is_empty()
+
+
+def test_whatever_a_machine_does_counts_for_nobody_offline_and_online() -> None:
+    machine = automaton()
+    events = [
+        (who, "leek", kind, START) for who in (machine, "u") for kind in ("purchase", "impression", "view")
+    ]
+    assert counted(events_frame(events), CONFIG).collect()[EVENT_ID].to_list() == [
+        f"{n:09d}" for n in (3, 4, 5)
+    ]
+    influence = Influence(CONFIG)
+    assert [influence.counts(*event) for event in events] == [False] * 3 + [True] * 3
+    assert automaton() != machine, "no two events of machines are one person's"
+
+
+def test_of_one_persons_free_acts_with_an_item_the_latest_few_count_for_what_goes_together() -> None:
+    patient = [("u", "leek", ("click", "view")[n % 2], START + n * HOUR_MS) for n in range(30)]
+    others = [("v", "leek", "click", START), ("u", "apple", "click", START)]
+    paid = [("u", "leek", "purchase", START + n) for n in range(9)]
+    events = events_frame([*patient, *others, *paid])
+    config = CONFIG.model_copy(update={"most_acts_together": 3})
+    kept = set(counted_together(events, config).collect()[EVENT_ID])
+    assert kept == {f"{n:09d}" for n in [27, 28, 29, *range(30, 41)]}
+    assert counted(events, config).collect().height == 41, "popularity counts each half hour anew"
+
+
+def test_a_log_of_purchases_alone_is_as_it_was() -> None:
+    events = events_frame([("u", "leek", "purchase", START + n) for n in range(9)])
+    assert counted_together(events, CONFIG).collect().equals(events.collect())

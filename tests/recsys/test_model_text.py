@@ -113,7 +113,10 @@ def test_the_text_that_is_rebuilt_without_a_change_is_accepted() -> None:
         ("max_feature_idx", "7", "number of features"),
         ("num_class", "3", "one score per row"),
         ("feature_names", "count count", "distinct"),
+        ("feature_names", 'cou"nt', "distinct"),
+        ("feature_names", "cou\tnt", "distinct"),
         ("feature_infos", "1:2:3", "ranges"),
+        ("feature_infos", "[0:1e999]", "ranges"),
         ("objective", "", "objective"),  # ends the process that loads it
     ],
 )

@@ -610,7 +610,7 @@ def test_drawn_lists_carry_the_probability_of_every_place() -> None:
             assert item.propensity == pytest.approx(np.exp(left.pop(item.item_id) / 0.5) / total)
         assert all(item.propensity == 1 for item in answer.items[3:])
         assert ids(answer)[3:] == [i for i in (item.item_id for item in best) if i not in ids(answer)[:3]]
-        assert answer.policy == "plackett_luce temperature=0.5 pool=5"
+        assert answer.policy == "plackett_luce temperature=0.5 pool=5 places=3"
     assert lists[1] == mine.recommend(query(subject="1"))
 
 

@@ -27,6 +27,7 @@ from google.protobuf.message_factory import GetMessageClass
 from recsys.progress import Advance, progress
 from recsys.v1 import (
     admin_service_pb2,
+    blurb_service_pb2,
     catalog_service_pb2,
     event_service_pb2,
     experiment_service_pb2,
@@ -52,6 +53,7 @@ METHODS = _methods(
     event_service_pb2.DESCRIPTOR,
     catalog_service_pb2.DESCRIPTOR,
     experiment_service_pb2.DESCRIPTOR,
+    blurb_service_pb2.DESCRIPTOR,
 )
 ADMIN_METHODS = _methods(admin_service_pb2.DESCRIPTOR)
 
@@ -95,6 +97,7 @@ _WORDS = (
     "1e999",
 )
 _INTEGERS = (0, 1, 2, 3, 5, 20, 199, 200, 201, -1, 2**31 - 1, -(2**31))
+_WAITS = (1, 1, 20, -1, 5001)  # a stream may last so many milliseconds
 _LONG = (0, 1, -1, 1_512_000_000, 2**63 - 1, -(2**63), 253_402_300_799, 253_402_300_800)
 _NUMBERS = (
     0.0,
@@ -117,6 +120,9 @@ _GOOD: dict[str, tuple[str, ...]] = {
     "placement": ("home", "similar_items", ""),
     "event_type": ("view", "purchase", "impression"),
     "filter": ("", "price < 5", 'title:"a" OR NOT available = true'),
+    "blurb_id": ("f" * 32, "0" * 31),
+    "language_codes": ("en", "de-AT", "*"),
+    "segment": ("", "none", "gift"),
     "item_id": _ITEMS,
     "item_ids": _ITEMS,
     "context_item_ids": _ITEMS,
@@ -226,10 +232,16 @@ async def _one(rng: random.Random, channel: grpc.aio.Channel, method: MethodDesc
     if rng.random() < 0.001:
         raw += rng.randbytes(2 << 20)
     timeout = rng.choice((0.0, 0.001)) if rng.random() < 0.005 else PATIENCE_SECONDS
-    call: Any = channel.unary_unary(f"/{method.containing_service.full_name}/{method.name}")
+    path, answers = f"/{method.containing_service.full_name}/{method.name}", list[bytes]()
     try:
-        answer = await call(raw, timeout=timeout)
-        GetMessageClass(method.output_type)().ParseFromString(answer)
+        if method.server_streaming:
+            stream: Any = channel.unary_stream(path)
+            answers += [answer async for answer in stream(raw, timeout=timeout)]
+        else:
+            call: Any = channel.unary_unary(path)
+            answers.append(await call(raw, timeout=timeout))
+        for answer in answers:
+            GetMessageClass(method.output_type)().ParseFromString(answer)
     except grpc.aio.AioRpcError as error:
         return error.code().name
     except DecodeError:
@@ -278,7 +290,7 @@ def _value(rng: random.Random, field: _Field, depth: int) -> object:
     by_type: dict[int, Callable[[], object]] = {
         FieldDescriptor.CPPTYPE_STRING: lambda: _text(rng, field),
         FieldDescriptor.CPPTYPE_BOOL: lambda: rng.random() < 0.5,
-        FieldDescriptor.CPPTYPE_INT32: lambda: rng.choice(_INTEGERS),
+        FieldDescriptor.CPPTYPE_INT32: lambda: rng.choice(_WAITS if field.name == "wait_ms" else _INTEGERS),
         FieldDescriptor.CPPTYPE_ENUM: lambda: rng.choice((0, 0, 1, 1, 2, 2, 3, 99, -1)),
         FieldDescriptor.CPPTYPE_INT64: lambda: rng.choice(_LONG),
         FieldDescriptor.CPPTYPE_DOUBLE: lambda: rng.choice(_NUMBERS),

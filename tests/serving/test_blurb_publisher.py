@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -20,8 +21,9 @@ from recsys.blurbs.review.queue import Queue
 from recsys.blurbs.revocation import revoke, switch
 from recsys.blurbs.row import BlurbSlot, Source
 from recsys.blurbs.verdict import Reason, Verdict
+from recsys.blurbs.withdrawn import Withdrawn, text_head
 from serving.blurb_publisher import BlurbPublisher
-from serving.blurb_store import BlurbStore, BlurbWriter
+from serving.blurb_store import BlurbMark, BlurbStore, BlurbWriter, OvertakenError
 from serving.embedded_store import embedded_store
 from serving.state_store import connect
 
@@ -155,3 +157,67 @@ def test_what_a_person_approves_is_served_and_what_they_reject_later_is_not(
     Desk(book, Gate(), BlurbConfig(), "ben").reject(again, "style")
     publisher.publish()
     assert shown(url, SLOT) == [None]
+
+
+def test_what_is_withdrawn_does_not_wait_for_a_backlog(
+    url: str, raw: redis.Redis, book: Book, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.blurb_publisher.BATCH", 2)
+    spoon = approve(book, "spoon", "A spoon.")
+    BlurbPublisher(book, BlurbWriter(raw, "t")).publish()
+    for number in range(4):
+        approve(book, f"fork-{number}", "A fork.")
+    shown_first: list[str | None] = []
+
+    class Slow(BlurbWriter):
+        num_batches = 0
+
+        def publish(self, *rows: Any, **marks: Any) -> BlurbMark:
+            mark = super().publish(*rows, **marks)
+            self.num_batches += 1
+            if self.num_batches == 1:
+                revoke(book, "item", "spoon", NOW, "anna")
+            if self.num_batches == 2:
+                shown_first.extend(shown(url, spoon))
+            return mark
+
+    assert BlurbPublisher(book, Slow(raw, "t")).publish() == 5
+    assert shown_first == [None]
+    assert shown(url, BlurbSlot("fork-3", "en")) == ["A fork."]
+
+    async def withdrawn() -> Withdrawn:
+        async with connect(url, 10_000) as client:
+            return await BlurbStore(client, "t").withdrawn()
+
+    assert asyncio.run(withdrawn()).has(text_head("spoon", "A spoon"), "A spoon")
+
+
+def test_a_publisher_that_was_overtaken_writes_nothing(url: str, raw: redis.Redis, book: Book) -> None:
+    spoon = approve(book, "spoon", "A spoon.")
+    BlurbPublisher(book, BlurbWriter(raw, "t")).publish()
+    approve(book, "spoon", "A better spoon.")
+
+    class Overtaken(BlurbWriter):
+        def publish(self, *rows: Any, **marks: Any) -> BlurbMark:
+            revoke(book, "item", "spoon", NOW, "anna")
+            BlurbPublisher(book, BlurbWriter(raw, "t")).publish()
+            return super().publish(*rows, **marks)
+
+    with pytest.raises(OvertakenError):
+        BlurbPublisher(book, Overtaken(raw, "t")).publish()
+    assert shown(url, spoon) == [None]
+
+
+def test_a_hidden_text_that_the_book_was_not_told_of_goes_to_review(book: Book, raw: redis.Redis) -> None:
+    approve(book, "spoon", "Beech wood.")
+    publisher, entry = BlurbPublisher(book, BlurbWriter(raw, "default")), book.approved(SLOT)
+    assert entry is not None
+    publisher.publish()
+    raw.sadd("recsys:default:blurbs:hidden", entry.row().blurb_id)
+    with book.file.transaction():  # somebody decides something that is not published yet
+        book.file.note(NOW, "someone", "approved")
+    assert publisher.hold_back_hidden() == 0
+    publisher.publish()
+    assert publisher.hold_back_hidden() == 1
+    assert book.approved(SLOT) is None
+    assert publisher.hold_back_hidden() == 0

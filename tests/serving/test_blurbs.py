@@ -19,6 +19,7 @@ from recsys.blurbs.facts import Facts
 from recsys.blurbs.row import BlurbRow, BlurbSlot, Source
 from recsys.blurbs.switches import OffSwitches
 from recsys.blurbs.wanted import WANTED_FILE, WantedBlurbs
+from recsys.blurbs.withdrawn import Withdrawn
 from recsys.experiments.registry import ExperimentRegistry
 from recsys.pseudonyms import Pseudonyms
 from recsys.v1.blurb_service_pb2 import BatchGetBlurbsRequest, ReportBlurbRequest
@@ -93,6 +94,10 @@ def addresses(url: str, root: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture(scope="module")
 def client(addresses: tuple[str, str]) -> Iterator[Client]:
+    for address in addresses:  # until the gate has judged every item's own words
+        with Client(address, timeout_seconds=PATIENCE_SECONDS) as connected:
+            for item_id in ITEM_IDS:
+                until(connected, item_id, LINE)
     with Client(addresses[0], timeout_seconds=PATIENCE_SECONDS) as connected:
         yield connected
 
@@ -245,6 +250,18 @@ def test_what_is_revoked_is_gone_from_every_server(
             until(each, "eggs", LINE)
 
 
+def test_words_that_were_withdrawn_do_not_come_back_as_the_items_own(
+    client: Client, writer: BlurbWriter
+) -> None:
+    writer.publish({}, withdrawn=Withdrawn.of([("bread", "Size: 1 kg.")], []))
+    until(client, "bread", "")
+    assert blurbs(client)["eggs"].text == LINE
+    writer.publish({}, withdrawn=Withdrawn.of([], ["1 KG"]))
+    until(client, "eggs", "")
+    writer.publish({}, withdrawn=Withdrawn())
+    until(client, "bread", LINE)
+
+
 def test_switches_turn_blurbs_off(client: Client, writer: BlurbWriter) -> None:
     writer.publish({BlurbSlot("bread", "de"): row("Brot.")})
     until(client, "bread", "Brot.")
@@ -269,11 +286,17 @@ def test_enough_reports_of_different_shoppers_hide_a_blurb(
     assert blurbs(client)["bread"].text == LINE
     with Client(addresses[1], timeout_seconds=PATIENCE_SECONDS) as other:
         until(other, "bread", LINE)
-    writer.publish({BlurbSlot("bread", "de"): row("Steinbrot.")})  # a person found it good
+    slot = BlurbSlot("bread", "de")
+    writer.publish({slot: row("Steinbrot.")})  # published anew, but nobody looked at it
+    assert blurbs(client)["bread"].text == LINE
+    writer.publish({slot: row("Steinbrot.")}, approved={slot})
     until(client, "bread", "Steinbrot.")
     with pytest.raises(grpc.RpcError) as refused:
         client.report_blurb(ReportBlurbRequest(blurb_id="x", reason=9))  # type: ignore[arg-type]  # no such
     assert list(violated(refused.value)) == ["blurb_id", "user_id", "reason"]
+    with pytest.raises(grpc.RpcError) as refused:
+        client.report_blurb(ReportBlurbRequest(blurb_id="f" * 32, user_id="u"))  # no such blurb
+    assert list(violated(refused.value)) == ["blurb_id"]
 
 
 def test_later_pages_and_the_callers_own_lists_have_blurbs_too(client: Client, writer: BlurbWriter) -> None:
@@ -412,7 +435,8 @@ def test_a_store_that_hangs_or_dies_costs_nothing_but_the_approved_blurbs(tmp_pa
             until(client, "bread", "Bread.", options)
             os.kill(pid, signal.SIGSTOP)
             try:
-                until(client, "bread", LINE, options)
+                for item_id in ITEM_IDS:
+                    until(client, item_id, LINE, options)
                 assert [blurb.text for blurb in blurbs(client, options).values()] == [LINE] * len(ITEM_IDS)
             finally:
                 os.kill(pid, signal.SIGCONT)

@@ -1,3 +1,4 @@
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -52,3 +53,17 @@ def test_memory_is_bounded() -> None:
         cache.of_items(shop, [item_id])
     cache.of_items(shop, ["dates"])
     assert shop.num_read == [1, 1, 1, 1]
+
+
+def test_a_line_that_nobody_judged_yet_is_asked_about_again_after_a_while() -> None:
+    verdicts: list[bool | None] = [None]
+    cache, shop = ItemWordsCache(lambda *_: verdicts[-1], again_seconds=0.2), Described()
+    assert not any(cache.of_items(shop, ["bread"])["bread"].lines.values())
+    verdicts.append(True)
+    assert not any(cache.of_items(shop, ["bread"])["bread"].lines.values())
+    assert shop.num_read == [1]
+    until = time.monotonic() + 20
+    while not any(cache.of_items(shop, ["bread"])["bread"].lines.values()) and time.monotonic() < until:
+        time.sleep(0.01)
+    assert cache.of_items(shop, ["bread"])["bread"].lines["line"] == "A loaf of rye from the farm."
+    assert shop.num_read == [1, 1]

@@ -32,7 +32,7 @@ from tests.recsys.small_catalogue import (
 
 OLD, NEW = "old-shop", "new-shop"
 NUM_LISTS, NUM_USERS, HOUR_MS = 1_200, 100, 3_600_000
-POLICY = DrawPolicy(temperature=0.4, pool=8)
+POLICY = DrawPolicy(temperature=0.4, pool=8, places=1)
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +131,15 @@ def test_without_lists_or_without_drawn_ones_the_gate_says_so(workspace: Workspa
     assert "none of 20 lists was drawn at random" in reason
 
 
+def test_places_that_were_not_drawn_are_not_judged(workspace: Workspace) -> None:
+    serve(workspace, liked=0.5, num_lists=20)
+    workspace.config.unlink()
+    workspace.config.write_text("[promotion]\nslots = 2\n", encoding="utf-8")
+    [reason] = promote(workspace, NEW, ["offpolicy"]).reasons
+    assert "promotion.slots is 2, but only the first 1 places" in reason
+    assert "Expected slots of at most 1" in reason
+
+
 def test_the_model_that_serves_need_not_be_compared_with_itself(workspace: Workspace) -> None:
     assert promote(workspace, OLD, ["offpolicy"]).verdict == "promoted"
 
@@ -147,7 +156,7 @@ def test_the_model_that_drew_a_list_has_the_propensities_that_it_logged(shop: Wo
     pipeline = load_pipeline(shop)
     home = pipeline.config.placements["home"]
     sampling = SamplingConfig(share=1.0, temperature=0.3, places=4, pool=8)
-    policy, lists = DrawPolicy(0.3, 8), []
+    policy, lists = DrawPolicy(0.3, 8, 4), []
     for second in range(20):
         query = Query(as_of_ms=NOW + second * 1000, user=None, limit=5, subject=f"user-{second}")
         drawn = pipeline.recommend(replace(query, parameters=home.model_copy(update={"sampling": sampling})))

@@ -32,6 +32,7 @@ from serving.served_list import ServedList
 from serving.signer import Signer, signing_keys
 from serving.state_store import StateStore, connect
 from serving.treatments import Treatments
+from serving.visitor_link import VisitorLink
 from tests.recsys.experiments.small_experiment import parsed, toml
 from tests.serving.running import PATIENCE_SECONDS, running_server
 from tests.serving.small_shop import SmallPipeline
@@ -262,7 +263,7 @@ def test_a_later_version_of_the_same_arms_has_its_own_parameters() -> None:
     asyncio.run(scenario())
 
 
-def test_whoever_was_assigned_as_a_visitor_stays_it_whatever_comes_to_be_known() -> None:
+def test_whoever_was_assigned_by_an_id_stays_it_whatever_comes_to_be_known() -> None:
     async def scenario() -> None:
         with embedded_store() as url:
             client = connect(url, 1000)
@@ -273,6 +274,9 @@ def test_whoever_was_assigned_as_a_visitor_stays_it_whatever_comes_to_be_known()
             for origins in (first, Origins(store, 5.0)):
                 assert await origins.unit("u", "v") == await origins.unit("u", "") == "v"
             assert await first.unit("w", "") == "w"
+            await store.merge(VISITOR_PREFIX + "v2", VisitorLink("w", 1))  # the first event of the user
+            for origins in (first, Origins(store, 5.0)):
+                assert await origins.unit("w", "v2") == await origins.unit("w", "") == "w"
             await store.close()
 
     asyncio.run(scenario())

@@ -88,6 +88,7 @@ def test_the_baselines_that_cost_nothing_are_watched_on_every_slice(report: Mapp
     assert {("all", "popular"), ("novel", "popular"), ("heavy_users", "personal_frequency")} <= checked
 
 
+@pytest.mark.usefixtures("without_charts")
 def test_what_happens_after_the_test_window_changes_nothing(
     later: Workspace, trained: Trained, tmp_path: Path
 ) -> None:
@@ -119,23 +120,22 @@ def test_a_window_in_which_nobody_chose_anything_is_named(later: Workspace) -> N
         evaluate(later, test_from_ms=1_893_456_000_000)
 
 
-def test_a_version_can_be_named(later: Workspace, trained: Trained, tmp_path: Path) -> None:
-    found = evaluate(later, version=trained.version, html_path=tmp_path / "r.html")
-    assert found.report["model_version"] == trained.version
-    assert found.html_path == tmp_path / "r.html"
+def test_a_version_that_does_not_exist_is_an_error(later: Workspace) -> None:
     with pytest.raises(BundleError):
         evaluate(later, version="v0")
 
 
+@pytest.mark.usefixtures("without_charts")
 def test_a_user_who_was_never_seen_is_one_of_the_new_users(trained: Trained, tmp_path: Path) -> None:
     newcomer = trained.shop.future.head(1).with_columns(pl.lit("newcomer").alias(USER_ID))
     events = pl.concat([trained.shop.history, newcomer])
     workspace = ingest_shop(tmp_path, trained.shop.items, events)
     workspace.registry.symlink_to(trained.workspace.registry)
-    found = evaluate(workspace, html_path=tmp_path / "r.html").report
+    found = evaluate(workspace, html_path=tmp_path / "r.html", baseline_names=("popular",)).report
     assert found["num_users"] == found["slices"]["new_users"]["num_users"] == 1
 
 
+@pytest.mark.usefixtures("without_charts")
 def test_novel_lists_come_from_the_ranker_for_what_is_new(
     later: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -147,16 +147,21 @@ def test_novel_lists_come_from_the_ranker_for_what_is_new(
         return unchanged(bundle, orders)
 
     monkeypatch.setattr(Bundle, "ranker", noted)
-    found = evaluate(later, html_path=tmp_path / "r.html").report
+    found = evaluate(later, html_path=tmp_path / "r.html", baseline_names=("popular",)).report
     every, users = -(-found["num_users"] // EXPLAINED_USERS), found["num_users"]
     assert asked.count("new") == users
     assert asked.count("all") == users + len(range(0, users, every))
 
 
-def test_the_baselines_that_were_named_are_compared_with_their_settings(
-    later: Workspace, tmp_path: Path
+@pytest.mark.usefixtures("without_charts")
+def test_a_version_and_baselines_can_be_named_which_are_compared_with_their_settings(
+    later: Workspace, trained: Trained, tmp_path: Path
 ) -> None:
-    report = evaluate(later, html_path=tmp_path / "r.html", baseline_names=("popular", "tifu_knn")).report
+    named, page = ("popular", "tifu_knn"), tmp_path / "r.html"
+    found = evaluate(later, version=trained.version, html_path=page, baseline_names=named)
+    report = found.report
+    assert report["model_version"] == trained.version
+    assert found.html_path == page
     assert list(report["baselines"]) == ["popular", "tifu_knn"]
     assert report["baselines"]["tifu_knn"]["novel"]["ndcg@10"]["value"] > 0.9
     assert report["baselines"]["tifu_knn"]["settings"]["all"].keys() == {

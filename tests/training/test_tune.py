@@ -16,7 +16,7 @@ from recsys.registry import Registry
 from recsys.schema import EFFECTIVE_TIME, ITEM_ID, USER_ID
 from recsys.workspace import Workspace
 from tests.conftest import Trained
-from tests.tiny_shop import CUT_MS
+from tests.tiny_shop import CUT_MS, few_steps, quick_config
 from training.decisions import label_table
 from training.tune import Searched, Trial, fragment, summary_table, tune, write_fragment
 from training.tune_spaces import SPACES, as_they_are, suggested
@@ -32,11 +32,6 @@ def copy_of(workspace: Workspace, registry: Path, root: Path) -> Workspace:
     return copied
 
 
-def few_steps(config: Config) -> Config:
-    encoder = config.encoder.model_copy(update={"num_head_steps": 20, "num_tuning_steps": 2})
-    return config.model_copy(update={"encoder": encoder})
-
-
 def searched(section: str, *trials: Trial) -> Searched:
     return Searched(section, trials, max(trials, key=lambda trial: trial.value or 0.0))
 
@@ -47,7 +42,7 @@ def test_the_test_window_is_never_read(trained: Trained, later: Workspace, tmp_p
     goes_on = copy_of(later, registry, tmp_path / "goes-on")
     until_ms = _end_of(trained)
     ours, theirs = (
-        tune(place, trials=3, until_ms=until_ms, config=trained.config, only="ranker")
+        tune(place, trials=3, until_ms=until_ms, config=quick_config(trained.config), only="ranker")
         for place in (ends_there, goes_on)
     )
     assert until_ms <= CUT_MS
@@ -59,14 +54,14 @@ def test_a_search_begins_with_the_settings_as_they_are_and_goes_on_where_it_stop
     trained: Trained, tmp_path: Path
 ) -> None:
     workspace = copy_of(trained.workspace, trained.workspace.registry, tmp_path)
-    (first,) = tune(workspace, trials=2, config=trained.config, only="ranker")
+    (first,) = tune(workspace, trials=2, config=quick_config(trained.config), only="ranker")
     assert first.trials[0].settings == as_they_are("ranker", trained.config)
     assert first.best.value is not None
     assert first.best.value >= (first.trials[0].value or 0.0)
-    (more,) = tune(workspace, trials=4, config=trained.config, only="ranker")
+    (more,) = tune(workspace, trials=4, config=quick_config(trained.config), only="ranker")
     assert more.trials[:2] == first.trials
     assert len(more.trials) == 4
-    (same,) = tune(workspace, trials=3, config=trained.config, only="ranker")
+    (same,) = tune(workspace, trials=3, config=quick_config(trained.config), only="ranker")
     assert same == more
     pointers = Registry(workspace.registry).pointers()
     assert pointers.stable == trained.version  # nothing is published
@@ -74,11 +69,11 @@ def test_a_search_begins_with_the_settings_as_they_are_and_goes_on_where_it_stop
 
 def test_encoder_settings_are_scored_by_what_the_text_finds(trained: Trained, tmp_path: Path) -> None:
     workspace = copy_of(trained.workspace, trained.workspace.registry, tmp_path)
-    (found,) = tune(workspace, trials=2, config=few_steps(trained.config), only="encoder")
+    (found,) = tune(workspace, trials=2, config=few_steps(quick_config(trained.config)), only="encoder")
     assert found.section == "encoder"
     assert [trial.value for trial in found.trials] == [1.0, 1.0]  # 31 items, and 500 of them may be offered
     assert found.best.number == 0
-    assert found.better(few_steps(trained.config)) == {}
+    assert found.better(few_steps(quick_config(trained.config))) == {}
 
 
 @pytest.mark.parametrize("section", ["encoder", "ranker"])
@@ -120,8 +115,8 @@ def test_a_search_that_was_killed_in_its_first_trial_begins_with_it_again(
     with monkeypatch.context() as patched:
         patched.setattr(RankerTrials, "score", killed)
         with pytest.raises(KeyboardInterrupt):
-            tune(workspace, trials=1, config=trained.config, only="ranker")
-    (found,) = tune(workspace, trials=1, config=trained.config, only="ranker")
+            tune(workspace, trials=1, config=quick_config(trained.config), only="ranker")
+    (found,) = tune(workspace, trials=1, config=quick_config(trained.config), only="ranker")
     assert [trial.settings for trial in found.trials] == [as_they_are("ranker", trained.config)]
     assert f"trial {found.best.number} is as it was" in str(summary_table(found).caption)
     assert found.best.number > 0
@@ -142,7 +137,7 @@ def test_an_encoder_is_not_tuned_on_what_people_had_before(
 
     monkeypatch.setattr("training.tune_trials.label_table", repeats)
     with pytest.raises(DataError, match="--only ranker"):
-        tune(workspace, trials=1, config=few_steps(trained.config), only="encoder")
+        tune(workspace, trials=1, config=few_steps(quick_config(trained.config)), only="encoder")
 
 
 def test_a_family_that_does_not_exist_is_refused_before_anything_is_searched(
@@ -157,12 +152,12 @@ def test_a_family_that_does_not_exist_is_refused_before_anything_is_searched(
 
 def test_trials_behind_another_encoder_are_another_search(trained: Trained, tmp_path: Path) -> None:
     with_bundle = copy_of(trained.workspace, trained.workspace.registry, tmp_path / "with")
-    (first,) = tune(with_bundle, trials=2, config=trained.config, only="ranker")
+    (first,) = tune(with_bundle, trials=2, config=quick_config(trained.config), only="ranker")
     manifest = Registry(with_bundle.registry).stable() / "manifest.json"
     described = json.loads(manifest.read_text(encoding="utf-8"))
     described["parts_fitted_until_ms"]["encoder"] -= 1  # as if it had been fitted on less
     manifest.write_text(json.dumps(described), encoding="utf-8")
-    (second,) = tune(with_bundle, trials=1, config=trained.config, only="ranker")
+    (second,) = tune(with_bundle, trials=1, config=quick_config(trained.config), only="ranker")
     assert (len(first.trials), len(second.trials)) == (2, 1)
 
 

@@ -46,6 +46,11 @@ class Backend(Protocol):
         ...
 
     @property
+    def num_attempts(self) -> int:
+        """Most times that it is asked for one text in a run; what is refused then waits for another run."""
+        ...
+
+    @property
     def canary(self) -> str:
         """A word that must not come back; ``""`` without a model."""
         ...

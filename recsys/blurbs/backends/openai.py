@@ -39,6 +39,7 @@ class OpenAiBackend:
 
     source = Source.GENERATED
     as_json = True
+    num_attempts = 2
 
     def __init__(self, config: BlurbConfig, api_key: str = "") -> None:
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}

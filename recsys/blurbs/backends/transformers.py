@@ -27,6 +27,7 @@ class TransformersBackend:
 
     source = Source.GENERATED
     as_json = False
+    num_attempts = 2
 
     def __init__(self, config: BlurbConfig) -> None:
         """Load the model.

@@ -39,6 +39,28 @@ def check(examined: Examined) -> Iterator[Reason]:
         yield Reason(CODE, f"letters of another script: {''.join(foreign)[:20]}")
         return
     yield from _latin(examined, own)
+    yield from _facts_words(examined, own)
+
+
+def _facts_words(examined: Examined, own: str) -> Iterator[Reason]:
+    """Words of facts in another language, as in a text of nothing but attributes."""
+    ground, wording = examined.ground, examined.lexicon.wording
+    if ground.language in {"", examined.lexicon.language}:
+        return
+    words = [word for word in wording.words(own) if word.text.isalpha()]
+    is_own = [
+        wording.is_function_word(word.text)
+        or wording.is_neutral(word.text)
+        or wording.is_listed_use(word.text)
+        or word.key in ground.implied_keys
+        for word in words
+    ]
+    num_foreign = sum(
+        not known and word.text.islower() and folded(word.text) in ground.words
+        for word, known in zip(words, is_own, strict=True)
+    )
+    if num_foreign > sum(is_own):
+        yield Reason(CODE, f"words of facts in {ground.language}, expected {examined.lexicon.language}")
 
 
 def _own_words(examined: Examined) -> str:

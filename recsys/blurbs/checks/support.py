@@ -22,6 +22,8 @@ _SHORTEST_PART: Final = 3
 _SHORTEST_OF_COMPOUND: Final = 4
 _LEAST_SUPPORTED: Final = 1 / 3
 _LONGEST_HAN: Final = 12
+_AUDIENCE_REACH: Final = 3
+_HAN_CUE_REACH: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,8 @@ class Support:
 
     Attributes:
         share: Share of its content words that they support, in [0, 1]; 1 when there are none.
-        reasons: ``unsupported`` for each stretch that they do not support, ``unsupported_name`` for names.
+        reasons: ``unsupported`` for each stretch that they do not support, ``unsupported_name`` for names,
+            ``no_fact`` where no word is one of theirs.
     """
 
     share: float
@@ -45,9 +48,21 @@ def measure(examined: Examined) -> Support:
     missing = len(latin) + sum(reason.end - reason.start for reason in han)
     share = 1 - missing / total if total else 1.0
     found = [*latin, *han]
+    if not (num_signs or examined.quantities or _names_a_fact(examined)):
+        found.append(Reason("no_fact", "nothing of the item is in it", severity=REVIEW))
     if share < _LEAST_SUPPORTED:
         found = [replace(reason, severity=REJECT) for reason in found]
     return Support(share, tuple(found))
+
+
+def _names_a_fact(examined: Examined) -> bool:
+    """Whether any word is one of the facts': a text of grammar and style alone may be about anything."""
+    ground, wording = examined.ground, examined.lexicon.wording
+    return any(
+        (word.key in ground.keys or word.key in ground.denied_keys or _is_supported(examined, word))
+        and not wording.is_function_word(word.text)
+        for word in examined.words
+    )
 
 
 def _latin(examined: Examined) -> tuple[list[Reason], int]:
@@ -68,9 +83,30 @@ def _needs_no_fact(examined: Examined, place: int) -> bool:
     wording, word = examined.lexicon.wording, examined.words[place]
     if wording.is_function_word(word.text):
         return True
-    if word.key in examined.ground.rivals:
+    if word.key in examined.ground.rivals or _says_for_whom(examined, place) or _is_trait(examined, place):
         return False
     return wording.is_neutral(word.text) or wording.is_usage(examined.words, place)
+
+
+def _says_for_whom(examined: Examined, place: int) -> bool:
+    """Whether a word says who an item is for, which may be unsafe or untrue."""
+    wording, word = examined.lexicon.wording, examined.words[place]
+    if not wording.is_audience(word.text):
+        return False
+    before = examined.words[max(0, place - _AUDIENCE_REACH) : place]
+    return examined.ground.is_warned or any(
+        folded(one.text.casefold()) in wording.audience_cues for one in before
+    )
+
+
+def _is_trait(examined: Examined, place: int) -> bool:
+    """Whether a word such as *new* says what something of the facts is like, and these do not."""
+    wording, ground, words = examined.lexicon.wording, examined.ground, examined.words
+    if folded(words[place].text.casefold()) not in wording.checkable or place + 1 == len(words):
+        return False
+    word, after = words[place], words[place + 1]
+    is_described = after.key in ground.head_keys or after.key in ground.delicate
+    return is_described and (word.key, after.key) not in ground.pairs
 
 
 def _reason(examined: Examined, word: Word) -> Reason:
@@ -82,6 +118,10 @@ def _reason(examined: Examined, word: Word) -> Reason:
 
 def _is_supported(examined: Examined, word: Word) -> bool:
     ground = examined.ground
+    if _is_misplaced(examined, word):
+        return False
+    if ground.is_warned and examined.lexicon.wording.is_audience(word.text) and not word.is_negated:
+        return examined.is_quoted(word.start, word.end)
     if word.is_negated:
         return word.key in ground.denied_keys or examined.is_quoted(word.start, word.end)
     if word.key in ground.keys or examined.is_quoted(word.start, word.end):
@@ -90,6 +130,29 @@ def _is_supported(examined: Examined, word: Word) -> bool:
     if word.key in ground.denied_keys:
         return False
     return plain in ground.words or _in_compounds(examined, plain, word.key)
+
+
+def _is_misplaced(examined: Examined, word: Word) -> bool:
+    """Whether the colour or material of the item is said of a part, as in *blue pockets*."""
+    ground, wording = examined.ground, examined.lexicon.wording
+    if word.key not in ground.trait_keys or examined.is_quoted(word.start, word.end):
+        return False
+    after = next((one for one in examined.words if one.start == word.end + 1), None)
+    return (
+        after is not None
+        and examined.text[word.end] == " "
+        and after.key in ground.keys - ground.trait_keys
+        and not _names_item(examined, after.key)
+        and not wording.is_function_word(after.text)
+        and not wording.is_neutral(after.text)
+        and (word.key, after.key) not in ground.pairs
+    )
+
+
+def _names_item(examined: Examined, key: str) -> bool:
+    heads = examined.ground.head_keys
+    is_german = examined.lexicon.language == "de"  # where a bowl may be called Rührschüssel
+    return key in heads or (is_german and any(head.endswith(key) for head in heads))
 
 
 def _in_compounds(examined: Examined, plain: str, key: str) -> bool:
@@ -115,7 +178,7 @@ def _is_part(examined: Examined, part: str, *, is_last: bool = False) -> bool:
     """Whether a compound's part is the facts' own; its last one may also be a word of style."""
     wording, ground = examined.lexicon.wording, examined.ground
     if is_last:
-        return wording.stem(part) in ground.keys or wording.is_neutral(part) or part in wording.usage
+        return wording.stem(part) in ground.head_keys or wording.is_neutral(part) or part in wording.usage
     stems = (part.removesuffix(link) for link in _LINKS if part.endswith(link))
     return any(len(stem) >= _SHORTEST_PART and wording.stem(stem) in ground.keys for stem in stems)
 
@@ -160,7 +223,15 @@ def _kind(examined: Examined, piece: str, start: int) -> str:
         piece in denied for denied in ground.han_denied
     ):
         return "fact"
+    if piece in wording.audience and _is_for_whom_han(examined, start):
+        return ""
     return "empty" if piece in wording.neutral or piece in wording.stop_keys else ""
+
+
+def _is_for_whom_han(examined: Examined, start: int) -> bool:
+    before = examined.text[max(0, start - _HAN_CUE_REACH) : start]
+    cues = examined.lexicon.wording.audience_cues
+    return examined.ground.is_warned or any(cue in before for cue in cues)
 
 
 def _holds(examined: Examined, piece: str) -> bool:

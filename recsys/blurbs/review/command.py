@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from recsys.errors import ConfigError
@@ -90,19 +89,18 @@ def _list(cases: "list[Case]", *, json_output: bool) -> None:
     if json_output:
         typer.echo(json.dumps([case.as_document() for case in cases], ensure_ascii=False))
         return
-    table = Table("id", "why", "weight", "item", "text", "reasons", "approved by")
+    console = Console()
     for case in cases:
         codes = ", ".join(dict.fromkeys(reason.code for reason in case.verdict.reasons))
-        table.add_row(
-            case.entry.blurb_id,
-            case.occasion,
-            f"{case.weight:,.1f}",
-            Text(case.entry.request.slot.item_id),
-            Text(case.entry.text),
-            codes,
-            Text(", ".join(case.approvals)),
+        approved = f"; approved by {', '.join(case.approvals)}" if case.approvals else ""
+        item_id, occasion = case.entry.request.slot.item_id, case.occasion
+        lines = (
+            f"{case.entry.blurb_id}  {occasion}, weight {case.weight:,.1f}, item {item_id}{approved}",
+            f"    {case.entry.text}",
+            f"    {codes or 'nothing speaks against it'}",
         )
-    Console().print(table)
+        for line in lines:  # one line each, however narrow the terminal: ids are there to be copied
+            console.print(Text(line), soft_wrap=True)
 
 
 def _say(done: "list[Entry]", *, json_output: bool) -> None:

@@ -13,15 +13,14 @@ from recsys.blurbs.checks.form import num_graphemes
 from recsys.blurbs.configuration import BlurbConfig
 from recsys.blurbs.entry import Entry, State
 from recsys.blurbs.generator import wall_ms
-from recsys.blurbs.identity import blurb_id
 from recsys.blurbs.judging import Checks, as_json, judge
 from recsys.blurbs.prompt import Task
 from recsys.blurbs.review.case import Case
 from recsys.blurbs.review.judgement import REASONS, Decision, Occasion
 from recsys.blurbs.review.ledger import Ledger, Step
 from recsys.blurbs.review.queue import is_same
-from recsys.blurbs.revocation import revoked_terms, switch
-from recsys.blurbs.row import LENGTHS, Source
+from recsys.blurbs.revocation import switch
+from recsys.blurbs.row import LENGTHS, Source, blurb_id
 from recsys.blurbs.verdict import REJECT, Verdict
 from recsys.errors import BlurbError
 
@@ -127,7 +126,7 @@ class Desk:
             case.facts,
             Draft(text, entry.fact_ids),
             entry.request.slot.language,
-            terms=revoked_terms(self._book),
+            terms=self._book.revoked_terms(),
             withdrawn=withdrawn,
         )
 

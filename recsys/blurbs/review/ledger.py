@@ -71,6 +71,7 @@ class Ledger:
             if not self._book.file.change(_WRITE, _values(before, after, step.gate_version)):
                 raise BlurbError(f"the text {before.blurb_id} was changed meanwhile; look at it again")
             if after.state is State.APPROVED:
+                self._check_withdrawals(after)
                 self._book.supersede(slot, now, self.reviewer, but=before.request.key)
             self._book.file.note(
                 now,
@@ -81,6 +82,11 @@ class Ledger:
                 detail=_detail(case, after, step),
             )
         return after
+
+    def _check_withdrawals(self, after: Entry) -> None:
+        if reasons := self._book.withdrawals(after.request.slot.item_id, after.text):
+            told = ", ".join(f"{reason.code} ({reason.evidence})" for reason in reasons)
+            raise BlurbError(f"the text was withdrawn meanwhile: {told}; nobody overrules that")
 
 
 def _values(before: Entry, after: Entry, gate_version: str) -> tuple[object, ...]:

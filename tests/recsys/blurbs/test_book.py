@@ -10,7 +10,8 @@ import pytest
 
 from recsys.blurbs.book import LEASE_MS, Book
 from recsys.blurbs.entry import Job, JobResult, Request, State
-from recsys.blurbs.revocation import Kind, audit_lines, revoke, revoked_terms, switch
+from recsys.blurbs.judging import from_json
+from recsys.blurbs.revocation import Kind, audit_lines, revoke, switch
 from recsys.blurbs.row import BlurbSlot, Source
 from recsys.blurbs.switches import OffSwitches
 from recsys.errors import BlurbError, ConfigError
@@ -131,9 +132,12 @@ def test_the_audit_tells_everything_and_cannot_be_changed(path: Path, book: Book
         ("prompt", "p1", "p"),
         ("model", "m@1", "m"),
         ("category", "Kitchen", "Kitch"),
+        ("category", "kitchen", "%"),
+        ("category", "HOME > Kitchen", "_ome"),
         ("category", "Home > Kitchen", "Home > Kit"),
         ("seller", "acme", "ac"),
         ("term", "of BEECH", "o_ beech"),
+        ("term", "SPOON", "%"),
     ],
 )
 def test_a_revoked_text_is_gone_and_never_comes_back(book: Book, kind: Kind, value: str, misses: str) -> None:
@@ -157,11 +161,50 @@ def test_what_is_being_written_for_a_revoked_item_is_refused(book: Book) -> None
     assert not book.finish(job, RESULT, NOON)
 
 
+@pytest.mark.parametrize("term", ["überraschend", "STRASSE", "u\u0308berraschend"])
+def test_a_term_is_found_in_any_alphabet_and_encoding(book: Book, term: str) -> None:
+    approve(book, result=replace(RESULT, text="Überraschend, selbst auf der Straße."))
+    assert revoke(book, "term", term, NOON, "anna") == 1
+
+
+def test_a_text_whose_term_was_withdrawn_since_the_gate_was_asked_is_rejected(book: Book) -> None:
+    book.enqueue([REQUEST], NOON)
+    (job,) = book.claim(1, NOON)
+    revoke(book, "term", "BEECH", NOON, "anna")
+    assert book.finish(job, RESULT, NOON) is State.REJECTED
+    entry = book.find("k1")
+    assert entry is not None
+    assert [reason.code for reason in from_json(entry.verdict).reasons] == ["withdrawn_term"]
+    assert book.approved(SLOT) is None
+
+
+def test_a_text_that_was_withdrawn_meanwhile_does_not_come_back_by_another_request(book: Book) -> None:
+    approve(book)
+    revoke(book, "item", "spoon", NOON, "anna")
+    book.enqueue([replace(REQUEST, key="k2", facts_hash="new facts")], NOON)
+    (job,) = book.claim(1, NOON)
+    assert book.finish(job, RESULT, NOON) is State.REJECTED
+    assert book.approved(SLOT) is None
+
+
+def test_only_the_text_that_was_looked_at_is_retired(book: Book) -> None:
+    approve(book)
+    old = book.approved(SLOT)
+    assert old is not None
+    approve(book, replace(REQUEST, key="k2"), replace(RESULT, text="A long spoon."))
+    book.retire(old, NOON)
+    shown = book.approved(SLOT)
+    assert shown is not None
+    assert shown.request.key == "k2"
+    book.retire(shown, NOON)
+    assert book.approved(SLOT) is None
+
+
 def test_a_revoked_model_is_asked_no_more_and_terms_are_remembered(book: Book) -> None:
     revoke(book, "model", "m@1", NOON, "anna")
     revoke(book, "term", "miracle", NOON, "anna")
     assert book.enqueue([REQUEST], NOON) == []
-    assert revoked_terms(book) == ["miracle"]
+    assert book.revoked_terms() == ["miracle"]
     with pytest.raises(ConfigError, match="got nothing"):
         revoke(book, "term", " ", NOON, "anna")
 
@@ -170,9 +213,13 @@ def test_switches_are_kept_until_they_are_turned_back(path: Path, book: Book) ->
     switch(book, "category", "Kitchen", NOON, "anna", on=False)
     switch(book, "everything", "", NOON, "anna", on=False)
     with closing(Book(path)) as other:
-        assert other.switches() == OffSwitches(True, frozenset({"Kitchen"}))
+        assert other.switches() == OffSwitches(True, frozenset({"kitchen"}))
     switch(book, "everything", "", NOON, "anna", on=True)
-    assert book.switches() == OffSwitches(False, frozenset({"Kitchen"}))
+    assert book.switches() == OffSwitches(False, frozenset({"kitchen"}))
+    assert book.switches().hide("spoon", ("Home", "KITCHEN"), None)
+    switch(book, "category", "kitchen", NOON, "anna", on=False)
+    switch(book, "category", "kitCHEN", NOON, "anna", on=True)
+    assert book.switches() == OffSwitches()
     for scope, name in (("item", ""), ("everything", "x")):
         with pytest.raises(ConfigError):
             switch(book, scope, name, NOON, "anna", on=False)  # type: ignore[arg-type]  # literals

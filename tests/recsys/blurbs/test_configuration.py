@@ -19,7 +19,26 @@ def test_the_default_needs_no_model_and_is_harmless() -> None:
 
 @pytest.mark.parametrize(
     ("category", "is_high"),
-    [("Toys & Games > Puzzles", True), ("Whole FOODS", True), ("Home > Kitchen", False), ("", False)],
+    [
+        ("Toys & Games > Puzzles", True),
+        ("Whole FOODS", True),
+        ("Frozen > Seafood", True),
+        ("Salty Snacks", True),
+        ("Candy & Gum", True),
+        ("Cigarettes", True),
+        ("Getränke > Rotwein", True),
+        ("Kinderspielzeug", True),
+        ("Süßwaren", True),
+        ("母婴 > 奶粉", True),
+        ("休闲零食", True),
+        ("Home > Kitchen", False),
+        ("Candles", False),
+        ("Garden > Twine", False),
+        ("Schweine & Deko", False),
+        ("Fishing", False),
+        ("家居 > 油烟机", False),
+        ("", False),
+    ],
 )
 def test_risky_categories_are_known_by_a_part_of_their_name(category: str, is_high: bool) -> None:
     assert BlurbConfig().is_high_risk(category) is is_high

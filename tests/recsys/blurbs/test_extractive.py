@@ -1,9 +1,12 @@
 """Tests of the shop's own words."""
 
+import asyncio
+
 import pytest
 
-from recsys.blurbs.backends.extractive import attribute_line, extract, lead_sentence
+from recsys.blurbs.backends.extractive import ExtractiveBackend, attribute_line, extract, lead_sentence
 from recsys.blurbs.facts import Facts
+from recsys.blurbs.prompt import Task
 
 LONG = "A long description " + "of many words " * 30
 
@@ -39,3 +42,13 @@ def test_attributes_stand_in_for_a_description() -> None:
     assert attribute_line(facts, "en", 15) == "material: beech"
     assert extract(facts, "en", 160) == extract(facts, "en", 160) == "material: beech; z: 1"
     assert extract(Facts.of({"item_id": "a", "title": "Spoon"}), "en", 160) == ""
+
+
+@pytest.mark.parametrize(
+    ("own", "asked", "text"),
+    [("en", "de", ""), ("en-GB", "en", "material: beech"), ("", "de", "material: beech")],
+)
+def test_nothing_is_cut_for_another_language_than_the_items(own: str, asked: str, text: str) -> None:
+    facts = Facts.of({"item_id": "a", "title": "Spoon", "language": own, "attributes": {"material": "beech"}})
+    assert asyncio.run(ExtractiveBackend().write(Task(facts, asked, "short"))).text == text
+    assert Facts.from_canonical(facts.canonical) == facts

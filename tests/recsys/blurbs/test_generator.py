@@ -11,9 +11,12 @@ from typing import Any
 
 import pytest
 
+from recsys.blurbs.backends.backend import Draft
 from recsys.blurbs.backends.extractive import ExtractiveBackend
+from recsys.blurbs.backends.openai import OpenAiBackend
 from recsys.blurbs.entry import Entry, State
 from recsys.blurbs.facts import Facts
+from recsys.blurbs.prompt import Task
 from recsys.blurbs.row import BlurbSlot, Source
 from tests.recsys.blurbs.bench import FACTS, NOON, SLOT, SPOON, Clock, config, generator
 from tests.recsys.blurbs.scripted_server import Answer, said, scripted_server
@@ -56,6 +59,31 @@ def test_a_refused_text_is_tried_once_more_with_the_reasons(tmp_path: Path) -> N
     assert (entry.state, entry.text) == (State.APPROVED, "A spoon of beech.")
     assert "refused" not in asked[0]
     assert "refused for: number" in asked[1]
+
+
+def test_a_model_that_takes_no_objections_is_asked_once_a_run_and_told_how_often_before(
+    tmp_path: Path,
+) -> None:
+    tasks: list[Task] = []
+    clock = Clock()
+
+    class Small(OpenAiBackend):
+        num_attempts = 1
+
+        async def write(self, task: Task) -> Draft:
+            tasks.append(task)
+            return await super().write(task)
+
+    async def scenario(url: str) -> None:
+        settings = config(url)
+        async with generator(tmp_path / "b.sqlite", settings, Small(settings), clock) as maker:
+            for _ in range(2):
+                await maker.make(FACTS, SLOT)
+                clock.ms += 25 * _HOUR_MS
+
+    with scripted_server(lambda _: said("A false spoon.")) as server:
+        asyncio.run(scenario(server.url))
+    assert [(task.tries, task.objections) for task in tasks] == [(0, ()), (1, ())]
 
 
 def test_what_is_refused_twice_rests_and_the_shops_own_words_are_shown(tmp_path: Path) -> None:

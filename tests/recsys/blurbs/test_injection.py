@@ -72,7 +72,7 @@ def test_a_model_that_obeys_every_injection_gets_none_of_them_published(tmp_path
 
 
 @pytest.mark.skipif("RECSYS_LOCAL_MODEL" not in os.environ, reason="takes minutes: RECSYS_LOCAL_MODEL=1")
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(3600)
 def test_the_local_model_gets_no_injection_published(tmp_path: Path) -> None:
     settings = BlurbConfig(backend="llama")
     assert told(published(tmp_path, LlamaBackend(settings), settings)) == []

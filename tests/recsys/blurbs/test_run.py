@@ -129,6 +129,13 @@ def test_a_segment_that_nobody_configured_is_refused(tmp_path: Path, shop: Path)
         generate_blurbs(Workspace(tmp_path), config(), items_file=shop, segment="rich", checks=WordGate())
 
 
+def test_a_language_without_a_lexicon_is_refused_before_anything_is_asked(tmp_path: Path, shop: Path) -> None:
+    settings = config(languages=("en", "fr"))
+    with pytest.raises(ConfigError, match="expected languages of de, en, zh, got fr"):
+        generate_blurbs(Workspace(tmp_path), settings, items_file=shop)
+    assert not (tmp_path / "state" / BOOK_FILE).exists()
+
+
 def test_the_commands_write_withdraw_and_switch(tmp_path: Path, shop: Path) -> None:
     def asked(*words: str) -> dict[str, Any]:
         done = CliRunner().invoke(blurbs, [*words, "--workspace", str(tmp_path), "--json"])

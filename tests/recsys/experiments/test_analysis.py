@@ -37,7 +37,7 @@ def test_a_better_arm_is_shipped_and_the_document_holds_what_the_contract_names(
     assert document["verdict"] == "ship"
     assert document["reasons"]
     assert document["units"] == {"control": 2000, "arm1": 2000}
-    assert document["srm"] == {"p_value": 1.0, "chi2": 0.0, "ok": True}
+    assert document["srm"] == {"p_value": 1.0, "sequential_p_value": 1.0, "chi2": 0.0, "ok": True}
     assert [metric["name"] for metric in document["metrics"]] == ["revenue", "conversion", "click_rate"]
     assert [metric["method"] for metric in document["metrics"]] == ["fixed"] * 3
     (found,) = document["metrics"][1]["comparisons"]
@@ -364,3 +364,6 @@ def test_a_blocked_verdict_is_a_result_and_exits_with_zero(tmp_path: Path) -> No
     assert not document["srm"]["ok"]
     shown = CliRunner().invoke(command, words, catch_exceptions=False).stdout
     assert "verdict: blocked" in shown
+    assert "revenue by segment" in shown
+    assert all(f"country = {country}" in shown for country in frame["country"].unique())
+    assert "decide nothing" in shown

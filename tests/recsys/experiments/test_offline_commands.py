@@ -75,8 +75,8 @@ def test_two_rankings_become_one_list_that_repeats_by_its_seed(
     assert call(*words) == 0
 
 
-def test_a_preference_without_lists_says_what_is_missing(
+def test_a_preference_of_what_never_started_says_so(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call("preference", "new-model", "--workspace", str(tmp_path)) == 1
-    assert "no interleaved list of experiment 'new-model'" in capsys.readouterr().err
+    assert "there is no experiment 'new-model'" in capsys.readouterr().err

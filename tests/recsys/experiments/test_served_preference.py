@@ -78,7 +78,7 @@ def test_every_version_and_pair_of_models_has_a_row_and_different_pairs_are_not_
     assert counted(found) == [(1, "m1", "m2", 4), (1, "m0", "m2", 3), (2, "m1", "m3", 2)]
     assert found.pooled is None
     assert found.document()["verdict"] == "undecided"
-    assert [row.found.verdict for row in found.rows] == ["a", "a", "a"]
+    assert [row.found.verdict for row in found.rows] == ["undecided"] * 3  # by a handful of users
     assert found.rows[0].first == found.rows[0].last == MARCH + DAY
     alone = served_preference(workspace, "e", version=2)
     assert (counted(alone), alone.pooled) == ([(2, "m1", "m3", 2)], alone.rows[0].found)
@@ -128,3 +128,17 @@ def test_lists_of_before_versions_were_kept_are_of_the_one_that_ran_then(tmp_pat
     ]
     found = served_preference(shop(tmp_path, rows), "e")
     assert counted(found) == [(None, "m1", "m3", 1), (1, "m1", "m2", 1), (2, "m1", "m3", 1)]
+
+
+def test_a_test_with_a_plan_is_read_as_of_its_last_planned_user(tmp_path: Path) -> None:
+    times = [SECOND + timedelta(hours=hour) for hour in range(1, 301)]
+    rows = [draft(hour, time, 2, "a=m1 b=m3") for hour, time in enumerate(times)]
+    analysis = '[analysis]\nmethod = "fixed"\nexpected_units = 250\n'
+    workspace = shop(tmp_path, rows, second=definition("m3", "") + analysis)
+    early = served_preference(workspace, "e", version=2, until=times[240]).rows[0].found
+    assert "240 of 250 planned users" in early.reason
+    then, later = (
+        served_preference(workspace, "e", version=2, until=until).rows[0].found
+        for until in (times[255], None)
+    )
+    assert (then, then.num_users) == (later, 250)

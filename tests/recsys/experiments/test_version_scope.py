@@ -116,13 +116,13 @@ def test_an_experiment_that_was_turned_into_an_interleaving_one_has_both_reports
     assert report(workspace, "e", version=1).units == {"control": 10, "treatment": 10}
     with pytest.raises(ConfigError, match="recsys experiment preference e"):
         report(workspace, "e")
-    words = ["report", "e", "--workspace", str(tmp_path), "--auto-stop"]
+    words = ["report", "e", "--workspace", str(tmp_path)]
     said = json.loads(CliRunner().invoke(experiment, [*words, "--json"], catch_exceptions=False).stdout)
     assert [(row["version"], row["num_lists"]) for row in said["rows"]] == [(2, 20)]
     assert said["verdict"] == "undecided"
     assert "preferred: undecided" in CliRunner().invoke(experiment, words, catch_exceptions=False).stdout
-    page = ["--html", str(tmp_path / "page.html")]
-    assert isinstance(CliRunner().invoke(experiment, [*words, *page]).exception, ConfigError)
+    for refused in (["--html", str(tmp_path / "page.html")], ["--auto-stop"]):
+        assert isinstance(CliRunner().invoke(experiment, [*words, *refused]).exception, ConfigError)
 
 
 def test_what_happens_after_the_end_counts_only_within_the_window() -> None:
@@ -148,6 +148,8 @@ def test_what_an_earlier_version_did_does_not_end_the_one_that_runs(tmp_path: Pa
         workspace, [row for part in range(8) for row in lists(("control",), MARCH + DAY, 1, first=20 * part)]
     )
     words = ["report", "e", "--workspace", str(tmp_path), "--json", "--auto-stop", "--version", "1"]
-    said = json.loads(CliRunner().invoke(experiment, words, catch_exceptions=False).stdout)
+    ran = CliRunner().invoke(experiment, words, catch_exceptions=False)
+    said = json.loads(ran.stdout)
+    assert "e goes on: --auto-stop acts on version 2 alone" in ran.stderr
     assert (said["version"], said["srm"]["ok"]) == (1, False)
     assert ExperimentRegistry(workspace).find("e").is_running

@@ -52,6 +52,12 @@ def test_what_matters_most_is_asked_first(shop: Path) -> None:
     assert [reason["evidence"] for reason in cases[1]["verdict"]["reasons"]] == ["zigzag", "tines"]
 
 
+def test_a_list_shows_ids_whole_however_narrow_the_terminal(shop: Path) -> None:
+    ids = [case["id"] for case in asked(shop, "review", "--list")]
+    done = CliRunner().invoke(blurbs, ["review", "--list", "--workspace", str(shop)], env={"COLUMNS": "40"})
+    assert [line.split()[0] for line in done.stdout.splitlines()[::3]] == ids
+
+
 def test_a_text_of_a_risky_category_needs_two_people(shop: Path) -> None:
     train = waiting(shop)["train"]["id"]
     (first,) = asked(shop, "review", "--approve", train, "--reviewer", "anna")
