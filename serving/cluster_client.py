@@ -39,7 +39,13 @@ class LearningCluster(RedisCluster):
         nodes = [ClusterNode(host, port) for host, port in options.pop("nodes")]
         self._options = {name: value for name, value in options.items() if name != "require_full_coverage"}
         self._clients: dict[str, Redis] = {}
-        super().__init__(startup_nodes=nodes, retry=Retry(NoBackoff(), 0), reinitialize_steps=1, **options)
+        # Zero steps: a slot that has moved is noted, where the library would close every connection in use.
+        super().__init__(startup_nodes=nodes, retry=Retry(NoBackoff(), 0), reinitialize_steps=0, **options)
+
+    async def execute_command(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  # the library's
+        """Send a command to the node of its key; without knowing the nodes the library would ask any."""
+        await self.initialize()
+        return await super().execute_command(*args, **kwargs)
 
     def pipeline(self, transaction: Any = None, shard_hint: Any = None) -> Any:  # noqa: ANN401  # the library's
         """Commands that go to each node together; ``transaction`` is for those that are one."""

@@ -1,4 +1,4 @@
-"""A Ray cluster on loopback: a head that does no work and two nodes that do; and what the tests of faults use.
+"""A Ray cluster on loopback, a head that does no work and two nodes that do; and what tests of faults use.
 
 ``make test-distributed`` sets the token by which they know each other: Ray reads it when it is imported.
 """

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -97,6 +98,29 @@ class StoreCluster:
             found = client.get_node_from_key(key)
         assert found is not None
         return next(node for node in self.nodes if node.port == found.port)
+
+    def errors(self) -> dict[str, int]:
+        """How often a node answered with which error, of all nodes that run."""
+        found: Counter[str] = Counter()
+        for node in self.nodes:
+            if node.process is not None:
+                stats = node.ask("INFO", "errorstats")
+                found.update({name.removeprefix("errorstat_"): one["count"] for name, one in stats.items()})
+        return dict(found)
+
+    def refused(self) -> list[object]:
+        """What users had no right to, of all nodes that run."""
+        return [entry for node in self.nodes if node.process is not None for entry in node.ask("ACL", "LOG")]
+
+    def keys_with(self, word: bytes) -> list[bytes]:
+        """Keys of any node, replicas too, with a word in their name or value."""
+        found = []
+        for node in self.nodes:
+            with redis.Redis(port=node.port, socket_timeout=10) as client:
+                client.execute_command("READONLY")
+                keys = list(client.scan_iter(count=1000))
+                found += [key for key in keys if word in key or word in (client.dump(key) or b"")]
+        return found
 
     def is_whole(self) -> bool:
         """Whether every node that runs knows that all slots are served."""

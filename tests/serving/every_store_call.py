@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
+import redis
 
 from recsys.answer import ServiceLevel
 from recsys.blurbs.row import DEFAULT_POLICY, BlurbSlot
@@ -14,6 +15,7 @@ from recsys.blurbs.switches import OffSwitches
 from recsys.blurbs.withdrawn import Withdrawn
 from recsys.config import StateConfig
 from recsys.errors import InvalidRequestError
+from serving.blocking_cluster import BlockingClient
 from serving.blurb_ask import BlurbAsk
 from serving.blurb_reader import BlurbReader
 from serving.blurb_reports import BlurbReports
@@ -42,6 +44,19 @@ def every_store_call(url: str) -> None:
     asyncio.run(_pages_and_blurbs(url))
 
 
+def _connected(url: str) -> BlockingClient:
+    """A client that has found the nodes, which one of a cluster does in a thread of its own."""
+    client, deadline = connect_blocking(url, TIMEOUT_MS), time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            client.get(f"recsys:{TENANT}:nothing")
+        except redis.ConnectionError:
+            assert time.monotonic() < deadline, "no cluster is found"
+            time.sleep(0.01)
+        else:
+            return client
+
+
 async def _states(url: str) -> None:
     store = StateStore(connect(url, TIMEOUT_MS), TENANT, StateConfig())
     event = make_event("1", "purchase", time_ms=NOON)
@@ -51,7 +66,7 @@ async def _states(url: str) -> None:
         await store.merge(f"{person}~", VisitorLink(f"new {person}", 4 * number + 3))
         await store.merge(f"{person}~", VisitorLink(person, 4 * number + 4))
         assert await store.origin(f"new {person}") == (f"{person}~", True)
-    with closing(connect_blocking(url, TIMEOUT_MS)) as client:
+    with closing(_connected(url)) as client:
         reader = StateReader(client, store)
         states = [(person, reader.get(f"{person}~")) for person in PEOPLE]
     known = [(person, state) for person, state in states if state is not None]
@@ -72,7 +87,7 @@ async def _states(url: str) -> None:
 
 
 def _publishing(url: str) -> None:
-    with closing(connect_blocking(url, TIMEOUT_MS)) as client:
+    with closing(_connected(url)) as client:
         writer = BlurbWriter(client, TENANT)
         mark = writer.publish(
             {SLOTS[0]: ROW}, after=BlurbMark("book"), off=OffSwitches(), withdrawn=Withdrawn()
@@ -90,7 +105,7 @@ def _publishing(url: str) -> None:
 
 async def _pages_and_blurbs(url: str) -> None:
     client = connect(url, TIMEOUT_MS)
-    with closing(connect_blocking(url, TIMEOUT_MS)) as blocking:
+    with closing(_connected(url)) as blocking:
         pages = PageStore(client, blocking, TENANT, timedelta(minutes=1))
         kept = KeptList(["a"], np.asarray([0.1]), np.asarray([1], np.uint32), "m", ServiceLevel.FULL)
         for number in range(20):
