@@ -7,7 +7,6 @@ until they are found.
 """
 
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
@@ -17,17 +16,16 @@ import redis
 import structlog
 from redis.backoff import NoBackoff
 from redis.client import Pipeline
-from redis.cluster import ClusterNode, ClusterPipeline, LoadBalancingStrategy
-from redis.exceptions import AskError, ClusterDownError
+from redis.cluster import ClusterNode, ClusterPipeline
+from redis.exceptions import AskError
 from redis.retry import Retry
 
-from serving.breaker import Breaker
 from serving.cluster_client import STORE_ERRORS, cluster_options
+from serving.node_reads import NodeReads
 
 _FIRST_DELAY_SECONDS = 0.25  # a look takes milliseconds of computing
 _LONGEST_DELAY_SECONDS = 1.0
-_AWAY = (redis.ConnectionError, redis.TimeoutError, ClusterDownError, OSError)
-"""What a node raises that another may do better than."""
+_LEAST_SECONDS = 1.0  # that a node is waited for by what no answer waits for
 _log = structlog.get_logger(__name__)
 
 
@@ -39,17 +37,18 @@ class BlockingCluster:
 
         Args:
             url: See ``recsys.store_url``.
-            seconds: Longest that one node is waited for; a read takes at most half as long again.
+            seconds: Longest that a read waits for one node, and half as long again for all of them; whatever
+                else is asked waits a second at least.
 
         Raises:
             ValueError: The URL is wrong.
         """
-        self._seconds = seconds
-        self._options = cluster_options(url, seconds)
+        self._options = cluster_options(url, max(seconds, _LEAST_SECONDS))
         self._nodes = self._options.pop("nodes")
         self._cluster: redis.RedisCluster | None = None
-        self._breakers: dict[str, Breaker] = {}
         self._news, self._closed = threading.Event(), threading.Event()
+        of_one = {name: value for name, value in self._options.items() if name != "require_full_coverage"}
+        self._reads = NodeReads(of_one, seconds, self._news.set)
         self._news.set()
         self._thread = threading.Thread(target=self._look, name="cluster-nodes", daemon=True)
         self._thread.start()
@@ -119,6 +118,7 @@ class BlockingCluster:
         self._closed.set()
         self._news.set()
         self._thread.join()
+        self._reads.close()
         if self._cluster is not None:
             self._cluster.close()
 
@@ -141,28 +141,11 @@ class BlockingCluster:
     def _read(self, command: str, *keys: str) -> Any:  # noqa: ANN401  # of the command
         cluster = self._known()
         nodes = cluster.nodes_manager.slots_cache.get(cluster.keyslot(keys[0]), ())  # type: ignore[no-untyped-call]
-        until = time.monotonic() + self._seconds / 2
-        failure: Exception = redis.ConnectionError("no node holds the key's slot")
-        for node in nodes:
-            breaker = self._breakers.setdefault(node.name, Breaker())
-            if breaker.is_open():
-                self._news.set()
-                continue
-            try:
-                found = cluster.get_redis_connection(node).execute_command(command, *keys)  # type: ignore[no-untyped-call]
-            except AskError:  # or MOVED: the slot is on its way, which the library follows
-                self._news.set()
-                return cluster.execute_command(command, *keys)  # type: ignore[no-untyped-call]
-            except _AWAY as error:
-                failure = error
-                breaker.failed()
-                self._news.set()
-                if time.monotonic() > until:
-                    break
-            else:
-                breaker.succeeded()
-                return found
-        raise failure
+        try:
+            return self._reads.ask(nodes, command, *keys)
+        except AskError:  # or MOVED: the slot is on its way, which the library follows
+            self._news.set()
+            return cluster.execute_command(command, *keys)  # type: ignore[no-untyped-call]
 
     def _look(self) -> None:
         """Look for the nodes whenever there is reason to; the thread's whole life."""
@@ -187,7 +170,6 @@ class BlockingCluster:
         nodes = [ClusterNode(host, port) for host, port in self._nodes]  # type: ignore[no-untyped-call]
         self._cluster = redis.RedisCluster(
             startup_nodes=nodes,
-            load_balancing_strategy=LoadBalancingStrategy.ROUND_ROBIN,  # so that replicas, too, answer
             retry=Retry(NoBackoff(), 0),
             **self._options,
         )
