@@ -250,13 +250,15 @@ class StateStore:
     async def rewrite(self, states: Sequence[tuple[str, UserState | None]]) -> None:
         """Replace some states, those of nobody known, or of whom nothing may be remembered, by nothing.
 
+        Whoever is known is so all the while.
+
         Raises:
             StoreError: The store did not answer.
         """
         known = [
             (user_id, state) for user_id, state in states if state is not None and self._may_remember(user_id)
         ]
-        for user_id, _ in states:
+        for user_id in {user_id for user_id, _ in states} - {user_id for user_id, _ in known}:
             await _guard(self._client.delete(self.key(user_id)))
         await _guard(self._write(known))
 

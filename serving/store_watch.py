@@ -21,6 +21,7 @@ from serving.state_updater import StateUpdater
 
 _log = structlog.get_logger(__name__)
 _EVERY_SECONDS = 1.0
+_AGAIN_SECONDS = 0.25  # while the store does not answer
 
 
 class StoreWatch:
@@ -49,7 +50,7 @@ class StoreWatch:
         self._fails = False
 
     async def run(self) -> None:
-        """Look every second until cancelled."""
+        """Look every second, and sooner while that fails, until cancelled."""
         while True:
             try:
                 await self.look()
@@ -58,7 +59,7 @@ class StoreWatch:
                 if not self._fails:
                     _log.warning("the store is not looked after now", reason=str(error))
                 self._fails = True
-            await asyncio.sleep(_EVERY_SECONDS)
+            await asyncio.sleep(_AGAIN_SECONDS if self._fails else _EVERY_SECONDS)
 
     async def look(self) -> None:
         """Look once, and fill what is missing.
