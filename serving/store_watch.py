@@ -7,6 +7,7 @@ down.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Iterable
 
 import structlog
@@ -47,6 +48,7 @@ class StoreWatch:
         self._store, self._buffer, self._updater, self._sync = store, buffer, updater, sync
         self._states = states
         self._server: str | None = None
+        self._notes: deque[int] = deque(maxlen=2)
         self._fails = False
 
     async def run(self) -> None:
@@ -77,12 +79,14 @@ class StoreWatch:
             await self._fill_gap()
         await self._mend()
         self._server = server
-        await self._store.note_progress(self._updater.reached)
+        self._notes.append(self._updater.reached)
+        await self._store.note_progress(self._notes[-1])
 
     async def _fill_gap(self) -> None:
         """The store is another one than before: whatever was written last may be missing."""
         first, _ = await asyncio.to_thread(self._buffer.span)
-        progress, states = await self._store.progress(), self._states()
+        # The last note may have been written to the new one already; the one before it was not.
+        progress, states = min([await self._store.progress(), *self._notes]), self._states()
         if progress < first - 1:
             await self._sync.reload(self._states)
             return

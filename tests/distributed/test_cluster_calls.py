@@ -96,7 +96,8 @@ def is_taken(client: Client, blurb_id: str) -> bool:
     try:
         client.report_blurb(ReportBlurbRequest(blurb_id=blurb_id, user_id="a"))
     except grpc.RpcError as error:
-        assert error.code() == grpc.StatusCode.INVALID_ARGUMENT
+        if error.code() != grpc.StatusCode.INVALID_ARGUMENT:
+            raise
         return False
     return True
 
@@ -164,5 +165,5 @@ def test_a_person_lives_on_a_cluster_and_is_erased_from_every_node(
         assert not answer.degraded_reasons
         assert "did not answer" not in server.err
     assert_nothing_crossed(guarded)
-    figure("T62", "commands of any kind that crossed slots or lacked a right", 0, "", "0")
-    figure("T62", "keys of an erased person on any node", 0, "", "0")
+    figure("T63", "commands of any kind that crossed slots or lacked a right", 0, "", "0")
+    figure("T63", "keys of an erased person on any node", 0, "", "0")

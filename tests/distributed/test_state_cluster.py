@@ -1,12 +1,18 @@
 """The state lies on a cluster, and one of its primaries dies under load: nobody waits, nothing is lost."""
 
 import asyncio
+import json
 import os
+import signal
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
 from itertools import count
 from pathlib import Path
 
 import polars as pl
+import pytest
 import redis
 
 from recsys.doctor.finding import Finding, Status
@@ -18,16 +24,21 @@ from recsys.v1.recommendation_service_pb2 import RecommendRequest
 from recsys.workspace import Workspace
 from serving.client import AsyncClient, Connection
 from serving.compaction import settle
-from tests.distributed.store_cluster import StoreCluster, slot_of, store_cluster
+from tests.distributed.store_cluster import Node, StoreCluster, slot_of, store_cluster
 from tests.faults.conftest import Note, Serve, copy_of
-from tests.faults.load import Outcomes, steady
+from tests.faults.load import Outcome, Outcomes, steady
 from tests.faults.processes import ServerProcess, until
 from tests.faults.test_store_faults import USERS, agree, bought, is_personal, oracle, share_ok
 
 PER_SECOND = float(os.environ.get("RECSYS_DISTRIBUTED_RATE", "30"))
 """Calls per second; a quarter of them record an event. Two cores that also run the cluster take no more."""
-SECONDS, KILLED = 20.0, 5.0
-"""How long the load lasts, and when the primary dies."""
+MADE_ANEW = "another store answers, so the latest states were made anew"
+SECONDS, FAILS_AFTER = 20.0, 5.0
+"""How long the load lasts, and when the primary fails."""
+HOW_TO_FAIL: dict[str, tuple[str, Callable[[Node], None]]] = {
+    "dies": ("T60", Node.kill),
+    "hangs": ("T61", lambda node: node.send(signal.SIGSTOP)),
+}
 
 
 def flags(cluster: StoreCluster) -> tuple[str, ...]:
@@ -57,9 +68,34 @@ def key_of(user_id: str) -> str:
     return f"recsys:default:u:{{default:{user_id}}}"
 
 
-async def mixed_load(server: ServerProcess, cluster: StoreCluster) -> tuple[Outcomes, set[str]]:
-    """Pages and events for known shoppers while a primary dies: what became of them, what was accepted."""
-    accepted, numbers = set[str](), count()
+@dataclass(frozen=True)
+class Load:
+    """What became of the calls of known shoppers while a primary failed."""
+
+    outcomes: Outcomes
+    accepted: set[str]
+    """Ids of events that were acknowledged."""
+    failed_at: float
+    """When the primary failed, in seconds since the epoch."""
+
+    @property
+    def pages(self) -> list[Outcome]:
+        return [call for call in self.outcomes.calls if call.level]
+
+    @property
+    def simpler(self) -> list[Outcome]:
+        """Pages that were not made from all that is known of the shopper."""
+        return [call for call in self.pages if call.level != "FULL" or "unknown_user" in call.reasons]
+
+    @property
+    def personal_again(self) -> float:
+        """Seconds after the failure from which on every page was personal."""
+        return max((call.started + call.seconds - FAILS_AFTER for call in self.simpler), default=0.0)
+
+
+async def mixed_load(server: ServerProcess, fail: Callable[[], None]) -> Load:
+    """Pages and events for known shoppers, while a primary fails."""
+    accepted, numbers, failed = set[str](), count(), list[float]()
 
     async def record(client: AsyncClient, user_id: str) -> EventResult:
         event_id = f"load-{next(numbers)}"
@@ -77,15 +113,23 @@ async def mixed_load(server: ServerProcess, cluster: StoreCluster) -> tuple[Outc
                 return await record(client, user_id)
             return await client.recommend(RecommendRequest(user_id=user_id, page_size=5))
 
-        async def kill() -> None:
-            await asyncio.sleep(KILLED)
-            await asyncio.to_thread(cluster.primary_of(key_of(USERS[0])).kill)
+        async def fails() -> None:
+            await asyncio.sleep(FAILS_AFTER)
+            failed.append(time.time())
+            await asyncio.to_thread(fail)
 
         await steady(ask, PER_SECOND / 4, 2)  # connections, and whatever is slow the first time
-        dying = asyncio.create_task(kill())
+        failing = asyncio.create_task(fails())
         outcomes = await steady(ask, PER_SECOND, SECONDS)
-        await dying
-    return outcomes, accepted
+        await failing
+    return Load(outcomes, accepted, failed[0])
+
+
+def said_after(server: ServerProcess, event: str, moment: float) -> float:
+    """Seconds from a moment to when a server first logged something after it."""
+    lines = [json.loads(line) for line in server.err.splitlines() if line.startswith("{")]
+    times = [datetime.fromisoformat(line["timestamp"]) for line in lines if line["event"] == event]
+    return min(time.timestamp() for time in times if time.timestamp() > moment) - moment
 
 
 def by_second(outcomes: Outcomes) -> list[dict[str, int]]:
@@ -100,34 +144,44 @@ def recorded_ids(workspace: Workspace, directory: Path) -> set[str]:
     return set(EventLog(copy.events).scan().select(pl.col("event_id")).collect()["event_id"].drop_nulls())
 
 
-def test_a_primary_that_dies_under_load_costs_no_page_and_no_event(
-    shop: Workspace, serve: Serve, tmp_path: Path, figure: Note
+@pytest.mark.parametrize("how", HOW_TO_FAIL)
+def test_a_primary_that_fails_under_load_costs_no_page_and_no_event(
+    shop: Workspace, serve: Serve, tmp_path: Path, figure: Note, how: str
 ) -> None:
+    row, fail = HOW_TO_FAIL[how]
     with store_cluster() as cluster, serve(shop, tmp_path / "server", *flags(cluster)) as server:
         until(lambda: is_personal(server), what="personal answers")
-        outcomes, accepted = asyncio.run(mixed_load(server, cluster))
+        primary = cluster.primary_of(key_of(USERS[0]))
+        load = asyncio.run(mixed_load(server, lambda: fail(primary)))
+        outcomes, pages = load.outcomes, load.pages
         assert outcomes.statuses() == {"OK": len(outcomes.calls)}, by_second(outcomes)
-        pages = [call for call in outcomes.calls if call.level]
         assert all(call.num_results == 5 for call in pages)
-        simpler = [call for call in pages if call.level != "FULL"]
-        back = max((call.started + call.seconds - KILLED for call in simpler), default=0.0)
-        assert back <= 5, [(call.started, call.seconds, call.level, call.reasons) for call in simpler]
+        assert load.personal_again <= 5, [(call.started, call.level, call.reasons) for call in load.simpler]
         applied = until(lambda: server.metric("recsys_unapplied_events") == 0, what="the states' catching up")
+        caught_up = said_after(server, "user states caught up", load.failed_at)
+        until(lambda: MADE_ANEW in server.err, what="what the replica may lack")
+        made_anew = said_after(server, MADE_ANEW, load.failed_at)
+        primary.kill()
         assert cluster.is_whole()
         server.kill()
         agree(states_in(cluster), oracle(shop, tmp_path / "oracle"))
-        lost = accepted - recorded_ids(shop, tmp_path / "recorded")
+        lost = load.accepted - recorded_ids(shop, tmp_path / "recorded")
         assert not lost
-        assert len(accepted) >= PER_SECOND / 4 * SECONDS
-    after = outcomes.between(KILLED, SECONDS)
-    figure("T60", "calls per second", PER_SECOND, "1/s", "200")
-    figure("T60", "calls answered", share_ok(outcomes), "%", "100")
-    figure("T60", "pages without the shopper's state", 100 * len(simpler) / len(pages), "%", "")
-    figure("T60", "every page is personal again after", back, "s", "<= 5")
-    figure("T60", "latency before, 99 %", outcomes.between(0, KILLED).quantile_ms(0.99), "ms", "")
-    figure("T60", "latency from the failure on, 99 %", after.quantile_ms(0.99), "ms", "")
-    figure("T60", "events not in the states at the end of the load, applied after", applied, "s", "")
-    figure("T60", "acknowledged events lost", len(lost), "", "0")
+        assert len(load.accepted) >= PER_SECOND / 4 * SECONDS
+    after = outcomes.between(FAILS_AFTER, SECONDS)
+    before = outcomes.between(0, FAILS_AFTER)
+    figure(row, f"a primary {how}; calls per second", PER_SECOND, "1/s", "200")
+    figure(row, "calls answered", share_ok(outcomes), "%", "100")
+    figure(row, "pages without the shopper's state", 100 * len(load.simpler) / len(pages), "%", "")
+    figure(row, "every page is personal again after", load.personal_again, "s", "<= 5")
+    figure(row, "events reach the states again after", caught_up, "s", "<= 5")
+    figure(row, "what the new primary may lack is made anew after", made_anew, "s", "")
+    figure(row, "latency before, median", before.quantile_ms(0.5), "ms", "")
+    figure(row, "latency before, 99 %", before.quantile_ms(0.99), "ms", "")
+    figure(row, "latency from the failure on, median", after.quantile_ms(0.5), "ms", "")
+    figure(row, "latency from the failure on, 99 %", after.quantile_ms(0.99), "ms", "")
+    figure(row, "events not in the states at the end of the load, applied after", applied, "s", "")
+    figure(row, "acknowledged events lost", len(lost), "", "0")
 
 
 def test_events_that_the_failover_lost_come_back_from_the_buffer(
@@ -155,8 +209,8 @@ def test_events_that_the_failover_lost_come_back_from_the_buffer(
         until(lambda: server.metric("recsys_unapplied_events") == 0)
         server.kill()
         agree(states_in(cluster), oracle(shop, tmp_path / "later"))
-        assert "the latest states were made anew" in server.err
-    figure("T61", "purchases that the replica lacked are there after", seconds, "s", "<= 5")
+        assert MADE_ANEW in server.err
+    figure("T62", "purchases that the replica lacked are there after", seconds, "s", "<= 5")
 
 
 def test_a_server_starts_while_the_cluster_is_away_and_finds_it(
