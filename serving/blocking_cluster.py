@@ -37,8 +37,7 @@ class BlockingCluster:
 
         Args:
             url: See ``recsys.store_url``.
-            seconds: Longest that a read waits for one node, and half as long again for all of them; whatever
-                else is asked waits a second at least.
+            seconds: Longest that a read waits; whatever else is asked waits a second at least.
 
         Raises:
             ValueError: The URL is wrong.

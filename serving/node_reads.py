@@ -28,10 +28,11 @@ class NodeReads:
 
         Args:
             options: Of a client of one node.
-            seconds: Longest that one node is waited for; all of them together, half as long again.
+            seconds: Longest that all nodes together are waited for. Each has half of it, so that a primary that
+                hangs leaves its replica the other half.
             failed: Called whenever a node did not answer, or is skipped.
         """
-        limits = {"socket_timeout": seconds, "socket_connect_timeout": seconds}
+        limits = {"socket_timeout": seconds / 2, "socket_connect_timeout": seconds / 2}
         self._options = {**options, **limits, "redis_connect_func": _may_ask_replicas}
         self._seconds, self._failed = seconds, failed
         self._clients: dict[str, redis.Redis] = {}
@@ -49,7 +50,7 @@ class NodeReads:
             AskError: The slot is another node's, or will be.
             RedisError: Nobody answered in time.
         """
-        until = time.monotonic() + self._seconds / 2
+        until = time.monotonic() + self._seconds * 3 / 4  # beyond it, another half would be too long
         failure: Exception = redis.ConnectionError("no node holds the key's slot")
         for node in nodes:
             breaker = self._breakers.setdefault(node.name, Breaker())
