@@ -28,8 +28,8 @@ class NodeReads:
 
         Args:
             options: Of a client of one node.
-            seconds: Longest that all nodes together are waited for. Each has half of it, so that a primary that
-                hangs leaves its replica the other half.
+            seconds: Longest that all nodes together are waited for. Each has half of it, so that a primary
+                that hangs leaves its replica the other half.
             failed: Called whenever a node did not answer, or is skipped.
         """
         limits = {"socket_timeout": seconds / 2, "socket_connect_timeout": seconds / 2}
