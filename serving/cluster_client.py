@@ -6,7 +6,7 @@ the client ask the cluster anew who holds what before the next one, which is all
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Self
 
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.client import Pipeline
@@ -46,6 +46,10 @@ class LearningCluster(RedisCluster):
         """Send a command to the node of its key; without knowing the nodes the library would ask any."""
         await self.initialize()
         return await super().execute_command(*args, **kwargs)
+
+    async def __aenter__(self) -> Self:
+        await self.initialize()
+        return self
 
     def pipeline(self, transaction: Any = None, shard_hint: Any = None) -> Any:  # noqa: ANN401  # the library's
         """Commands that go to each node together; ``transaction`` is for those that are one."""
