@@ -1,7 +1,7 @@
 """What an item's facts support, prepared once for all texts about it in one language."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from types import MappingProxyType
 from typing import Final, NamedTuple
@@ -12,6 +12,7 @@ from recsys.blurbs.counting import SENTENCE_END, Counted, counted, is_denial
 from recsys.blurbs.facts import Fact, Facts
 from recsys.blurbs.lexicon import Lexicon
 from recsys.blurbs.quantities import BARE, Quantity
+from recsys.blurbs.roles import Roles
 from recsys.blurbs.wording import Word, folded
 
 _YES: Final = frozenset({"yes", "true", "ja", "oui", "是", "有", "1"})
@@ -61,6 +62,7 @@ class Ground:
         is_warned: Whether the facts say for whom the item is not.
         language: Language of the facts; ``""`` where that is unknown.
         implied_keys: Keys that follow from words of the facts.
+        roles: What the facts say of what.
     """
 
     keys: frozenset[str]
@@ -86,6 +88,7 @@ class Ground:
     is_warned: bool = False
     language: str = ""
     implied_keys: frozenset[str] = frozenset()
+    roles: Roles = field(default_factory=Roles)
 
     @classmethod
     def of(
@@ -135,6 +138,7 @@ class Ground:
             is_warned=any(_is_warning(part.text, one) for part in parts for one in all_lexicons),
             language=_language(facts, all_lexicons),
             implied_keys=frozenset(key for keys in implied for key in keys),
+            roles=Roles.of(facts, lexicon, all_lexicons),
         )
 
 

@@ -1,0 +1,46 @@
+"""The words by which a language says what a thing is, what it is made of, and what belongs to a part of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from recsys.blurbs.wording import folded
+
+
+@dataclass(frozen=True)
+class Grammar:
+    """Lists of a lexicon, in plain form; any may be empty, and then what it serves is not checked.
+
+    Attributes:
+        traits: Materials and colours.
+        trait_names: Names of attributes that tell the material or colour of the item.
+        work_names: Names of attributes of works, such as films, whose texts tell what happens in them.
+        determiners: Words before a noun, such as *a* and *this*.
+        conjunctions: *And* and *or*.
+        making: *Made* and the like.
+        links: What stands before a substance after any noun: *of*.
+        made_with: What stands before a substance after *made*.
+        closers: Words of grammar that may follow on the noun that a text without a verb begins with.
+        openers: Verbs that a text may begin with.
+    """
+
+    traits: frozenset[str] = frozenset()
+    trait_names: frozenset[str] = frozenset()
+    work_names: frozenset[str] = frozenset()
+    determiners: frozenset[str] = frozenset()
+    conjunctions: frozenset[str] = frozenset()
+    making: frozenset[str] = frozenset()
+    links: frozenset[str] = frozenset()
+    made_with: frozenset[str] = frozenset()
+    closers: frozenset[str] = frozenset()
+    openers: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, tree: Mapping[str, Any]) -> "Grammar":
+        """Read the lists of a lexicon's file."""
+        return cls(**{field.name: _forms(tree.get(field.name, ())) for field in fields(cls)})
+
+
+def _forms(listed: Any) -> frozenset[str]:
+    words = listed.split() if isinstance(listed, str) else [str(word) for word in listed]
+    return frozenset(folded(word.casefold()) for word in words)
