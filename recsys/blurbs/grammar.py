@@ -1,6 +1,6 @@
-"""The words by which a language says what a thing is, what it is made of, and what belongs to a part of it."""
+"""The words by which a language says what a thing is, what it is made of, and what is a part of it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -21,6 +21,8 @@ class Grammar:
         links: What stands before a substance after any noun: *of*.
         made_with: What stands before a substance after *made*.
         closers: Words of grammar that may follow on the noun that a text without a verb begins with.
+        copulas: *Is* and the like.
+        purposes: What stands before a use, as in *for hiking*, which makes it a hiking jacket.
         openers: Verbs that a text may begin with.
     """
 
@@ -33,6 +35,8 @@ class Grammar:
     links: frozenset[str] = frozenset()
     made_with: frozenset[str] = frozenset()
     closers: frozenset[str] = frozenset()
+    copulas: frozenset[str] = frozenset()
+    purposes: frozenset[str] = frozenset()
     openers: frozenset[str] = frozenset()
 
     @classmethod
@@ -41,6 +45,6 @@ class Grammar:
         return cls(**{field.name: _forms(tree.get(field.name, ())) for field in fields(cls)})
 
 
-def _forms(listed: Any) -> frozenset[str]:
+def _forms(listed: str | Iterable[object]) -> frozenset[str]:
     words = listed.split() if isinstance(listed, str) else [str(word) for word in listed]
     return frozenset(folded(word.casefold()) for word in words)

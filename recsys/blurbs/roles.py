@@ -25,12 +25,14 @@ class Roles:
     """What an item's words are about.
 
     Attributes:
-        kinds: Keys of what the item may be called: title, brand, category, attributes that name no ingredient,
-            and how the description begins.
+        kinds: Keys of what the item may be called: title, brand, category, attributes other than
+            ingredients, and how the description begins.
         names: Keys of title and category.
         bound: Keys of two words of which the first is said of the second: *metal* of *ring*.
+        free: Keys of words of the description that stand alone, after *is* or after *for*, and so may be
+            said of the item.
         stuff: Keys of what the item as a whole is made of, and of its colour.
-        is_told: Whether texts tell what happens in the item, a film or book, so that they may be about anybody.
+        is_told: Whether texts tell what happens in the item, a film or book, and so may be about anybody.
         is_german: Whether words may be parts of one another.
         han: All Chinese text.
         han_kinds: Chinese text of the kinds.
@@ -41,6 +43,7 @@ class Roles:
     kinds: frozenset[str] = frozenset()
     names: frozenset[str] = frozenset()
     bound: frozenset[tuple[str, str]] = frozenset()
+    free: frozenset[str] = frozenset()
     stuff: frozenset[str] = frozenset()
     is_told: bool = False
     is_german: bool = False
@@ -74,8 +77,11 @@ class Roles:
             kinds=_Keys(lexicon).of(kinds) | _Keys(lexicon).of_words(first.words if first else ()),
             names=names,
             bound=frozenset(bound),
+            free=_Keys(lexicon).of_words(_free(facts.description, lexicon)),
             stuff=names | _Keys(lexicon).of([*traits, *eaten]) | made,
-            is_told=any(_is_named(fact, one.grammar.work_names) for fact in facts.attributes for one in lexicons),
+            is_told=any(
+                _is_named(fact, one.grammar.work_names) for fact in facts.attributes for one in lexicons
+            ),
             is_german=lexicon.language == "de",
             han=" ".join(texts),
             han_kinds=" ".join([*kinds, opening]),
@@ -108,6 +114,14 @@ def _made(text: str, lexicon: Lexicon) -> Iterator[tuple[str, str]]:
         yield from ((one, owner) for one in keys.of_words(found.words) for owner in owners)
 
 
+def _free(text: str, lexicon: Lexicon) -> Iterator[Word]:
+    grammar = lexicon.grammar
+    for part in stretches(text, lexicon):
+        before = [form for form in part.before if form not in grammar.determiners]
+        if not before or before[-1] in grammar.purposes or not grammar.copulas.isdisjoint(before):
+            yield from part.words
+
+
 def _bound(texts: Iterable[str], lexicon: Lexicon) -> Iterator[tuple[str, str]]:
     keys = _Keys(lexicon)
     for text in texts:
@@ -133,7 +147,7 @@ class _Keys:
 
 
 def _attributes(facts: Facts, lexicons: tuple[Lexicon, ...]) -> tuple[list[str], list[str], list[str]]:
-    """Names and values of attributes: those that say what the item is, its material and colour, ingredients."""
+    """Texts of attributes: those that say what the item is; its material and colour; its ingredients."""
     named, traits, eaten = list[str](), list[str](), list[str]()
     for fact in facts.attributes:
         if any(_is_named(fact, one.wording.ingredient_names) for one in lexicons):

@@ -31,15 +31,18 @@ def substances(text: str, lexicon: Lexicon) -> Iterator[Substance]:
     """Yield what the text names after *made of*, *of* and the like, with what is said to be made of it."""
     owner: Word | None = None
     is_making = is_list = False
+    ends = ""
     for part in stretches(text, lexicon):
         is_said = _is_after(part, lexicon, is_making=is_making) or (is_list and _goes_on(part, lexicon))
         if is_said or (part.before and part.before[-1] in lexicon.grammar.links):
             yield Substance(part.words, owner, is_said)
             is_list = is_said
         else:
-            owner, is_list = _owner(part, lexicon) or owner, False
+            is_apart = ends in {",", ":"} and plain(part.words[0]) in lexicon.grammar.making
+            owner, is_list = None if is_apart else _owner(part, lexicon) or owner, False
         is_making = plain(part.words[-1]) in lexicon.grammar.making
-        if part.after in {".", "!", "?", ";"}:
+        ends = part.after
+        if ends in {".", "!", "?", ";"}:
             owner = None
 
 
@@ -50,14 +53,17 @@ def _is_after(part: Stretch, lexicon: Lexicon, *, is_making: bool) -> bool:
 
 
 def _goes_on(part: Stretch, lexicon: Lexicon) -> bool:
-    return all(form in lexicon.grammar.conjunctions | lexicon.grammar.determiners for form in part.before)
+    passed = lexicon.grammar.conjunctions | lexicon.grammar.determiners
+    return all(form in passed for form in part.before) and all(word.text.isalpha() for word in part.words)
 
 
 def _owner(part: Stretch, lexicon: Lexicon) -> Word | None:
     content = [
         word
         for word in part.words
-        if plain(word) not in lexicon.grammar.making and not lexicon.wording.is_neutral(word.text)
+        if word.text.isalpha()
+        and plain(word) not in lexicon.grammar.making
+        and not lexicon.wording.is_neutral(word.text)
     ]
     return content[-1] if content else None
 

@@ -32,9 +32,21 @@ def _head(examined: Examined) -> Iterator[Reason]:
     for size in range(min(_REACH, end), 0, -1):
         piece = examined.text[end - size : end]
         if _HAN.fullmatch(piece) and piece in roles.han and not _is_style(examined, piece):
-            if piece[-_NAME:] not in roles.han_kinds and not examined.is_quoted(end - size, end):
+            before = examined.text[max(0, end - size - _NAME) : end - size]
+            is_other = _is_other(examined, before) and before + piece[0] not in roles.han
+            is_misnamed = piece[-_NAME:] not in roles.han_kinds
+            if (is_misnamed or is_other) and not examined.is_quoted(end - size, end):
                 yield examined.reason(_CODE, end - size, end, REVIEW)
             return
+
+
+def _is_other(examined: Examined, piece: str) -> bool:
+    """Whether the facts have a word, but only of something beside the item."""
+    roles = examined.ground.roles
+    is_known = bool(_HAN.fullmatch(piece)) and piece in roles.han and not _is_style(examined, piece)
+    is_use = any(f"{purpose}{piece}" in roles.han for purpose in examined.lexicon.grammar.purposes)
+    is_of_item = piece in roles.han_kinds or any(one in piece for one in roles.han_stuff)
+    return is_known and not (is_use or is_of_item)
 
 
 def _made_of(examined: Examined) -> Iterator[Reason]:
@@ -49,7 +61,7 @@ def _traits(examined: Examined) -> Iterator[Reason]:
     roles, text = examined.ground.roles, examined.text
     traits = examined.lexicon.grammar.traits | {one for one in roles.han_stuff if len(one) > 1}
     longest = regex.compile("|".join(sorted(map(regex.escape, traits), key=len, reverse=True)) or "(?!)")
-    for found in longest.finditer(text):
+    for found in (one for one in longest.finditer(text) if one[0] in roles.han):
         after = _HAN.match(text, found.end())
         noun = after[0].removeprefix("的") if after else ""
         is_fact = noun[:_NAME] in roles.han

@@ -6,13 +6,14 @@ about anybody and are left out.
 """
 
 from collections.abc import Iterator
-from itertools import takewhile
+from itertools import pairwise, takewhile
 from typing import Final
 
 import regex
 
 from recsys.blurbs.checks import han_roles
 from recsys.blurbs.checks.examined import Examined, covered
+from recsys.blurbs.quantities import BARE
 from recsys.blurbs.stretches import Stretch, plain, stretches
 from recsys.blurbs.substances import Substance, substances
 from recsys.blurbs.verdict import REVIEW, Reason
@@ -20,6 +21,7 @@ from recsys.blurbs.wording import Word
 
 CODE: Final = "misplaced_fact"
 _SIGN: Final = regex.compile(r"\W")
+_SHORTEST_NAME: Final = 4
 
 
 def check(examined: Examined) -> Iterator[Reason]:
@@ -35,10 +37,19 @@ def check(examined: Examined) -> Iterator[Reason]:
     ]
     parts = [part for part in parts if part.words]
     found = [*_heads(examined, parts), *_made_of(examined)]
-    found += [word for part in parts for word in _traits(examined, part)]
+    found += [word for part in parts for word in (*_traits(examined, part), *_others(examined, part))]
+    found = [word for word in found if _passes_otherwise(examined, word)]
+    found += [word for word in examined.words if _is_other_compound(examined, word)]
     for word in dict.fromkeys(found):
         if not examined.is_quoted(word.start, word.end):
             yield examined.reason(CODE, word.start, word.end, REVIEW)
+
+
+def _passes_otherwise(examined: Examined, word: Word) -> bool:
+    """Whether a word is none that ``support`` finds unsupported anyway."""
+    wording = examined.lexicon.wording
+    is_style = wording.is_neutral(word.text) or wording.is_listed_use(word.text)
+    return word.key in examined.ground.keys or is_style
 
 
 def _without_numbers(examined: Examined, words: tuple[Word, ...]) -> tuple[Word, ...]:
@@ -49,6 +60,8 @@ def _without_numbers(examined: Examined, words: tuple[Word, ...]) -> tuple[Word,
 def _heads(examined: Examined, parts: list[Stretch]) -> Iterator[Word]:
     """The noun that a text without a verb begins with, where the item may not be called so."""
     grammar = examined.lexicon.grammar
+    if _counts_parts(examined):
+        return
     passed = grammar.determiners | grammar.links | examined.lexicon.wording.neutral
     for part in parts:
         if any(form not in passed for form in part.before):
@@ -66,6 +79,12 @@ def _heads(examined: Examined, parts: list[Stretch]) -> Iterator[Word]:
             return
 
 
+def _counts_parts(examined: Examined) -> bool:
+    """Whether a text begins with a count, as *Two pockets and a hood* does, which ``counts`` looks after."""
+    first = examined.quantities[:1]
+    return bool(first) and first[0].dimension == BARE and not examined.text[: first[0].start].strip()
+
+
 def _made_of(examined: Examined) -> Iterator[Word]:
     roles = examined.ground.roles
     for one in substances(examined.text, examined.lexicon):
@@ -81,14 +100,18 @@ def _made_of(examined: Examined) -> Iterator[Word]:
 
 def _substance_words(examined: Examined, one: Substance) -> list[Word]:
     """Which words name a substance: after *made of* every one; after *of* a known one at the end."""
-    words = _without_numbers(examined, one.words)
+    roles, words = examined.ground.roles, _without_numbers(examined, one.words)
     if one.is_said:
         return [word for word in words if _is_substance(examined, word) or _is_content(examined, word)]
+    is_of_item = one.owner is not None and roles.is_name(one.owner)
     return [
         word
         for word in words[-1:]
         if _is_listed(examined, word)
-        or (_is_substance(examined, word) and not examined.ground.roles.is_name(word))
+        or (
+            (_is_substance(examined, word) or (is_of_item and _is_other(examined, word)))
+            and not roles.is_name(word)
+        )
     ]
 
 
@@ -99,7 +122,10 @@ def _traits(examined: Examined, part: Stretch) -> Iterator[Word]:
         if not _is_substance(examined, word):
             continue
         later = takewhile(lambda one: not _is_verb(examined, one), part.words[place + 1 :])
-        nouns = [one for one in later if _is_content(examined, one) and not _is_listed(examined, one)]
+        is_whole = word.key in roles.stuff
+        nouns = [
+            one for one in later if not (_is_listed(examined, one) or (is_whole and _is_style(examined, one)))
+        ]
         if not nouns or any((word.key, one.key) in roles.bound for one in nouns):
             continue
         of_item = roles.stuff if _is_listed(examined, word) else roles.names  # an ingredient names no dish
@@ -117,11 +143,45 @@ def _is_listed(examined: Examined, word: Word) -> bool:
     return plain(word) in examined.lexicon.grammar.traits or word.key in examined.ground.trait_keys
 
 
+def _others(examined: Examined, part: Stretch) -> Iterator[Word]:
+    """Words before the item's name that the facts say of something else only, as in *banana cereal*."""
+    roles = examined.ground.roles
+    for word, name in pairwise(part.words):
+        if roles.is_name(name) and _is_other(examined, word) and (word.key, name.key) not in roles.bound:
+            yield word
+
+
+def _is_other(examined: Examined, word: Word) -> bool:
+    """Whether the facts have a word, but only of something beside the item or of a part."""
+    roles, is_known = examined.ground.roles, word.key in examined.ground.keys
+    return is_known and _is_content(examined, word) and word.key not in roles.free and not roles.is_kind(word)
+
+
+def _is_other_compound(examined: Examined, word: Word) -> bool:
+    """Whether a German compound puts such a word before the item's name, as *Korkkerze* does."""
+    roles, form = examined.ground.roles, plain(word)
+    if not roles.is_german or form in examined.ground.words:
+        return False
+    for name in (one for one in roles.names if len(one) >= _SHORTEST_NAME and one in form[1:]):
+        first = form[: form.rfind(name)]
+        keys = {
+            examined.lexicon.wording.stem(part)
+            for part in (first, first.removesuffix("s"), first.removesuffix("n"))
+        }
+        known = keys & examined.ground.keys
+        if known and not known & (roles.stuff | roles.kinds | roles.free):
+            return True
+    return False
+
+
 def _is_content(examined: Examined, word: Word) -> bool:
     """Whether a word is one of the facts' own, or none of style."""
-    wording = examined.lexicon.wording
-    is_style = wording.is_neutral(word.text) or plain(word) in examined.lexicon.grammar.making
-    return not is_style and (word.key in examined.ground.keys or not wording.is_listed_use(word.text))
+    is_use = examined.lexicon.wording.is_listed_use(word.text)
+    return not _is_style(examined, word) and (word.key in examined.ground.keys or not is_use)
+
+
+def _is_style(examined: Examined, word: Word) -> bool:
+    return examined.lexicon.wording.is_neutral(word.text) or plain(word) in examined.lexicon.grammar.making
 
 
 def _is_verb(examined: Examined, word: Word) -> bool:
