@@ -88,13 +88,12 @@ def _counts_parts(examined: Examined) -> bool:
 def _made_of(examined: Examined) -> Iterator[Word]:
     roles = examined.ground.roles
     for one in substances(examined.text, examined.lexicon):
+        is_unit = one.owner and not _without_numbers(examined, (one.owner,))  # as in "a pound of butter"
+        owner = None if is_unit else one.owner
         for word in _substance_words(examined, one):
-            owner = one.owner
             is_whole = owner is None or roles.is_name(owner)
-            is_known = (is_whole and word.key in roles.stuff) or (
-                owner is not None and (word.key, owner.key) in roles.bound
-            )
-            if not is_known:
+            is_bound = owner is not None and (word.key, owner.key) in roles.bound
+            if not is_bound and not (is_whole and word.key in roles.stuff):
                 yield word
 
 
