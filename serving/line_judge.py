@@ -14,7 +14,7 @@ from typing import Final
 import structlog
 
 from recsys.blurbs.facts import Facts
-from recsys.blurbs.judging import Checks
+from recsys.blurbs.judging import TextGate
 from recsys.errors import RecsysError
 from serving.line_screen import may_be_shown
 
@@ -29,7 +29,7 @@ _Line = tuple[Facts, str, str]
 class LineJudge:
     """A ``serving.item_words.Screen``; several threads may ask."""
 
-    def __init__(self, gate: Callable[[], Checks], languages: Sequence[str]) -> None:
+    def __init__(self, gate: Callable[[], TextGate], languages: Sequence[str]) -> None:
         """Judge nothing yet.
 
         Args:
@@ -84,7 +84,7 @@ class LineJudge:
             self._keep(line, self._judged(gate, *line))
             time.sleep(_REST * (time.monotonic() - started))
 
-    def _judged(self, gate: Checks, facts: Facts, line: str, language: str) -> bool:
+    def _judged(self, gate: TextGate, facts: Facts, line: str, language: str) -> bool:
         languages = (language,) if language else self._languages
         try:
             return any(gate.check(facts, line, each).passed for each in languages)

@@ -1,10 +1,10 @@
 """The words by which a language says what a thing is, what it is made of, and what is a part of it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from recsys.blurbs.wording import folded
+from recsys.blurbs.wording import forms
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,7 @@ class Grammar:
         making: *Made* and the like.
         links: What stands before a substance after any noun: *of*.
         made_with: What stands before a substance after *made*.
+        having: What stands before what something has: *with*.
         closers: Words of grammar that may follow on the noun that a text without a verb begins with.
         copulas: *Is* and the like.
         purposes: What stands before a use, as in *for hiking*, which makes it a hiking jacket.
@@ -34,6 +35,7 @@ class Grammar:
     making: frozenset[str] = frozenset()
     links: frozenset[str] = frozenset()
     made_with: frozenset[str] = frozenset()
+    having: frozenset[str] = frozenset()
     closers: frozenset[str] = frozenset()
     copulas: frozenset[str] = frozenset()
     purposes: frozenset[str] = frozenset()
@@ -42,9 +44,4 @@ class Grammar:
     @classmethod
     def of(cls, tree: Mapping[str, Any]) -> "Grammar":
         """Read the lists of a lexicon's file."""
-        return cls(**{field.name: _forms(tree.get(field.name, ())) for field in fields(cls)})
-
-
-def _forms(listed: str | Iterable[object]) -> frozenset[str]:
-    words = listed.split() if isinstance(listed, str) else [str(word) for word in listed]
-    return frozenset(folded(word.casefold()) for word in words)
+        return cls(**{field.name: forms(tree, field.name) for field in fields(cls)})

@@ -12,7 +12,7 @@ from recsys.blurbs.counting import SENTENCE_END, Counted, counted, is_denial
 from recsys.blurbs.facts import Fact, Facts
 from recsys.blurbs.lexicon import Lexicon
 from recsys.blurbs.quantities import BARE, Quantity
-from recsys.blurbs.roles import Roles
+from recsys.blurbs.roles import Roles, is_named
 from recsys.blurbs.wording import Word, folded
 
 _YES: Final = frozenset({"yes", "true", "ja", "oui", "是", "有", "1"})
@@ -23,7 +23,6 @@ _WORD: Final = regex.compile(r"\p{Han}|[^\P{L}\p{Han}]+")
 _TITLE_PARTS: Final = regex.compile(r"[,;:/()\d]+")
 _MANY_MORE: Final = 2
 _CUE_REACH: Final = 3
-_TRAITS: Final = frozenset({"color", "colour", "material", "fabric", "farbe", "颜色", "材质", "面料"})
 
 
 class _Part(NamedTuple):
@@ -112,6 +111,7 @@ class Ground:
         han, han_denied = _han_texts(parts, lexicon)
         implied = list(_implied(held, han, lexicon))
         all_lexicons = (lexicon, *others)
+        traits = frozenset(name for one in all_lexicons for name in one.grammar.trait_names)
         delicate = _delicate(facts, held, lexicon, all_lexicons)
         keys = frozenset([*(word.key for word in held), *(key for keys in implied for key in keys)])
         return cls(
@@ -131,7 +131,7 @@ class Ground:
             head_keys=_keys_of(_heads(facts), lexicon),
             name_keys=_keys_of([facts.category, *_last_words(facts.title)], lexicon),
             han_head=f"{facts.title} {facts.category}",
-            trait_keys=_keys_of((f.value for f in facts.attributes if _is_trait(f)), lexicon),
+            trait_keys=_keys_of((fact.value for fact in facts.attributes if is_named(fact, traits)), lexicon),
             denials=frozenset(pair for part in parts for pair in _denials(part.text, lexicon)),
             delicate=frozenset(delicate),
             han_delicate=tuple(term for term in delicate if _is_han(term)),
@@ -273,10 +273,6 @@ def _keys_of(texts: Iterable[str], lexicon: Lexicon) -> frozenset[str]:
     words = [word for text in texts for word in lexicon.wording.words(text)]
     implied = _implied(words, " ".join(word.text for word in words), lexicon)
     return frozenset([*(word.key for word in words), *(key for keys in implied for key in keys)])
-
-
-def _is_trait(fact: Fact) -> bool:
-    return not _words_of(fact.attribute).isdisjoint(_TRAITS)
 
 
 def _words_of(name: str) -> frozenset[str]:

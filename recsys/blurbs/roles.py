@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, product
 from typing import Final
 
 import regex
@@ -10,7 +10,7 @@ import regex
 from recsys.blurbs.facts import Fact, Facts
 from recsys.blurbs.lexicon import Lexicon
 from recsys.blurbs.stretches import stretches
-from recsys.blurbs.substances import han_substances, substances
+from recsys.blurbs.substances import belongings, han_substances, substances
 from recsys.blurbs.wording import Word, folded
 
 _NAME_BREAK: Final = regex.compile(r"[\W_]+")
@@ -29,6 +29,7 @@ class Roles:
             ingredients, and how the description begins.
         names: Keys of title and category.
         bound: Keys of two words of which the first is said of the second: *metal* of *ring*.
+        parts: Keys of what the description says the item has.
         free: Keys of words of the description that stand alone, after *is* or after *for*, and so may be
             said of the item.
         stuff: Keys of what the item as a whole is made of, and of its colour.
@@ -43,6 +44,7 @@ class Roles:
     kinds: frozenset[str] = frozenset()
     names: frozenset[str] = frozenset()
     bound: frozenset[tuple[str, str]] = frozenset()
+    parts: frozenset[str] = frozenset()
     free: frozenset[str] = frozenset()
     stuff: frozenset[str] = frozenset()
     is_told: bool = False
@@ -77,10 +79,11 @@ class Roles:
             kinds=_Keys(lexicon).of(kinds) | _Keys(lexicon).of_words(first.words if first else ()),
             names=names,
             bound=frozenset(bound),
+            parts=_Keys(lexicon).of_words(_parts(facts.description, names, lexicon)),
             free=_Keys(lexicon).of_words(_free(facts.description, lexicon)),
             stuff=names | _Keys(lexicon).of([*traits, *eaten]) | made,
             is_told=any(
-                _is_named(fact, one.grammar.work_names) for fact in facts.attributes for one in lexicons
+                is_named(fact, one.grammar.work_names) for fact in facts.attributes for one in lexicons
             ),
             is_german=lexicon.language == "de",
             han=" ".join(texts),
@@ -114,6 +117,13 @@ def _made(text: str, lexicon: Lexicon) -> Iterator[tuple[str, str]]:
         yield from ((one, owner) for one in keys.of_words(found.words) for owner in owners)
 
 
+def _parts(text: str, names: frozenset[str], lexicon: Lexicon) -> Iterator[Word]:
+    for sentence in _SENTENCE_END.split(text):
+        for found in belongings(sentence, lexicon):
+            if found.owner and found.owner.key in names:
+                yield from found.words
+
+
 def _free(text: str, lexicon: Lexicon) -> Iterator[Word]:
     grammar = lexicon.grammar
     for part in stretches(text, lexicon):
@@ -125,9 +135,13 @@ def _free(text: str, lexicon: Lexicon) -> Iterator[Word]:
 def _bound(texts: Iterable[str], lexicon: Lexicon) -> Iterator[tuple[str, str]]:
     keys = _Keys(lexicon)
     for text in texts:
+        before: tuple[Word, ...] = ()
         for part in stretches(text, lexicon):
-            for one, other in combinations(part.words, 2):
-                yield from ((a, b) for a in keys.of_words([one]) for b in keys.of_words([other]))
+            is_said = not lexicon.grammar.copulas.isdisjoint(part.before)  # as in "the shade is black"
+            said = product(part.words, before[-1:]) if is_said else ()
+            for one, other in (*combinations(part.words, 2), *said):
+                yield from product(keys.of_words([one]), keys.of_words([other]))
+            before = part.words
         yield from ((one, owner) for one, owner in _made(text, lexicon) if owner)
 
 
@@ -150,9 +164,9 @@ def _attributes(facts: Facts, lexicons: tuple[Lexicon, ...]) -> tuple[list[str],
     """Texts of attributes: those that say what the item is; its material and colour; its ingredients."""
     named, traits, eaten = list[str](), list[str](), list[str]()
     for fact in facts.attributes:
-        if any(_is_named(fact, one.wording.ingredient_names) for one in lexicons):
+        if any(is_named(fact, one.wording.ingredient_names) for one in lexicons):
             eaten.append(fact.value)
-        elif any(_is_named(fact, one.grammar.trait_names) for one in lexicons):
+        elif any(is_named(fact, one.grammar.trait_names) for one in lexicons):
             traits.append(fact.value)
         else:
             named.append(fact.value)
@@ -160,6 +174,7 @@ def _attributes(facts: Facts, lexicons: tuple[Lexicon, ...]) -> tuple[list[str],
     return named, traits, eaten
 
 
-def _is_named(fact: Fact, names: frozenset[str]) -> bool:
+def is_named(fact: Fact, names: frozenset[str]) -> bool:
+    """Whether an attribute's name has one of the words, or of the Chinese names as a part."""
     words = {folded(word.casefold()) for word in _NAME_BREAK.split(fact.attribute)}
     return not words.isdisjoint(names) or any(name in fact.attribute for name in names if not name.isascii())

@@ -1,4 +1,4 @@
-"""What a text says that something is made of."""
+"""What a text says that something is made of, or has."""
 
 from collections.abc import Iterator
 from typing import Final, NamedTuple
@@ -20,22 +20,25 @@ class Substance(NamedTuple):
         words: Its words.
         owner: What is made of it; ``None`` where the text names nothing, which means the item.
         is_said: Whether *made* or the like says so, as in *made of beech*; *of beech* alone may mean much.
+        link: The word that leads to it, such as *of*; ``""`` after *and*.
     """
 
     words: tuple[Word, ...]
     owner: Word | None
     is_said: bool
+    link: str = ""
 
 
 def substances(text: str, lexicon: Lexicon) -> Iterator[Substance]:
     """Yield what the text names after *made of*, *of* and the like, with what is said to be made of it."""
     owner: Word | None = None
     is_making = is_list = False
-    ends = ""
+    ends = link = ""
     for part in stretches(text, lexicon):
         is_said = _is_after(part, lexicon, is_making=is_making) or (is_list and _goes_on(part, lexicon))
         if is_said or (part.before and part.before[-1] in lexicon.grammar.links):
-            yield Substance(part.words, owner, is_said)
+            link = _link(part, lexicon) if not is_list else link
+            yield Substance(part.words, owner, is_said, link)
             is_list = is_said
         else:
             is_apart = ends in {",", ":"} and plain(part.words[0]) in lexicon.grammar.making
@@ -48,8 +51,12 @@ def substances(text: str, lexicon: Lexicon) -> Iterator[Substance]:
 
 def _is_after(part: Stretch, lexicon: Lexicon, *, is_making: bool) -> bool:
     """Whether a stretch follows on *made* and a preposition."""
+    return is_making and _link(part, lexicon) in lexicon.grammar.made_with
+
+
+def _link(part: Stretch, lexicon: Lexicon) -> str:
     links = [form for form in part.before if form not in lexicon.grammar.determiners]
-    return is_making and bool(links) and links[-1] in lexicon.grammar.made_with
+    return links[-1] if links else ""
 
 
 def _goes_on(part: Stretch, lexicon: Lexicon) -> bool:
@@ -66,6 +73,19 @@ def _owner(part: Stretch, lexicon: Lexicon) -> Word | None:
         and not lexicon.wording.is_neutral(word.text)
     ]
     return content[-1] if content else None
+
+
+def belongings(text: str, lexicon: Lexicon) -> Iterator[Substance]:
+    """Yield what a sentence names after *with*, with what is said to have it."""
+    owner: Word | None = None
+    is_list = False
+    for part in stretches(text, lexicon):
+        link = _link(part, lexicon)
+        is_list = link in lexicon.grammar.having or (is_list and _goes_on(part, lexicon))
+        if is_list:
+            yield Substance(part.words, owner, is_said=True)
+        elif link not in lexicon.grammar.links:
+            owner = _owner(part, lexicon) or owner
 
 
 def han_substances(text: str, lexicon: Lexicon) -> Iterator[tuple[int, str]]:

@@ -72,7 +72,9 @@ def _heads(examined: Examined, parts: list[Stretch]) -> Iterator[Word]:
         is_closed = part.after in grammar.closers or bool(_SIGN.match(part.after or "."))
         if content:
             head = part.words[-1]
-            if is_closed and head is content[-1] and not examined.ground.roles.is_kind(head):
+            is_noun = is_closed and head is content[-1]
+            is_listed = part.after in grammar.conjunctions and head.key in examined.ground.roles.parts
+            if is_noun and not (is_listed or examined.ground.roles.is_kind(head)):
                 yield head
             return
         if part.after not in grammar.links | {":", ","}:
@@ -86,14 +88,15 @@ def _counts_parts(examined: Examined) -> bool:
 
 
 def _made_of(examined: Examined) -> Iterator[Word]:
-    roles = examined.ground.roles
+    roles, grammar = examined.ground.roles, examined.lexicon.grammar
     for one in substances(examined.text, examined.lexicon):
         is_unit = one.owner and not _without_numbers(examined, (one.owner,))  # as in "a pound of butter"
         owner = None if is_unit else one.owner
         for word in _substance_words(examined, one):
             is_whole = owner is None or roles.is_name(owner)
             is_bound = owner is not None and (word.key, owner.key) in roles.bound
-            if not is_bound and not (is_whole and word.key in roles.stuff):
+            of_item = roles.stuff | roles.parts if one.link in grammar.having else roles.stuff
+            if not is_bound and not (is_whole and word.key in of_item):
                 yield word
 
 
