@@ -71,6 +71,16 @@ _STEW = _facts(
     description="Stew of beans with carrots in a can. Serve over rice or with bread and cheese.",
     attributes={"ingredients": "beans, carrots, onion"},
 )
+_CREAM = _facts(
+    "Hand Cream Almond",
+    category=["Beauty", "Hand Care"],
+    description="A rich cream with almond oil and beeswax. The lid is black. For gardening. In a metal tube.",
+)
+_FILM = _facts(
+    "Harbour Lights",
+    description="A sailor leaves her island in a wooden boat with a teacher.",
+    attributes={"director": "maria stone", "genre": "drama"},
+)
 _KERZE = _facts(
     "Duftkerze Lavendel",
     category=["Wohnen", "Kerzen"],
@@ -226,6 +236,7 @@ _STOPPED: Final[Mapping[str, tuple[tuple[Facts, str, tuple[str, ...]], ...]]] = 
             "A lantern with metal panes.",
         )),
         (_STEW, "en", ("Carrot stew with beans.", "A rice stew with carrots.")),
+        (_CREAM, "en", ("A metal cream.", "A black tube with cream.")),
         (_KERZE, "de", ("Korkkerze im Glas.", "Papierkerze.")),
         (_BEI, "zh", ("木质茶杯，适合泡绿茶。", "竹茶杯。")),
         (_BING, "zh", ("咖啡饼干。",)),
@@ -262,6 +273,11 @@ _PASSING: Final[tuple[tuple[Facts, str, tuple[str, ...]], ...]] = (
         "Bean stew with carrots.", "A stew made with beans, carrots and onion.",
         "Serve it with bread or cheese.",
     )),
+    (_CREAM, "en", (
+        "A cream with a black lid, in a metal tube.", "Made with almond oil and beeswax.",
+        "Almond oil and beeswax for your hands.", "A rich gardening cream.",
+    )),
+    (_FILM, "en", ("A teacher in a wooden boat.", "A drama of an island.")),
     (_KERZE, "de", ("Kerze aus Sojawachs mit Deckel aus Kork.", "Eine Kerze im Glas.")),
     (_BEI, "zh", ("白色陶瓷茶杯，配木质杯盖。", "由陶瓷制成的茶杯。")),
     (_BING, "zh", ("燕麦和蜂蜜做成的饼干。", "燕麦饼干，适合配牛奶。")),
