@@ -27,6 +27,8 @@ class Roles:
     Attributes:
         kinds: Keys of what the item may be called: title, brand, category, attributes other than
             ingredients, and how the description begins.
+        openings: Keys of words that the description's sentences open with, each with the word of grammar
+            behind it, as in *packed in*.
         names: Keys of title and category.
         bound: Keys of two words of which the first is said of the second: *metal* of *ring*.
         parts: Keys of what the description says the item has.
@@ -42,6 +44,7 @@ class Roles:
     """
 
     kinds: frozenset[str] = frozenset()
+    openings: frozenset[tuple[str, str]] = frozenset()
     names: frozenset[str] = frozenset()
     bound: frozenset[tuple[str, str]] = frozenset()
     parts: frozenset[str] = frozenset()
@@ -77,6 +80,7 @@ class Roles:
         han_stuff += [piece for text in texts for _, piece in han_substances(text, lexicon)]
         return cls(
             kinds=_Keys(lexicon).of(kinds) | _Keys(lexicon).of_words(first.words if first else ()),
+            openings=frozenset(_openings(facts.description, lexicon)),
             names=names,
             bound=frozenset(bound),
             parts=_Keys(lexicon).of_words(_parts(facts.description, names, lexicon)),
@@ -107,6 +111,13 @@ class Roles:
             one.endswith(word.key) or (len(one) >= _SHORTEST_OF_COMPOUND and word.key.endswith(one))
             for one in keys
         )
+
+
+def _openings(text: str, lexicon: Lexicon) -> Iterator[tuple[str, str]]:
+    for sentence in _SENTENCE_END.split(text):
+        first = next(stretches(sentence, lexicon), None)
+        if first:
+            yield first.words[-1].key, first.after
 
 
 def _made(text: str, lexicon: Lexicon) -> Iterator[tuple[str, str]]:

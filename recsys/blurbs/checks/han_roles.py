@@ -29,8 +29,11 @@ def _head(examined: Examined) -> Iterator[Reason]:
     ends = [found.start() for found in _SIGN.finditer(examined.text)]
     ends += [place for place in map(examined.text.find, grammar.closers) if place > 0]
     end = min(ends, default=len(examined.text))
+    opening = examined.text[:end]
+    if opening.startswith(tuple(grammar.closers)) or _is_style(examined, opening[-_NAME:]):
+        return
     for size in range(min(_REACH, end), 0, -1):
-        piece = examined.text[end - size : end]
+        piece = opening[-size:]
         if _HAN.fullmatch(piece) and piece in roles.han and not _is_style(examined, piece):
             before = examined.text[max(0, end - size - _NAME) : end - size]
             is_other = _is_other(examined, before) and before + piece[0] not in roles.han

@@ -60,25 +60,27 @@ def _without_numbers(examined: Examined, words: tuple[Word, ...]) -> tuple[Word,
 def _heads(examined: Examined, parts: list[Stretch]) -> Iterator[Word]:
     """The noun that a text without a verb begins with, where the item may not be called so."""
     grammar = examined.lexicon.grammar
-    if _counts_parts(examined):
-        return
     passed = grammar.determiners | grammar.links | examined.lexicon.wording.neutral
-    for part in parts:
-        if any(form not in passed for form in part.before):
-            return
-        if not part.before and plain(part.words[0]) in grammar.openers:
+    for part in () if _counts_parts(examined) else parts:
+        is_verb = not part.before and plain(part.words[0]) in grammar.openers
+        if is_verb or any(form not in passed for form in part.before):
             return
         content = [word for word in part.words if _is_content(examined, word)]
-        is_closed = part.after in grammar.closers or bool(_SIGN.match(part.after or "."))
         if content:
-            head = part.words[-1]
-            is_noun = is_closed and head is content[-1]
-            is_listed = part.after in grammar.conjunctions and head.key in examined.ground.roles.parts
-            if is_noun and not (is_listed or examined.ground.roles.is_kind(head)):
-                yield head
+            if content[-1] is part.words[-1] and not _may_open(examined, part):
+                yield content[-1]
             return
         if part.after not in grammar.links | {":", ","}:
             return
+
+
+def _may_open(examined: Examined, part: Stretch) -> bool:
+    """Whether a stretch is not all of a noun phrase, or one that a text about the item may begin with."""
+    roles, grammar, head = examined.ground.roles, examined.lexicon.grammar, part.words[-1]
+    is_closed = part.after in grammar.closers or bool(_SIGN.match(part.after or "."))
+    is_listed = part.after in grammar.conjunctions and head.key in roles.parts
+    is_known = is_listed or (head.key, part.after) in roles.openings
+    return not is_closed or is_known or roles.is_kind(head)
 
 
 def _counts_parts(examined: Examined) -> bool:

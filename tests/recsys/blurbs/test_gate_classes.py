@@ -74,7 +74,8 @@ _STEW = _facts(
 _CREAM = _facts(
     "Hand Cream Almond",
     category=["Beauty", "Hand Care"],
-    description="A rich cream with almond oil and beeswax. The lid is black. For gardening. In a metal tube.",
+    description="A rich cream with almond oil and beeswax. The lid is black. For gardening. "
+    "Packed in a metal tube.",
 )
 _FILM = _facts(
     "Harbour Lights",
@@ -275,7 +276,7 @@ _PASSING: Final[tuple[tuple[Facts, str, tuple[str, ...]], ...]] = (
     )),
     (_CREAM, "en", (
         "A cream with a black lid, in a metal tube.", "Made with almond oil and beeswax.",
-        "Almond oil and beeswax for your hands.", "A rich gardening cream.",
+        "Almond oil and beeswax for your hands.", "A rich gardening cream.", "Packed in a metal tube.",
     )),
     (_FILM, "en", ("A teacher in a wooden boat.", "A drama of an island.")),
     (_KERZE, "de", ("Kerze aus Sojawachs mit Deckel aus Kork.", "Eine Kerze im Glas.")),
