@@ -2,7 +2,7 @@
 
 python -m tests.recsys.blurbs.measure_roles [--json]
 
-prints, for each of the four lots in the order in which they were written, how many false sentences are stopped
+prints, for each of the four lots in the order of their writing, how many false sentences are stopped
 and how many true ones pass.
 """
 

@@ -315,6 +315,6 @@ def test_a_true_text_passes(facts: Facts, language: str, text: str) -> None:
 )
 def test_a_text_that_names_nothing_of_the_item_goes_to_review(text: str) -> None:
     spoon = {"item_id": "s", "title": "Wooden Spoon", "description": "A beech spoon made of wood."}
-    verdict = Gate().check(Facts.of(spoon), text, "en")
+    verdict = _GATE.check(Facts.of(spoon), text, "en")
     assert {reason.code for reason in verdict.reasons} == {"no_fact"}
-    assert Gate().check(Facts.of(spoon), "Nice spoon.", "en").passed
+    assert _GATE.check(Facts.of(spoon), "Nice spoon.", "en").passed
