@@ -164,19 +164,18 @@ def test_envoy_retries_as_the_service_config_says() -> None:
     envoy = read(DEPLOY / "envoy.yaml")["static_resources"]
     [chain] = envoy["listeners"][0]["filter_chains"]
     [host] = chain["filters"][0]["typed_config"]["route_config"]["virtual_hosts"]
-    retried = {
-        route["match"]["prefix"].strip("/"): route["route"].get("retry_policy") for route in host["routes"]
-    }
     [method] = json.loads(SERVICE_CONFIG)["methodConfig"]
-    policy = method["retryPolicy"]
-    for service, ours in retried.items():
-        if {"service": service} not in method["name"]:
-            assert ours is None
-            continue
+    policy, routes = method["retryPolicy"], host["routes"]
+    for route in routes:
+        service = next(iter(route["match"].values())).split("/")[1]
+        ours = route["route"]["retry_policy"]
+        conditions = set(ours["retry_on"].split(","))
         assert ours["num_retries"] == policy["maxAttempts"] - 1
         assert ours["retry_back_off"]["base_interval"] == policy["initialBackoff"]
         assert ours["retry_back_off"]["max_interval"] == policy["maxBackoff"]
-        assert "unavailable" in ours["retry_on"]
+        is_read = {"service": service} in method["name"]
+        assert ("unavailable" in conditions) == is_read
+        assert is_read or conditions == {"connect-failure", "refused-stream", "reset-before-request"}
     [cluster] = envoy["clusters"]
     assert cluster["health_checks"][0]["grpc_health_check"]["service_name"] == READINESS
 
