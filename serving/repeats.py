@@ -17,6 +17,8 @@ import grpc
 
 _Answer = TypeVar("_Answer")
 
+_UNANSWERED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+"""Statuses of calls that no handler answered: a server cancels what reaches it in the moment that it stops."""
 _FIRST_PAUSE_SECONDS = 0.1  # as in service_config.json, doubled each time and drawn from zero on
 _LONGEST_PAUSE_SECONDS = 1.0
 
@@ -131,7 +133,7 @@ class _Attempts:
         self._num_failed += 1
         longest = min(_FIRST_PAUSE_SECONDS * 2 ** (self._num_failed - 1), _LONGEST_PAUSE_SECONDS)
         pause = random.uniform(0, longest)
-        may_repeat = error.code() is grpc.StatusCode.UNAVAILABLE and self._num_failed <= self._most
+        may_repeat = error.code() in _UNANSWERED and self._num_failed <= self._most
         return pause if may_repeat and pause < self._seconds_left and self._budget.spend() else None
 
     @property

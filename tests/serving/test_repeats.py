@@ -129,6 +129,13 @@ def test_a_refusal_is_not_repeated() -> None:
         assert len(refusing.timeouts) == 1
 
 
+def test_a_call_that_a_stopping_server_cancels_is_made_again() -> None:
+    cancelling = _Failing(grpc.StatusCode.CANCELLED)
+    with pytest.raises(_Failed):
+        Repeats().call(cancelling, None, _OPTIONS, 2)
+    assert len(cancelling.timeouts) == 3
+
+
 def test_all_attempts_share_one_deadline() -> None:
     failing = _Failing()
     with pytest.raises(_Failed):
