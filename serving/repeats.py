@@ -18,7 +18,7 @@ import grpc
 _Answer = TypeVar("_Answer")
 
 _UNANSWERED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
-"""Statuses of calls that no handler answered: a server cancels what reaches it in the moment that it stops."""
+"""Statuses of calls that nobody answered: a server cancels what reaches it in the moment that it stops."""
 _FIRST_PAUSE_SECONDS = 0.1  # as in service_config.json, doubled each time and drawn from zero on
 _LONGEST_PAUSE_SECONDS = 1.0
 

