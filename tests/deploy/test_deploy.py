@@ -183,4 +183,4 @@ def test_the_container_runs_as_nobody_special_and_knows_its_probe() -> None:
     lines = (DEPLOY / "Containerfile").read_text(encoding="utf-8")
     assert re.search(r"^USER 10001$", lines, re.MULTILINE)
     assert '"recsys", "health"' in lines
-    assert "'.[serving,otel]'" in lines
+    assert "ARG EXTRAS=serving,otel\n" in lines
