@@ -33,7 +33,7 @@ if TYPE_CHECKING:  # the asynchronous stubs are types and no objects
 
 SERVICE_CONFIG = files("serving").joinpath("service_config.json").read_text(encoding="utf-8")
 """The published gRPC service config, JSON."""
-_RECONNECT_MS = 50
+_RECONNECT_MS, _MOST_RECONNECT_MS = 50, 1000
 _READ_AGAIN = 2  # each time as often as the service config says, unless the answer had begun
 _SEND_AGAIN = 4
 
@@ -80,6 +80,8 @@ class Connection:
             # a worker that died took its connections along, and the others take new ones at once
             ("grpc.initial_reconnect_backoff_ms", _RECONNECT_MS),
             ("grpc.min_reconnect_backoff_ms", _RECONNECT_MS),
+            # a server that was away for an hour is taken back within a second, not within two minutes
+            ("grpc.max_reconnect_backoff_ms", _MOST_RECONNECT_MS),
         )
 
     @property
