@@ -60,6 +60,8 @@ class Replicas:
             RECSYS_DRAIN_SECONDS=str(_DRAIN_SECONDS),
             RECSYS_MAX_CONNECTION_AGE_SECONDS="2",  # many connections close during the load, too
             RECSYS_ADAPTIVE_LIMIT="false",  # what they share is two cores: too much load is another test's
+            RECSYS_STATE_TIMEOUT_MS="5000",  # likewise
+            RECSYS_APPLY_TIMEOUT_MS="10000",
         )
         self.servers.append(self.stack.enter_context(made))
         return self.servers[-1]
@@ -193,6 +195,7 @@ class Story:
         self.keep("acknowledged events that are lost", 0, bar="0")
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("way", ["a client that knows both", "Envoy"])
 def test_no_call_fails_when_a_replica_is_killed_comes_back_and_is_stopped(
     replicas: Replicas, way: str
