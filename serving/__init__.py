@@ -2,7 +2,7 @@
 
 * wire: ``servicer``, ``catalog_servicer`` and ``admin`` translate with ``requests`` and ``responses``;
   ``interceptors`` admit calls (``access``, ``tokens``), record them (``recorder``), and map errors by the
-  table in ``status``; ``client`` is the other end
+  table in ``status``; ``client`` is the other end, and ``repeats`` what it asks again
 * domain: ``engine`` answers, ``intake`` takes events in, ``item_intake`` items
 * lists: ``lists`` gives answers their tokens, ``list_log`` remembers them for ``attribution``, ``page_store``
   what follows it for the next page
