@@ -15,7 +15,7 @@ import structlog
 from recsys.clock import Clock, ReplayClock, WallClock
 from recsys.config import load_config
 from recsys.digest_names import DIRECTORY
-from recsys.errors import StoreError
+from recsys.errors import ConfigError, StoreError
 from recsys.event_log import EventLog
 from recsys.experiments.registry import ExperimentRegistry
 from recsys.file_lock import shared
@@ -44,6 +44,7 @@ from serving.embedded_store import embedded_store
 from serving.engine import Engine, RankingPipeline
 from serving.erasure import SERVING_LOCK, Eraser, OnlineEraser, forget_when_erased
 from serving.event_buffer import BUFFER_FILE, EventBuffer, SqliteEventBuffer
+from serving.event_intake import EventIntake
 from serving.experiment_servicer import ExperimentServicer
 from serving.experiment_watch import ExperimentWatch
 from serving.intake import Intake
@@ -181,7 +182,7 @@ async def serving(
         )
         intake = Intake(
             models,
-            buffer,
+            site.intake(),
             updater,
             Attribution(lists.list_log, lists.signer),
             clock,
@@ -256,7 +257,9 @@ class _Site:
         updater = StateUpdater(self.buffer, store, self.models, self.seat.board, self.seat.worker)
         self.stack.callback(updater.leave)
         self.seat.counting()
-        if self.seat.worker == 0:
+        if self.settings.kafka_servers is not None:  # ``recsys consume`` keeps the store and the log
+            self.seat.board.reach(self.seat.worker, LOADED)
+        elif self.seat.worker == 0:
             event_log = EventLog(self.workspace.events)
             sync = LogSync(event_log, self.buffer, store, updater, self._lock, prune=self._prune)
             try:
@@ -274,6 +277,18 @@ class _Site:
             await updater.catch_up()
             self.run("state-updater", updater.run())
         return updater
+
+    def intake(self) -> EventIntake:
+        """Where events become durable: in the buffer, unless brokers are configured."""
+        if self.settings.kafka_servers is None:
+            return self.buffer
+        try:
+            from serving.kafka_intake import KafkaIntake
+        except ImportError as error:
+            raise ConfigError(f"Kafka needs: pip install '.[kafka]' ({error})") from error
+        intake = KafkaIntake(self.settings)
+        self.stack.callback(intake.close)
+        return intake
 
     def _logged(self, states: Iterable[tuple[str, UserState]]) -> Iterable[tuple[str, UserState]]:
         """The log's states as the model that serves reads them; what came with another kind of model."""

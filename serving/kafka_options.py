@@ -11,10 +11,7 @@ from serving.settings import Settings
 
 Options: TypeAlias = dict[str, str | int | bool]
 
-_QUIET: Options = {
-    "log_level": 0,
-    "client.id": "recsys",
-}  # errors come through ``error_cb``, as a line of our log
+_QUIET: Options = {"log_level": 0, "client.id": "recsys"}  # what goes wrong comes through ``error_cb``
 _FIXED = frozenset(
     {
         "acks",

@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 import structlog
+from confluent_kafka import TopicPartition
 
 from recsys.errors import DataError
 from recsys.event_log import EventLog
@@ -64,26 +65,25 @@ class KafkaPartition:
     """The records of one partition that are not in the log yet; for the event loop's thread."""
 
     def __init__(
-        self, workspace: Workspace, topic: str, number: int, tenant: str, store: StateStore, past: Past
+        self, workspace: Workspace, at: TopicPartition, tenant: str, store: StateStore, past: Past
     ) -> None:
         """Take a partition over.
 
         Args:
             workspace: Whose log it goes to.
-            topic: The topic.
-            number: Number of the partition.
+            at: Names the topic and the partition.
             tenant: Whose records count; a topic may hold others'.
             store: The online states, for whose source this partition stands.
             past: What the log says.
         """
-        self.number = number
-        self._topic, self._tenant, self._store = topic, tenant, store
+        self.number: int = at.partition
+        self._topic, self._tenant, self._store = at.topic, tenant, store
         self._event_log = EventLog(workspace.events)
         self._lock = workspace.state / COMPACTION_LOCK
         self._buffer = SqliteEventBuffer(workspace.state / "kafka", in_memory=True, remember_ms=REMEMBER_MS)
         self._buffer.learn(past.merges)
         self._buffer.remember(past.ids)
-        self.start = next_offset(self._event_log, topic, number)
+        self.start = next_offset(self._event_log, self._topic, self.number)
         """Offset to read from; ``None`` for the first that there is."""
         self._moved = self.start or 0
         self._noted = 0
