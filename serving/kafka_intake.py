@@ -5,6 +5,8 @@ what the brokers have nevertheless counts once, however often it is sent again w
 """
 
 import threading
+import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
@@ -21,7 +23,7 @@ from serving.settings import Settings
 
 _log = structlog.get_logger(__name__)
 
-_POLL_SECONDS = 0.1
+_POLL_SECONDS = 0.05
 _RETRY_SECONDS = 1.0
 _MOST_WAITING = 100_000  # records
 _DEFAULTS: Options = {
@@ -45,7 +47,7 @@ class KafkaIntake:
         self._seconds = settings.kafka_timeout_ms / 1000
         self._options = client_options(settings, _DEFAULTS, _own(settings.kafka_timeout_ms))
         self._lock = threading.Lock()
-        self._is_away = False
+        self._pending: deque[_Batch] = deque()
         self._producer = self._make()
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._serve_reports, name="kafka-reports", daemon=True)
@@ -61,7 +63,8 @@ class KafkaIntake:
 
         It raises ``OverloadError`` when too many wait to be sent.
         """
-        batch = _Batch(len(records))
+        batch = _Batch(len(records), time.monotonic() + self._seconds)
+        self._pending.append(batch)
         if self._closed.is_set():
             batch.end(IntakeError("the producer of events is closed; the server is stopping"))
             return batch.future
@@ -87,10 +90,19 @@ class KafkaIntake:
         self._closed.set()
         self._thread.join()
         self._producer.flush(self._seconds)
+        for batch in self._pending:
+            batch.end(IntakeError("the server stopped before a broker acknowledged an event"))
 
     def _serve_reports(self) -> None:
         while not self._closed.is_set():
             self._producer.poll(_POLL_SECONDS)
+            self._expire()
+
+    def _expire(self) -> None:
+        """Fail the calls that have waited too long; librdkafka itself looks once a second only."""
+        now = time.monotonic()
+        while self._pending and (self._pending[0].future.done() or self._pending[0].due < now):
+            self._pending.popleft().end(IntakeError(f"no broker acknowledged an event in {self._seconds:g} s"))
 
     def _make(self) -> Producer:
         try:
@@ -109,9 +121,11 @@ class KafkaIntake:
 class _Batch:
     """The records of one call, and what became of them so far."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, due: float) -> None:
         self.future: Future[list[int | None]] = Future()
         self.future.set_running_or_notify_cancel()  # a caller that gives up cannot take its events back
+        self.due = due
+        """When to give up, on the monotonic clock."""
         self._size = self._left = size
         self._lock = threading.Lock()
 

@@ -19,7 +19,6 @@ _FIXED = frozenset(
         "enable.auto.commit",
         "enable.auto.offset.store",
         "enable.idempotence",
-        "group.id",
         "isolation.level",
         "metadata.broker.list",
         "partitioner",

@@ -34,8 +34,9 @@ class Settings(BaseSettings):
     kafka_options: Path | None = None
     """File with further options of librdkafka, one ``name=value`` a line: TLS, SASL. What it says is never
     logged."""
-    kafka_timeout_ms: int = Field(default=2000, ge=10)
-    """Longest that events wait for the brokers' acknowledgement, in milliseconds; then the call fails."""
+    kafka_timeout_ms: int = Field(default=800, ge=10)
+    """Longest that events wait for the brokers' acknowledgement, in milliseconds; then the call fails with
+    ``UNAVAILABLE``. Below the callers' deadlines."""
     tenant: str = Field(default="default", pattern=r"^[A-Za-z0-9_-]{1,64}$")
     """Prefix of every key in the store."""
     clock: Literal["wall", "replay"] = "wall"
