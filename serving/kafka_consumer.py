@@ -17,6 +17,7 @@ from redis.asyncio import Redis
 
 from recsys.config import StateConfig
 from recsys.errors import DataError, IntakeError, RecsysError
+from recsys.fault_point import reach
 from recsys.file_lock import shared
 from recsys.user_state import UserState
 from recsys.workspace import Workspace
@@ -110,6 +111,7 @@ class KafkaConsumer:
         for number, records in _by_partition(messages).items():
             if (partition := self._partitions.get(number)) is not None:
                 await asyncio.to_thread(partition.take, records)
+                reach("records-taken")
                 partition.updater.wake()
 
     async def _follow(self) -> None:
@@ -163,6 +165,7 @@ class KafkaConsumer:
                 await asyncio.to_thread(self._commit, partition.number, behind)
 
     def _commit(self, number: int, offset: int) -> None:
+        reach("offsets-moved")
         try:
             self._consumer.commit(offsets=[TopicPartition(self._topic, number, offset)], asynchronous=False)
         except KafkaException as error:  # the partition is another's by now; the log knows

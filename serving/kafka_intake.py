@@ -14,6 +14,7 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from recsys.errors import IntakeError
+from recsys.fault_point import reach
 from serving.errors import OverloadError
 from serving.event import Event, Merge
 from serving.event_intake import ELSEWHERE
@@ -81,6 +82,7 @@ class KafkaIntake:
             except KafkaException as error:
                 batch.end(IntakeError(f"an event cannot be sent: {_code(error.args[0])}"))
                 break
+        reach("events-sent")
         return batch.future
 
     def close(self) -> None:
@@ -102,7 +104,9 @@ class KafkaIntake:
         """Fail the calls that have waited too long; librdkafka itself looks once a second only."""
         now = time.monotonic()
         while self._pending and (self._pending[0].future.done() or self._pending[0].due < now):
-            self._pending.popleft().end(IntakeError(f"no broker acknowledged an event in {self._seconds:g} s"))
+            self._pending.popleft().end(
+                IntakeError(f"no broker acknowledged an event in {self._seconds:g} s")
+            )
 
     def _make(self) -> Producer:
         try:
@@ -138,6 +142,7 @@ class _Batch:
             self._left -= 1
             if self._left or self.future.done():
                 return
+            reach("events-delivered")
             self.future.set_result([ELSEWHERE] * self._size)
 
     def end(self, error: Exception) -> None:

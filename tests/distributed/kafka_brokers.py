@@ -27,7 +27,6 @@ class Brokers:
     topic: str
 
 
-
 @contextmanager
 def brokers(servers: str = "") -> Iterator[Brokers]:
     """A new topic on real brokers, or on three of a mock cluster that ends with the block."""
