@@ -42,6 +42,13 @@ _DEFAULTS: Options = {
     "reconnect.backoff.max.ms": 1000,
     "fetch.wait.max.ms": 100,
 }
+_OWN: Options = {
+    "enable.auto.commit": False,
+    "enable.auto.offset.store": False,
+    "auto.offset.reset": "earliest",
+    "isolation.level": "read_committed",
+    "partition.assignment.strategy": "range,roundrobin",  # others would hand over piece by piece
+}
 
 
 class KafkaConsumer:
@@ -71,7 +78,8 @@ class KafkaConsumer:
         self._every = settings.compact_every.total_seconds()
         self._client, self._rules, self._discretion = client, rules, Discretion(workspace.root)
         self._states = KafkaStates(workspace, self._store("none"), self._topic, states)
-        options = client_options(settings, _DEFAULTS, _own(settings.tenant))
+        group: Options = {"group.id": f"recsys-{settings.tenant}"}
+        options = client_options(settings, _DEFAULTS | group, _OWN)
         try:
             self._consumer = Consumer({**options, "error_cb": _note})
         except KafkaException as error:
@@ -226,17 +234,6 @@ class KafkaConsumer:
         if not self._fails:
             _log.warning("events wait in the topic", reason=str(error))
         self._fails = True
-
-
-def _own(tenant: str) -> Options:
-    return {
-        "group.id": f"recsys-{tenant}",
-        "enable.auto.commit": False,
-        "enable.auto.offset.store": False,
-        "auto.offset.reset": "earliest",
-        "isolation.level": "read_committed",
-        "partition.assignment.strategy": "range,roundrobin",  # others would hand over piece by piece
-    }
 
 
 def _by_partition(messages: Iterable[Message]) -> dict[int, list[Record]]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import multiprocessing
+import signal
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -46,7 +47,7 @@ class Site:
         }
         if group:
             file = self.root / f"{group}.properties"
-            file.write_text(f"group.id={group}\n")
+            file.write_text(f"group.id={group}\nsession.timeout.ms=6000\n")
             given["kafka_options"] = file
         return given
 
@@ -74,7 +75,7 @@ def _serve(root: Path, settings: dict[str, object], fault: str, address: Pipe) -
     arm(fault)
     with running_server(root, **settings) as listening:
         address.send(listening)
-        multiprocessing.Event().wait()
+        signal.pause()
 
 
 def _consume(root: Path, settings: dict[str, object], fault: str) -> None:

@@ -161,6 +161,23 @@ def test_nothing_is_lost_or_doubled_by_kills_of_servers_and_of_consumers_that_re
     assert_each_once(site, shop.acknowledged)
 
 
+def test_nothing_is_lost_or_doubled_by_members_that_join_and_members_that_die(site: Site) -> None:
+    first = site.consume(group="ours")
+    _, address = site.serve()
+    with closing(Shop(address)) as shop:
+        until(lambda: logged(site.root), "the first member moves something")
+        second = site.consume(group="ours")
+        num_before = len(logged(site.root))
+        until(lambda: len(logged(site.root)) > num_before + 200, "two members move something")
+        first.kill()
+        first.join()
+        third = site.consume("compaction-appended:2", group="ours")
+        third.join(PATIENCE_SECONDS)
+        assert third.exitcode == EXIT_CODE
+    finish(site, second, len(shop.acknowledged))
+    assert_each_once(site, shop.acknowledged)
+
+
 def finish(site: Site, consumer: BaseProcess, num_events: int) -> None:
     """Let a consumer carry everything into the log, and stop it."""
     until(lambda: len(logged(site.root)) >= num_events, "the rest is moved into the log")
