@@ -155,9 +155,10 @@ async def serving(
         states_client = connect_blocking(url, settings.state_timeout_ms)
         stack.callback(states_client.close)
         lists = await site.lists(url)
+        counted = site.counted()
         updater = await site.states(store, states)
         site.run("rules", RuleWatch(workspace.rules, models.use_rules).run())
-        follower, shadow = site.models_in_service()
+        follower, shadow = site.models_in_service(counted)
         executor = RankingThreads(settings.ranking_threads)
         stack.callback(executor.shutdown, cancel_futures=True)
         reserve = ThreadPoolExecutor(1, "popular", initializer=one_thread)  # free when all others are stuck
@@ -282,13 +283,24 @@ class _Site:
         """Where events become durable: in the buffer, unless brokers are configured."""
         if self.settings.kafka_servers is None:
             return self.buffer
-        try:
-            from serving.kafka_intake import KafkaIntake
-        except ImportError as error:
-            raise ConfigError(f"Kafka needs: pip install '.[kafka]' ({error})") from error
+        from serving.kafka_intake import KafkaIntake
+
         intake = KafkaIntake(self.settings)
         self.stack.callback(intake.close)
         return intake
+
+    def counted(self) -> EventBuffer:
+        """The events behind the log, which models count; to be called while nothing moves into the log."""
+        if self.settings.kafka_servers is None:
+            return self.buffer
+        try:
+            from serving.kafka_tail import KafkaTail
+        except ImportError as error:
+            raise ConfigError(f"Kafka needs: pip install '.[kafka]' ({error})") from error
+        tail = KafkaTail(self.workspace, self.settings, self.models)
+        self.stack.callback(tail.close)
+        self.run("kafka-tail", tail.run())
+        return tail.buffer
 
     def _logged(self, states: Iterable[tuple[str, UserState]]) -> Iterable[tuple[str, UserState]]:
         """The log's states as the model that serves reads them; what came with another kind of model."""
@@ -331,14 +343,14 @@ class _Site:
         self.run("erasure-watch", forget_when_erased(Tombstones(self.workspace.root), origins.forget))
         return online
 
-    def models_in_service(self) -> tuple[ModelFollower, Shadow]:
-        """Follow the registry, and let a shadow answer too."""
+    def models_in_service(self, counted: EventBuffer) -> tuple[ModelFollower, Shadow]:
+        """Follow the registry, and let a shadow answer too; a model counts the log first, then the rest."""
 
         def load(version: str) -> Model:
             require_signed(self.workspace, self.settings, version)
             if self.settings.try_models:
                 try_bundle(Registry(self.workspace.registry).path(version))
-            return load_model(self.workspace, self.buffer, self.clock.now_ms(), version)
+            return load_model(self.workspace, counted, self.clock.now_ms(), version)
 
         follower = ModelFollower(Registry(self.workspace.registry), self.models, load, self._lock)
         self.stack.push_async_callback(follower.close)

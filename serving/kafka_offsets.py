@@ -27,6 +27,14 @@ def append_name(topic: str, partition: int, first: int, last: int) -> str:
 
 def next_offset(event_log: EventLog, topic: str, partition: int) -> int | None:
     """Offset of the first record of a partition that the log lacks; ``None`` when it has none of them."""
-    named = re.compile(rf"kafka-{re.escape(topic)}-{partition}-\d+-(\d+)")
-    found = (named.fullmatch(name) for name in event_log.names())
-    return max((int(match[1]) + 1 for match in found if match is not None), default=None)
+    return next_offsets(event_log, topic).get(partition)
+
+
+def next_offsets(event_log: EventLog, topic: str) -> dict[int, int]:
+    """The same of every partition of which the log has a record."""
+    named = re.compile(rf"kafka-{re.escape(topic)}-(\d+)-\d+-(\d+)")
+    found: dict[int, int] = {}
+    for match in filter(None, map(named.fullmatch, event_log.names())):
+        partition, behind = int(match[1]), int(match[2]) + 1
+        found[partition] = max(found.get(partition, 0), behind)
+    return found
