@@ -13,7 +13,6 @@ from threading import Thread
 import structlog
 
 from recsys.clock import Clock, ReplayClock, WallClock
-from recsys.config import load_config
 from recsys.digest_names import DIRECTORY
 from recsys.errors import ConfigError, StoreError
 from recsys.event_log import EventLog
@@ -24,7 +23,6 @@ from recsys.pipeline import Pipeline
 from recsys.pseudonyms import Pseudonyms
 from recsys.registry import Registry
 from recsys.schema import DAY_MS
-from recsys.table_sweep import prune_lists
 from recsys.text_reader import TextReader
 from recsys.text_vector_cache import CACHE_FILE, TextVectorCache
 from recsys.tombstones import Tombstones
@@ -74,6 +72,7 @@ from serving.privacy_servicer import PrivacyDesk
 from serving.progress_board import LOADED, ProgressBoard
 from serving.ranking_threads import RankingThreads
 from serving.recorder import Watched, recorded
+from serving.retention import prune
 from serving.rule_watch import RuleWatch
 from serving.server import listening
 from serving.servicer import EventServicer, RecommendationServicer
@@ -327,12 +326,7 @@ class _Site:
         return Lists(log, pages, _signer(settings, self.workspace), page_depth=settings.page_depth)
 
     def _prune(self) -> int:
-        days = load_config(self.workspace.config).privacy.retention_days
-        if days is None:
-            return 0
-        before_ms = self.clock.now_ms() - round(days * DAY_MS)
-        prune_lists(self.workspace, before_ms)
-        return EventLog(self.workspace.events).prune(before_ms)
+        return prune(self.workspace, self.clock.now_ms())
 
     def erasures(self, store: StateStore, lists: Lists, origins: Origins) -> OnlineEraser:
         """Carry out erasures that were ordered, and let go of who was who whenever there is one."""

@@ -15,10 +15,11 @@ import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 from redis.asyncio import Redis
 
+from recsys.clock import WallClock
 from recsys.config import StateConfig
 from recsys.errors import DataError, IntakeError, RecsysError
 from recsys.fault_point import reach
-from recsys.file_lock import shared
+from recsys.file_lock import exclusive, shared
 from recsys.user_state import UserState
 from recsys.workspace import Workspace
 from serving.compaction import COMPACTION_LOCK
@@ -26,12 +27,14 @@ from serving.discretion import Discretion
 from serving.kafka_options import Options, client_options, refused
 from serving.kafka_partition import KafkaPartition, Record
 from serving.kafka_states import KafkaStates
+from serving.retention import prune
 from serving.settings import Settings
 from serving.state_store import StateStore
 
 _log = structlog.get_logger(__name__)
 
 _AT_ONCE = 1000  # records
+_FIRST = 0  # partition
 _WAIT_SECONDS = 0.05
 _LOOK_SECONDS = 1.0
 _WATERMARK_SECONDS = 5.0
@@ -171,6 +174,16 @@ class KafkaConsumer:
             if behind is not None:
                 _log.info("events moved into the log", partition=partition.number, offset=behind)
                 await asyncio.to_thread(self._commit, partition.number, behind)
+        if _FIRST in self._partitions:
+            await asyncio.to_thread(self._prune)
+
+    def _prune(self) -> None:
+        """Remove what is too old; the member that has the first partition does."""
+        try:
+            with exclusive(self._workspace.state / COMPACTION_LOCK):
+                prune(self._workspace, WallClock().now_ms())
+        except (RecsysError, OSError) as error:
+            self._say(error)
 
     def _commit(self, number: int, offset: int) -> None:
         reach("offsets-moved")
@@ -207,7 +220,11 @@ class KafkaConsumer:
 
     def _check(self, at: TopicPartition) -> None:
         """See that the topic still has what comes next."""
-        low, high = self._consumer.get_watermark_offsets(at, timeout=_WATERMARK_SECONDS)
+        try:
+            low, high = self._consumer.get_watermark_offsets(at, timeout=_WATERMARK_SECONDS)
+        except KafkaException as error:
+            _note(error.args[0])
+            return
         if at.offset > high:
             raise DataError(
                 f"partition {at.partition} of {self._topic} ends at {high}, but the log has it up to "

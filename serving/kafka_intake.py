@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from functools import partial
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -49,6 +50,7 @@ class KafkaIntake:
         self._options = client_options(settings, _DEFAULTS, _own(settings.kafka_timeout_ms))
         self._lock = threading.Lock()
         self._pending: deque[_Batch] = deque()
+        self._is_away = False
         self._producer = self._make()
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._serve_reports, name="kafka-reports", daemon=True)
@@ -74,7 +76,10 @@ class KafkaIntake:
                 with self._lock:
                     producer = self._producer
                 producer.produce(
-                    self._topic, encode(record), key_of(self._tenant, record), on_delivery=batch.report
+                    self._topic,
+                    encode(record),
+                    key_of(self._tenant, record),
+                    on_delivery=partial(self._report, batch),
                 )
             except BufferError:
                 batch.end(OverloadError(_RETRY_SECONDS))
@@ -94,6 +99,10 @@ class KafkaIntake:
         self._producer.flush(self._seconds)
         for batch in self._pending:
             batch.end(IntakeError("the server stopped before a broker acknowledged an event"))
+
+    def _report(self, batch: "_Batch", error: KafkaError | None, _message: Message) -> None:
+        self._is_away = self._is_away and error is not None
+        batch.report(error)
 
     def _serve_reports(self) -> None:
         while not self._closed.is_set():
@@ -116,7 +125,9 @@ class KafkaIntake:
 
     def _note(self, error: KafkaError) -> None:
         """Say that brokers are away, and begin anew after an error that a producer does not survive."""
-        _log.warning("the brokers do not answer", reason=_code(error))
+        if not self._is_away:
+            _log.warning("the brokers do not answer", reason=_code(error))
+        self._is_away = True
         if error.fatal():
             with self._lock:
                 self._producer = self._make()
@@ -133,7 +144,7 @@ class _Batch:
         self._size = self._left = size
         self._lock = threading.Lock()
 
-    def report(self, error: KafkaError | None, _message: Message) -> None:
+    def report(self, error: KafkaError | None) -> None:
         """Take note of what became of one record."""
         if error is not None:
             self.end(IntakeError(f"an event was not acknowledged: {_code(error)}"))

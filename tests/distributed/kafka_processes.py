@@ -10,6 +10,7 @@ from datetime import timedelta
 from multiprocessing.connection import Connection as Pipe
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 from recsys.config import StateConfig
 from recsys.fault_point import arm
@@ -71,7 +72,7 @@ class Site:
         return process
 
 
-def _serve(root: Path, settings: dict[str, object], fault: str, address: Pipe) -> None:
+def _serve(root: Path, settings: dict[str, Any], fault: str, address: Pipe) -> None:
     arm(fault)
     with running_server(root, **settings) as listening:
         address.send(listening)

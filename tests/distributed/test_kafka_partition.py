@@ -83,7 +83,7 @@ def play(root: Path, scenario: Callable[[Topic], Awaitable[None]]) -> None:
         asyncio.run(run(url))
 
 
-def ids(*event_ids: str) -> list[Event]:
+def ids(*event_ids: str) -> list[Event | Merge]:
     return [make_event(event_id) for event_id in event_ids]
 
 
