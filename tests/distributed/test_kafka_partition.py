@@ -11,8 +11,9 @@ from redis.asyncio import Redis
 
 from recsys.config import StateConfig
 from recsys.event_log import EventLog
-from recsys.schema import EVENT_ID, USER_ID
+from recsys.schema import EVENT_ID, EVENT_TYPE_CODES, USER_ID
 from recsys.tombstones import Tombstones
+from recsys.user_state import UserState
 from recsys.workspace import Workspace
 from serving.discretion import Discretion
 from serving.embedded_store import embedded_store
@@ -44,7 +45,15 @@ class Topic:
         return StateStore(self.client, "shop", StateConfig(), Discretion(self.root), source=source)
 
     def states(self) -> KafkaStates:
-        return KafkaStates(self.workspace, self.store(), TOPIC, lambda: ())
+        return KafkaStates(self.workspace, self.store(), TOPIC, self.logged_states)
+
+    def logged_states(self) -> list[tuple[str, UserState]]:
+        """The states of the log; every event of these tests is a purchase of bread."""
+        found = {user_id: UserState(StateConfig().half_lives_days) for _, user_id in self.logged()}
+        for _, user_id in self.logged():
+            code = EVENT_TYPE_CODES["purchase"]
+            found[user_id].apply("bread", code, NOON, is_purchase=True, max_rows=100)
+        return list(found.items())
 
     def reader(self, number: int) -> KafkaPartition:
         """Somebody who has taken a partition over."""
@@ -132,23 +141,24 @@ def test_a_visitor_of_one_partition_becomes_the_user_of_another(tmp_path: Path) 
         after = make_event("v-2", user_id=VISITOR, time_ms=NOON + 9000)
         topic.lying = {
             0: [before, Merge(VISITOR, "u1", NOON + 5000), after],
-            1: [make_event("u-1", time_ms=NOON + number) for number in range(1)],
+            1: [make_event(f"u-{number}") for number in range(4)],
         }
         for _ in range(2):  # also when everything is read again
             with closing(topic.reader(0)) as zero, closing(topic.reader(1)) as one:
                 await topic.read(one)
                 await topic.read(zero)
-                assert await topic.counts("u1") == 3
+                assert await topic.counts("u1") == 6
         with closing(topic.reader(0)) as zero, closing(topic.reader(1)) as one:
             for reader in (zero, one):
                 await topic.read(reader)
                 await reader.move()
-        assert topic.logged() == [("u-1", "u1"), ("v-1", VISITOR), ("v-2", "u1")]
+        theirs = [(f"u-{number}", "u1") for number in range(4)]
+        assert topic.logged() == [*theirs, ("v-1", VISITOR), ("v-2", "u1")]
         assert EventLog(topic.workspace.events).merges()[USER_ID].to_list() == ["u1"]
         topic.lying[0].append(make_event("v-3", user_id=VISITOR, time_ms=NOON + 9500))
         with closing(topic.reader(0)) as zero:  # knows the visitor from the log
             await topic.read(zero)
-        assert await topic.counts("u1") == 4
+        assert await topic.counts("u1") == 7
 
     play(tmp_path, scenario)
 
@@ -166,6 +176,27 @@ def test_a_store_that_lost_everything_is_filled_and_has_everything_again(tmp_pat
             await reader.updater.catch_up()
             assert await topic.counts("u1") == 3
             assert await reader.move() == 3
+
+    play(tmp_path, scenario)
+
+
+def test_a_store_that_lost_what_is_in_the_log_by_now_is_filled_from_it(tmp_path: Path) -> None:
+    async def scenario(topic: Topic) -> None:
+        topic.lying[0] = ids("e1", "e2", "e3")
+        with closing(topic.reader(0)) as reader:
+            await topic.read(reader)
+            assert await reader.move() == 3
+            topic.lying[0] += ids("e4")
+            reader.take([Record(3, key_of("shop", topic.lying[0][3]), encode(topic.lying[0][3]))])
+            await reader.updater.catch_up()
+            # A replica takes over that had the first two events only.
+            await topic.client.set("recsys:shop:progress:events/0", 2)
+            await topic.store().rewrite([("u1", None)])
+            assert not await reader.look()
+            await topic.states().ensure()
+            await reader.updater.catch_up()
+            assert await topic.counts("u1") == 4
+            assert await reader.move() == 4
 
     play(tmp_path, scenario)
 
