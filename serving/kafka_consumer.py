@@ -9,7 +9,6 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 
 import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -17,7 +16,7 @@ from redis.asyncio import Redis
 
 from recsys.clock import WallClock
 from recsys.config import StateConfig
-from recsys.errors import DataError, IntakeError, RecsysError
+from recsys.errors import DataError, IntakeError, RecsysError, StoreError
 from recsys.fault_point import reach
 from recsys.file_lock import exclusive, shared
 from recsys.user_state import UserState
@@ -37,6 +36,7 @@ _AT_ONCE = 1000  # records
 _FIRST = 0  # partition
 _WAIT_SECONDS = 0.05
 _LOOK_SECONDS = 1.0
+_CANCEL_AGAIN_SECONDS = 0.5
 _WATERMARK_SECONDS = 5.0
 _MOST_WAITING = 100_000  # records, in memory, of all partitions
 _DEFAULTS: Options = {
@@ -129,18 +129,24 @@ class KafkaConsumer:
         """Have a task for each partition that is ours, and none for others."""
         ours = list(self._partitions.values())
         await self._let_go([one for one in self._tasks if one not in ours])
-        for partition in ours:
-            if partition not in self._tasks:
-                await self._states.ensure()
-                task = asyncio.create_task(partition.updater.run(), name=f"partition-{partition.number}")
-                self._tasks[partition] = task
+        new = [partition for partition in ours if partition not in self._tasks]
+        if not new:
+            return
+        try:
+            await self._states.ensure()  # first: whoever fills the store overwrites states
+        except StoreError as error:  # the records wait meanwhile
+            self._say(error)
+            return
+        for partition in new:
+            task = asyncio.create_task(partition.updater.run(), name=f"partition-{partition.number}")
+            self._tasks[partition] = task
 
     async def _let_go(self, partitions: Sequence[KafkaPartition]) -> None:
         for partition in partitions:
             task = self._tasks.pop(partition)
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            while not task.done():  # ``asyncio.timeout`` of Python 3.11 may lose a cancellation
+                task.cancel()
+                await asyncio.wait([task], timeout=_CANCEL_AGAIN_SECONDS)
             if self._partitions.get(partition.number) is not partition:
                 partition.close()
 
@@ -150,6 +156,9 @@ class KafkaConsumer:
         if now < self._looked + _LOOK_SECONDS:
             return
         self._looked = now
+        for task in self._tasks.values():
+            if task.done():
+                task.result()  # it never ends by itself, so this says why it did
         num_waiting = sum(partition.num_waiting for partition in self._tasks)
         try:
             await self._states.ensure()
@@ -207,7 +216,7 @@ class KafkaConsumer:
             for one in given:
                 store = self._store(f"{self._topic}/{one.partition}")
                 self._partitions[one.partition] = KafkaPartition(
-                    self._workspace, TopicPartition(self._topic, one.partition), self._tenant, store, past
+                    self._workspace, self._topic, one.partition, tenant=self._tenant, store=store, past=past
                 )
         for one in given:
             start = self._partitions[one.partition].start

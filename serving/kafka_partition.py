@@ -11,7 +11,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 import structlog
-from confluent_kafka import TopicPartition
 
 from recsys.errors import DataError
 from recsys.event_log import EventLog
@@ -65,19 +64,20 @@ class KafkaPartition:
     """The records of one partition that are not in the log yet; for the event loop's thread."""
 
     def __init__(
-        self, workspace: Workspace, at: TopicPartition, tenant: str, store: StateStore, past: Past
+        self, workspace: Workspace, topic: str, number: int, *, tenant: str, store: StateStore, past: Past
     ) -> None:
         """Take a partition over.
 
         Args:
             workspace: Whose log it goes to.
-            at: Names the topic and the partition.
+            topic: The topic.
+            number: Number of the partition.
             tenant: Whose records count; a topic may hold others'.
             store: The online states, for whose source this partition stands.
             past: What the log says.
         """
-        self.number: int = at.partition
-        self._topic, self._tenant, self._store = at.topic, tenant, store
+        self.number = number
+        self._topic, self._tenant, self._store = topic, tenant, store
         self._event_log = EventLog(workspace.events)
         self._lock = workspace.state / COMPACTION_LOCK
         self._buffer = SqliteEventBuffer(workspace.state / "kafka", in_memory=True, remember_ms=REMEMBER_MS)

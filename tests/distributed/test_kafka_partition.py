@@ -6,7 +6,6 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from confluent_kafka import TopicPartition
 from redis.asyncio import Redis
 
 from recsys.config import StateConfig
@@ -57,8 +56,8 @@ class Topic:
 
     def reader(self, number: int) -> KafkaPartition:
         """Somebody who has taken a partition over."""
-        store, at = self.store(f"{TOPIC}/{number}"), TopicPartition(TOPIC, number)
-        return KafkaPartition(self.workspace, at, "shop", store, self.states().past())
+        store, past = self.store(f"{TOPIC}/{number}"), self.states().past()
+        return KafkaPartition(self.workspace, TOPIC, number, tenant="shop", store=store, past=past)
 
     async def read(self, reader: KafkaPartition) -> None:
         """Let somebody read everything that lies there, from where it has to begin."""
