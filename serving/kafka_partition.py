@@ -119,7 +119,8 @@ class KafkaPartition:
             self.updater.forget_applied()
             return False
         applied = max(self.updater.applied, self._moved)
-        await self._store.note_progress(applied)
+        if applied > there:  # another reader of the partition may be further
+            await self._store.note_progress(applied)
         self._noted = applied
         return True
 

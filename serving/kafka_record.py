@@ -5,8 +5,6 @@ its order; a merge lies with its visitor. The value is JSON: a field that is abs
 nobody knows is left alone.
 """
 
-from dataclasses import asdict
-
 from pydantic import TypeAdapter, ValidationError
 
 from recsys.errors import DataError
@@ -40,8 +38,7 @@ def encode(record: Event | Merge) -> bytes:
     """The value of a record."""
     if isinstance(record, Merge):
         return _LOGIN + _MERGE.dump_json(record)
-    given = {name: value for name, value in asdict(record).items() if value is not None}
-    return TypeAdapter(dict[str, str | int | float]).dump_json(given)
+    return _EVENT.dump_json(record, exclude_none=True)
 
 
 def decode(value: bytes | None) -> Event | Merge:
