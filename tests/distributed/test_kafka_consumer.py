@@ -20,6 +20,7 @@ from recsys.event_log import EventLog
 from recsys.fault_point import EXIT_CODE
 from recsys.schema import EVENT_ID, ITEM_ID, USER_ID
 from recsys.v1.event_service_pb2 import Event, EventStatus
+from recsys.v1.recommendation_service_pb2 import RecommendRequest
 from recsys.workspace import Workspace
 from serving.client import Client, Connection
 from serving.embedded_store import embedded_store
@@ -134,6 +135,21 @@ def assert_each_once(site: Site, acknowledged: set[str]) -> None:
     assert acknowledged <= set(ids)
     assert len(ids) == len(set(ids))
     assert remembered(site.store) == Counter((user, item) for _, user, item in rows)
+
+
+def test_what_was_recorded_shows_in_answers_and_counts_once_however_often_it_is_sent(site: Site) -> None:
+    consumer = site.consume()
+    _, address = site.serve()
+    with Client(Connection(address, timeout_seconds=30)) as client:
+        event = Event(event_id="e1", event_type="purchase", user_id="u1", item_id=ITEM_IDS[-1])
+        for _ in range(3):
+            [result] = client.record_events([event])
+            assert result.status == EventStatus.EVENT_STATUS_ACCEPTED
+        asked = RecommendRequest(user_id="u1")
+        until(lambda: client.recommend(asked).results[0].item_id == ITEM_IDS[-1], "the purchase shows")
+    finish(site, consumer, 1)
+    assert logged(site.root) == [("e1", "u1", ITEM_IDS[-1])]
+    assert_each_once(site, {"e1"})
 
 
 def test_nothing_is_lost_or_doubled_by_kills_of_servers_and_of_consumers_that_read_the_same(
