@@ -13,7 +13,7 @@ import structlog
 
 from recsys.event_log import EventLog
 from recsys.file_lock import exclusive, shared
-from recsys.schema import EVENT_ID, MERGE_TIME, RECEIVED_TIME
+from recsys.schema import EVENT_ID, MERGE_TIME, RECEIVED_TIME, TIMESTAMP
 from recsys.user_state import UserState
 from recsys.workspace import Workspace
 from serving.compaction import COMPACTION_LOCK
@@ -74,11 +74,13 @@ class KafkaStates:
 
     def past(self) -> Past:
         """What the log says that a partition's reader has to know; under the lock of the log."""
-        received = self._event_log.scan().select(
-            EVENT_ID, pl.col(RECEIVED_TIME).fill_null(pl.col("event_time")).dt.epoch("ms")
+        since_ms = (self._event_log.end_ms() or 0) - REMEMBER_MS
+        recent = (
+            self._event_log.scan()
+            .filter(pl.col(RECEIVED_TIME) >= pl.lit(since_ms).cast(TIMESTAMP))
+            .select(EVENT_ID, pl.col(RECEIVED_TIME).dt.epoch("ms"))
+            .collect()
         )
-        last = received.select(pl.col(RECEIVED_TIME).max()).collect().item() or 0
-        recent = received.filter(pl.col(RECEIVED_TIME) >= last - REMEMBER_MS).collect()
         return Past(tuple(self._merges()), tuple(recent.rows()))
 
     def _merges(self) -> Iterable[Merge]:
