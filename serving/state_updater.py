@@ -109,6 +109,10 @@ class StateUpdater:
         """
         await self._apply(records)
 
+    def wake(self) -> None:
+        """Look at the buffer at once; called when something was appended."""
+        self._wake.set()
+
     def leave(self) -> None:
         """Hold nobody up any more; called when this worker has stopped counting."""
         self._board.clear(self.worker)

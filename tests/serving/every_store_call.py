@@ -33,13 +33,14 @@ from tests.serving.test_blurb_store import ROW
 TIMEOUT_MS = int(PATIENCE_SECONDS * 1000)
 TENANT = "default"
 SLOTS = [BlurbSlot(item, "en", segment) for item in ("bread", "milk") for segment in "ab"]
-PEOPLE = [f"user {number}" for number in range(20)]
+PEOPLE = [f"user-{number}" for number in range(20)]
 """Enough for some to lie on every node."""
 
 
 def every_store_call(url: str) -> None:
     """Do it all; nothing may fail. The store holds what this leaves behind."""
     asyncio.run(_states(url))
+    asyncio.run(_states_of_a_partition(url))
     _publishing(url)
     asyncio.run(_pages_and_blurbs(url))
 
@@ -63,9 +64,9 @@ async def _states(url: str) -> None:
     for number, person in enumerate(PEOPLE):
         await store.apply(f"{person}~", [BufferedEvent(4 * number + 1, event)])
         await store.apply(person, [BufferedEvent(4 * number + 2, event)])
-        await store.merge(f"{person}~", VisitorLink(f"new {person}", 4 * number + 3))
+        await store.merge(f"{person}~", VisitorLink(f"new-{person}", 4 * number + 3))
         await store.merge(f"{person}~", VisitorLink(person, 4 * number + 4))
-        assert await store.origin(f"new {person}") == (f"{person}~", True)
+        assert await store.origin(f"new-{person}") == (f"{person}~", True)
     with closing(_connected(url)) as client:
         reader = StateReader(client, store)
         states = [(person, reader.get(f"{person}~")) for person in PEOPLE]
@@ -83,6 +84,23 @@ async def _states(url: str) -> None:
     await store.erase([*PEOPLE, *(f"{person}~" for person in PEOPLE)], NOON * 2)
     assert [await store.get(person) for person in PEOPLE] == [None] * len(PEOPLE)
     await store.unlink([f"recsys:{TENANT}:p:{number}" for number in range(3)])
+    await store.close()
+
+
+async def _states_of_a_partition(url: str) -> None:
+    """What a consumer of one of several partitions asks."""
+    store = StateStore(connect(url, TIMEOUT_MS), TENANT, StateConfig(), source="0")
+    event = make_event("1", "purchase", time_ms=NOON)
+    for person in PEOPLE:
+        await store.apply(f"{person}~", [BufferedEvent(1, event)])
+        await store.apply(person, [BufferedEvent(2, event)])
+        await store.merge(f"{person}~", VisitorLink(person, 3))
+    await store.rewrite([("nobody", None), (PEOPLE[0], await store.get(PEOPLE[0]))])
+    await store.note_progress(3)
+    assert await store.progress() == 3
+    await store.load([], "log")
+    assert await store.get(PEOPLE[0]) is None
+    await store.erase(PEOPLE, NOON * 2)
     await store.close()
 
 
