@@ -453,7 +453,7 @@ class StateStore:
             for user_id, state in states:
                 pipe.set(self.key(user_id), state.to_bytes(), ex=self._ttl_seconds)
                 if self._source:  # another process may have applied events meanwhile; it does so again
-                    pipe.unlink(self.marks_key(user_id))
+                    pipe.delete(self.marks_key(user_id))  # a cluster's pipeline would have to await unlink
             await pipe.execute()
 
     async def _clear(self) -> None:
