@@ -246,6 +246,7 @@ class TrainingRun:
             "lists": fitted.num_lists,
             "reliability": asdict(fitted.reliability),
             "curve": fitted.curve,
+            **fitted.processes,
         }
         return fitted
 
