@@ -1,6 +1,8 @@
 """A ranker that two nodes fit together is as good as one that is fitted here, and always the same."""
 
 from pathlib import Path
+from threading import Thread
+from time import sleep
 
 import numpy as np
 import pytest
@@ -68,3 +70,24 @@ def test_two_nodes_fit_the_ranker_as_well_as_one_process_and_the_same_one_again(
     assert text == saved(second, tmp_path / "second.txt")
     assert "machines" not in text
     assert not list(tmp_path.glob("ranker-*"))
+
+
+def test_the_node_that_is_left_goes_on_with_the_trees_when_the_other_is_lost(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    many = {"num_trees": 800, "patience": 800, "learning_rate": 0.01}
+    config = CONFIG.model_copy(update={"ranker": CONFIG.ranker.model_copy(update=many)})
+    train, last, unseen = decisions(0), decisions(1), decisions(2)
+
+    def lose_a_node() -> None:
+        while not list(tmp_path.glob("ranker-*/forest-0.json")):
+            sleep(0.05)
+        cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
+
+    Thread(target=lose_a_node, daemon=True).start()
+    found, seen = fit_ranker_together(RayRunner(), train, last, config, tmp_path)
+    assert len(cluster.worker_nodes) == seen["members"] == 1
+    assert seen["resumed_trees"] >= 10
+    assert [round_ for round_, _ in seen["curve"]] == list(range(1, 801))
+    here, _ = fit_ranker(train, last, config)
+    assert ndcg(found, unseen) == pytest.approx(ndcg(here, unseen), abs=0.005)
