@@ -1,7 +1,7 @@
 """Processes of a Ray cluster that work on one thing together, on Ray Train; see ``recsys.ray_runner``.
 
-Ray Train starts the processes, connects them, and starts all of them again when one is lost, on the nodes that
-are left if need be. What they go on from is the task's own business: nothing is stored in Ray's checkpoints.
+Ray Train starts the processes, connects them, and starts all of them again when one is lost, on the nodes
+that are left if need be. What they go on from is the task's own business: Ray stores no checkpoints.
 """
 
 import math
@@ -52,7 +52,7 @@ def num_members() -> int:
     return max(len(_processors()), 1)
 
 
-def _scaling(network: Network) -> Any:
+def _scaling(network: Network) -> "ray.train.ScalingConfig":
     """A process per node, or per GPU where there are some and they can be used."""
     processors, num_gpus = _processors(), round(ray.cluster_resources().get("GPU", 0))
     if network == "torch" and num_gpus:

@@ -52,7 +52,7 @@ class Member:
     num_threads: int
     """Processors that it may use."""
     network: Mapping[str, str | int]
-    """Where LightGBM finds the others and is found by them; empty for ``torch``, which is connected already."""
+    """Where LightGBM finds the others and is found; empty for ``torch``, which is connected already."""
 
 
 @runtime_checkable
@@ -66,8 +66,8 @@ class Group(Runner, Protocol):
     def together(self, task: Callable[[Member], None], network: Network, directory: Path) -> None:
         """Run a task in all members at once; it returns when all have.
 
-        When a member is lost, all of them begin again: the task goes on from what it left in a directory of its
-        own, and leaves its result there.
+        When a member is lost, all of them begin again: the task goes on from what it left in a directory of
+        its own, and leaves its result there.
 
         Args:
             task: As in ``run``.

@@ -22,7 +22,7 @@ def mean_of_all(value: float) -> float:
 def classes_of_all(
     texts: Int[Tensor, " classes"], vectors: Float[Tensor, "classes dim"]
 ) -> tuple[Int[Tensor, " all"], Float[Tensor, "all dim"]]:
-    """The distinct texts of all processes' batches, ascending, and their vectors, through which gradients flow.
+    """The distinct texts of all processes' batches, ascending, and their vectors, with gradients.
 
     With them as negatives, the loss of several small batches is that of the batch that they make up.
 
@@ -45,7 +45,7 @@ def classes_of_all(
 
 
 class _Gather(torch.autograd.Function):
-    """Rows of all processes, in the order of their ranks; a row's gradient is the sum of what all make of it."""
+    """Rows of all processes, by rank; a row's gradient is the sum of what all processes make of it."""
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor) -> Tensor:  # noqa: ANN401 (torch's)

@@ -1,4 +1,4 @@
-"""Trains the encoder in several processes, each on its share of every batch; ``run_training`` is what they run."""
+"""Trains the encoder in several processes, each on its share of every batch; each runs ``run_training``."""
 
 import hashlib
 import json
@@ -35,8 +35,8 @@ def train_together(
     A lost process's group goes on from the last checkpoint, which is a file that all of them see.
 
     Returns:
-        By ``members`` how many processes there were, by ``resumed_step`` the step from which they went on when
-        they were last started.
+        By ``members`` how many processes there were, by ``resumed_step`` the step from which they went on
+        when they were last started.
 
     Raises:
         RecsysError: Processes were lost too often, or they came to different weights.
@@ -58,7 +58,7 @@ def train_together(
     return {"members": first["size"], "resumed_step": first["resumed_step"]}
 
 
-def _train_share(
+def _train_share(  # noqa: PLR0917 (bound by a partial, all but the last)
     directory: str,
     module: EncoderModule,
     train: Examples,

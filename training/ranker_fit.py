@@ -134,6 +134,7 @@ def search_num_trees(
     config: Config,
     on_round: Callable[[int, float], None] = lambda _round, _score: None,
     plan: Plan = PLANS["whole"],
+    *,
     boosting: Boosting = ALONE,
 ) -> Searched:
     """Fit on the earlier windows until the last one shows no improvement.

@@ -1,4 +1,4 @@
-"""Fits a ranker in several processes, each on a share of the queries; ``fit_ranker`` is what each of them runs.
+"""Fits a ranker in several processes, each on a share of the queries; each of them runs ``fit_ranker``.
 
 Shares are files of whole queries, so that no process holds all rows of the earlier windows. The last window,
 which says when to stop, is measured by every process alike, or they would disagree.
@@ -96,7 +96,7 @@ def _are_enough(size: int, train: Decisions, validation: Decisions, config: Conf
     return all(len(labels) >= fewest and labels.max() == best for labels in shares)
 
 
-def _fit_share(
+def _fit_share(  # noqa: PLR0917 (bound by a partial, all but the last)
     directory: str,
     num_shares: int,
     config: Config,

@@ -34,7 +34,7 @@ from recsys.workspace import Workspace
 from training.decisions import Decisions, collect_decisions, grades
 from training.encoder_fit import FittedEncoder, fit_encoder
 from training.notes import notes
-from training.ranker_fit import canary_rows, fit_ranker, monotone_constraints
+from training.ranker_fit import Settled, canary_rows, fit_ranker, monotone_constraints
 from training.ranker_shares import fit_ranker_together
 from training.shown_decisions import collect_shown
 from training.take_over import Only, TakenOver, take_over
@@ -205,7 +205,7 @@ class TrainingRun:
             plans, settled = self._plans(name), self.taken.settled.get(name)
             if settled is not None and settled.plan not in plans:
                 settled = None  # the configuration has changed
-            rankers[name], seen = self._fit(past, last, plans=plans, settled=settled)
+            rankers[name], seen = self._fit(past, last, plans, settled)
             details[name] = seen | {
                 "rows": sum(len(window[name].labels) for window in windows),
                 "decisions": sum(len(window[name].groups) for window in windows),
@@ -214,12 +214,14 @@ class TrainingRun:
         self.summary.details["rankers"] = details
         return rankers
 
-    def _fit(self, past: Decisions, last: Decisions, **known: Any) -> tuple[Ranker, dict[str, Any]]:
+    def _fit(
+        self, past: Decisions, last: Decisions, plans: tuple[str, ...], settled: Settled | None
+    ) -> tuple[Ranker, dict[str, Any]]:
         """Here, or by all processes of a cluster together."""
         if not isinstance(self.runner, Group):
-            return fit_ranker(past, last, self.config, **known)
+            return fit_ranker(past, last, self.config, plans=plans, settled=settled)
         place = self.workspace.reports / "training" / self.summary.version
-        return fit_ranker_together(self.runner, past, last, self.config, place, **known)
+        return fit_ranker_together(self.runner, past, last, self.config, place, plans=plans, settled=settled)
 
     def _plans(self, name: str) -> tuple[str, ...]:
         """The plans that suit what a ranker orders."""

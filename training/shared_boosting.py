@@ -1,8 +1,8 @@
 """Forests that several processes grow together, each from queries of its own; they all get the same one.
 
 LightGBM's data-parallel learner adds up the processes' histograms, so every split is that of all rows. Every
-few trees the first process leaves the forest in a directory that all of them see: after a loss they go on from
-there.
+few trees the first process leaves the forest in a directory that all of them see: after a loss they go on
+from there.
 """
 
 import json
@@ -137,7 +137,7 @@ class SharedBoosting(Boosting):
 def _connected(member: Member) -> lightgbm.Booster:
     """A booster that holds the connections of this thread; those that are trained meanwhile use them.
 
-    Once for all of them: the ports cannot be bound again so soon. Trained boosters know no addresses this way.
+    Once for all of them: ports cannot be bound again so soon. Trained boosters know no addresses this way.
     """
     quiet = {"verbosity": -1, "min_data_in_leaf": 1, "min_data_in_bin": 1}
     line = lightgbm.Booster(quiet, lightgbm.Dataset(np.eye(2), np.arange(2.0), params=quiet))

@@ -68,3 +68,9 @@ def test_two_nodes_train_the_encoder_and_go_on_from_its_checkpoint_when_one_is_l
     found = fit(encoder, there, RayRunner())
     assert found.processes["members"] == len(cluster.worker_nodes) == 2
     assert found.processes["resumed_step"] >= _STEPS_BETWEEN
+    steps, losses = zip(*found.curve, strict=True)
+    assert steps == tuple(range(_STEPS_BETWEEN, steps[-1] + 1, _STEPS_BETWEEN))
+    place = steps.index(found.processes["resumed_step"])
+    assert losses[place + 1] == pytest.approx(losses[place], abs=0.15)
+    assert min(losses) == pytest.approx(min(loss for _, loss in here.curve), abs=0.1)
+    assert not (there / "checkpoint").exists()
