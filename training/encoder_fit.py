@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -99,12 +100,8 @@ def fit_encoder(  # noqa: PLR0917 (the first five are given in this order)
         (checkpoint_dir or log_dir.parent / "encoder-checkpoint").absolute(),
         _fingerprint(seen, catalogue, until_ms, config, path),
     )
-    how = {"config": config, "log_dir": log_dir, "checkpoints": checkpoints}
-    processes = {}
-    if isinstance(runner, Group):
-        processes = train_together(runner, module, train, validation, **how)
-    else:
-        run_training(module, train, validation, **how)
+    fit = partial(train_together, runner) if isinstance(runner, Group) else run_training
+    processes = fit(module, train, validation, config=config, log_dir=log_dir, checkpoints=checkpoints)
     if lora is not None:
         adapters.merge(lora)
     if settings.strategy != "frozen":
@@ -122,7 +119,7 @@ def fit_encoder(  # noqa: PLR0917 (the first five are given in this order)
         curve=module.curve,
         num_moments=len(train.next_items),
         num_lists=len(train.shown) if train.shown else 0,
-        processes=processes,
+        processes=processes or {},
     )
 
 

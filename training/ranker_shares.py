@@ -142,7 +142,8 @@ def _outcome(place: Path, num_queries: int) -> dict[str, Any]:
         raise RecsysError(f"the processes learned from {learned} queries, there are {num_queries}")
     if len({report["digest"] for report in reports}) != 1:
         raise RecsysError("the processes came to different rankers")
-    return first["details"] | {"members": first["size"], "resumed_trees": first["resumed_trees"]}
+    details: dict[str, Any] = first["details"]
+    return details | {"members": first["size"], "resumed_trees": first["resumed_trees"]}
 
 
 def _save(decisions: Decisions, path: Path) -> None:

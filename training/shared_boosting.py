@@ -21,7 +21,6 @@ from recsys.workspace import atomic_path
 from training.boosting import Boosting, Callback
 from training.decisions import Decisions, part_of
 
-CallbackEnv, EvalResult = lightgbm.callback.CallbackEnv, lightgbm.basic.EvalResult
 _PATIENCE_MINUTES = 2
 """How long a process waits for another that is silent; LightGBM's own two hours would stall all of them."""
 _TREES_BETWEEN = 10
@@ -33,7 +32,7 @@ class Grown(NamedTuple):
     """A forest as far as it has come."""
 
     model: str
-    rounds: list[list[EvalResult]]
+    rounds: list[list[lightgbm.basic.EvalResult]]
     """What was measured after every tree."""
     best_iteration: int
     is_whole: bool
@@ -90,10 +89,10 @@ class SharedBoosting(Boosting):
         parameters, data, num_trees, valid_sets, callbacks = asked
         rounds = list(found.rounds)
 
-        def record(env: CallbackEnv) -> None:
+        def record(env: lightgbm.callback.CallbackEnv) -> None:
             rounds.append(list(env.evaluation_result_list or []))
 
-        def keep(env: CallbackEnv) -> None:
+        def keep(env: lightgbm.callback.CallbackEnv) -> None:
             if len(rounds) % _TREES_BETWEEN == 0:
                 self._leave(path, env.model, rounds, is_whole=False)
 
@@ -120,7 +119,12 @@ class SharedBoosting(Boosting):
         }
 
     def _leave(
-        self, path: Path, booster: lightgbm.Booster, rounds: list[list[EvalResult]], *, is_whole: bool
+        self,
+        path: Path,
+        booster: lightgbm.Booster,
+        rounds: list[list[lightgbm.basic.EvalResult]],
+        *,
+        is_whole: bool,
     ) -> None:
         if self._member.rank == 0:
             model = booster.model_to_string(num_iteration=-1)
@@ -154,7 +158,9 @@ def _read(path: Path) -> Grown | None:
     if not path.exists():
         return None
     found = json.loads(path.read_bytes())
-    found["rounds"] = [[EvalResult(*values) for values in measured] for measured in found["rounds"]]
+    found["rounds"] = [
+        [lightgbm.basic.EvalResult(*values) for values in measured] for measured in found["rounds"]
+    ]
     return Grown(**found)
 
 
@@ -164,7 +170,7 @@ def _replay(found: Grown, booster: lightgbm.Booster, callbacks: Sequence[Callbac
     try:
         for i, measured in enumerate(found.rounds):
             for callback in in_order:
-                callback(CallbackEnv(booster, {}, i, 0, num_trees, measured))
+                callback(lightgbm.callback.CallbackEnv(booster, {}, i, 0, num_trees, measured))
     except lightgbm.callback.EarlyStopException:
         return
 
@@ -173,7 +179,7 @@ def _from_the_first_round(callback: Callback) -> Callback:
     """The same callback; LightGBM's begin afresh with the first round that a call of it trains."""
 
     @wraps(callback)
-    def called(env: CallbackEnv) -> None:
+    def called(env: lightgbm.callback.CallbackEnv) -> None:
         callback(replace(env, begin_iteration=0))
 
     return called

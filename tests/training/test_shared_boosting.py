@@ -1,6 +1,7 @@
 """What one process does of it; several of them are in tests/distributed."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ class LostError(Exception):
     """The process is gone."""
 
 
-def stop_after(num_rounds: int) -> object:
+def stop_after(num_rounds: int) -> Callable[[int, float], None]:
     def stop(round_: int, _: float) -> None:
         if round_ == num_rounds:
             raise LostError
