@@ -10,7 +10,7 @@ from importlinter.cli import lint_imports
 
 ROOT = Path(__file__).parents[1]
 OURS = ("recsys", "features", "training", "serving")
-OPTIONAL = ("recsys.ray_runner",)
+OPTIONAL = ("recsys.ray_runner", "recsys.ray_group")
 """Only their own commands import these: their packages need not be there."""
 LIGHTNING = ("pytorch_lightning", "lightning", "lightning_fabric")
 
