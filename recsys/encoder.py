@@ -87,7 +87,7 @@ class TextEncoder(nn.Module):
         return {name: value for name, value in self.__dict__.items() if name != "_tokenizing"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
         self._tokenizing = Lock()
 
     def lower_states(

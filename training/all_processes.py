@@ -35,7 +35,7 @@ def classes_of_all(
     sizes = _gathered(torch.tensor([len(texts)], device=texts.device)).flatten().tolist()
     padded = max(sizes)
     every = _gathered(_padded(texts, padded))
-    flat: Tensor = _Gather.apply(_padded(vectors, padded))
+    flat: Tensor = _Gather.apply(_padded(vectors, padded))  # type: ignore[no-untyped-call]
     real = torch.cat([torch.arange(size) + i * padded for i, size in enumerate(sizes)]).to(texts.device)
     distinct, place = torch.unique(every.flatten()[real], return_inverse=True)
     first = torch.full_like(distinct, len(real)).scatter_reduce(
@@ -53,7 +53,7 @@ class _Gather(torch.autograd.Function):
         return _gathered(rows).flatten(0, 1)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]  # noqa: ANN401
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # noqa: ANN401
         start = distributed.get_rank() * ctx.num_rows
         return _sum(gradient.contiguous())[start : start + ctx.num_rows]
 

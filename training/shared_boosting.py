@@ -94,6 +94,7 @@ class SharedBoosting(Boosting):
 
         def keep(env: lightgbm.callback.CallbackEnv) -> None:
             if len(rounds) % _TREES_BETWEEN == 0:
+                assert isinstance(env.model, lightgbm.Booster)
                 self._leave(path, env.model, rounds, is_whole=False)
 
         record.order, keep.order = _BEFORE_OTHERS, _AFTER_OTHERS  # type: ignore[attr-defined]

@@ -5,7 +5,8 @@ import socket
 from pathlib import Path
 
 import torch
-from torch import Tensor, distributed, multiprocessing
+from torch import Tensor, distributed
+from torch.multiprocessing.spawn import spawn
 
 from training.all_processes import classes_of_all, mean_of_all
 from training.losses import sampled_softmax
@@ -31,7 +32,7 @@ def learn(rank: int, port: int, directory: str) -> None:
     distributed.init_process_group("gloo", rank=rank, world_size=2)
     weights = torch.eye(4, requires_grad=True)
     loss = loss_of(slice(3 * rank, 3 * rank + 3), weights)
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     assert weights.grad is not None
     distributed.all_reduce(weights.grad)
     mean = mean_of_all(loss.item())
@@ -42,10 +43,10 @@ def learn(rank: int, port: int, directory: str) -> None:
 def test_two_halves_of_a_batch_have_its_loss_and_its_gradient(tmp_path: Path) -> None:
     weights = torch.eye(4, requires_grad=True)
     loss = loss_of(slice(0, 6), weights)
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    multiprocessing.spawn(learn, (port, str(tmp_path)), nprocs=2)
+    spawn(learn, (port, str(tmp_path)), nprocs=2)  # type: ignore[no-untyped-call]
     halves = [torch.load(tmp_path / str(rank), weights_only=True) for rank in range(2)]
     assert weights.grad is not None
     for half in halves:
