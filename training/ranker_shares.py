@@ -26,6 +26,8 @@ from training.decisions import Decisions, part_of
 from training.ranker_fit import Settled, fit_ranker
 from training.shared_boosting import SharedBoosting
 
+_FEWEST_ROWS = 1_000
+"""Less is learned here before processes have started elsewhere."""
 _ROWS_PER_LEAF = 20
 """Rows of a share, at least, for each that a leaf must have."""
 _NETWORK = re.compile(
@@ -92,7 +94,7 @@ def _are_enough(size: int, train: Decisions, validation: Decisions, config: Conf
     if not (train.labels.any() and validation.labels.any()):
         return False  # fit_ranker says what is wrong
     shares = [part_of(train, i, size).labels for i in range(size)]
-    fewest = _ROWS_PER_LEAF * config.ranker.min_data_in_leaf
+    fewest = max(_FEWEST_ROWS, _ROWS_PER_LEAF * config.ranker.min_data_in_leaf)
     return all(len(labels) >= fewest and labels.max() == best for labels in shares)
 
 

@@ -39,7 +39,7 @@ class OneIsLeft:
 
 
 def test_shares_hold_every_query_once(tmp_path: Path) -> None:
-    train, last, unseen = decisions(0), decisions(1), decisions(2)
+    train, last, unseen = decisions(0, 200), decisions(1), decisions(2)
     found, seen = fit_ranker_together(OneIsLeft(), train, last, CONFIG, tmp_path)
     assert seen["members"] == 1
     here, _ = fit_ranker(train, last, CONFIG)
@@ -50,16 +50,16 @@ def test_shares_hold_every_query_once(tmp_path: Path) -> None:
 
 def test_a_ranker_that_did_not_see_every_query_is_refused(tmp_path: Path) -> None:
     group = OneIsLeft(lambda report: report.update(num_queries=report["num_queries"] - 1))
-    with pytest.raises(RecsysError, match="159 queries, there are 160"):
-        fit_ranker_together(group, decisions(0), decisions(1), CONFIG, tmp_path)
+    with pytest.raises(RecsysError, match="279 queries, there are 280"):
+        fit_ranker_together(group, decisions(0, 200), decisions(1), CONFIG, tmp_path)
 
 
 def test_what_is_too_little_for_shares_is_fitted_here(tmp_path: Path) -> None:
-    train, last, group = decisions(0), decisions(1), OneIsLeft()
+    train, last, group = decisions(0, 200), decisions(1), OneIsLeft()
     few = replace(train, labels=np.where(np.arange(len(train.labels)) < 12, train.labels, 0))
     biased = CONFIG.model_copy(update={"ranker": CONFIG.ranker.model_copy(update={"position": "bias"})})
     placed = replace(train, places=train.positions), replace(last, places=last.positions)
     fit_ranker_together(group, few, last, CONFIG, tmp_path)  # all positives in one share
-    fit_ranker_together(group, decisions(0, 8), last, CONFIG, tmp_path)
+    fit_ranker_together(group, decisions(0), last, CONFIG, tmp_path)
     fit_ranker_together(group, *placed, biased, tmp_path, plans=["unbiased"])
     assert group.num_fits == 0
