@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 from recsys.blurbs.book import Book
 from recsys.blurbs.book_file import BOOK_FILE
 from recsys.blurbs.configuration import BlurbConfig
+from recsys.blurbs.hidden import HiddenAttributes
 from recsys.blurbs.reporting import hold_back
 from recsys.blurbs.shop_gate import shop_gate
 from recsys.blurbs.wanted import WANTED_FILE, WantedBlurbs
@@ -31,6 +32,7 @@ from serving.line_judge import LineJudge
 from serving.segment_choices import SegmentChoices
 from serving.settings import Settings
 from serving.state_store import connect, connect_blocking
+from serving.words_thread import WordsThread
 
 _MOST_WAIT_SECONDS = 30.0  # between two attempts to open the book
 _log = structlog.get_logger(__name__)
@@ -45,7 +47,7 @@ class BlurbDesk:
     segments: SegmentChoices
     watch: BlurbWatch
     reports: BlurbReports
-    _judge: LineJudge
+    _cutting: WordsThread
     _workspace: Workspace
     _tenant: str
     _reader: BlockingRedis
@@ -70,20 +72,24 @@ class BlurbDesk:
         store, wishes = BlurbStore(client, tenant), BlurbWishes(config)
         segments, reports = SegmentChoices(config.segments), BlurbReports(client, tenant, config.reports_hide)
         reading = connect_blocking(url, settings.blurb_timeout_ms)
-        judge = LineJudge(lambda: shop_gate(workspace), config.languages)
-        words = ItemWordsCache(judge, hidden=config.hidden_attributes)
+        cutting = WordsThread(
+            lambda: LineJudge(shop_gate(workspace), config.languages),
+            HiddenAttributes.of(config.hidden_attributes),
+        )
+        words = ItemWordsCache(cutting.ask)
+        cutting.take = words.put
         blurbs = Blurbs(BlurbReader(reading, store, tenant), words, segments, wishes)
         watch = BlurbWatch(
             store, reports, blurbs, wishes, lambda: WantedBlurbs(workspace.state / WANTED_FILE)
         )
         writing = connect_blocking(url, settings.store_timeout_ms)
         return cls(
-            config, blurbs, segments, watch, reports, judge, workspace, tenant, reading, writing, client
+            config, blurbs, segments, watch, reports, cutting, workspace, tenant, reading, writing, client
         )
 
     async def close(self) -> None:
         """Close the connections."""
-        await asyncio.to_thread(self._judge.close)
+        await asyncio.to_thread(self._cutting.close)
         self._reader.close()
         self._writer.close()
         await self._client.aclose()
