@@ -52,6 +52,10 @@ class LearningCluster(RedisCluster):
         await self.initialize()
         return await super().execute_command(*args, **kwargs)
 
+    async def __aenter__(self) -> Self:
+        await self.initialize()
+        return self
+
     def pipeline(self, transaction: Any = None, shard_hint: Any = None) -> Any:  # noqa: ANN401  # the library's
         """Commands that go to each node together; ``transaction`` is for those that are one."""
         assert not transaction, "of one node, see the function of this name"
