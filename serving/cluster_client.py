@@ -42,11 +42,6 @@ class LearningCluster(RedisCluster):
         # Zero steps: a slot that has moved is noted, where the library would close every connection in use.
         super().__init__(startup_nodes=nodes, retry=Retry(NoBackoff(), 0), reinitialize_steps=0, **options)
 
-    async def __aenter__(self) -> Self:
-        """Find the nodes."""
-        await self.initialize()
-        return self
-
     async def execute_command(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  # the library's
         """Send a command to the node of its key; without knowing the nodes the library would ask any."""
         await self.initialize()
