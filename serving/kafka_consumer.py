@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Sequence
 
 import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
-from redis.asyncio import Redis
 
 from recsys.clock import WallClock
 from recsys.config import StateConfig
@@ -21,6 +20,7 @@ from recsys.fault_point import reach
 from recsys.file_lock import exclusive, shared
 from recsys.user_state import UserState
 from recsys.workspace import Workspace
+from serving.cluster_client import StoreClient
 from serving.compaction import COMPACTION_LOCK
 from serving.discretion import Discretion
 from serving.kafka_options import Options, client_options, refused
@@ -61,7 +61,7 @@ class KafkaConsumer:
         self,
         workspace: Workspace,
         settings: Settings,
-        client: Redis,
+        client: StoreClient,
         rules: StateConfig,
         states: Callable[[], Iterable[tuple[str, UserState]]],
     ) -> None:

@@ -25,7 +25,8 @@ class Settings(BaseSettings):
     port: int = Field(default=50051, ge=0, le=65535)
     """Port to listen on; 0 takes any free one."""
     redis_url: SecretStr | None = None
-    """A RESP server that holds the state, ``redis://`` or ``unix://``; none starts an embedded one."""
+    """A RESP server that holds the state, ``redis://`` or ``unix://``, or a cluster of them, see
+    ``recsys.store_url``; none starts an embedded one."""
     kafka_servers: str | None = None
     """Kafka brokers that events go to, as ``host:port,host:port``; none keeps them in the workspace's own
     buffer. ``recsys consume`` then carries them on, and ``redis_url`` names the store that all share."""

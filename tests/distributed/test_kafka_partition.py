@@ -6,14 +6,13 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from redis.asyncio import Redis
-
 from recsys.config import StateConfig
 from recsys.event_log import EventLog
 from recsys.schema import EVENT_ID, EVENT_TYPE_CODES, USER_ID
 from recsys.tombstones import Tombstones
 from recsys.user_state import UserState
 from recsys.workspace import Workspace
+from serving.cluster_client import StoreClient
 from serving.discretion import Discretion
 from serving.embedded_store import embedded_store
 from serving.event import VISITOR_PREFIX, Event, Merge
@@ -33,7 +32,7 @@ class Topic:
     """Partitions, and what lies in each."""
 
     root: Path
-    client: Redis
+    client: StoreClient
     lying: dict[int, list[Event | Merge]] = field(default_factory=dict)
 
     @property
