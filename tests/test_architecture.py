@@ -10,7 +10,13 @@ from importlinter.cli import lint_imports
 
 ROOT = Path(__file__).parents[1]
 OURS = ("recsys", "features", "training", "serving")
-OPTIONAL = ("recsys.ray_runner", "serving.kafka_consumer", "serving.kafka_intake", "serving.kafka_tail")
+OPTIONAL = (
+    "recsys.ray_group",
+    "recsys.ray_runner",
+    "serving.kafka_consumer",
+    "serving.kafka_intake",
+    "serving.kafka_tail",
+)
 """Only their own commands import these: their packages need not be there."""
 LIGHTNING = ("pytorch_lightning", "lightning", "lightning_fabric")
 
