@@ -95,7 +95,9 @@ class EventLog:
         events = self._living(behind, clean).with_columns(EFFECTIVE)
         if shard != ALL_USERS:
             user = pl.col(USER_ID)
-            events = events.filter(shard.has(user) | user.is_in(pl.Series(visitors, dtype=pl.String).implode()))
+            events = events.filter(
+                shard.has(user) | user.is_in(pl.Series(visitors, dtype=pl.String).implode())
+            )
         events = _with_merges(events, merges)
         if until_ms is None:
             return events
