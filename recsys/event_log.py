@@ -341,6 +341,10 @@ class EventLog:
             (commit.end_ms for commit in self._read_commits() if commit.end_ms is not None), default=None
         )
 
+    def names(self) -> list[str]:
+        """What was appended, by name; also what holds nothing any more."""
+        return [path.stem for path in self._commits.glob("*.json")]
+
     def event_ids(self) -> pl.Series:
         """Ids of all events, in no particular order."""
         return self.scan().select(EVENT_ID).collect()[EVENT_ID]

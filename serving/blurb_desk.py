@@ -7,18 +7,18 @@ from pathlib import Path
 from typing import Self
 
 import structlog
-from redis import Redis as BlockingRedis
-from redis.asyncio import Redis
 
 from recsys.blurbs.book import Book
 from recsys.blurbs.book_file import BOOK_FILE
+from recsys.blurbs.complaints import hold_back
 from recsys.blurbs.configuration import BlurbConfig
-from recsys.blurbs.reporting import hold_back
+from recsys.blurbs.hidden import HiddenAttributes
 from recsys.blurbs.shop_gate import shop_gate
 from recsys.blurbs.wanted import WANTED_FILE, WantedBlurbs
 from recsys.config import Config, load_config
 from recsys.errors import BlurbError, ConfigError
 from recsys.workspace import Workspace
+from serving.blocking_cluster import BlockingClient
 from serving.blurb_publisher import EVERY_SECONDS, BlurbPublisher
 from serving.blurb_reader import BlurbReader
 from serving.blurb_reports import BlurbReports
@@ -26,11 +26,13 @@ from serving.blurb_store import BlurbStore, BlurbWriter
 from serving.blurb_watch import BlurbWatch
 from serving.blurb_wishes import BlurbWishes
 from serving.blurbs import Blurbs
+from serving.cluster_client import StoreClient
 from serving.item_words import ItemWordsCache
 from serving.line_judge import LineJudge
 from serving.segment_choices import SegmentChoices
 from serving.settings import Settings
 from serving.state_store import connect, connect_blocking
+from serving.words_thread import WordsThread
 
 _MOST_WAIT_SECONDS = 30.0  # between two attempts to open the book
 _log = structlog.get_logger(__name__)
@@ -45,12 +47,12 @@ class BlurbDesk:
     segments: SegmentChoices
     watch: BlurbWatch
     reports: BlurbReports
-    _judge: LineJudge
+    _cutting: WordsThread
     _workspace: Workspace
     _tenant: str
-    _reader: BlockingRedis
-    _writer: BlockingRedis
-    _client: Redis
+    _reader: BlockingClient
+    _writer: BlockingClient
+    _client: StoreClient
 
     @classmethod
     def open(cls, workspace: Workspace, settings: Settings, url: str, trained: Config) -> Self:
@@ -70,20 +72,24 @@ class BlurbDesk:
         store, wishes = BlurbStore(client, tenant), BlurbWishes(config)
         segments, reports = SegmentChoices(config.segments), BlurbReports(client, tenant, config.reports_hide)
         reading = connect_blocking(url, settings.blurb_timeout_ms)
-        judge = LineJudge(lambda: shop_gate(workspace), config.languages)
-        words = ItemWordsCache(judge, hidden=config.hidden_attributes)
+        cutting = WordsThread(
+            lambda: LineJudge(shop_gate(workspace), config.languages),
+            HiddenAttributes.of(config.hidden_attributes),
+        )
+        words = ItemWordsCache(cutting.ask)
+        cutting.take = words.put
         blurbs = Blurbs(BlurbReader(reading, store, tenant), words, segments, wishes)
         watch = BlurbWatch(
             store, reports, blurbs, wishes, lambda: WantedBlurbs(workspace.state / WANTED_FILE)
         )
         writing = connect_blocking(url, settings.store_timeout_ms)
         return cls(
-            config, blurbs, segments, watch, reports, judge, workspace, tenant, reading, writing, client
+            config, blurbs, segments, watch, reports, cutting, workspace, tenant, reading, writing, client
         )
 
     async def close(self) -> None:
         """Close the connections."""
-        await asyncio.to_thread(self._judge.close)
+        await asyncio.to_thread(self._cutting.close)
         self._reader.close()
         self._writer.close()
         await self._client.aclose()

@@ -112,14 +112,15 @@ class Blurbs:
         self, ask: BlurbAsk, pipeline: RankingPipeline, item_ids: Sequence[str], segment: str
     ) -> tuple[ListBlurbs, list[str]]:
         """The blurbs, and the items that are known to lack the one that was wanted."""
-        off, words = self._off, self._words.of_items(pipeline, item_ids)
+        rows = self.reader.read(ask, segment, item_ids)
+        approved = {item_id for item_id, found in rows.items() if found}
+        off, words = self._off, self._words.of_items(pipeline, item_ids, approved)
         if off != _NOTHING_OFF:
             words = {
                 item_id: of_item
                 for item_id, of_item in words.items()
                 if not off.hide(item_id, of_item.category, of_item.seller)
             }
-        rows = self.reader.read(ask, segment, list(words))
         shown: dict[str, ShownBlurb] = {}
         lacking: list[str] = []
         now_ms, wish = round(time.time() * 1000), self._wishes.wish(ask, segment)
@@ -149,8 +150,8 @@ class Blurbs:
 
     def _own_words(self, ask: BlurbAsk, words: ItemWords) -> ShownBlurb | None:
         length = ask.lengths[0]
-        text, name = words.lines[length], words.names[length]
-        if not text or name in self._hidden or not ask.takes(words.language):
+        text, name = words.lines.get(length, ""), words.names.get(length)
+        if not text or name is None or name in self._hidden or not ask.takes(words.language):
             return None
         if self._withdrawn.has(words.heads[length], text):
             return None

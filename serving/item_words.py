@@ -1,34 +1,29 @@
-"""What an item's own fields say, kept per item: the hash of its facts, and a line cut from its words.
+"""What an item's own fields say, kept per item: the hash of its facts, and lines cut from its words.
 
-A line cut on the spot was approved by nobody, so ``screen`` decides whether it is shown.
+Lines are cut and judged aside, in ``serving.words_thread``: an item of which nothing is known yet has none.
 """
 
-import hashlib
-import math
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Final
+from typing import Final, NamedTuple, TypeVar
 
-from recsys.blurbs.backends.extractive import attribute_line, lead_sentence
 from recsys.blurbs.facts import Facts
-from recsys.blurbs.hidden import HIDDEN, HiddenAttributes
-from recsys.blurbs.row import LENGTHS
-from recsys.blurbs.withdrawn import text_head
 from recsys.schema import ITEM_ID, LANGUAGE
 from serving.engine import RankingPipeline
 
 MAX_KEPT: Final = 20_000
 """Most items that are kept, at about 1 KB each."""
-
 _AGAIN_SECONDS: Final = 1.0
-"""How long words whose lines were not judged yet are kept: to cut them for every list would be dear."""
-_MODEL: Final = "extractive"
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
 
-Screen = Callable[[Facts, str, str], bool | None]
-"""Whether a line of an item, in a language, may be shown; ``None`` while nobody knows, and then it is not."""
+Row = Mapping[str, object]
+"""An item as the catalogue has it."""
+Ask = Callable[[int, Row], None]
+"""Wants the lines of a row, by its digest, see ``ItemWordsCache.put``; returns at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,63 +36,86 @@ class ItemWords:
     language: str
     """BCP 47 tag of the item's texts, ``""`` where the catalogue does not tell."""
     lines: Mapping[str, str]
-    """By length class; ``""`` where the item has no words that may be shown."""
+    """By length class; none or ``""`` where the item has no words that may be shown."""
     names: Mapping[str, str]
     """Blurb id of each line; cuts of one line at different lengths may share it."""
     heads: Mapping[str, str]
     """How each line begins, see ``recsys.blurbs.withdrawn.text_head``."""
-    is_judged: bool
-    """Whether the screen knew all of it."""
+
+    @classmethod
+    def without_lines(cls, facts: Facts, row: Row) -> "ItemWords":
+        """What the facts alone tell."""
+        language = str(row.get(LANGUAGE) or "")
+        return cls(facts.content_hash, facts.category_path, facts.seller, language, {}, {}, {})
 
 
-@dataclass(frozen=True, slots=True)
-class _Kept:
+class _Seen(NamedTuple):
+    """A row when it was read last."""
+
     changed_through: int
-    row: int
-    """Hash of the catalogue's row."""
-    words: ItemWords
+    digest: int
     again_at: float
-    """When the screen is asked again, by ``time.monotonic``; never, if it knew."""
+    """When its lines are asked for again if they were not made, by ``time.monotonic``."""
 
 
 class ItemWordsCache:
-    """Reads items off pipelines and keeps what it made of them; several threads may."""
+    """Reads items off pipelines and keeps what was made of them; several threads may."""
 
-    def __init__(
-        self,
-        screen: Screen,
-        *,
-        most: int = MAX_KEPT,
-        hidden: Iterable[str] = HIDDEN,
-        again_seconds: float = _AGAIN_SECONDS,
-    ) -> None:
-        """Say what may be shown.
+    def __init__(self, ask: Ask, *, most: int = MAX_KEPT) -> None:
+        """Keep nothing yet.
 
         Args:
-            screen: Decides on lines.
+            ask: Has the lines of an item made, which ``put`` takes.
             most: Most items that are kept.
-            hidden: Words of the names of attributes that are shown to nobody.
-            again_seconds: When the screen is asked again about an item of whose lines it knew nothing.
         """
-        self._screen, self._most, self._again_seconds = screen, most, again_seconds
-        self._hidden = HiddenAttributes.of(hidden)
-        self._kept: dict[tuple[str, str], _Kept] = {}
+        self._ask, self._most = ask, most
+        self._seen: dict[tuple[str, str], _Seen] = {}
+        self._made: dict[int, ItemWords] = {}
+        self._facts: dict[int, ItemWords] = {}
         self._lock = threading.Lock()
         self._new_names: set[str] = set()
 
-    def of_items(self, pipeline: RankingPipeline, item_ids: Sequence[str]) -> dict[str, ItemWords]:
-        """The words of those items that the catalogue holds, as they are now."""
+    def of_items(
+        self, pipeline: RankingPipeline, item_ids: Sequence[str], at_once: Container[str] = ()
+    ) -> dict[str, ItemWords]:
+        """The words of items of the catalogue as they are now, as far as they were made.
+
+        Args:
+            pipeline: Whose catalogue.
+            item_ids: The items.
+            at_once: Of these at least the facts, which takes a fifth of a millisecond for a new item.
+        """
         version, through, now = pipeline.version, pipeline.changed_through, time.monotonic()
-        found, missing = {}, []
+        found, unread = {}, []
         for item_id in item_ids:
-            kept = self._kept.get((version, item_id))
-            if kept is not None and kept.changed_through == through and now < kept.again_at:
-                found[item_id] = kept.words
-            else:
-                missing.append(item_id)
-        if missing:
-            found |= self._read(pipeline, missing)
+            seen = self._seen.get((version, item_id))
+            if seen is None or seen.changed_through != through:
+                unread.append(item_id)
+            elif (words := self._made.get(seen.digest)) is not None:
+                found[item_id] = words
+            elif now > seen.again_at:
+                unread.append(item_id)
+            elif (words := self._facts.get(seen.digest)) is not None:
+                found[item_id] = words
+            elif item_id in at_once:
+                unread.append(item_id)
+        for row in pipeline.items(unread) if unread else ():
+            item_id, digest = str(row[ITEM_ID]), hash(repr(row))
+            self._keep(self._seen, (version, item_id), _Seen(through, digest, now + _AGAIN_SECONDS))
+            words = self._made.get(digest)
+            if words is None:
+                self._ask(digest, row)
+                words = self._of_facts(digest, row) if item_id in at_once else None
+            if words is not None:
+                found[item_id] = words
         return found
+
+    def put(self, digest: int, words: ItemWords) -> None:
+        """Keep what was made of a row."""
+        self._keep(self._made, digest, words)
+        with self._lock:
+            self._new_names.update(filter(None, words.names.values()))
+            self._facts.pop(digest, None)
 
     def new_names(self) -> set[str]:
         """Ids of the lines that were cut since the last time."""
@@ -105,59 +123,17 @@ class ItemWordsCache:
             found, self._new_names = self._new_names, set()
         return found
 
-    def _read(self, pipeline: RankingPipeline, item_ids: Sequence[str]) -> dict[str, ItemWords]:
-        version, through = pipeline.version, pipeline.changed_through
-        found = {}
-        for row in pipeline.items(item_ids):
-            item_id, digest = str(row[ITEM_ID]), hash(repr(row))
-            kept = self._kept.get((version, item_id))
-            is_same = kept is not None and kept.row == digest and kept.words.is_judged
-            words = kept.words if kept is not None and is_same else self._words(row)
-            again_at = math.inf if words.is_judged else time.monotonic() + self._again_seconds
-            self._keep((version, item_id), _Kept(through, digest, words, again_at))
-            found[item_id] = words
-        return found
+    def _of_facts(self, digest: int, row: Row) -> ItemWords:
+        words = self._facts.get(digest)
+        if words is None:
+            words = ItemWords.without_lines(Facts.of(row), row)
+            self._keep(self._facts, digest, words)
+        return words
 
-    def _keep(self, key: tuple[str, str], kept: _Kept) -> None:
+    def _keep(self, kept: dict[_Key, _Value], key: _Key, value: _Value) -> None:
         with self._lock:
-            if len(self._kept) >= self._most:
-                for oldest in list(islice(self._kept, max(1, self._most // 4))):
-                    del self._kept[oldest]
-            self._kept.pop(key, None)  # so that it is the newest
-            self._kept[key] = kept
-
-    def _words(self, row: Mapping[str, object]) -> ItemWords:
-        facts, language = Facts.of(row), str(row.get(LANGUAGE) or "")
-        found = {name: self._line(facts, language, most_chars) for name, most_chars in LENGTHS.items()}
-        lines = {name: line or "" for name, line in found.items()}
-        heads = {name: text_head(facts.item_id, line) for name, line in lines.items()}
-        names = {name: _line_id(heads[name]) if line else "" for name, line in lines.items()}
-        with self._lock:
-            self._new_names.update(filter(None, names.values()))
-        return ItemWords(
-            facts.content_hash,
-            facts.category_path,
-            facts.seller,
-            language,
-            lines,
-            names,
-            heads,
-            None not in found.values(),
-        )
-
-    def _line(self, facts: Facts, language: str, most_chars: int) -> str | None:
-        for line in (
-            lead_sentence(facts.description, most_chars),
-            attribute_line(facts, language, most_chars, self._hidden),
-        ):
-            may_be_shown = self._screen(facts, line, language) if line else False
-            if may_be_shown is None:
-                return None
-            if may_be_shown:
-                return line
-        return ""
-
-
-def _line_id(head: str) -> str:
-    """The name of a line that was cut on the spot, in the form of those of texts of the book."""
-    return hashlib.sha256(f"{_MODEL}\n{head}".encode()).hexdigest()[:32]
+            if len(kept) >= self._most:
+                for oldest in list(islice(kept, max(1, self._most // 4))):
+                    del kept[oldest]
+            kept.pop(key, None)  # so that it is the newest
+            kept[key] = value

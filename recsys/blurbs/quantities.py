@@ -75,10 +75,11 @@ class Units:
     def of(cls, dimensions: Mapping[str, Any], tree: Mapping[str, Any]) -> "Units":
         """Compile the unit table with a language's number words and articles."""
         by_name = {
-            str(name).lower(): (dimension, float(unit["factor"]))
+            spelt: (dimension, float(unit["factor"]))
             for dimension, units in dimensions.items()
             for unit in units.values()
             for name in unit["names"]
+            for spelt in (str(name).lower(), str(name).lower().replace(" ", ""))
         }
         words = {str(word).lower(): float(value) for word, value in tree.get("number_words", {}).items()}
         unit = _alternatives(by_name)

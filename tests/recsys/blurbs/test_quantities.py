@@ -26,6 +26,7 @@ def _units(language: str) -> Units:
         ("en", "7 1/4 oz", "mass", 7.25 * 28.349523),
         ("en", "½ l", "volume", 500),
         ("en", "16 fl oz", "volume", 16 * 29.57353),
+        ("en", "70.5 sQFT", "area", 70.5 * 929.0304),
         ("en", "3-inch", "length", 76.2),
         ("en", "70 percent", "share", 70),
         ("en", "1998", "", 1998),
