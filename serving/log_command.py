@@ -1,4 +1,4 @@
-"""The verbs ``recsys log prune``, which removes what is older than anybody needs, and ``recsys log reshard``."""
+"""The verbs ``recsys log prune``, which removes what nobody needs any more, and ``recsys log reshard``."""
 
 import json
 from typing import Annotated

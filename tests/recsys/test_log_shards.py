@@ -27,8 +27,6 @@ from recsys.schema import (
     USER_ID,
 )
 from recsys.user_shard import UserShard, every_shard, shard_number
-from recsys.workspace import Workspace
-from serving.log_command import reshard_workspace
 
 NOON = int(datetime(2024, 5, 1, 12, tzinfo=UTC).timestamp() * 1000)
 USERS = [f"user{i}" for i in range(12)]
@@ -158,13 +156,3 @@ def test_what_was_written_elsewhere_is_adopted_whole_and_once(tmp_path: Path) ->
         log.adopt(tmp_path / "scratch", commit, "a")
     assert files(tmp_path / "events") == files(tmp_path / "here")
     assert_frame_equal(read(log), read(here))
-
-
-def test_the_configuration_says_how_the_log_is_cut(tmp_path: Path) -> None:
-    workspace = Workspace(tmp_path)
-    workspace.config.write_text("[log]\nnum_shards = 4\n", encoding="utf-8")
-    assert reshard_workspace(workspace) == (4, 0)
-    EventLog(workspace.events).append(events(), "a")
-    workspace.config.write_text("", encoding="utf-8")
-    assert reshard_workspace(workspace) == (1, 1)
-    assert not any("~" in file for file in files(workspace.events))
