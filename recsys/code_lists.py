@@ -103,7 +103,7 @@ class CodeLists:
 
     def clustered(self) -> "CodeLists":
         """The same vectors in ``4 sqrt(n)`` lists by spherical k-means, ready to be searched."""
-        num_lists = round(_LISTS_PER_ROOT * np.sqrt(len(self)))
+        num_lists = min(round(_LISTS_PER_ROOT * np.sqrt(len(self))), len(self))
         random = np.random.default_rng(0)
         size = min(len(self), _SAMPLE_PER_LIST * num_lists)
         sample = np.sort(random.choice(len(self), size, replace=False))

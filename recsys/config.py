@@ -176,8 +176,8 @@ class CandidateConfig(_Config):
     query: int = Field(default=100, ge=0)
     """Items per source that fit a query's words."""
     product_codes_above: int = Field(default=5_000_000, ge=0)
-    """Distinct texts above which a search holds product codes in memory and reads the vectors of a few hundred
-    texts from disk; below, all vectors are in memory, and up to 50,000 the search is exact."""
+    """Distinct texts above which a search holds product codes in memory and reads a few hundred vectors from
+    disk; below, all vectors are in memory, and up to 50,000 the search is exact."""
     neighbours: int = Field(default=50, ge=1)
     """Co-occurring and following items kept per item."""
     ease_neighbours: int = Field(default=100, ge=1)

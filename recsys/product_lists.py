@@ -1,8 +1,9 @@
 """Product codes beside the vectors of lists: the search reads a fourth of a byte per dimension.
 
-A vector is cut into parts of four numbers, and each part is replaced by the number of the nearest of 256
-learned ones (product quantisation: Jegou, Douze, Schmid, IEEE TPAMI 33(1), 2011). These codes are what a search
-keeps in memory; of the few hundred texts that they find, the vectors are read from disk and order them.
+What a vector has beyond its list's centroid is cut into parts of four numbers, and each part is replaced by the
+number of the nearest of 256 learned ones (product quantisation of residuals: Jegou, Douze, Schmid, IEEE TPAMI
+33(1), 2011). These codes are what a search keeps in memory; of the few hundred texts that they find, the vectors
+are read from disk and order them.
 """
 
 from dataclasses import dataclass, field, replace
@@ -11,7 +12,7 @@ from typing import Any, Final
 
 import faiss
 import numpy as np
-from jaxtyping import Float32, Integer, Int64, UInt8
+from jaxtyping import Float32, Int64, Integer, UInt8
 
 from recsys.code_lists import RECALL_AT, CodeLists
 
@@ -20,6 +21,7 @@ LEAST_REORDERED: Final = 500
 _REORDERED_PER_WANTED = 4
 _DIMENSIONS_PER_PART = 4
 _VALUES, _BITS = 256, 8
+_SCALE = np.float32(127)
 _SAMPLE = 65_536
 _ENCODED_AT_ONCE = 50_000
 _QUERIES = 100
@@ -39,7 +41,7 @@ class ProductLists(CodeLists):
         """The same lists with product codes; nothing is said of their recall, see ``stated``."""
         quantizer = _quantizer(codebooks)
         rows = np.array_split(np.arange(len(lists)), len(lists) // _ENCODED_AT_ONCE + 1)
-        short = np.concatenate([quantizer.compute_codes(lists.floats(some)) for some in rows])
+        short = np.concatenate([quantizer.compute_codes(_residuals(lists, some)) for some in rows])
         known = {
             name: getattr(lists, name) for name in ("codes", "starts", "texts", "centroids", "num_probes")
         }
@@ -83,8 +85,8 @@ class ProductLists(CodeLists):
         """
         parts, _, width = self.codebooks.shape
         table = np.einsum("pvw,pw->pv", self.codebooks, query.reshape(parts, width))
-        short = self.short[self._row_of_text[texts]]
-        products = np.zeros(len(texts), np.float32)
+        rows = self._row_of_text[texts]
+        short, products = self.short[rows], (_heads(self) @ query)[_list_of(self, rows)]
         for part in range(parts):
             products += table[part][short[:, part]]
         best = np.argsort(-products, kind="stable")[: num_reordered(limit)]
@@ -106,9 +108,11 @@ class ProductLists(CodeLists):
     def _searcher(self) -> Any:  # noqa: ANN401 (faiss says nothing of its methods)
         """Holds the codebooks alone: the codes are read where they lie."""
         dimension, parts = self.codes.shape[1], len(self.codebooks)
-        coarse = faiss.IndexFlatIP(dimension)
-        searcher = faiss.IndexIVFPQ(coarse, dimension, 1, parts, _BITS, faiss.METRIC_INNER_PRODUCT)
-        searcher.by_residual = False
+        heads = faiss.IndexFlatIP(dimension)
+        heads.add(_heads(self))
+        num_lists, metric = len(self.centroids), faiss.METRIC_INNER_PRODUCT
+        searcher = faiss.IndexIVFPQ(heads, dimension, num_lists, parts, _BITS, metric)
+        searcher.by_residual = True
         faiss.copy_array_to_vector(np.ascontiguousarray(self.codebooks).ravel(), searcher.pq.centroids)
         return searcher
 
@@ -119,16 +123,31 @@ def num_reordered(limit: int) -> int:
 
 
 def learned_codebooks(lists: CodeLists) -> Float32[np.ndarray, "parts values width"]:
-    """Codebooks by k-means on a sample of vectors."""
+    """Codebooks by k-means on a sample of what vectors have beyond their centroids."""
     dimension = lists.codes.shape[1]
     parts = next(n for n in range(max(dimension // _DIMENSIONS_PER_PART, 1), 0, -1) if dimension % n == 0)
     rows = np.random.default_rng(3).permutation(len(lists))[:_SAMPLE]
     quantizer = faiss.ProductQuantizer(dimension, parts, _BITS)
-    quantizer.train(lists.floats(np.resize(rows, max(len(rows), _VALUES))))  # few texts are taken repeatedly
+    quantizer.train(
+        _residuals(lists, np.resize(rows, max(len(rows), _VALUES)))
+    )  # few texts are taken repeatedly
     found: Float32[np.ndarray, "parts values width"] = faiss.vector_to_array(quantizer.centroids).reshape(
         parts, _VALUES, dimension // parts
     )
     return found
+
+
+def _heads(lists: CodeLists) -> Float32[np.ndarray, "lists dim"]:
+    """The centroids, as long as the vectors are."""
+    return lists.centroids * _SCALE
+
+
+def _list_of(lists: CodeLists, rows: Integer[np.ndarray, " rows"]) -> Int64[np.ndarray, " rows"]:
+    return np.searchsorted(lists.starts, rows, side="right") - 1
+
+
+def _residuals(lists: CodeLists, rows: Int64[np.ndarray, " rows"]) -> Float32[np.ndarray, "rows dim"]:
+    return lists.floats(rows) - _heads(lists)[_list_of(lists, rows)]
 
 
 def _quantizer(codebooks: Float32[np.ndarray, "parts values width"]) -> Any:  # noqa: ANN401 (faiss's own)

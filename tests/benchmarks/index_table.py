@@ -1,12 +1,13 @@
-"""What a search through vectors costs and finds, by kind of index: ``python -m tests.benchmarks.index_table``.
+"""What a search through vectors costs and finds: ``python -m tests.benchmarks.index_table FILE``.
 
 The vectors are those of a trained workspace, repeated with noise (of a length of ``--noise``, against the
 vectors' 1) to ``--size``. Queries are means of 1, 2, 4, 8 and 16 of them, as a shop's are. One thread.
 """
 
 import argparse
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -36,7 +37,8 @@ class Row:
 
     def __str__(self) -> str:
         recalls = " | ".join(f"{share:.3f}" for share in self.recall.values())
-        return f"| {self.name} | {self.item_bytes} | {self.build_seconds:.0f} | {self.milliseconds:.2f} | {recalls} |"
+        numbers = f"{self.item_bytes} | {self.build_seconds:.0f} | {self.milliseconds:.2f}"
+        return f"| {self.name} | {numbers} | {recalls} |"
 
 
 def grown(path: Path, size: int, noise: float) -> Int8[np.ndarray, "texts dim"]:
@@ -53,55 +55,55 @@ def grown(path: Path, size: int, noise: float) -> Int8[np.ndarray, "texts dim"]:
     return found
 
 
-def measured(
-    name: str,
-    lists: CodeLists,
-    item_bytes: int,
-    seconds: float,
-    queries: Float32[np.ndarray, "queries dim"],
-    truth: list[tuple[np.ndarray, np.ndarray]],
-) -> Row:
-    """A line: what is found of the 10, 100 and 500 nearest, where as near is as good."""
-    shares: dict[int, list[float]] = {10: [], 100: [], 500: []}
-    taken = []
-    for query, (nearest, _) in zip(queries, truth, strict=True):
-        for limit, found in shares.items():
-            started = time.perf_counter()
-            products, _ = lists.nearest(query, limit)
-            if limit == 100:
-                taken.append(time.perf_counter() - started)
-            found.append(float((products >= nearest[limit - 1]).sum() / limit))
-    recall = {limit: float(np.mean(found)) for limit, found in shares.items()}
-    return Row(name, item_bytes, seconds, float(np.median(taken)) * 1e3, recall)
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """Queries and what is nearest to them."""
+
+    queries: Float32[np.ndarray, "queries dim"]
+    products: Float32[np.ndarray, "queries 500"]
+    """The largest there are."""
+
+    @classmethod
+    def of(cls, exact: CodeLists, num_queries: int) -> "Asked":
+        """Means of texts drawn at random."""
+        random = np.random.default_rng(5)
+        sizes = [_TEXTS_PER_QUERY[number % len(_TEXTS_PER_QUERY)] for number in range(num_queries)]
+        queries = np.stack([exact.mean_of(random.choice(len(exact), size)) for size in sizes])
+        return cls(queries, np.stack([exact.nearest(query, 500)[0] for query in queries]))
+
+    def row(self, name: str, lists: CodeLists, item_bytes: int, build_seconds: float) -> Row:
+        """A line: what is found of the nearest, where as near is as good."""
+        shares: dict[int, list[float]] = {10: [], 100: [], 500: []}
+        taken = []
+        for query, nearest in zip(self.queries, self.products, strict=True):
+            for limit, found in shares.items():
+                started = time.perf_counter()
+                products, _ = lists.nearest(query, limit)
+                if limit == 100:
+                    taken.append(time.perf_counter() - started)
+                found.append(float((products >= nearest[limit - 1]).sum() / limit))
+        recall = {limit: float(np.mean(found)) for limit, found in shares.items()}
+        return Row(name, item_bytes, build_seconds, float(np.median(taken)) * 1e3, recall)
 
 
-def timed[T](work: Callable[[], T]) -> tuple[T, float]:
-    """A result, and the seconds that it took."""
-    started = time.perf_counter()
-    return work(), time.perf_counter() - started
-
-
-def print_table(vectors: Int8[np.ndarray, "texts dim"], num_queries: int) -> None:
+def table(vectors: Int8[np.ndarray, "texts dim"], num_queries: int) -> Iterator[str]:
     """The lines, as they are measured."""
-    exact, random = CodeLists.exact(vectors), np.random.default_rng(5)
-    sizes = [_TEXTS_PER_QUERY[number % len(_TEXTS_PER_QUERY)] for number in range(num_queries)]
-    queries = np.stack([exact.mean_of(random.choice(len(exact), size)) for size in sizes])
-    truth = [exact.nearest(query, 500) for query in queries]
-    dimension = vectors.shape[1]
-    print(f"\n{len(vectors):,} vectors of {dimension} numbers: {4 * dimension} bytes as float32\n")
-    print("| index | bytes in memory | build s | ms | recall@10 | @100 | @500 |\n|" + "---|" * 7, flush=True)
-    print(measured("exact, int8", exact, dimension, 0.0, queries, truth), flush=True)
-    lists, clustering = timed(exact.clustered)
-    codebooks, learning = timed(lambda: learned_codebooks(lists))
-    short, encoding = timed(lambda: ProductLists.of(lists, codebooks))
-    for probes in sorted(
-        {*(max(lists.num_probes // part, 1) for part in (8, 4, 2, 1)), 2 * lists.num_probes}
-    ):
+    exact, dimension = CodeLists.exact(vectors), vectors.shape[1]
+    asked = Asked.of(exact, num_queries)
+    yield f"\n{len(vectors):,} vectors of {dimension} numbers: {4 * dimension} bytes as float32\n"
+    yield "| index | bytes in memory | build s | ms for 100 | recall@10 | @100 | @500 |\n|" + "---|" * 7
+    yield str(asked.row("exact, int8", exact, dimension, 0.0))
+    started = time.perf_counter()
+    lists = exact.clustered()
+    clustered = time.perf_counter() - started
+    short = ProductLists.of(lists, learned_codebooks(lists))
+    encoded = time.perf_counter() - started
+    size = short.short.shape[1] + _TEXT_BYTES
+    for probes in sorted({max(int(lists.num_probes * part), 1) for part in (1 / 8, 1 / 4, 1 / 2, 1)}):
         read = f"{probes} of {len(lists.centroids)} lists"
-        own = dimension + _TEXT_BYTES, clustering, queries, truth
-        print(measured(f"int8, {read}", replace(lists, num_probes=probes), *own), flush=True)
-        own = len(codebooks) + _TEXT_BYTES, clustering + learning + encoding, queries, truth
-        print(measured(f"product codes, {read}", replace(short, num_probes=probes), *own), flush=True)
+        kept = replace(lists, num_probes=probes)
+        yield str(asked.row(f"int8, {read}", kept, dimension + _TEXT_BYTES, clustered))
+        yield str(asked.row(f"product codes, {read}", replace(short, num_probes=probes), size, encoded))
 
 
 def main() -> None:
@@ -114,7 +116,9 @@ def main() -> None:
     words = parser.parse_args()
     faiss.omp_set_num_threads(1)
     for size in words.size:
-        print_table(grown(words.vectors, size, words.noise), words.queries)
+        for line in table(grown(words.vectors, size, words.noise), words.queries):
+            sys.stdout.write(f"{line}\n")
+            sys.stdout.flush()
 
 
 if __name__ == "__main__":
