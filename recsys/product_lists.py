@@ -1,9 +1,9 @@
 """Product codes beside the vectors of lists: the search reads a fourth of a byte per dimension.
 
-What a vector has beyond its list's centroid is cut into parts of four numbers, and each part is replaced by the
-number of the nearest of 256 learned ones (product quantisation of residuals: Jegou, Douze, Schmid, IEEE TPAMI
-33(1), 2011). These codes are what a search keeps in memory; of the few hundred texts that they find, the vectors
-are read from disk and order them.
+What a vector has beyond its list's centroid is cut into parts of four numbers, and each part is replaced by
+the number of the nearest of 256 learned ones (product quantisation of residuals: Jegou, Douze, Schmid, IEEE
+TPAMI 33(1), 2011). These codes are what a search keeps in memory; of the few hundred texts that they find, the
+vectors are read from disk and order them.
 """
 
 from dataclasses import dataclass, field, replace
@@ -102,7 +102,10 @@ class ProductLists(CodeLists):
 
     def new_scanner(self) -> Any:  # noqa: ANN401 (faiss says nothing of its type)
         """See ``CodeLists``."""
-        return self._searcher.get_InvertedListScanner(True, None, faiss.IVFSearchParameters())
+        searcher = self._searcher
+        found = searcher.get_InvertedListScanner(True, None, faiss.IVFSearchParameters())
+        found.referenced_objects = [searcher]  # it points into it
+        return found
 
     @cached_property
     def _searcher(self) -> Any:  # noqa: ANN401 (faiss says nothing of its methods)
@@ -128,9 +131,8 @@ def learned_codebooks(lists: CodeLists) -> Float32[np.ndarray, "parts values wid
     parts = next(n for n in range(max(dimension // _DIMENSIONS_PER_PART, 1), 0, -1) if dimension % n == 0)
     rows = np.random.default_rng(3).permutation(len(lists))[:_SAMPLE]
     quantizer = faiss.ProductQuantizer(dimension, parts, _BITS)
-    quantizer.train(
-        _residuals(lists, np.resize(rows, max(len(rows), _VALUES)))
-    )  # few texts are taken repeatedly
+    rows = np.resize(rows, max(len(rows), _VALUES))  # few texts are taken repeatedly
+    quantizer.train(_residuals(lists, rows))
     found: Float32[np.ndarray, "parts values width"] = faiss.vector_to_array(quantizer.centroids).reshape(
         parts, _VALUES, dimension // parts
     )
