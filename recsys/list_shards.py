@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Int64
@@ -121,7 +122,9 @@ def save_lists(lists: ProductLists, path: Path, **more: np.ndarray) -> None:
 def load_lists(path: Path) -> ProductLists:
     """Map what ``save_lists`` wrote; the vectors are left on disk until they are read."""
     arrays = mapped_arrays(path)
-    known = {name: arrays[name] for name in ("starts", "texts", "centroids", "short", "codebooks")}
+    known: dict[str, Any] = {
+        name: arrays[name] for name in ("starts", "texts", "centroids", "short", "codebooks")
+    }
     facts = {name: arrays[name][0].item() for name in ("num_probes", "recall")}
     return ProductLists(codes=mapped_arrays(vectors_file(path), at_once=False)["codes"], **known, **facts)
 

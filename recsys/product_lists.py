@@ -2,8 +2,8 @@
 
 What a vector has beyond its list's centroid is cut into parts of four numbers, and each part is replaced by
 the number of the nearest of 256 learned ones (product quantisation of residuals: Jegou, Douze, Schmid, IEEE
-TPAMI 33(1), 2011). These codes are what a search keeps in memory; of the few hundred texts that they find, the
-vectors are read from disk and order them.
+TPAMI 33(1), 2011). These codes are what a search keeps in memory; of the few hundred texts that they find,
+the vectors are read from disk and order them.
 """
 
 from dataclasses import dataclass, field, replace
@@ -145,11 +145,13 @@ def _heads(lists: CodeLists) -> Float32[np.ndarray, "lists dim"]:
 
 
 def _list_of(lists: CodeLists, rows: Integer[np.ndarray, " rows"]) -> Int64[np.ndarray, " rows"]:
-    return np.searchsorted(lists.starts, rows, side="right") - 1
+    found: Int64[np.ndarray, " rows"] = np.searchsorted(lists.starts, rows, side="right") - 1
+    return found
 
 
 def _residuals(lists: CodeLists, rows: Int64[np.ndarray, " rows"]) -> Float32[np.ndarray, "rows dim"]:
-    return lists.floats(rows) - _heads(lists)[_list_of(lists, rows)]
+    found: Float32[np.ndarray, "rows dim"] = lists.floats(rows) - _heads(lists)[_list_of(lists, rows)]
+    return found
 
 
 def _quantizer(codebooks: Float32[np.ndarray, "parts values width"]) -> Any:  # noqa: ANN401 (faiss's own)
