@@ -12,6 +12,7 @@ from pathlib import Path
 import polars as pl
 
 from recsys.digest_names import DIRECTORY
+from recsys.errors import DataError
 from recsys.readers import ROW
 from recsys.schema import SERVED_TIME, TIMESTAMP, UPDATED_TIME, USER_ID
 from recsys.tombstones import Tombstones
@@ -36,6 +37,7 @@ def sweep(workspace: Workspace, tombstones: Tombstones) -> int:
     """Rewrite the files that hold rows of erased people, each in one step; how many rows went.
 
     Raises:
+        DataError: A file is damaged.
         OSError: A file cannot be written.
     """
     if not len(tombstones):
@@ -59,11 +61,12 @@ def drop_unreadable(workspace: Workspace, subjects: Iterable[str]) -> None:
     """Remove refused lines that were no rows and hold one of some ids somewhere.
 
     Raises:
+        DataError: A file is damaged.
         OSError: A file cannot be written.
     """
     ids = [one for one in subjects if one]
     for file in sorted(workspace.rejects.glob("*.parquet")):
-        rows = pl.read_parquet(file)
+        rows = _table(file)
         is_row = pl.col(ROW).str.starts_with("{") & pl.col(ROW).str.ends_with("}")
         names = pl.any_horizontal(pl.col(ROW).str.contains(one, literal=True) for one in ids)
         kept = rows.filter(is_row | ~names)
@@ -90,7 +93,7 @@ def rows_of(workspace: Workspace, subjects: set[str]) -> Iterator[tuple[str, dic
     """Every row of somebody in these tables, each with the name of its table; for an export."""
     for kind in _kinds(workspace):
         for file in sorted(kind.directory.glob(kind.pattern)):
-            rows = pl.read_parquet(file, hive_partitioning=False)
+            rows = _table(file)
             for row in rows.filter(kind.subject.is_in(list(subjects))).iter_rows(named=True):
                 yield kind.directory.name, row
 
@@ -115,12 +118,19 @@ def _kinds(workspace: Workspace) -> tuple[_Kind, ...]:
 
 
 def _clean(file: Path, kind: _Kind, tombstones: Tombstones) -> int:
-    rows = pl.read_parquet(file, hive_partitioning=False).with_columns(kind.subject.alias(_SUBJECT))
+    rows = _table(file).with_columns(kind.subject.alias(_SUBJECT))
     kept = tombstones.living(rows, _SUBJECT, kind.time)
     if kept.height < rows.height:
         with atomic_path(file) as partial:
             kept.drop(_SUBJECT).write_parquet(partial)
     return rows.height - kept.height
+
+
+def _table(file: Path) -> pl.DataFrame:
+    try:
+        return pl.read_parquet(file, hive_partitioning=False)
+    except pl.exceptions.PolarsError as error:
+        raise DataError(f"{file} is damaged; restore it from a backup, or remove it") from error
 
 
 def _mark(file: Path) -> tuple[int, int]:

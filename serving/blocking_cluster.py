@@ -170,6 +170,7 @@ class BlockingCluster:
         self._cluster = redis.RedisCluster(
             startup_nodes=nodes,
             retry=Retry(NoBackoff(), 0),
+            reinitialize_steps=0,  # a slot that has moved is noted; the thread looks for the nodes
             **self._options,
         )
 

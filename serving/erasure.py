@@ -80,6 +80,7 @@ class Eraser:
             OSError: It cannot be written.
         """
         self._list_log.flush()
+        self._set_aside_damaged()
         subjects = self.subjects_of(subject)
         erasure = self.journal.begin(subjects, max(now_ms, self._latest_ms(subjects)))
         reach("erasure-ordered")
@@ -106,7 +107,7 @@ class Eraser:
             num_lists = len(self._list_log.erase(erasure.subjects, erasure.erased_ms))
             reach("erasure-lists")
             with exclusive(self._workspace.state / COMPACTION_LOCK):
-                event_ids = self._event_log.forget_erased(partial(self._buffer.erase, (), 0))
+                event_ids = self._forget_in_log()
                 reach("erasure-log")
                 num_lists += sweep(self._workspace, self._tombstones)
                 reach("erasure-tables")
@@ -137,8 +138,19 @@ class Eraser:
                 self._buffer.erase((subject,), erased_ms)
                 self._list_log.erase((subject,), erased_ms)
         with exclusive(self._workspace.state / COMPACTION_LOCK):
-            self._event_log.forget_erased(partial(self._buffer.erase, (), 0))
+            self._forget_in_log()
             sweep(self._workspace, self._tombstones)
+
+    def _forget_in_log(self) -> list[str]:
+        """Ids of the events that went; of damaged files nobody knows, and they go as a whole."""
+        self._set_aside_damaged()
+        return self._event_log.forget_erased(partial(self._buffer.erase, (), 0))
+
+    def _set_aside_damaged(self) -> None:
+        for file in self._event_log.set_aside_damaged():
+            _log.error(
+                "a file of the event log is damaged and set aside; restore it from a backup", file=file
+            )
 
     def subjects_of(self, subject: str) -> tuple[str, ...]:
         """Somebody, and every visitor that somebody was."""

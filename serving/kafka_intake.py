@@ -97,8 +97,10 @@ class KafkaIntake:
         self._closed.set()
         self._thread.join()
         self._producer.flush(self._seconds)
-        for batch in self._pending:
-            batch.end(IntakeError("the server stopped before a broker acknowledged an event"))
+        while self._pending:
+            self._pending.popleft().end(
+                IntakeError("the server stopped before a broker acknowledged an event")
+            )
 
     def _report(self, batch: "_Batch", error: KafkaError | None, _message: Message) -> None:
         self._is_away = self._is_away and error is not None

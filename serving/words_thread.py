@@ -8,6 +8,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 import structlog
@@ -40,11 +41,12 @@ class WordsThread:
         self._queued: set[int] = set()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
+        self._is_closed = False
 
     def ask(self, digest: int, row: Row) -> None:
         """Want the lines of a row; where too many are wanted already, that is forgotten."""
         with self._lock:
-            if digest in self._queued or self._waiting.full():
+            if self._is_closed or digest in self._queued or self._waiting.full():
                 return
             self._queued.add(digest)
             self._waiting.put_nowait((digest, row))
@@ -54,12 +56,12 @@ class WordsThread:
 
     def close(self) -> None:
         """Make nothing more."""
-        thread, self._thread = self._thread, None
-        if thread is not None:
-            while not self._waiting.empty():
-                self._waiting.get_nowait()
-            self._waiting.put(None)
-            thread.join()
+        with self._lock:
+            self._is_closed = True
+        with suppress(queue.Full):  # then it is not asleep, and looks whether it may go on
+            self._waiting.put_nowait(None)
+        if self._thread is not None:
+            self._thread.join()
 
     def _run(self) -> None:
         try:
@@ -67,7 +69,7 @@ class WordsThread:
         except RecsysError as error:
             _log.error("items' own words are not shown: the gate cannot be made", reason=str(error))
             return
-        while (wanted := self._waiting.get()) is not None:
+        while (wanted := self._waiting.get()) is not None and not self._is_closed:
             digest, row = wanted
             started = time.monotonic()
             try:

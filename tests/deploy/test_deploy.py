@@ -165,13 +165,15 @@ def test_envoy_retries_as_the_service_config_says() -> None:
     [method] = json.loads(SERVICE_CONFIG)["methodConfig"]
     policy, routes = method["retryPolicy"], host["routes"]
     for route in routes:
-        service = next(iter(route["match"].values())).split("/")[1]
+        service, called = next(iter(route["match"].values())).split("/")[1:]
         ours = route["route"]["retry_policy"]
         conditions = set(ours["retry_on"].split(","))
         assert ours["num_retries"] == policy["maxAttempts"] - 1
         assert ours["retry_back_off"]["base_interval"] == policy["initialBackoff"]
         assert ours["retry_back_off"]["max_interval"] == policy["maxBackoff"]
-        is_read = {"service": service} in method["name"]
+        is_read = any(
+            name in method["name"] for name in ({"service": service}, {"service": service, "method": called})
+        )
         statuses = {code.lower() for code in policy["retryableStatusCodes"]}
         assert conditions & statuses == (statuses if is_read else set())
         assert is_read or conditions == {"connect-failure", "refused-stream", "reset-before-request"}

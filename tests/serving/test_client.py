@@ -66,6 +66,7 @@ def test_reads_are_retried_and_events_are_not() -> None:
     assert retried == [
         {"service": "recsys.v1.RecommendationService"},
         {"service": "recsys.v1.BlurbService", "method": "BatchGetBlurbs"},
+        {"service": "recsys.v1.CatalogService", "method": "BatchGetItems"},
     ]
     assert config["retryThrottling"]["maxTokens"]
 

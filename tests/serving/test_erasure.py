@@ -10,7 +10,9 @@ from pathlib import Path
 import grpc
 import polars as pl
 import pytest
+from structlog.testing import capture_logs
 
+from recsys.errors import DataError
 from recsys.event_log import EventLog
 from recsys.schema import EVENT_ID
 from recsys.v1 import admin_service_pb2 as pb
@@ -128,6 +130,36 @@ def test_a_crash_after_the_order_is_mended_by_the_next_server(logged: Path) -> N
         while hits(logged) and time.monotonic() < until:
             time.sleep(0.02)
     assert hits(logged) == []
+
+
+def _tear(logged: Path) -> None:
+    for file in (logged / "events").glob("day=*/*.parquet"):
+        file.write_bytes(f"PAR1 {PERSON}, and no table".encode())
+
+
+def test_a_damaged_file_of_the_log_keeps_nobody_in_it(logged: Path) -> None:
+    _tear(logged)
+    with capture_logs() as said:
+        assert erase_user(Workspace(logged), PERSON, now_ms=2**42, patience=0.0)["is_complete"]
+    assert "a file of the event log is damaged and set aside; restore it from a backup" in {
+        line["event"] for line in said
+    }
+    assert hits(logged) == []
+
+
+def test_a_server_starts_on_a_damaged_log_though_an_erasure_is_due(logged: Path) -> None:
+    with ExitStack() as stack:
+        open_eraser(stack, Workspace(logged)).order(PERSON, 2**42)
+    _tear(logged)
+    resume_erasures(Workspace(logged))
+    assert hits(logged) == [path for path in hits(logged) if path.startswith("privacy/pending/")]
+
+
+def test_a_damaged_table_is_named(logged: Path) -> None:
+    file = next((logged / "served_lists").rglob("*.parquet"))
+    file.write_bytes(b"PAR1 and no table")
+    with pytest.raises(DataError, match=f"{file.name} is damaged; restore it"):
+        erase_user(Workspace(logged), PERSON, now_ms=2**42, patience=0.0)
 
 
 def test_a_restored_backup_does_not_bring_an_erased_user_back(logged: Path) -> None:

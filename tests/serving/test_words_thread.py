@@ -41,6 +41,8 @@ def test_a_row_that_breaks_the_screen_has_no_lines_and_the_next_one_has() -> Non
             assert time.monotonic() < deadline
             time.sleep(0.01)
         thread.close()
+    thread.ask(3, _ROW | {"item_id": "3"})
+    thread.close()
     assert made.keys() == {1}
     assert made[1].lines["line"] == "A loaf of rye bread."
     assert [line["error"] for line in said] == ["ValueError"]
