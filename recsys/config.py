@@ -406,6 +406,15 @@ class PrivacyConfig(_Config):
     removes nothing, see ``recsys log prune``."""
 
 
+class LogConfig(_Config):
+    """How the event log lies on disk."""
+
+    num_shards: int = Field(default=1, ge=1, le=4096)
+    """Parts that its users are cut into, so that the largest part, and no longer the whole, has to fit into
+    memory where users are worked on; a few times as many as nodes. ``recsys log reshard`` carries it out; of
+    an empty log, ``recsys ingest`` does."""
+
+
 class Config(_Config):
     """Everything a run can be told, one section per stage."""
 
@@ -417,6 +426,7 @@ class Config(_Config):
     ranker: RankerConfig = RankerConfig()
     promotion: PromotionConfig = PromotionConfig()
     privacy: PrivacyConfig = PrivacyConfig()
+    log: LogConfig = LogConfig()
     blurbs: BlurbConfig = BlurbConfig()
     placements: dict[str, PlacementConfig] = _PLACEMENTS
     """What a page position asks for, by name; a file adds to these or replaces one of the same name."""

@@ -4,74 +4,52 @@ Layout: ``day=YYYY-MM-DD/NAME.parquet`` holds the events of one append that happ
 ``_commits/NAME.json`` lists the files of that append. A file that no commit lists does not exist for a
 reader, so an append becomes visible as a whole, when its commit is renamed into place. What a crash left
 behind is removed by the next append. ``_merges/NAME.parquet`` holds the merges of an append. A commit knows
-the digests of its files; a file that is no longer as it was written is set aside in ``_damaged``.
+the digests of its files; a file that is no longer as it was written is set aside in ``_damaged``. Where
+``_layout.json`` asks for several shards of users, a day has a file ``NAME~I-of-N.parquet`` for each that did
+something; whoever reads can read logs of any number, and of several.
 
 What an erased person did is never read, see ``recsys.tombstones``; ``forget_erased`` takes it off the disk.
 """
 
-import hashlib
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime
+from functools import reduce
 from pathlib import Path
 
 import polars as pl
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from recsys.errors import DataError
 from recsys.fault_point import reach
 from recsys.file_lock import exclusive
+from recsys.log_commit import EFFECTIVE, Commit, digest, write_events, write_table
 from recsys.schema import (
     EFFECTIVE_TIME,
     EVENT_ID,
     EVENT_SCHEMA,
-    EVENT_TIME,
     MERGE_SCHEMA,
     MERGE_TIME,
     MERGED_INTO,
-    RECEIVED_TIME,
     TIMESTAMP,
     USER_ID,
     VISITOR,
 )
 from recsys.tombstones import Tombstones, living
-from recsys.workspace import atomic_path
+from recsys.user_shard import ALL_USERS, UserShard, shard_number
+from recsys.workspace import atomic_path, move
 
+MOST_SHARDS = 4096
 _DAMAGED = "_damaged"
+_LAYOUT = "_layout.json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
-_EFFECTIVE = pl.min_horizontal(EVENT_TIME, RECEIVED_TIME).alias(EFFECTIVE_TIME)
 
 
-class _Commit(BaseModel):
-    """What one append wrote."""
+class _Layout(BaseModel):
+    """How the next appends are cut."""
 
-    first_ms: dict[str, int]
-    """File, relative to the log, to its least effective time."""
-    end_ms: int | None
-    """Greatest effective time, or ``None`` when nothing was appended."""
-    merges: str | None = None
-    """File of the merges, relative to the log, or ``None`` when there are none."""
-    num_erasures: int = 0
-    """Tombstones that were there when its files were written: of those, nothing is in them."""
-    digests: dict[str, str] = {}
-    """SHA-256 of its files; of one that is being rewritten, or is older than digests are, there is none."""
-
-    @property
-    def files(self) -> list[str]:
-        """All of them, relative to the log."""
-        return [*self.first_ms, *([] if self.merges is None else [self.merges])]
-
-    def without(self, file: str) -> "_Commit":
-        """The commit of the other files."""
-        first_ms = {one: first for one, first in self.first_ms.items() if one != file}
-        merges = None if self.merges == file else self.merges
-        return self.with_digest(file, None).model_copy(update={"first_ms": first_ms, "merges": merges})
-
-    def with_digest(self, file: str, digest: str | None) -> "_Commit":
-        """The commit with another digest of a file, or with none."""
-        others = {one: of for one, of in self.digests.items() if one != file}
-        return self.model_copy(update={"digests": others if digest is None else others | {file: digest}})
+    num_shards: int = Field(default=1, ge=1, le=MOST_SHARDS)
 
 
 class EventLog:
@@ -82,12 +60,14 @@ class EventLog:
         self._commits = path / "_commits"
         self._tombstones = Tombstones(path.parent)
 
-    def scan(self, until_ms: int | None = None) -> pl.LazyFrame:
+    def scan(self, until_ms: int | None = None, shard: UserShard = ALL_USERS) -> pl.LazyFrame:
         """Read the events visible at a time, in no particular order.
 
         Args:
             until_ms: Only events whose effective time is strictly before this, in milliseconds since the
                 epoch; ``None`` for all of them.
+            shard: Only events of these users, and of the visitors who turned out to be one of them: those
+                come in the visitor's own shard too.
 
         Returns:
             Columns of ``EVENT_SCHEMA`` and ``effective_time``, the earlier of ``event_time`` and
@@ -100,18 +80,23 @@ class EventLog:
         clean: list[Path] = []
         behind: list[Path] = []
         num_erasures = len(self._tombstones)
+        merges = self.merges(until_ms)
+        visitors = _visitors_of(shard, merges)
         for commit in self._read_commits():
             files = clean if commit.num_erasures >= num_erasures else behind
             files += [
                 self._path / file
                 for file, first_ms in commit.first_ms.items()
-                if until_ms is None or first_ms < until_ms
+                if (until_ms is None or first_ms < until_ms) and _may_hold(file, shard, visitors)
             ]
         missing = next((file for file in (*clean, *behind) if not file.is_file()), None)
         if missing is not None:
             raise DataError(f"the event log lacks {missing}; restore it, or ingest the events anew")
-        events = self._living(behind, clean).with_columns(_EFFECTIVE)
-        events = _with_merges(events, self.merges(until_ms))
+        events = self._living(behind, clean).with_columns(EFFECTIVE)
+        if shard != ALL_USERS:
+            user = pl.col(USER_ID)
+            events = events.filter(shard.has(user) | user.is_in(pl.Series(visitors, dtype=pl.String).implode()))
+        events = _with_merges(events, merges)
         if until_ms is None:
             return events
         return events.filter(pl.col(EFFECTIVE_TIME) < pl.lit(until_ms).cast(TIMESTAMP))
@@ -157,12 +142,99 @@ class EventLog:
                 return
             self._remove_uncommitted()
             num_erasures = len(self._tombstones)  # first: what is erased meanwhile is found again
-            commit = self._write(self._tombstones.living(events, USER_ID, _EFFECTIVE), name)
+            left = self._tombstones.living(events, USER_ID, EFFECTIVE)
+            commit = write_events(self._path, left, name, self.num_shards)
             if merges is not None and not (merges := self._living_merges(merges)).is_empty():
                 commit = self._write_merges(commit, merges, name)
             reach("log-written")
-            _save(commit.model_copy(update={"num_erasures": num_erasures}), target)
+            commit.model_copy(update={"num_erasures": num_erasures}).save(target)
             reach("log-committed")
+
+    def adopt(self, directory: Path, commit: Commit, name: str) -> None:
+        """Add what ``write_events`` wrote elsewhere on the same file system, in one step, as ``append`` does.
+
+        Args:
+            directory: Where its files lie, with the paths that they are to have in the log; they are moved.
+            commit: What they hold, all of it.
+            name: Names this append, see ``append``; appended before, it adds nothing.
+
+        Raises:
+            ValueError: The name is not as described.
+        """
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"append name {name!r} must be letters, digits, '.', '_' or '-'")
+        with exclusive(self._path / ".lock"):
+            target = self._commits / f"{name}.json"
+            if target.exists():
+                return
+            self._remove_uncommitted()
+            for file in commit.files:
+                move(directory / file, self._path / file)
+            reach("log-written")
+            commit.save(target)
+            reach("log-committed")
+
+    @property
+    def num_shards(self) -> int:
+        """How many shards of users the next append is cut into.
+
+        Raises:
+            DataError: The layout is damaged.
+        """
+        path = self._path / _LAYOUT
+        try:
+            return _Layout.model_validate_json(path.read_bytes()).num_shards
+        except FileNotFoundError:
+            return 1
+        except ValidationError as error:
+            raise DataError(f"{path} is damaged; run: recsys log reshard") from error
+
+    def reshard(self, num_shards: int) -> int:
+        """Cut the log into another number of shards of users; how many appends were cut anew.
+
+        An append is the old one or the new one, and what was done is not done again after a crash: the log
+        can be read in any shards meanwhile. A day of an append is in memory at a time.
+
+        Args:
+            num_shards: From 1, the layout without shards, to ``MOST_SHARDS``.
+
+        Raises:
+            DataError: A commit or a file is damaged, or a file is gone.
+        """
+        num_recut = 0
+        with exclusive(self._path / ".lock"):
+            self._remove_uncommitted()
+            layout = _Layout(num_shards=num_shards)
+            if num_shards != 1 or (self._path / _LAYOUT).exists():
+                with atomic_path(self._path / _LAYOUT) as partial:
+                    partial.write_text(layout.model_dump_json(), encoding="utf-8")
+            for path, commit in self._named_commits():
+                old = [file for file in commit.first_ms if UserShard.of_file(file).count != num_shards]
+                if old:
+                    self._recut(old, commit, path, num_shards)
+                    num_recut += 1
+            self._remove_uncommitted()
+        return num_recut
+
+    def _recut(self, old: Sequence[str], commit: Commit, path: Path, num_shards: int) -> None:
+        for file in old:
+            if not (self._path / file).is_file():
+                raise DataError(f"the event log lacks {self._path / file}; restore it from a backup")
+        for file in self._damaged(commit):
+            raise DataError(f"{self._path / file} is not as it was written; restore it from a backup")
+        days: dict[str, list[Path]] = {}
+        for file in old:
+            days.setdefault(file.partition("/")[0], []).append(self._path / file)
+        after = reduce(Commit.without, old, commit)
+        for files in days.values():
+            events = pl.concat(pl.read_parquet(file, hive_partitioning=False) for file in files)
+            new = write_events(self._path, events, path.stem, num_shards)
+            after = after.model_copy(
+                update={"first_ms": after.first_ms | new.first_ms, "digests": after.digests | new.digests}
+            )
+            reach("shard-written")
+        after.save(path)
+        reach("shard-committed")
 
     def forget_erased(self, leaving: Callable[[list[str]], object] = len) -> list[str]:
         """Rewrite the files that hold something of erased people; each is the old one or the new one.
@@ -192,7 +264,7 @@ class EventLog:
                 if commit.merges is not None:
                     merges = pl.read_parquet(self._path / commit.merges)
                     cleaned = self._rewrite(commit.merges, merges, self._living_merges(merges), cleaned, path)
-                _save(cleaned.model_copy(update={"num_erasures": num_erasures}), path)
+                cleaned.model_copy(update={"num_erasures": num_erasures}).save(path)
             shutil.rmtree(self._path / _DAMAGED, ignore_errors=True)  # what cannot be read cannot be searched
         return gone
 
@@ -217,7 +289,7 @@ class EventLog:
                 )
                 for file in old:
                     commit = commit.without(file)  # noqa: PLW2901
-                _save(commit, path)
+                commit.save(path)
                 if commit.merges is not None:
                     self._prune_merges(commit.merges, commit, path, before_ms)
             self._remove_uncommitted()
@@ -251,14 +323,15 @@ class EventLog:
                     kept = self._path / _DAMAGED / file
                     kept.parent.mkdir(parents=True, exist_ok=True)
                     shutil.copyfile(self._path / file, kept)
-                    _save(commit := commit.without(file), path)
+                    commit = commit.without(file)  # noqa: PLW2901
+                    commit.save(path)
                     (self._path / file).unlink()
                 aside += damaged
         return aside
 
-    def _damaged(self, commit: _Commit) -> list[str]:
+    def _damaged(self, commit: Commit) -> list[str]:
         there = (file for file in commit.digests if (self._path / file).is_file())
-        return [file for file in there if _digest(self._path / file) != commit.digests[file]]
+        return [file for file in there if digest(self._path / file) != commit.digests[file]]
 
     def end_ms(self) -> int | None:
         """Greatest time of an event or merge, milliseconds since the epoch; ``None`` for an empty log."""
@@ -276,7 +349,7 @@ class EventLog:
         if behind:
             older = pl.scan_parquet(behind, hive_partitioning=False)
             erased = self._tombstones.of(older.select(pl.col(USER_ID).unique()).collect()[USER_ID])
-            older = living(older, USER_ID, _EFFECTIVE, erased)
+            older = living(older, USER_ID, EFFECTIVE, erased)
             events = older if events is None else pl.concat([events, older])
         return pl.LazyFrame(schema=EVENT_SCHEMA) if events is None else events
 
@@ -285,61 +358,48 @@ class EventLog:
         return self._tombstones.living(self._tombstones.living(merges, VISITOR, at), USER_ID, at)
 
     def _clean(
-        self, file: str, commit: _Commit, path: Path, leaving: Callable[[list[str]], object]
-    ) -> tuple[_Commit, list[str]]:
+        self, file: str, commit: Commit, path: Path, leaving: Callable[[list[str]], object]
+    ) -> tuple[Commit, list[str]]:
         """Take the erased people's events out of a file; its commit, and the ids of what went."""
         users = pl.read_parquet(self._path / file, columns=[USER_ID])[USER_ID]
         if self._tombstones.of(users).is_empty():
             return commit, []
         events = pl.read_parquet(self._path / file, hive_partitioning=False)
-        kept = self._tombstones.living(events, USER_ID, _EFFECTIVE)
+        kept = self._tombstones.living(events, USER_ID, EFFECTIVE)
         gone = events.join(kept, on=EVENT_ID, how="anti")[EVENT_ID].to_list()
         leaving(gone)
         return self._rewrite(file, events, kept, commit, path), gone
 
-    def _prune_merges(self, file: str, commit: _Commit, path: Path, before_ms: int) -> None:
+    def _prune_merges(self, file: str, commit: Commit, path: Path, before_ms: int) -> None:
         merges = pl.read_parquet(self._path / file)
         kept = merges.filter(pl.col(MERGE_TIME) >= pl.lit(before_ms).cast(TIMESTAMP))
-        _save(self._rewrite(file, merges, kept, commit, path), path)
+        self._rewrite(file, merges, kept, commit, path).save(path)
 
     def _rewrite(
-        self, file: str, rows: pl.DataFrame, kept: pl.DataFrame, commit: _Commit, path: Path
-    ) -> _Commit:
+        self, file: str, rows: pl.DataFrame, kept: pl.DataFrame, commit: Commit, path: Path
+    ) -> Commit:
         """Replace a file by those of its rows that are kept; its commit, which is to be saved."""
         if kept.height == rows.height:
             return commit
         commit = commit.with_digest(file, None)
-        _save(commit, path)  # first: a crash leaves a file without a digest, and none with a wrong one
-        return commit.with_digest(file, _write_table(kept, self._path / file))
+        commit.save(path)  # first: a crash leaves a file without a digest, and none with a wrong one
+        return commit.with_digest(file, write_table(kept, self._path / file))
 
-    def _write(self, events: pl.DataFrame, name: str) -> _Commit:
-        first_ms: dict[str, int] = {}
-        digests: dict[str, str] = {}
-        ends: list[int] = []
-        dated = events.sort(EVENT_TIME, EVENT_ID).with_columns(day=pl.col(EVENT_TIME).dt.date())
-        for (day,), part in dated.partition_by("day", as_dict=True, include_key=False).items():
-            file = f"day={day}/{name}.parquet"
-            digests[file] = _write_table(part, self._path / file)
-            times = _EFFECTIVE.dt.timestamp("ms")
-            first_ms[file], end_ms = part.select(first=times.min(), last=times.max()).row(0)
-            ends.append(end_ms)
-        return _Commit(first_ms=first_ms, end_ms=max(ends, default=None), digests=digests)
-
-    def _write_merges(self, commit: _Commit, merges: pl.DataFrame, name: str) -> _Commit:
+    def _write_merges(self, commit: Commit, merges: pl.DataFrame, name: str) -> Commit:
         file = f"_merges/{name}.parquet"
-        digest = _write_table(merges, self._path / file)
+        written = write_table(merges, self._path / file)
         [end_ms] = merges.select(pl.col(MERGE_TIME).max().dt.epoch("ms")).row(0)
-        return commit.with_digest(file, digest).model_copy(
+        return commit.with_digest(file, written).model_copy(
             update={"merges": file, "end_ms": max(end_ms, commit.end_ms or 0)}
         )
 
-    def _read_commits(self) -> Iterator[_Commit]:
+    def _read_commits(self) -> Iterator[Commit]:
         return (commit for _, commit in self._named_commits())
 
-    def _named_commits(self) -> Iterator[tuple[Path, _Commit]]:
+    def _named_commits(self) -> Iterator[tuple[Path, Commit]]:
         for path in sorted(self._commits.glob("*.json")):
             try:
-                yield path, _Commit.model_validate_json(path.read_bytes())
+                yield path, Commit.model_validate_json(path.read_bytes())
             except ValidationError as error:
                 raise DataError(
                     f"the event log's commit {path} is damaged; restore it from a backup"
@@ -356,25 +416,19 @@ class EventLog:
                 path.unlink()
 
 
-def _height(path: Path) -> int:
-    return int(pl.scan_parquet(path).select(pl.len()).collect().item())
+def _visitors_of(shard: UserShard, merges: pl.DataFrame) -> list[str]:
+    """The visitors who turned out to be a user of the shard; of all users, nobody needs to ask."""
+    if shard == ALL_USERS or merges.is_empty():
+        return []
+    return merges.filter(shard.has(pl.col(USER_ID)))[VISITOR].unique().to_list()
 
 
-def _write_table(table: pl.DataFrame, path: Path) -> str:
-    """Write a file, or replace it; its digest."""
-    with atomic_path(path) as partial:
-        table.write_parquet(partial)
-        return _digest(partial)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _save(commit: _Commit, path: Path) -> None:
-    with atomic_path(path) as partial:
-        partial.write_text(commit.model_dump_json(), encoding="utf-8")
+def _may_hold(file: str, shard: UserShard, visitors: list[str]) -> bool:
+    """Whether a file may hold events of the shard's users, or of those visitors."""
+    found = UserShard.of_file(file)
+    return found.shares_users_with(shard) or any(
+        shard_number(visitor, found.count) == found.number for visitor in visitors
+    )
 
 
 def _with_merges(events: pl.LazyFrame, merges: pl.DataFrame) -> pl.LazyFrame:

@@ -92,6 +92,13 @@ def atomic_path(target: Path) -> Iterator[Path]:
     _sync(target.parent)
 
 
+def move(source: Path, target: Path) -> None:
+    """Rename a file that is on disk already; that it has moved is on disk when this returns."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    source.replace(target)
+    _sync(target.parent)
+
+
 def _sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
