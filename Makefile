@@ -22,11 +22,15 @@ suite: .venv/installed
 		$(UNITS:%=--ignore=%) --ignore=tests/faults --ignore=tests/distributed tests && \
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(UNITS)
 
-# Ray on three nodes of this machine, one of which is lost: minutes. Its token must be there before it is imported.
+# Ray on three nodes of this machine, one of which is lost; a store of six, one of which is killed under load; two servers
+# behind Envoy, likewise; brokers: half an hour. Ray's token must be there before it is imported.
 test-distributed: .venv/installed
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[ray]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[ray,distributed,kafka]'
+	rm -rf workspace/distributed
+	RECSYS_FAULTS_OUTPUT=workspace/distributed \
 	RAY_AUTH_MODE=token RAY_AUTH_TOKEN=$$($(BIN)/python -c 'import secrets; print(secrets.token_hex(32))') \
 		$(BIN)/pytest -p no:randomly -o addopts="--strict-markers" -rs --timeout 600 tests/distributed
+	@$(BIN)/python -m tests.distributed.table
 
 lint: .venv/installed
 	$(BIN)/ruff check .

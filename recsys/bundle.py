@@ -5,6 +5,7 @@
     manifest.json                     what it is, sha256 and size of every file, canary inputs and scores
     encoder/                          the text encoder (safetensors and tokenizer) and towers.safetensors
     items/vectors.safetensors         int8 vectors of the distinct texts, see ``recsys.code_lists``
+    items/vectors.full.safetensors    only with product codes, see ``recsys.product_lists``: the vectors
     items/words.safetensors           the same by the pretrained encoder
     candidates/*.safetensors          co_occurrence, following, ease and history, see ``recsys.item_tables``
     catalogue/items.parquet           and what follows from it, see ``recsys.catalogue_files``
@@ -100,8 +101,9 @@ def write_bundle(  # noqa: PLR0917 (one argument per part, each of its own type)
             (directory / name).mkdir(parents=True)
         encoder.save(directory / "encoder")
         towers.save(directory / "encoder" / "towers.safetensors")
+        above = parts.config.candidates.product_codes_above
         search = {
-            name: index.save(directory / "items" / f"{name}.safetensors")
+            name: index.save(directory / "items" / f"{name}.safetensors", above)
             for name, index in (("vectors", parts.index), ("words", parts.words))
         }
         parts.tables.save(directory / "candidates")

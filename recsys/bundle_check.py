@@ -17,6 +17,7 @@ from recsys.index import VectorIndex
 from recsys.item_history import ItemHistory
 from recsys.moment import Parts
 from recsys.neighbours import Neighbours
+from recsys.product_lists import ProductLists
 from recsys.strings import Strings
 from recsys.word_index import WordIndex
 
@@ -114,6 +115,15 @@ def _of_index(name: str, index: VectorIndex, num_texts: int, dimension: int | No
         return
     if dimension is not None and index.dimension != dimension:
         yield f"{name} have {index.dimension} numbers where {dimension} belong"
+    if isinstance(lists, ProductLists):
+        num_parts, _, width = lists.codebooks.shape
+        if lists.short.dtype != np.uint8 or lists.short.shape != (num_texts, num_parts):
+            yield f"{name} have product codes of another shape"
+        if len(lists.texts) != num_texts:
+            yield f"{name} have product codes without lists"
+        yield from _numbers(name, lists.codebooks, (num_parts, 256, index.dimension // max(num_parts, 1)))
+        if num_parts * width != index.dimension:
+            yield f"{name} have codebooks of another width"
     num_lists = len(lists.starts) - 1
     yield from _starts(name, lists.starts, num_lists, num_texts)
     if num_lists > 1 or len(lists.texts):

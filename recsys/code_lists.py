@@ -54,6 +54,11 @@ class CodeLists:
     def __len__(self) -> int:
         return len(self.codes)
 
+    @property
+    def scanned(self) -> UInt8[np.ndarray, "texts width"]:
+        """What a search reads of each text, list by list."""
+        return self.codes
+
     def vectors(self, texts: Integer[np.ndarray, " wanted"]) -> Int8[np.ndarray, "wanted dim"]:
         """Vectors of some texts."""
         rows = self._row_of_text[texts] if len(self.texts) else texts
@@ -75,9 +80,16 @@ class CodeLists:
             limit: Most texts to find.
         """
         limit = min(limit, len(self))
+        return self.found_in(self.lists_to_read(query, limit), query, limit)
+
+    def found_in(
+        self, lists: Int64[np.ndarray, " lists"], query: Float32[np.ndarray, " dim"], limit: int
+    ) -> tuple[Float32[np.ndarray, " found"], Int64[np.ndarray, " found"]]:
+        """The same of some of the lists; at most as many texts as there are."""
+        limit = min(limit, len(self))
         products, labels = np.full(limit, -np.inf, np.float32), np.full(limit, -1, np.int64)
         if limit:
-            self._scan(query, products, labels)
+            self._scan(lists, query, products, labels)
         labels, products = labels[labels >= 0], products[labels >= 0]
         rows = self.starts[labels >> _OFFSET_BITS] + (labels & ((1 << _OFFSET_BITS) - 1))
         texts = self.texts[rows].astype(np.int64) if len(self.texts) else rows
@@ -91,20 +103,25 @@ class CodeLists:
 
     def clustered(self) -> "CodeLists":
         """The same vectors in ``4 sqrt(n)`` lists by spherical k-means, ready to be searched."""
-        num_lists = round(_LISTS_PER_ROOT * np.sqrt(len(self)))
+        num_lists = min(round(_LISTS_PER_ROOT * np.sqrt(len(self))), len(self))
         random = np.random.default_rng(0)
         size = min(len(self), _SAMPLE_PER_LIST * num_lists)
         sample = np.sort(random.choice(len(self), size, replace=False))
         means: Any = faiss.Kmeans(self.codes.shape[1], num_lists, niter=_ROUNDS, spherical=True, seed=1)
         means.max_points_per_centroid, means.min_points_per_centroid = _SAMPLE_PER_LIST, 1
-        means.train(self._floats(sample))
-        centroids = means.centroids.reshape(num_lists, -1).copy()
+        means.train(self.floats(sample))
+        return self.in_lists(means.centroids.reshape(num_lists, -1).copy()).tuned()
+
+    def in_lists(self, centroids: Float32[np.ndarray, "lists dim"]) -> "CodeLists":
+        """The same vectors, each in the list of the nearest centroid."""
+        nearest: Any = faiss.IndexFlatIP(centroids.shape[1])
+        nearest.add(centroids)
         parts = np.array_split(np.arange(len(self)), len(self) // _ASSIGNED_AT_ONCE + 1)
-        lists = np.concatenate([means.index.search(self._floats(rows), 1)[1][:, 0] for rows in parts])
+        lists = np.concatenate([nearest.search(self.floats(rows), 1)[1][:, 0] for rows in parts])
         order = np.argsort(lists, kind="stable")
-        starts = np.searchsorted(lists[order], np.arange(num_lists + 1)).astype(np.int64)
+        starts = np.searchsorted(lists[order], np.arange(len(centroids) + 1)).astype(np.int64)
         texts = self.texts[order] if len(self.texts) else order.astype(np.int32)
-        return CodeLists(self.codes[order], starts, texts, centroids).tuned()
+        return CodeLists(self.codes[order], starts, texts, centroids)
 
     def tuned(self) -> "CodeLists":
         """The same lists, of which so many are read that 98 % of what is nearest is in them.
@@ -117,7 +134,7 @@ class CodeLists:
         rows_alone = replace(self, starts=np.asarray([0, len(self)]), texts=np.empty(0, np.int32))
         random, needed = np.random.default_rng(1), []
         for number in range(_QUERIES):
-            query = self._mean_of(random.choice(len(self), _TEXTS_PER_QUERY[number % len(_TEXTS_PER_QUERY)]))
+            query = self.mean_of(random.choice(len(self), _TEXTS_PER_QUERY[number % len(_TEXTS_PER_QUERY)]))
             _, nearest_rows = rows_alone.nearest(query, RECALL_AT)
             place = np.empty(len(self.centroids), np.int64)
             place[np.argsort(-(self.centroids @ query), kind="stable")] = np.arange(len(place))
@@ -126,20 +143,22 @@ class CodeLists:
         probes = int(np.quantile(places, _RECALL_WANTED, method="higher")) + 1
         return replace(self, num_probes=probes, recall=float(np.mean(places < probes)))
 
-    def _mean_of(self, rows: Int64[np.ndarray, " rows"]) -> Float32[np.ndarray, " dim"]:
-        """The mean of some vectors, quantised as queries are."""
-        vectors = self._floats(rows)
+    def mean_of(self, rows: Int64[np.ndarray, " rows"]) -> Float32[np.ndarray, " dim"]:
+        """The mean of some vectors, by row, quantised as queries are."""
+        vectors = self.floats(rows)
         total = (vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)).sum(0)
         unit: Float32[np.ndarray, " dim"] = total / np.float32(max(float(np.linalg.norm(total)), 1e-6))
         query: Float32[np.ndarray, " dim"] = np.rint(unit * _SCALE)
         return query
 
-    def _floats(self, rows: Int64[np.ndarray, " rows"]) -> Float32[np.ndarray, "rows dim"]:
+    def floats(self, rows: Int64[np.ndarray, " rows"]) -> Float32[np.ndarray, "rows dim"]:
+        """Some of the vectors, by row, to be computed with."""
         found: Float32[np.ndarray, "rows dim"] = (self.codes[rows] ^ _SIGN).view(np.int8).astype(np.float32)
         return found
 
     def _scan(
         self,
+        lists: Int64[np.ndarray, " lists"],
         query: Float32[np.ndarray, " dim"],
         products: Float32[np.ndarray, " limit"],
         labels: Int64[np.ndarray, " limit"],
@@ -148,12 +167,12 @@ class CodeLists:
         query = np.ascontiguousarray(query)
         scanner.set_query(faiss.swig_ptr(query))
         heap = faiss.swig_ptr(products), faiss.swig_ptr(labels), len(labels)
-        for number in self._lists_to_read(query, len(labels)).tolist():
-            codes = self.codes[self.starts[number] : self.starts[number + 1]]
+        for number in lists.tolist():
+            codes = self.scanned[self.starts[number] : self.starts[number + 1]]
             scanner.set_list(number, 0.0)
             scanner.scan_codes(len(codes), faiss.swig_ptr(codes), None, *heap)
 
-    def _lists_to_read(self, query: Float32[np.ndarray, " dim"], wanted: int) -> Int64[np.ndarray, " lists"]:
+    def lists_to_read(self, query: Float32[np.ndarray, " dim"], wanted: int) -> Int64[np.ndarray, " lists"]:
         """The nearest lists; more of them than usual where these hold too few texts."""
         if len(self.starts) == 2:
             return np.zeros(1, np.int64)
@@ -169,9 +188,12 @@ class CodeLists:
         """One per thread, kept: faiss's Python interface cannot free a scanner."""
         kept = self._scanners
         if not hasattr(kept, "scanner"):
-            metric = faiss.METRIC_INNER_PRODUCT
-            kept.scanner = self._quantizer.select_InvertedListScanner(metric, None, True, None)
+            kept.scanner = self.new_scanner()
         return kept.scanner
+
+    def new_scanner(self) -> Any:  # noqa: ANN401 (faiss says nothing of its type)
+        """What reads ``scanned``."""
+        return self._quantizer.select_InvertedListScanner(faiss.METRIC_INNER_PRODUCT, None, True, None)
 
     @cached_property
     def _scanners(self) -> threading.local:

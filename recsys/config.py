@@ -175,6 +175,9 @@ class CandidateConfig(_Config):
     """Items of the user's latest events, newest first; at most ``encoder.history_length``."""
     query: int = Field(default=100, ge=0)
     """Items per source that fit a query's words."""
+    product_codes_above: int = Field(default=5_000_000, ge=0)
+    """Distinct texts above which a search holds product codes in memory and reads a few hundred vectors from
+    disk; below, all vectors are in memory, and up to 50,000 the search is exact."""
     neighbours: int = Field(default=50, ge=1)
     """Co-occurring and following items kept per item."""
     ease_neighbours: int = Field(default=100, ge=1)
@@ -411,8 +414,8 @@ class LogConfig(_Config):
 
     num_shards: int = Field(default=1, ge=1, le=4096)
     """Parts that its users are cut into, so that the largest part, and no longer the whole, has to fit into
-    memory where users are worked on; a few times as many as nodes. ``recsys log reshard`` carries it out; of
-    an empty log, ``recsys ingest`` does."""
+    memory where users are worked on; a few times as many as nodes. ``recsys log reshard`` carries it out,
+    and appends follow."""
 
 
 class Config(_Config):

@@ -82,6 +82,14 @@ class TextEncoder(nn.Module):
             found += [np.asarray(row, np.int32) for row in ids]
         return found
 
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the lock, which belongs to this process."""
+        return {name: value for name, value in self.__dict__.items() if name != "_tokenizing"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        self._tokenizing = Lock()
+
     def lower_states(
         self, input_ids: Int[Tensor, "batch tokens"], mask: Bool[Tensor, "batch tokens"]
     ) -> Float[Tensor, "batch tokens width"]:

@@ -95,7 +95,9 @@ class EventLog:
         events = self._living(behind, clean).with_columns(EFFECTIVE)
         if shard != ALL_USERS:
             user = pl.col(USER_ID)
-            events = events.filter(shard.has(user) | user.is_in(pl.Series(visitors, dtype=pl.String).implode()))
+            events = events.filter(
+                shard.has(user) | user.is_in(pl.Series(visitors, dtype=pl.String).implode())
+            )
         events = _with_merges(events, merges)
         if until_ms is None:
             return events
@@ -338,6 +340,10 @@ class EventLog:
         return max(
             (commit.end_ms for commit in self._read_commits() if commit.end_ms is not None), default=None
         )
+
+    def names(self) -> list[str]:
+        """What was appended, by name; also what holds nothing any more."""
+        return [path.stem for path in self._commits.glob("*.json")]
 
     def event_ids(self) -> pl.Series:
         """Ids of all events, in no particular order."""

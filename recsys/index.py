@@ -14,7 +14,9 @@ from safetensors.numpy import save_file
 
 from recsys.catalogue import Catalogue
 from recsys.code_lists import MOST_IN_ONE_LIST, RECALL_AT, CodeLists
+from recsys.list_shards import load_lists, save_lists
 from recsys.mapped import mapped_arrays
+from recsys.product_lists import ProductLists, learned_codebooks
 from recsys.ranges import rows_of
 
 _SCALE = 127.0
@@ -44,22 +46,41 @@ class VectorIndex:
         arrays = mapped_arrays(path)
         if "vectors" in arrays:
             return cls(arrays["vectors"], catalogue)
+        if "short" in arrays:
+            found = cls(load_lists(path), catalogue)
+            vars(found)["_mean"] = arrays["mean"]
+            return found
         facts: dict[str, Any] = {name: arrays.pop(name)[0].item() for name in ("num_probes", "recall")}
         mean = arrays.pop("mean")
         found = cls(CodeLists(**(facts | arrays)), catalogue)
         vars(found)["_mean"] = mean  # reading every vector for it would take longer than all else of a start
         return found
 
-    def save(self, path: Path) -> dict[str, float]:
-        """Write the vectors, in lists if they are many; what the search through them is like."""
+    def save(self, path: Path, product_codes_above: int | None = None) -> dict[str, float]:
+        """Write the vectors, in lists if they are many; what the search through them is like.
+
+        Args:
+            path: A ``.safetensors`` file.
+            product_codes_above: Number of texts above which product codes are searched and the vectors stay
+                on disk, see ``recsys.product_lists``; ``None`` for never.
+        """
         lists = CodeLists.exact(self.vectors) if len(self._later) else self._lists
         if len(lists) > MOST_IN_ONE_LIST and not len(lists.texts):
             lists = lists.clustered()
+        if product_codes_above is not None and len(lists) > product_codes_above:
+            return self._save_short(lists, path)
         arrays = {name: getattr(lists, name) for name in ("codes", "starts", "texts", "centroids")}
         arrays["mean"] = lists.mean() / np.float32(_SCALE)
         facts = {"num_probes": np.asarray([lists.num_probes]), "recall": np.asarray([lists.recall])}
         save_file({name: np.ascontiguousarray(array) for name, array in (arrays | facts).items()}, path)
         return lists.statement
+
+    @staticmethod
+    def _save_short(lists: CodeLists, path: Path) -> dict[str, float]:
+        lists = lists if len(lists.texts) else lists.clustered()
+        found = ProductLists.of(lists, learned_codebooks(lists)).stated()
+        save_lists(found, path, mean=lists.mean() / np.float32(_SCALE))
+        return found.statement
 
     @property
     def dimension(self) -> int:

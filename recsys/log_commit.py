@@ -64,8 +64,9 @@ def write_events(log: Path, events: pl.DataFrame, name: str, num_shards: int) ->
     first_ms: dict[str, int] = {}
     digests: dict[str, str] = {}
     ends: list[int] = []
-    cut = events.sort(EVENT_TIME, EVENT_ID).with_columns(
-        pl.col(EVENT_TIME).dt.date().alias(_DAY), shard_numbers(events[USER_ID], num_shards).alias(_SHARD)
+    ordered = events.sort(EVENT_TIME, EVENT_ID)
+    cut = ordered.with_columns(
+        pl.col(EVENT_TIME).dt.date().alias(_DAY), shard_numbers(ordered[USER_ID], num_shards).alias(_SHARD)
     )
     for (day, shard), part in cut.partition_by(_DAY, _SHARD, as_dict=True, include_key=False).items():
         file = f"day={day}/{name}{UserShard(int(shard), num_shards).suffix}"

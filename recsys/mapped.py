@@ -21,10 +21,14 @@ _AT_ONCE = getattr(mmap, "MAP_POPULATE", 0)
 """Where the system can, it maps all pages now: no request then waits for one that is in memory anyway."""
 
 
-def mapped_arrays(path: Path) -> dict[str, np.ndarray]:
+def mapped_arrays(path: Path, *, at_once: bool = True) -> dict[str, np.ndarray]:
     """The arrays of a file by name, read-only.
 
     The file must not change as long as an array lives; it may be unlinked.
+
+    Args:
+        path: The file.
+        at_once: Whether it is wanted in memory; otherwise only pages that are read come there.
 
     Raises:
         ValueError: The file is not in this format, or holds numbers of a type that nothing here writes.
@@ -32,7 +36,10 @@ def mapped_arrays(path: Path) -> dict[str, np.ndarray]:
     Source: https://huggingface.co/docs/safetensors, "Format".
     """
     with path.open("rb") as file:
-        content = mmap.mmap(file.fileno(), 0, flags=mmap.MAP_SHARED | _AT_ONCE, prot=mmap.PROT_READ)
+        flags = mmap.MAP_SHARED | (_AT_ONCE if at_once else 0)
+        content = mmap.mmap(file.fileno(), 0, flags=flags, prot=mmap.PROT_READ)
+    if not at_once and hasattr(mmap, "MADV_RANDOM"):
+        content.madvise(mmap.MADV_RANDOM)
     start = _LENGTH_BYTES + int.from_bytes(content[:_LENGTH_BYTES], "little")
     header = json.loads(content[_LENGTH_BYTES:start])
     if not isinstance(header, dict):

@@ -7,13 +7,15 @@ should ask for a token (``RAY_AUTH_MODE=token``): who reaches it runs what he li
 
 import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import ray
 
 from recsys.errors import ConfigError, RecsysError
 from recsys.progress import progress
-from recsys.runner import Result, Shard
+from recsys.ray_group import num_members, together
+from recsys.runner import Member, Network, Result, Shard
 
 _SHARDS_PER_PROCESSOR = 4
 """So that the slowest node does not hold up the others for long, and a lost one costs little."""
@@ -60,6 +62,19 @@ class RayRunner:
                     results[places[reference]] = cast("Result", _result(reference))
                     advance(1)
         return [results[i] for i in range(len(shards))]
+
+    @property
+    def num_members(self) -> int:
+        """One for each node that works."""
+        return num_members()
+
+    def together(self, task: Callable[[Member], None], network: Network, directory: Path) -> None:
+        """See ``recsys.runner.Group``.
+
+        Raises:
+            RecsysError: Members were lost more often than the group is started again.
+        """
+        together(task, network, directory)
 
 
 def _run(task: Callable[[Shard], Result], shard: Shard) -> Result:

@@ -4,8 +4,10 @@ Commands with ``--engine`` cut their input into shards and hand each to the func
 input on one machine, so what a cluster computes is what a laptop computes.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import Literal, Protocol, TypeVar, runtime_checkable
 
 from recsys.errors import ConfigError
@@ -32,6 +34,45 @@ class Runner(Protocol):
                 given and returns can be pickled. It may be called again for a shard whose node was lost.
             shards: One argument of a call each.
             label: What the progress bar says.
+        """
+
+
+Network = Literal["torch", "lightgbm"]
+"""Who connects the members of a group."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """A process of a group, as its work knows it."""
+
+    rank: int
+    """From 0 to ``size - 1``."""
+    size: int
+    """Processes that there are; fewer than before after a node was lost."""
+    num_threads: int
+    """Processors that it may use."""
+    network: Mapping[str, str | int]
+    """Where LightGBM finds the others and is found; empty for ``torch``, which is connected already."""
+
+
+@runtime_checkable
+class Group(Runner, Protocol):
+    """A runner that can also have several processes work on one thing together."""
+
+    @property
+    def num_members(self) -> int:
+        """Most processes of a group."""
+
+    def together(self, task: Callable[[Member], None], network: Network, directory: Path) -> None:
+        """Run a task in all members at once; it returns when all have.
+
+        When a member is lost, all of them begin again: the task goes on from what it left in a directory of
+        its own, and leaves its result there.
+
+        Args:
+            task: As in ``run``.
+            network: What connects the members.
+            directory: Where the engine keeps its books meanwhile; on the file system that the nodes share.
         """
 
 

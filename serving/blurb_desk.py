@@ -7,19 +7,18 @@ from pathlib import Path
 from typing import Self
 
 import structlog
-from redis import Redis as BlockingRedis
-from redis.asyncio import Redis
 
 from recsys.blurbs.book import Book
 from recsys.blurbs.book_file import BOOK_FILE
+from recsys.blurbs.complaints import hold_back
 from recsys.blurbs.configuration import BlurbConfig
 from recsys.blurbs.hidden import HiddenAttributes
-from recsys.blurbs.reporting import hold_back
 from recsys.blurbs.shop_gate import shop_gate
 from recsys.blurbs.wanted import WANTED_FILE, WantedBlurbs
 from recsys.config import Config, load_config
 from recsys.errors import BlurbError, ConfigError
 from recsys.workspace import Workspace
+from serving.blocking_cluster import BlockingClient
 from serving.blurb_publisher import EVERY_SECONDS, BlurbPublisher
 from serving.blurb_reader import BlurbReader
 from serving.blurb_reports import BlurbReports
@@ -27,6 +26,7 @@ from serving.blurb_store import BlurbStore, BlurbWriter
 from serving.blurb_watch import BlurbWatch
 from serving.blurb_wishes import BlurbWishes
 from serving.blurbs import Blurbs
+from serving.cluster_client import StoreClient
 from serving.item_words import ItemWordsCache
 from serving.line_judge import LineJudge
 from serving.segment_choices import SegmentChoices
@@ -50,9 +50,9 @@ class BlurbDesk:
     _cutting: WordsThread
     _workspace: Workspace
     _tenant: str
-    _reader: BlockingRedis
-    _writer: BlockingRedis
-    _client: Redis
+    _reader: BlockingClient
+    _writer: BlockingClient
+    _client: StoreClient
 
     @classmethod
     def open(cls, workspace: Workspace, settings: Settings, url: str, trained: Config) -> Self:

@@ -14,7 +14,7 @@ from typing import Final
 import structlog
 
 from recsys.blurbs.book import Book
-from recsys.blurbs.reporting import hold_back
+from recsys.blurbs.complaints import hold_back
 from recsys.blurbs.row import BlurbRow, BlurbSlot
 from recsys.blurbs.withdrawn import Withdrawn
 from recsys.errors import BlurbError, StoreError

@@ -11,14 +11,14 @@ from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Final
 
-import redis
 import structlog
-from redis.exceptions import RedisError
 
 from recsys.blurbs.row import BlurbRow, BlurbSlot
+from serving.blocking_cluster import BlockingClient
 from serving.blurb_ask import NO_MODEL, BlurbAsk
 from serving.blurb_store import BlurbKeys, BlurbStore
 from serving.breaker import Breaker
+from serving.cluster_client import STORE_ERRORS
 
 MAX_KEPT: Final = 20_000
 """Most items, each with one kind of ask, that are kept in memory, at about 1 KB where there is a text."""
@@ -72,7 +72,7 @@ class Shelf:
 class BlurbReader:
     """Reads one tenant's blurbs; several threads may."""
 
-    def __init__(self, client: redis.Redis, store: BlurbStore, tenant: str) -> None:
+    def __init__(self, client: BlockingClient, store: BlurbStore, tenant: str) -> None:
         """Trust nothing yet, see ``trust``.
 
         Args:
@@ -125,7 +125,7 @@ class BlurbReader:
             return found
         try:
             fetched = self._fetch(ask, segment, lacking)
-        except (RedisError, OSError) as error:
+        except STORE_ERRORS as error:
             self.num_failed += 1
             if self.breaker.failed():
                 _log.warning("answers have no blurbs but the items' own words", error=type(error).__name__)

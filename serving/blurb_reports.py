@@ -8,11 +8,11 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Final
 
-from redis.asyncio import Redis
-from redis.exceptions import RedisError, WatchError
+from redis.exceptions import WatchError
 
 from recsys.errors import FieldViolation, InvalidRequestError, StoreError
 from serving.blurb_store import BlurbKeys
+from serving.cluster_client import STORE_ERRORS, StoreClient, transaction
 
 _KEPT: Final = timedelta(days=90)
 _MAX_ATTEMPTS: Final = 20  # of a transaction that others come in between
@@ -21,7 +21,7 @@ _MAX_ATTEMPTS: Final = 20  # of a transaction that others come in between
 class BlurbReports:
     """Counts reports; every shopper counts once per blurb."""
 
-    def __init__(self, client: Redis, tenant: str, hide_after: int) -> None:
+    def __init__(self, client: StoreClient, tenant: str, hide_after: int) -> None:
         """Count.
 
         Args:
@@ -52,14 +52,14 @@ class BlurbReports:
             for _ in range(_MAX_ATTEMPTS):
                 with suppress(WatchError):
                     return await self._try_add(blurb_id, reporter)
-        except (RedisError, OSError) as error:
+        except STORE_ERRORS as error:
             raise _no_answer(error) from error
         raise StoreError("too many reports of one blurb came at once; report it again")
 
     async def _try_add(self, blurb_id: str, reporter: str) -> tuple[bool, bool]:
         """Take a report unless others come in between; without a script, which few stores should allow."""
         reports, hidden = self._keys.reports(blurb_id), self._keys.hidden
-        async with self._client.pipeline(transaction=True) as pipe:
+        async with transaction(self._client, reports) as pipe:
             await pipe.watch(reports, hidden)
             if await pipe.sismember(hidden, blurb_id):
                 return False, True
@@ -86,7 +86,7 @@ class BlurbReports:
         """
         try:
             found = await self._client.smembers(self._keys.hidden)
-        except (RedisError, OSError) as error:
+        except STORE_ERRORS as error:
             raise _no_answer(error) from error
         return frozenset(each.decode() for each in found if isinstance(each, bytes))
 

@@ -2,14 +2,18 @@
 
 ::
 
-    recsys:<tenant>:b:{<item id>}:<policy>:<segment>:<language>:<length>    one blurb
-    recsys:<tenant>:blurbs:version      counts up with every change
-    recsys:<tenant>:blurbs:off          the off switches
-    recsys:<tenant>:blurbs:withdrawn    what no line may say, see ``recsys.blurbs.withdrawn``
-    recsys:<tenant>:blurbs:id:<blurb id>    there while the blurb may be reported
-    recsys:<tenant>:blurbs:hidden       ids of blurbs that shoppers reported
-    recsys:<tenant>:blurbs:reports:<blurb id>   who reported it, as hashes
-    recsys:<tenant>:blurbs:marker       which book was published, and how far
+    recsys:<tenant>:{<tenant>:blurbs}:b:<item id>:<policy>:<segment>:<language>:<length>    one blurb
+    recsys:<tenant>:{<tenant>:blurbs}:version      counts up with every change
+    recsys:<tenant>:{<tenant>:blurbs}:off          the off switches
+    recsys:<tenant>:{<tenant>:blurbs}:withdrawn    what no line may say, see ``recsys.blurbs.withdrawn``
+    recsys:<tenant>:{<tenant>:blurbs}:id:<blurb id>    there while the blurb may be reported
+    recsys:<tenant>:{<tenant>:blurbs}:hidden       ids of blurbs that shoppers reported
+    recsys:<tenant>:{<tenant>:blurbs}:reports:<blurb id>   who reported it, as hashes
+    recsys:<tenant>:{<tenant>:blurbs}:marker       which book was published, and how far
+
+The braces are a hash tag: on a cluster all of a tenant's blurbs lie in one slot, for a change, the version
+that tells of it and the marker that fences it are one transaction. Every process keeps in memory what it
+read, so this slot is not hot; but one node holds them all.
 
 The book in the workspace is the truth (``recsys.blurbs.book``); all this may be lost and is written again. A
 process that keeps blurbs in memory forgets them as soon as the version changes: what it keeps is worth
@@ -17,19 +21,21 @@ something only under the version that it knew *before* it read.
 """
 
 import uuid
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import astuple, dataclass, replace
 
-import redis
 import structlog
-from redis.asyncio import Redis
-from redis.exceptions import RedisError, WatchError
+from redis.client import Pipeline
+from redis.exceptions import WatchError
 
 from recsys.blurbs.row import BlurbRow, BlurbSlot
 from recsys.blurbs.switches import OffSwitches
 from recsys.blurbs.withdrawn import Withdrawn
 from recsys.errors import StoreError
 from recsys.schema import DAY_MS
+from serving.blocking_cluster import BlockingClient, blocking_transaction
+from serving.cluster_client import STORE_ERRORS, StoreClient
 
 _CHUNK = 500  # keys in one transaction
 _REPORTABLE_MS = 90 * DAY_MS  # how long a blurb may be reported after it was published
@@ -73,50 +79,52 @@ class BlurbKeys:
     tenant: str
 
     def blurb(self, slot: BlurbSlot) -> str:
-        """Key of a slot; the item's id is a hash tag, so that its blurbs lie on one node."""
-        return (
-            f"recsys:{self.tenant}:b:{{{slot.item_id}}}:"
-            f"{slot.policy}:{slot.segment}:{slot.language}:{slot.length}"
-        )
+        """Key of a slot."""
+        place = f"{slot.item_id}:{slot.policy}:{slot.segment}:{slot.language}:{slot.length}"
+        return f"{self._prefix}:b:{place}"
+
+    @property
+    def _prefix(self) -> str:
+        return f"recsys:{self.tenant}:{{{self.tenant}:blurbs}}"
 
     @property
     def version(self) -> str:
         """The counter of changes."""
-        return f"recsys:{self.tenant}:blurbs:version"
+        return f"{self._prefix}:version"
 
     @property
     def off(self) -> str:
         """The off switches."""
-        return f"recsys:{self.tenant}:blurbs:off"
+        return f"{self._prefix}:off"
 
     @property
     def withdrawn(self) -> str:
         """What no line may say."""
-        return f"recsys:{self.tenant}:blurbs:withdrawn"
+        return f"{self._prefix}:withdrawn"
 
     def known(self, blurb_id: str) -> str:
         """There while a blurb may be reported."""
-        return f"recsys:{self.tenant}:blurbs:id:{blurb_id}"
+        return f"{self._prefix}:id:{blurb_id}"
 
     @property
     def hidden(self) -> str:
         """The set of ids of blurbs that were reported too often, see ``serving.blurb_reports``."""
-        return f"recsys:{self.tenant}:blurbs:hidden"
+        return f"{self._prefix}:hidden"
 
     def reports(self, blurb_id: str) -> str:
         """The set of those who reported a blurb."""
-        return f"recsys:{self.tenant}:blurbs:reports:{blurb_id}"
+        return f"{self._prefix}:reports:{blurb_id}"
 
     @property
     def marker(self) -> str:
         """What was published."""
-        return f"recsys:{self.tenant}:blurbs:marker"
+        return f"{self._prefix}:marker"
 
 
 class BlurbStore:
     """Reads blurbs; what cannot be read is treated as absent and counted."""
 
-    def __init__(self, client: Redis, tenant: str) -> None:
+    def __init__(self, client: StoreClient, tenant: str) -> None:
         """Read through a client that stays the caller's to close."""
         self._client = client
         self._keys = BlurbKeys(tenant)
@@ -133,7 +141,7 @@ class BlurbStore:
             return []
         try:
             found = await self._client.mget([self._keys.blurb(slot) for slot in slots])
-        except (RedisError, OSError) as error:
+        except STORE_ERRORS as error:
             raise _no_answer(error) from error
         return [self.decoded(raw) for raw in found]
 
@@ -145,7 +153,7 @@ class BlurbStore:
         """
         try:
             version, off = await self._client.mget([self._keys.version, self._keys.off])
-        except (RedisError, OSError) as error:
+        except STORE_ERRORS as error:
             raise _no_answer(error) from error
         assert off is None or isinstance(off, bytes)  # the client does not decode
         return int(version or 0), OffSwitches() if off is None else OffSwitches.from_bytes(off)
@@ -158,7 +166,7 @@ class BlurbStore:
         """
         try:
             raw = await self._client.get(self._keys.withdrawn)
-        except (RedisError, OSError) as error:
+        except STORE_ERRORS as error:
             raise _no_answer(error) from error
         assert raw is None or isinstance(raw, bytes)  # the client does not decode
         return Withdrawn() if raw is None else Withdrawn.from_bytes(raw)
@@ -176,7 +184,7 @@ class BlurbStore:
                 pipe.set(self._keys.known(blurb_id), b"", px=_REPORTABLE_MS)
             try:
                 await pipe.execute()
-            except (RedisError, OSError) as error:
+            except STORE_ERRORS as error:
                 raise _no_answer(error) from error
 
     def decoded(self, raw: bytes | str | None) -> BlurbRow | None:
@@ -196,7 +204,7 @@ class BlurbStore:
 class BlurbWriter:
     """Publishes and revokes, from a thread; each change comes together with the version that tells of it."""
 
-    def __init__(self, client: redis.Redis, tenant: str) -> None:
+    def __init__(self, client: BlockingClient, tenant: str) -> None:
         """Write through a client that stays the caller's to close."""
         self._client = client
         self._keys = BlurbKeys(tenant)
@@ -233,28 +241,35 @@ class BlurbWriter:
         mark = before
         for index, chunk in enumerate(chunks):
             target = after if after is None or index == len(chunks) - 1 else (before or BlurbMark(""))
-            with self._client.pipeline(transaction=True) as pipe:
+            with self._change() as pipe:
                 mark = self._fence(pipe, mark, target)
                 if off is not None:
                     pipe.set(self._keys.off, off.to_bytes())
                 if withdrawn is not None:
                     pipe.set(self._keys.withdrawn, withdrawn.to_bytes())
                 self._put(pipe, chunk, approved)
-                self._commit(pipe)
         return mark or BlurbMark("")
 
-    def _fence(
-        self, pipe: "redis.client.Pipeline", before: BlurbMark | None, after: BlurbMark | None
-    ) -> BlurbMark | None:
+    @contextmanager
+    def _change(self) -> Iterator[Pipeline]:
+        """A transaction that counts the version up when the block ends well."""
+        try:
+            with blocking_transaction(self._client, self._keys.version) as pipe:
+                yield pipe
+                pipe.incr(self._keys.version)
+                pipe.execute()
+        except WatchError as error:
+            raise OvertakenError("another process has published blurbs meanwhile") from error
+        except STORE_ERRORS as error:
+            raise _no_answer(error) from error
+
+    def _fence(self, pipe: Pipeline, before: BlurbMark | None, after: BlurbMark | None) -> BlurbMark | None:
         """Begin a transaction that fails unless the store holds a mark, and replaces it."""
         if after is None:
             return None
-        try:
-            pipe.watch(self._keys.marker)  # type: ignore[no-untyped-call]  # of redis
-            raw = pipe.get(self._keys.marker)
-            pipe.multi()
-        except (RedisError, OSError) as error:
-            raise _no_answer(error) from error
+        pipe.watch(self._keys.marker)  # type: ignore[no-untyped-call]  # of redis
+        raw = pipe.get(self._keys.marker)
+        pipe.multi()
         if raw != (None if before is None else before.text.encode()):
             raise OvertakenError("another process has published blurbs meanwhile")
         mark = replace(after, nonce=uuid.uuid4().hex[:12])
@@ -263,7 +278,7 @@ class BlurbWriter:
 
     def _put(
         self,
-        pipe: "redis.client.Pipeline",
+        pipe: Pipeline,
         changes: Iterable[tuple[BlurbSlot, BlurbRow | None]],
         approved: Collection[BlurbSlot],
     ) -> None:
@@ -282,9 +297,8 @@ class BlurbWriter:
         Raises:
             StoreError: The store did not answer.
         """
-        with self._client.pipeline(transaction=True) as pipe:
+        with self._change() as pipe:
             pipe.set(self._keys.off, off.to_bytes())
-            self._commit(pipe)
 
     def clear(self, mark: BlurbMark | None = None) -> BlurbMark | None:
         """Take out every blurb of the tenant.
@@ -302,13 +316,12 @@ class BlurbWriter:
         pattern = self._keys.blurb(BlurbSlot("*", "*", "*", "*", "*"))
         try:
             keys = list(self._client.scan_iter(pattern, count=_CHUNK))
-        except (RedisError, OSError) as error:
+        except STORE_ERRORS as error:
             raise _no_answer(error) from error
         for start in range(0, len(keys), _CHUNK):
-            with self._client.pipeline(transaction=True) as pipe:
+            with self._change() as pipe:
                 mark = self._fence(pipe, mark, mark)
                 pipe.delete(*keys[start : start + _CHUNK])
-                self._commit(pipe)
         return mark
 
     def hidden(self) -> frozenset[str]:
@@ -319,7 +332,7 @@ class BlurbWriter:
         """
         try:
             found = self._client.smembers(self._keys.hidden)
-        except (RedisError, OSError) as error:
+        except STORE_ERRORS as error:
             raise _no_answer(error) from error
         return frozenset(each.decode() for each in found if isinstance(each, bytes))
 
@@ -331,18 +344,9 @@ class BlurbWriter:
         """
         try:
             raw = self._client.get(self._keys.marker)
-        except (RedisError, OSError) as error:
+        except STORE_ERRORS as error:
             raise _no_answer(error) from error
         return BlurbMark.of(raw) if isinstance(raw, bytes) else None
-
-    def _commit(self, pipe: "redis.client.Pipeline") -> None:
-        pipe.incr(self._keys.version)
-        try:
-            pipe.execute()
-        except WatchError as error:
-            raise OvertakenError("another process has published blurbs meanwhile") from error
-        except (RedisError, OSError) as error:
-            raise _no_answer(error) from error
 
 
 def _no_answer(error: Exception) -> StoreError:

@@ -1,6 +1,5 @@
 """Counts the blurbs that lists lacked, in memory, until somebody writes them down off the request path."""
 
-import threading
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +11,9 @@ from serving.blurb_ask import BlurbAsk
 from serving.blurb_list import Freshness
 
 MAX_WISHES: Final = 10_000
-"""Most slots that are counted between two writes; what comes beyond is not."""
+"""About the most slots that are counted between two writes; what comes beyond is not."""
+MAX_LISTS: Final = 2_000
+"""Most lists that are noted between two writes."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,7 @@ class BlurbWishes:
         """Wish for the languages and the policy of this configuration only: others are never made."""
         self._config = config
         self._languages = {language.lower(): language for language in config.languages}
-        self._counts: Counter[BlurbSlot] = Counter()
-        self._lock = threading.Lock()
+        self._noted: list[tuple[Wish, Sequence[str]]] = []
 
     def wish(self, ask: BlurbAsk, segment: str) -> Wish | None:
         """The best of what can be made for a list; ``None`` where nothing can that it would take.
@@ -56,19 +56,19 @@ class BlurbWishes:
         return None if language is None else Wish(language, segment)
 
     def note(self, wish: Wish, item_ids: Sequence[str]) -> None:
-        """One more list lacked the blurbs of these items."""
-        if not item_ids:
-            return
-        slots = [
-            BlurbSlot(item_id, wish.language, wish.segment, self._config.length, self._config.policy)
-            for item_id in item_ids
-        ]
-        with self._lock:
-            room = MAX_WISHES - len(self._counts)
-            self._counts.update(slots if len(slots) <= room else [s for s in slots if s in self._counts])
+        """One more list lacked the blurbs of these items; they are counted when somebody takes them."""
+        if item_ids and len(self._noted) < MAX_LISTS:
+            self._noted.append((wish, item_ids))
 
     def take(self) -> Counter[BlurbSlot]:
-        """What has been counted since the last time."""
-        with self._lock:
-            taken, self._counts = self._counts, Counter()
-        return taken
+        """What has been noted since the last time, ``MAX_WISHES`` slots at most."""
+        noted, self._noted = self._noted, []
+        counts = Counter[BlurbSlot]()
+        for wish, item_ids in noted:
+            counts.update(
+                BlurbSlot(item_id, wish.language, wish.segment, self._config.length, self._config.policy)
+                for item_id in item_ids
+            )
+            if len(counts) >= MAX_WISHES:
+                break
+        return counts

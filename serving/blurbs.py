@@ -27,6 +27,7 @@ from serving.segment_choices import SegmentChoices
 
 NO_TEXT: Final = "NONE"
 """Stands for the source where an item has no blurb, in what is counted."""
+_OWN_WORDS: Final = str(Source.EXTRACTIVE), str(Freshness.FALLBACK)
 _NOTHING_OFF: Final = OffSwitches()
 _NOTHING_WITHDRAWN: Final = Withdrawn()
 _log = structlog.get_logger(__name__)
@@ -178,7 +179,10 @@ def _approved(row: BlurbRow, text: str, ask: BlurbAsk, *, is_fresh: bool) -> Sho
 
 
 def _count(shown: Mapping[str, ShownBlurb], num_items: int) -> None:
-    found = Counter((blurb.source.value, blurb.freshness.value) for blurb in shown.values())
+    approved = [blurb for blurb in shown.values() if blurb.freshness is not Freshness.FALLBACK]
+    found = Counter((str(blurb.source), str(blurb.freshness)) for blurb in approved)
+    if len(shown) > len(approved):
+        found[_OWN_WORDS] = len(shown) - len(approved)
     if num_items > len(shown):
-        found[NO_TEXT, Freshness.FALLBACK.value] = num_items - len(shown)
+        found[NO_TEXT, str(Freshness.FALLBACK)] = num_items - len(shown)
     note_blurbs(found)

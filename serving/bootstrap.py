@@ -13,9 +13,8 @@ from threading import Thread
 import structlog
 
 from recsys.clock import Clock, ReplayClock, WallClock
-from recsys.config import load_config
 from recsys.digest_names import DIRECTORY
-from recsys.errors import StoreError
+from recsys.errors import ConfigError, StoreError
 from recsys.event_log import EventLog
 from recsys.experiments.registry import ExperimentRegistry
 from recsys.file_lock import shared
@@ -24,7 +23,6 @@ from recsys.pipeline import Pipeline
 from recsys.pseudonyms import Pseudonyms
 from recsys.registry import Registry
 from recsys.schema import DAY_MS
-from recsys.table_sweep import prune_lists
 from recsys.text_reader import TextReader
 from recsys.text_vector_cache import CACHE_FILE, TextVectorCache
 from recsys.tombstones import Tombstones
@@ -44,6 +42,7 @@ from serving.embedded_store import embedded_store
 from serving.engine import Engine, RankingPipeline
 from serving.erasure import SERVING_LOCK, Eraser, OnlineEraser, forget_when_erased
 from serving.event_buffer import BUFFER_FILE, EventBuffer, SqliteEventBuffer
+from serving.event_intake import EventIntake
 from serving.experiment_servicer import ExperimentServicer
 from serving.experiment_watch import ExperimentWatch
 from serving.intake import Intake
@@ -73,6 +72,7 @@ from serving.privacy_servicer import PrivacyDesk
 from serving.progress_board import LOADED, ProgressBoard
 from serving.ranking_threads import RankingThreads
 from serving.recorder import Watched, recorded
+from serving.retention import prune
 from serving.rule_watch import RuleWatch
 from serving.server import listening
 from serving.servicer import EventServicer, RecommendationServicer
@@ -154,9 +154,10 @@ async def serving(
         states_client = connect_blocking(url, settings.state_timeout_ms)
         stack.callback(states_client.close)
         lists = await site.lists(url)
+        counted = site.counted()
         updater = await site.states(store, states)
         site.run("rules", RuleWatch(workspace.rules, models.use_rules).run())
-        follower, shadow = site.models_in_service()
+        follower, shadow = site.models_in_service(counted)
         executor = RankingThreads(settings.ranking_threads)
         stack.callback(executor.shutdown, cancel_futures=True)
         reserve = ThreadPoolExecutor(1, "popular", initializer=one_thread)  # free when all others are stuck
@@ -181,7 +182,7 @@ async def serving(
         )
         intake = Intake(
             models,
-            buffer,
+            site.intake(),
             updater,
             Attribution(lists.list_log, lists.signer),
             clock,
@@ -256,7 +257,9 @@ class _Site:
         updater = StateUpdater(self.buffer, store, self.models, self.seat.board, self.seat.worker)
         self.stack.callback(updater.leave)
         self.seat.counting()
-        if self.seat.worker == 0:
+        if self.settings.kafka_servers is not None:  # ``recsys consume`` keeps the store and the log
+            self.seat.board.reach(self.seat.worker, LOADED)
+        elif self.seat.worker == 0:
             event_log = EventLog(self.workspace.events)
             sync = LogSync(event_log, self.buffer, store, updater, self._lock, prune=self._prune)
             try:
@@ -274,6 +277,29 @@ class _Site:
             await updater.catch_up()
             self.run("state-updater", updater.run())
         return updater
+
+    def intake(self) -> EventIntake:
+        """Where events become durable: in the buffer, unless brokers are configured."""
+        if self.settings.kafka_servers is None:
+            return self.buffer
+        from serving.kafka_intake import KafkaIntake
+
+        intake = KafkaIntake(self.settings)
+        self.stack.callback(intake.close)
+        return intake
+
+    def counted(self) -> EventBuffer:
+        """The events behind the log, which models count; to be called while nothing moves into the log."""
+        if self.settings.kafka_servers is None:
+            return self.buffer
+        try:
+            from serving.kafka_tail import KafkaTail
+        except ImportError as error:
+            raise ConfigError(f"Kafka needs: pip install '.[kafka]' ({error})") from error
+        tail = KafkaTail(self.workspace, self.settings, self.models)
+        self.stack.callback(tail.close)
+        self.run("kafka-tail", tail.run())
+        return tail.buffer
 
     def _logged(self, states: Iterable[tuple[str, UserState]]) -> Iterable[tuple[str, UserState]]:
         """The log's states as the model that serves reads them; what came with another kind of model."""
@@ -300,12 +326,7 @@ class _Site:
         return Lists(log, pages, _signer(settings, self.workspace), page_depth=settings.page_depth)
 
     def _prune(self) -> int:
-        days = load_config(self.workspace.config).privacy.retention_days
-        if days is None:
-            return 0
-        before_ms = self.clock.now_ms() - round(days * DAY_MS)
-        prune_lists(self.workspace, before_ms)
-        return EventLog(self.workspace.events).prune(before_ms)
+        return prune(self.workspace, self.clock.now_ms())
 
     def erasures(self, store: StateStore, lists: Lists, origins: Origins) -> OnlineEraser:
         """Carry out erasures that were ordered, and let go of who was who whenever there is one."""
@@ -316,14 +337,14 @@ class _Site:
         self.run("erasure-watch", forget_when_erased(Tombstones(self.workspace.root), origins.forget))
         return online
 
-    def models_in_service(self) -> tuple[ModelFollower, Shadow]:
-        """Follow the registry, and let a shadow answer too."""
+    def models_in_service(self, counted: EventBuffer) -> tuple[ModelFollower, Shadow]:
+        """Follow the registry, and let a shadow answer too; a model counts the log first, then the rest."""
 
         def load(version: str) -> Model:
             require_signed(self.workspace, self.settings, version)
             if self.settings.try_models:
                 try_bundle(Registry(self.workspace.registry).path(version))
-            return load_model(self.workspace, self.buffer, self.clock.now_ms(), version)
+            return load_model(self.workspace, counted, self.clock.now_ms(), version)
 
         follower = ModelFollower(Registry(self.workspace.registry), self.models, load, self._lock)
         self.stack.push_async_callback(follower.close)

@@ -11,11 +11,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import redis
-
 from recsys.config import StateConfig
 from recsys.user_state import UserState
 from recsys.workspace import Workspace
+from serving.blocking_cluster import BlockingClient
 from serving.embedded_store import embedded_store
 from serving.footprint import Footprint, footprints
 from serving.loading import load_pipeline, load_states, load_text_reader, log_end_ms, warm_up
@@ -123,7 +122,7 @@ async def _fill(url: str, states: Iterable[tuple[str, UserState]], config: State
         await store.close()
 
 
-def _used(client: redis.Redis) -> int:
+def _used(client: BlockingClient) -> int:
     """What all states take, each with its key and its place in the store's table."""
     asking: Any = client.pipeline(transaction=False)
     for key in client.scan_iter("*:u:*", count=1_000):

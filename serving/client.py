@@ -1,8 +1,8 @@
 """Thin clients, one that blocks and one for asyncio: typed calls over one channel, deadlines and retries.
 
 Retries are those of ``service_config.json``, which any gRPC client can read: reads are repeated when no
-server answered. ``RecordEvents`` is not, because only a caller that sets event ids and times can know that a
-repetition counts once.
+server answered. Where those end, ``serving.repeats`` goes on: with reads whose answer broke off, and with
+events that all have ids, for a repetition of such counts once.
 """
 
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypedDict
+from typing import TYPE_CHECKING, Self
 
 import grpc
 
@@ -23,6 +23,7 @@ from recsys.v1.catalog_service_pb2_grpc import CatalogServiceStub
 from recsys.v1.event_service_pb2_grpc import EventServiceStub
 from recsys.v1.recommendation_service_pb2_grpc import RecommendationServiceStub
 from recsys.v1.types_pb2 import Item
+from serving.repeats import CallOptions, Repeats
 
 if TYPE_CHECKING:  # the asynchronous stubs are types and no objects
     from recsys.v1.blurb_service_pb2_grpc import BlurbServiceAsyncStub
@@ -32,14 +33,9 @@ if TYPE_CHECKING:  # the asynchronous stubs are types and no objects
 
 SERVICE_CONFIG = files("serving").joinpath("service_config.json").read_text(encoding="utf-8")
 """The published gRPC service config, JSON."""
-_RECONNECT_MS = 50
-
-
-class CallOptions(TypedDict):
-    """Keyword arguments of a call on a stub."""
-
-    timeout: float
-    metadata: tuple[tuple[str, str], ...]
+_RECONNECT_MS, _MOST_RECONNECT_MS = 50, 1000
+_READ_AGAIN = 2  # each time as often as the service config says, unless the answer had begun
+_SEND_AGAIN = 4
 
 
 @dataclass(frozen=True)
@@ -84,6 +80,8 @@ class Connection:
             # a worker that died took its connections along, and the others take new ones at once
             ("grpc.initial_reconnect_backoff_ms", _RECONNECT_MS),
             ("grpc.min_reconnect_backoff_ms", _RECONNECT_MS),
+            # a server that was away for an hour is taken back within a second, not within two minutes
+            ("grpc.max_reconnect_backoff_ms", _MOST_RECONNECT_MS),
         )
 
     @property
@@ -108,7 +106,7 @@ class Client:
             timeout_seconds: Deadline of every call; a ``Connection`` has its own.
         """
         connection = _connection(address, timeout_seconds)
-        self._options = connection.call_options
+        self._options, self._repeats = connection.call_options, Repeats()
         self._channel = connection.channel()
         self._recommendations = RecommendationServiceStub(self._channel)
         self._events = EventServiceStub(self._channel)
@@ -117,11 +115,11 @@ class Client:
 
     def recommend(self, request: recommendation_pb.RecommendRequest) -> recommendation_pb.RecommendResponse:
         """Recommend items of the whole catalogue."""
-        return self._recommendations.Recommend(request, **self._options)
+        return self._repeats.call(self._recommendations.Recommend, request, self._options, _READ_AGAIN)
 
     def rank(self, request: recommendation_pb.RankRequest) -> recommendation_pb.RankResponse:
         """Order the items that the request names."""
-        return self._recommendations.Rank(request, **self._options)
+        return self._repeats.call(self._recommendations.Rank, request, self._options, _READ_AGAIN)
 
     def stream_recommend(
         self, request: recommendation_pb.StreamRecommendRequest
@@ -135,16 +133,17 @@ class Client:
 
     def get_blurbs(self, request: blurb_pb.BatchGetBlurbsRequest) -> blurb_pb.BatchGetBlurbsResponse:
         """Blurbs of items, and the ids of those that there are not."""
-        return self._blurbs.BatchGetBlurbs(request, **self._options)
+        return self._repeats.call(self._blurbs.BatchGetBlurbs, request, self._options, _READ_AGAIN)
 
     def report_blurb(self, request: blurb_pb.ReportBlurbRequest) -> blurb_pb.ReportBlurbResponse:
         """Report a blurb that should not be shown."""
         return self._blurbs.ReportBlurb(request, **self._options)
 
     def record_events(self, events: Sequence[event_pb.Event]) -> list[event_pb.EventResult]:
-        """Record events; one result per event, in order."""
+        """Record events; one result per event, in order. With ids, they are sent again if need be."""
         request = event_pb.RecordEventsRequest(events=events)
-        return list(self._events.RecordEvents(request, **self._options).results)
+        call = self._repeats.call
+        return list(call(self._events.RecordEvents, request, self._options, _sent_again(events)).results)
 
     def upsert_items(self, items: Sequence[Item]) -> list[catalog_pb.ItemResult]:
         """Add or replace items; one result per item, in order."""
@@ -159,7 +158,7 @@ class Client:
     def get_items(self, item_ids: Sequence[str]) -> catalog_pb.BatchGetItemsResponse:
         """Items as they are, and the ids of those that there are not."""
         request = catalog_pb.BatchGetItemsRequest(item_ids=item_ids)
-        return self._catalog.BatchGetItems(request, **self._options)
+        return self._repeats.call(self._catalog.BatchGetItems, request, self._options, _READ_AGAIN)
 
     def close(self) -> None:
         """Close the channel."""
@@ -183,7 +182,7 @@ class AsyncClient:
     def __init__(self, address: str | Connection, *, timeout_seconds: float = 1.0) -> None:
         """Connect on the first call; within a running event loop, see ``Client``."""
         connection = _connection(address, timeout_seconds)
-        self._options = connection.call_options
+        self._options, self._repeats = connection.call_options, Repeats()
         self._channel = connection.async_channel()
         self._recommendations: RecommendationServiceAsyncStub = RecommendationServiceStub(self._channel)
         self._events: EventServiceAsyncStub = EventServiceStub(self._channel)
@@ -194,11 +193,13 @@ class AsyncClient:
         self, request: recommendation_pb.RecommendRequest
     ) -> recommendation_pb.RecommendResponse:
         """Recommend items of the whole catalogue."""
-        return await self._recommendations.Recommend(request, **self._options)
+        return await self._repeats.call_async(
+            self._recommendations.Recommend, request, self._options, _READ_AGAIN
+        )
 
     async def rank(self, request: recommendation_pb.RankRequest) -> recommendation_pb.RankResponse:
         """Order the items that the request names."""
-        return await self._recommendations.Rank(request, **self._options)
+        return await self._repeats.call_async(self._recommendations.Rank, request, self._options, _READ_AGAIN)
 
     async def stream_recommend(
         self, request: recommendation_pb.StreamRecommendRequest
@@ -213,16 +214,21 @@ class AsyncClient:
 
     async def get_blurbs(self, request: blurb_pb.BatchGetBlurbsRequest) -> blurb_pb.BatchGetBlurbsResponse:
         """Blurbs of items, and the ids of those that there are not."""
-        return await self._blurbs.BatchGetBlurbs(request, **self._options)
+        return await self._repeats.call_async(
+            self._blurbs.BatchGetBlurbs, request, self._options, _READ_AGAIN
+        )
 
     async def report_blurb(self, request: blurb_pb.ReportBlurbRequest) -> blurb_pb.ReportBlurbResponse:
         """Report a blurb that should not be shown."""
         return await self._blurbs.ReportBlurb(request, **self._options)
 
     async def record_events(self, events: Sequence[event_pb.Event]) -> list[event_pb.EventResult]:
-        """Record events; one result per event, in order."""
+        """Record events; one result per event, in order. With ids, they are sent again if need be."""
         request = event_pb.RecordEventsRequest(events=events)
-        return list((await self._events.RecordEvents(request, **self._options)).results)
+        call = self._repeats.call_async
+        return list(
+            (await call(self._events.RecordEvents, request, self._options, _sent_again(events))).results
+        )
 
     async def upsert_items(self, items: Sequence[Item]) -> list[catalog_pb.ItemResult]:
         """Add or replace items; one result per item, in order."""
@@ -237,7 +243,9 @@ class AsyncClient:
     async def get_items(self, item_ids: Sequence[str]) -> catalog_pb.BatchGetItemsResponse:
         """Items as they are, and the ids of those that there are not."""
         request = catalog_pb.BatchGetItemsRequest(item_ids=item_ids)
-        return await self._catalog.BatchGetItems(request, **self._options)
+        return await self._repeats.call_async(
+            self._catalog.BatchGetItems, request, self._options, _READ_AGAIN
+        )
 
     async def close(self) -> None:
         """Close the channel."""
@@ -257,3 +265,8 @@ class AsyncClient:
 
 def _connection(address: str | Connection, timeout_seconds: float) -> Connection:
     return address if isinstance(address, Connection) else Connection(address, timeout_seconds)
+
+
+def _sent_again(events: Sequence[event_pb.Event]) -> int:
+    """Most repetitions of events: none, unless each has an id by which it counts once."""
+    return _SEND_AGAIN if all(event.event_id for event in events) else 0

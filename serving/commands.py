@@ -23,7 +23,7 @@ def serve(
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port; 0 takes any free one.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes that share the port.")] = None,
     redis: Annotated[
-        str | None, typer.Option(metavar="URL", help="RESP server for the state; default: an embedded one.")
+        str | None, typer.Option(metavar="URL", help="RESP server or cluster; default: an embedded server.")
     ] = None,
     clock: Annotated[
         Literal["wall", "replay"] | None, typer.Option(help="replay goes on from the end of the log.")

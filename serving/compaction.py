@@ -5,7 +5,7 @@ holds it exclusively, so that no event is seen in both places or in neither.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 
 import polars as pl
@@ -27,7 +27,13 @@ COMPACTION_LOCK = "compaction.lock"
 """Name of the lock file in ``Workspace.state``."""
 
 
-def compact(buffer: EventBuffer, event_log: EventLog, *, through: int) -> int:
+def compact(
+    buffer: EventBuffer,
+    event_log: EventLog,
+    *,
+    through: int,
+    name: Callable[[int, int], str] | None = None,
+) -> int:
     """Move the events and merges up to a sequence number into the log.
 
     The range is fixed in the buffer before it is written, and the log takes the same name once, so a crash
@@ -39,6 +45,8 @@ def compact(buffer: EventBuffer, event_log: EventLog, *, through: int) -> int:
         event_log: Where they go.
         through: Highest sequence number to move; whoever reads the buffer must have read up to it. Known
             only under the lock, where others read.
+        name: Names the append of a range, given its first and last sequence number; when absent, that is the
+            buffer's and theirs.
 
     Returns:
         How many events and merges left the buffer.
@@ -56,8 +64,8 @@ def compact(buffer: EventBuffer, event_log: EventLog, *, through: int) -> int:
         ]
         events = event_frame(record.event for record in claimed_records if record.merge is None)
         merges = merge_frame(record.merge for record in claimed_records if record.merge is not None)
-        name = f"buffer-{buffer.buffer_id}-{first}-{last}"
-        event_log.append(_without_known(events, event_log), name, merges=merges)
+        named = f"buffer-{buffer.buffer_id}-{first}-{last}" if name is None else name(first, last)
+        event_log.append(_without_known(events, event_log), named, merges=merges)
         reach("compaction-appended")
         buffer.release(last)
         reach("compaction-released")

@@ -26,6 +26,7 @@ from recsys.schema import DAY_MS
 from recsys.tombstones import Tombstones
 from serving.deleted_pages import overwrite_deleted, truncate_journal
 from serving.event import MERGE, VISITOR_PREFIX, BufferedEvent, Event, Merge
+from serving.event_intake import EventIntake
 from serving.visitor_link import VisitorLink
 from serving.wal_check import commits_in, num_lost
 
@@ -38,25 +39,12 @@ DEDUPLICATION_DAYS = 30
 """How long the id of an event that has left for the log is remembered, counted back from the latest one."""
 
 
-class EventBuffer(Protocol):
-    """What intake, state and compaction need of a durable buffer; any thread may call any method."""
+class EventBuffer(EventIntake, Protocol):
+    """What state, log and erasure need of a durable buffer besides; any thread may call any method."""
 
     @property
     def buffer_id(self) -> str:
         """Tells this buffer's sequence numbers from another's."""
-        ...
-
-    @property
-    def has_failed(self) -> bool:
-        """Whether it takes nothing any more until a restart."""
-        ...
-
-    def append(self, records: Sequence[Event | Merge]) -> "Future[list[int | None]]":
-        """Store events with ids, and merges; the future ends when they are on disk.
-
-        Its result has one entry per record: the sequence number, or ``None`` when the id was seen before, or
-        the visitor is known to be that user. It raises ``IntakeError`` when nothing of the batch was stored.
-        """
         ...
 
     def since(self, sequence: int, limit: int) -> list[BufferedEvent]:
@@ -112,10 +100,6 @@ class EventBuffer(Protocol):
         """
         ...
 
-    def close(self) -> None:
-        """Finish what was handed in and refuse the rest."""
-        ...
-
 
 _COLUMNS = tuple(field.name for field in fields(Event))
 _SCHEMA = f"""
@@ -132,7 +116,7 @@ CREATE TABLE IF NOT EXISTS merges (
 """
 _STORED = (*_COLUMNS, "counts_for")
 _INSERT = f"""
-INSERT INTO events ({", ".join(_STORED)}) SELECT {", ".join("?" * len(_STORED))}
+INSERT INTO events (sequence, {", ".join(_STORED)}) SELECT ?, {", ".join("?" * len(_STORED))}
 WHERE NOT EXISTS (SELECT 1 FROM left_ids WHERE event_id = ?)
 ON CONFLICT (event_id) DO NOTHING RETURNING sequence
 """
@@ -172,12 +156,14 @@ UNION SELECT user_id FROM merges
 """
 _UNMERGE = "DELETE FROM merges WHERE (visitor IN ({0}) OR user_id IN ({0})) AND merge_time <= ?"
 
+_REMEMBER_MS = DEDUPLICATION_DAYS * DAY_MS
 _MAX_GROUP = 256  # batches in one commit
 _MAX_CLAIM = 100_000  # events in one claimed range
 _BUSY_SECONDS = 5.0
 _FULL = ("SQLITE_FULL", "SQLITE_IOERR_SHMSIZE")  # the latter where the first write finds no room
 
-_Batch: TypeAlias = tuple[Sequence[Event | Merge], Future[list[int | None]]]
+_Numbered: TypeAlias = Sequence[tuple[int | None, Event | Merge]]
+_Batch: TypeAlias = tuple[_Numbered, Future[list[int | None]]]
 
 
 class SqliteEventBuffer:
@@ -186,13 +172,22 @@ class SqliteEventBuffer:
     After an input or output error the file is not trusted any more: appending raises until a restart.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, in_memory: bool = False, remember_ms: int = _REMEMBER_MS) -> None:
+        """Open a buffer.
+
+        Args:
+            path: The file, in ``Workspace.state``.
+            in_memory: Keep nothing in the file, for whoever can have everything again.
+            remember_ms: How long the id of an event that has left for the log is remembered, counted back
+                from the latest one.
+        """
         self._lock = threading.Lock()
         self._failed = False
+        self._remember_ms = remember_ms
         self._tombstones = Tombstones(path.parent.parent)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = _connect(path)
+            self._connection = _connect(Path(":memory:") if in_memory else path)
             self._buffer_id = _identify(self._connection)
         except (sqlite3.Error, OSError) as error:
             raise IntakeError(
@@ -214,7 +209,13 @@ class SqliteEventBuffer:
         return self._failed
 
     def append(self, records: Sequence[Event | Merge]) -> Future[list[int | None]]:
-        """Store records; the future ends when they are on disk, see ``EventBuffer.append``."""
+        """Store records; the future ends when they are on disk, see ``EventIntake.append``."""
+        return self.append_numbered([(None, record) for record in records])
+
+    def append_numbered(
+        self, records: Sequence[tuple[int | None, Event | Merge]]
+    ) -> Future[list[int | None]]:
+        """Store records under sequence numbers that ascend and were never used; ``None`` is the next one."""
         future: Future[list[int | None]] = Future()
         future.set_running_or_notify_cancel()  # a caller that gives up cannot take its events back
         if self._closed:
@@ -245,7 +246,7 @@ class SqliteEventBuffer:
         with self._transaction() as connection:
             connection.execute(_REMEMBER, (last,))
             connection.execute("DELETE FROM events WHERE sequence <= ?", (last,))
-            connection.execute(_FORGET, (DEDUPLICATION_DAYS * DAY_MS,))
+            connection.execute(_FORGET, (self._remember_ms,))
             connection.execute("DELETE FROM claim WHERE last = ?", (last,))
 
     def latest_ms(self) -> int:
@@ -270,6 +271,11 @@ class SqliteEventBuffer:
         rows = [(merge.visitor, merge.merge_time, merge.user_id, 0) for merge in merges]
         with self._transaction() as connection:
             connection.executemany("INSERT OR IGNORE INTO merges VALUES (?, ?, ?, ?)", rows)
+
+    def remember(self, ids: Iterable[tuple[str, int]]) -> None:
+        """Know events that the log holds, by their ids and when they were received, as if they had left."""
+        with self._transaction() as connection:
+            connection.executemany("INSERT OR IGNORE INTO left_ids VALUES (?, ?)", ids)
 
     def people(self) -> list[str]:
         """Everybody of whom the buffer knows anything."""
@@ -334,7 +340,7 @@ class SqliteEventBuffer:
             for (_, future), result in zip(batches, results, strict=True):
                 future.set_result(result)
 
-    def _commit(self, batches: Iterable[Sequence[Event | Merge]]) -> list[list[int | None]]:
+    def _commit(self, batches: Iterable[_Numbered]) -> list[list[int | None]]:
         if self._failed:
             raise IntakeError(
                 "an earlier write failed, so the event buffer is closed; mend the disk and restart"
@@ -343,8 +349,8 @@ class SqliteEventBuffer:
             has_erased = len(self._tombstones) > 0
             stored = [
                 [
-                    None if has_erased and self._is_erased(record) else _store(connection, record)
-                    for record in records
+                    None if has_erased and self._is_erased(record) else _store(connection, record, number)
+                    for number, record in records
                 ]
                 for records in batches
             ]
@@ -416,19 +422,19 @@ def _identify(connection: sqlite3.Connection) -> str:
     return str(known[0])
 
 
-def _store(connection: sqlite3.Connection, record: Event | Merge) -> int | None:
+def _store(connection: sqlite3.Connection, record: Event | Merge, number: int | None) -> int | None:
     if isinstance(record, Merge):
-        return _store_merge(connection, record)
+        return _store_merge(connection, record, number)
     if not record.user_id.startswith(VISITOR_PREFIX):
-        return _insert(connection, record, None)
+        return _insert(connection, record, None, number)
     [owner] = connection.execute(_MERGE_OF, (record.user_id, record.effective_ms)).fetchone() or (None,)
     if owner is not None:  # it happened before the login, so the log says it of the visitor
-        return _insert(connection, record, owner)
+        return _insert(connection, record, owner, number)
     [user_id, _] = connection.execute(_LATEST_MERGE, (record.user_id,)).fetchone() or (record.user_id, 0)
-    return _insert(connection, replace(record, user_id=user_id), None)
+    return _insert(connection, replace(record, user_id=user_id), None, number)
 
 
-def _store_merge(connection: sqlite3.Connection, merge: Merge) -> int | None:
+def _store_merge(connection: sqlite3.Connection, merge: Merge, number: int | None) -> int | None:
     """Store a merge, unless the visitor is that user already.
 
     Its time is not before that of any event which came in earlier, whichever process received it.
@@ -438,13 +444,15 @@ def _store_merge(connection: sqlite3.Connection, merge: Merge) -> int | None:
         return None
     [lately] = connection.execute(_LATELY).fetchone()
     time_ms = max(merge.merge_time, merged_ms + 1, lately or 0)
-    record = Event(f"merge-{uuid.uuid4().hex}", MERGE, merge.user_id, merge.visitor, time_ms, time_ms)
-    sequence = _insert(connection, record, None)
+    login = Event(f"merge-{uuid.uuid4().hex}", MERGE, merge.user_id, merge.visitor, time_ms, time_ms)
+    sequence = _insert(connection, login, None, number)
     row = (merge.visitor, time_ms, merge.user_id, sequence)
     connection.execute("INSERT INTO merges VALUES (?, ?, ?, ?)", row)
     return sequence
 
 
-def _insert(connection: sqlite3.Connection, event: Event, counts_for: str | None) -> int | None:
-    row = connection.execute(_INSERT, (*astuple(event), counts_for, event.event_id)).fetchone()
+def _insert(
+    connection: sqlite3.Connection, event: Event, counts_for: str | None, number: int | None
+) -> int | None:
+    row = connection.execute(_INSERT, (number, *astuple(event), counts_for, event.event_id)).fetchone()
     return None if row is None else int(row[0])

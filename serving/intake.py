@@ -22,7 +22,7 @@ from recsys.schema import (
 )
 from serving.discretion import Discretion
 from serving.event import VISITOR_PREFIX, Event, Merge, event_frame, subject
-from serving.event_buffer import EventBuffer
+from serving.event_intake import EventIntake
 from serving.state_updater import StateUpdater
 
 
@@ -107,7 +107,7 @@ class Intake:
     def __init__(
         self,
         items: KnownItems,
-        buffer: EventBuffer,
+        buffer: EventIntake,
         updater: StateUpdater,
         attribution: Resolver,
         clock: Clock,

@@ -6,7 +6,7 @@ from typing import Final
 import structlog
 
 from recsys.blurbs.facts import Facts
-from recsys.blurbs.judging import Checks
+from recsys.blurbs.judging import TextGate
 from serving.line_screen import may_be_shown
 
 _MOST_KEPT: Final = 65_536
@@ -16,7 +16,7 @@ _log = structlog.get_logger(__name__)
 class LineJudge:
     """A ``serving.own_lines.Screen``, for one thread."""
 
-    def __init__(self, gate: Checks, languages: Sequence[str]) -> None:
+    def __init__(self, gate: TextGate, languages: Sequence[str]) -> None:
         """Judge nothing yet.
 
         Args:

@@ -1,7 +1,7 @@
 """Carries served lists into Parquet, where they are joined with events, and forgets the old ones.
 
-Every list is in exactly one file. A file is named by the log's sequence numbers that it holds, so that an
-export which was cut short writes the same files again.
+Every list is in exactly one file. A file is named by its log and the sequence numbers of it that it holds, so
+that an export which was cut short writes the same files again, and servers on several machines write others.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ _AT_ONCE = 20_000  # lists in one file, at most
 
 
 def export_lists(list_log: ListLog, directory: Path) -> int:
-    """Write every list that was not yet exported to ``day=YYYY-MM-DD/lists-FIRST-LAST.parquet``.
+    """Write every list that was not yet exported to ``day=YYYY-MM-DD/lists-LOG-FIRST-LAST.parquet``.
 
     Returns:
         How many lists were written.
@@ -33,6 +33,7 @@ def export_lists(list_log: ListLog, directory: Path) -> int:
         IntakeError: The log failed.
     """
     num_lists = 0
+    name = f"lists-{list_log.log_id}"
     with exclusive(directory / ".lock"):
         while True:
             first, last, lists = list_log.not_exported(_AT_ONCE)
@@ -40,7 +41,7 @@ def export_lists(list_log: ListLog, directory: Path) -> int:
                 return num_lists
             dated = served_frame(lists).with_columns(day=pl.col(SERVED_TIME).dt.date())
             for (day,), part in dated.partition_by("day", as_dict=True, include_key=False).items():
-                with atomic_path(directory / f"day={day}" / f"lists-{first}-{last}.parquet") as partial:
+                with atomic_path(directory / f"day={day}" / f"{name}-{first}-{last}.parquet") as partial:
                     part.write_parquet(partial)
             list_log.mark_exported(last)
             num_lists += len(lists)

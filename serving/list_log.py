@@ -32,6 +32,8 @@ CREATE TABLE IF NOT EXISTS lists (
 );
 CREATE INDEX IF NOT EXISTS lists_time ON lists (served_time);
 CREATE TABLE IF NOT EXISTS exported (last);
+CREATE TABLE IF NOT EXISTS log (id);
+INSERT INTO log SELECT lower(hex(randomblob(6))) WHERE NOT EXISTS (SELECT 1 FROM log);
 """
 _INSERT = f"INSERT OR IGNORE INTO lists ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
 _SELECT = f"SELECT {', '.join(COLUMNS)} FROM lists"
@@ -69,6 +71,16 @@ class ListLog:
             group_seconds=GROUP_SECONDS,
             max_waiting=MAX_WAITING,
         )
+
+    @property
+    def log_id(self) -> str:
+        """What tells its files from those of other machines' logs, which count their lists from 1, too.
+
+        Raises:
+            IntakeError: The file cannot be read.
+        """
+        with self._transaction() as connection:
+            return str(connection.execute("SELECT id FROM log").fetchone()[0])
 
     @property
     def num_lost(self) -> int:

@@ -1,4 +1,4 @@
-"""The verb ``recsys log prune``: removes what is older than anybody needs."""
+"""The verbs ``recsys log prune``, which removes what nobody needs any more, and ``recsys log reshard``."""
 
 import json
 from typing import Annotated
@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from recsys.clock import WallClock
+from recsys.config import load_config
 from recsys.event_log import EventLog
 from recsys.file_lock import exclusive
 from recsys.options import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption
@@ -17,11 +18,6 @@ RETENTION_DAYS = 395
 """Thirteen months: a year, and the month that is compared with the one a year before."""
 
 log = typer.Typer(help="The event log.", no_args_is_help=True)
-
-
-@log.callback()
-def _group() -> None:
-    """Typer makes a single command the group itself; with a callback it stays ``recsys log prune``."""
 
 
 @log.command()
@@ -37,6 +33,30 @@ def prune(
         typer.echo(json.dumps({"events": num_events, "list_files": num_files}))
     else:
         typer.echo(f"{num_events:,} events and {num_files:,} files of served lists removed")
+
+
+@log.command()
+def reshard(*, workspace: WorkspaceOption = DEFAULT_WORKSPACE, json_output: JsonOption = False) -> None:
+    """Cut the log into as many shards of users as recsys.toml says; it can be read all the while."""
+    num_shards, num_appends = reshard_workspace(Workspace(workspace))
+    if json_output:
+        typer.echo(json.dumps({"num_shards": num_shards, "appends": num_appends}))
+    else:
+        typer.echo(f"shards of users: {num_shards:,}; appends cut anew: {num_appends:,}")
+
+
+def reshard_workspace(workspace: Workspace) -> tuple[int, int]:
+    """Cut a log as ``log.num_shards`` says: into how many shards, and how many appends were cut anew.
+
+    Raises:
+        ConfigError: The configuration cannot be read.
+        DataError: The log is damaged.
+    """
+    from serving.compaction import COMPACTION_LOCK
+
+    num_shards = load_config(workspace.config).log.num_shards
+    with exclusive(workspace.state / COMPACTION_LOCK):
+        return num_shards, EventLog(workspace.events).reshard(num_shards)
 
 
 def prune_workspace(workspace: Workspace, before_ms: int) -> tuple[int, int]:

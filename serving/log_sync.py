@@ -19,7 +19,7 @@ from recsys.file_lock import exclusive, shared
 from recsys.schema import MERGE_TIME
 from recsys.user_state import UserState
 from serving.compaction import compact
-from serving.event import Merge
+from serving.event import BufferedEvent, Merge
 from serving.event_buffer import EventBuffer
 from serving.origins import origins_in
 from serving.state_store import StateStore
@@ -27,6 +27,9 @@ from serving.state_updater import StateUpdater
 from serving.visitor_link import VisitorLink
 
 _log = structlog.get_logger(__name__)
+
+_PEOPLE_AT_ONCE = 500
+_RECORDS_AT_ONCE = 1000
 
 
 class LogSync:
@@ -117,9 +120,61 @@ class LogSync:
         with ExitStack() as held:
             await asyncio.to_thread(held.enter_context, shared(self._lock))
             async with self._updater.turn:
-                found = dict(await asyncio.to_thread(lambda: list(states(user_ids))))
-                await self._store.rewrite([(user_id, found.get(user_id)) for user_id in user_ids])
+                await self._rewrite(states, user_ids)
                 self._updater.forget_applied()
+
+    async def rewrite_since(
+        self, states: Callable[[Sequence[str]], Iterable[tuple[str, UserState]]], sequence: int
+    ) -> int:
+        """Make the states anew of everybody of whom the buffer holds something above a place.
+
+        Applying it again would not do: a state that lost an event and was given a later one since then takes
+        the lost one for applied.
+
+        Args:
+            states: Makes the log's states of users.
+            sequence: The place; the store has what is up to it.
+
+        Returns:
+            How many users they were.
+
+        Raises:
+            StoreError: The store did not answer.
+            DataError: The log is damaged.
+            IntakeError: The buffer failed.
+        """
+        with ExitStack() as held:
+            await asyncio.to_thread(held.enter_context, shared(self._lock))
+            async with self._updater.turn:
+                people = await asyncio.to_thread(self._people_since, sequence)
+                for start in range(0, len(people), _PEOPLE_AT_ONCE):
+                    await self._rewrite(states, people[start : start + _PEOPLE_AT_ONCE])
+                await self._updater.apply_again(await asyncio.to_thread(self._records_of, people))
+        return len(people)
+
+    async def _rewrite(
+        self, states: Callable[[Sequence[str]], Iterable[tuple[str, UserState]]], user_ids: Sequence[str]
+    ) -> None:
+        found = dict(await asyncio.to_thread(lambda: list(states(user_ids))))
+        await self._store.rewrite([(user_id, found.get(user_id)) for user_id in user_ids])
+
+    def _people_since(self, sequence: int) -> list[str]:
+        """Who did something above a place, with those whom the buffer's logins join with them."""
+        people = set[str]()
+        while records := self._buffer.since(sequence, _RECORDS_AT_ONCE):
+            people |= _involved(records)
+            sequence = records[-1].sequence
+        while not (joined := _involved(self._records_of(sorted(people)), only_merges=True)) <= people:
+            people |= joined
+        return sorted(people - {visitor for visitor, _ in self._buffer.links()})  # their links are old enough
+
+    def _records_of(self, people: Sequence[str]) -> list[BufferedEvent]:
+        """What the buffer holds of people, in its order."""
+        found = dict[int, BufferedEvent]()
+        for start in range(0, len(people), _PEOPLE_AT_ONCE):
+            chunk = people[start : start + _PEOPLE_AT_ONCE]
+            found |= {record.sequence: record for record in self._buffer.of(chunk)}
+        return [found[sequence] for sequence in sorted(found)]
 
     async def _load(
         self, states: Iterable[tuple[str, UserState]], links: Sequence[tuple[str, VisitorLink]]
@@ -162,3 +217,14 @@ class LogSync:
     def _describe(self) -> str:
         num_events = self._event_log.scan().select(pl.len()).collect().item()
         return f"{self._buffer.buffer_id} {num_events} {self._event_log.end_ms()}"
+
+
+def _involved(records: Iterable[BufferedEvent], *, only_merges: bool = False) -> set[str]:
+    """Whose states some records change."""
+    people = set[str]()
+    for record in records:
+        if (merge := record.merge) is not None:
+            people |= {merge.user_id, merge.visitor}
+        elif not only_merges:
+            people.add(record.owner)
+    return people

@@ -10,11 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import cast
 
-import redis
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
-
 from recsys.errors import StoreError
+from serving.blocking_cluster import BlockingClient
+from serving.cluster_client import STORE_ERRORS, StoreClient
 from serving.group_writer import GroupWriter
 from serving.kept_list import KeptList
 from serving.second_look import look_again
@@ -36,8 +34,10 @@ def list_keys(tenant: str, list_ids: Iterable[str]) -> list[str]:
 class PageStore:
     """Keeps lists by id, under ``recsys:<tenant>:p:<list id>``."""
 
-    def __init__(self, reader: Redis, writer: redis.Redis, tenant: str, time_to_live: timedelta) -> None:
-        """Begin to write what is handed over; both clients, of one server, stay the caller's to close."""
+    def __init__(
+        self, reader: StoreClient, writer: BlockingClient, tenant: str, time_to_live: timedelta
+    ) -> None:
+        """Begin to write what is handed over; both clients, of one store, stay the caller's to close."""
         self._reader = reader
         self._client = writer
         self._tenant = tenant
@@ -83,7 +83,7 @@ class PageStore:
         try:
             for key in list_keys(self._tenant, list_ids):
                 await self._reader.unlink(key)
-        except (RedisError, OSError) as error:
+        except STORE_ERRORS as error:
             raise _no_answer(error) from error
 
     def close(self) -> None:
@@ -100,13 +100,13 @@ class PageStore:
                 for key, raw in rows:
                     pipe.set(key, raw, ex=self._ttl_seconds)
                 pipe.execute()
-        except (RedisError, OSError) as error:
+        except STORE_ERRORS as error:
             raise _no_answer(error) from error
 
     async def _read(self, list_id: str) -> bytes | None:
         try:
             return cast("bytes | None", await self._reader.get(self._prefix + list_id))
-        except (RedisError, OSError) as error:
+        except STORE_ERRORS as error:
             raise _no_answer(error) from error
 
 

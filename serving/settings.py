@@ -25,7 +25,19 @@ class Settings(BaseSettings):
     port: int = Field(default=50051, ge=0, le=65535)
     """Port to listen on; 0 takes any free one."""
     redis_url: SecretStr | None = None
-    """A RESP server that holds the state, ``redis://`` or ``unix://``; none starts an embedded one."""
+    """A RESP server that holds the state, ``redis://`` or ``unix://``, or a cluster of them, see
+    ``recsys.store_url``; none starts an embedded one."""
+    kafka_servers: str | None = None
+    """Kafka brokers that events go to, as ``host:port,host:port``; none keeps them in the workspace's own
+    buffer. ``recsys consume`` then carries them on, and ``redis_url`` names the store that all share."""
+    kafka_topic: str = Field(default="recsys-events", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
+    """Topic of the events."""
+    kafka_options: Path | None = None
+    """File with further options of librdkafka, one ``name=value`` a line: TLS, SASL. What it says is never
+    logged."""
+    kafka_timeout_ms: int = Field(default=800, ge=10)
+    """Longest that events wait for the brokers' acknowledgement, in milliseconds; then the call fails with
+    ``UNAVAILABLE``. Below the callers' deadlines."""
     tenant: str = Field(default="default", pattern=r"^[A-Za-z0-9_-]{1,64}$")
     """Prefix of every key in the store."""
     clock: Literal["wall", "replay"] = "wall"
@@ -122,6 +134,12 @@ class Settings(BaseSettings):
             raise ValueError("tls_cert and tls_key belong together: expected both or neither")
         if self.tls_client_ca is not None and self.tls_cert is None:
             raise ValueError("tls_client_ca needs tls_cert and tls_key")
+        return self
+
+    @model_validator(mode="after")
+    def _store_is_shared(self) -> Self:
+        if self.kafka_servers is not None and self.redis_url is None:
+            raise ValueError("kafka_servers needs redis_url: the store that servers and consumers share")
         return self
 
     def for_admin(self, port: int) -> "Settings":

@@ -4,11 +4,10 @@ A blocking client takes a third of the processor time that one of the event loop
 not woken for it.
 """
 
-import redis
-from redis.exceptions import RedisError
-
 from recsys.errors import StoreError
 from recsys.user_state import UserState
+from serving.blocking_cluster import BlockingClient
+from serving.cluster_client import STORE_ERRORS
 from serving.state_store import StateStore
 from serving.visitor_link import VisitorLink
 
@@ -16,7 +15,7 @@ from serving.visitor_link import VisitorLink
 class StateReader:
     """Reads the states of one store; several threads may."""
 
-    def __init__(self, client: redis.Redis, store: StateStore) -> None:
+    def __init__(self, client: BlockingClient, store: StateStore) -> None:
         """Put the two together.
 
         Args:
@@ -41,7 +40,7 @@ class StateReader:
     def _read(self, user_id: str) -> bytes | None:
         try:
             raw = self._client.get(self._store.key(user_id))
-        except (RedisError, OSError) as error:
+        except STORE_ERRORS as error:
             raise StoreError(f"the store did not answer: {type(error).__name__}") from error
         assert raw is None or isinstance(raw, bytes)  # the client does not decode
         return raw

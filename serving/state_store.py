@@ -1,7 +1,8 @@
 """What is remembered of every user, in a RESP server that may be lost and rebuilt at any time.
 
-Keys are ``recsys:<tenant>:u:{<user id>}``: the braces are a Redis Cluster hash tag, so that all keys of one
-user lie on one node. Every key expires ``max_age_days`` and one day after its last change.
+Keys are ``recsys:<tenant>:u:{<tenant>:<user id>}``: the braces are a hash tag of a cluster, so that all keys
+of one user lie in one slot, and no operation touches two. Every key expires ``max_age_days`` and one day
+after its last change.
 """
 
 import asyncio
@@ -10,21 +11,26 @@ import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from itertools import islice
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import redis
 import redis.retry
 import structlog
 from redis.asyncio import Redis
+from redis.asyncio.client import Pipeline
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, ResponseError, WatchError
+from redis.exceptions import ResponseError, WatchError
 
 from recsys.config import StateConfig
 from recsys.errors import StoreError
+from recsys.store_url import is_cluster
 from recsys.user_state import UserState
+from serving.blocking_cluster import BlockingClient, BlockingCluster
+from serving.cluster_client import STORE_ERRORS, LearningCluster, StoreClient, lineage, transaction
 from serving.discretion import Discretion
 from serving.event import BufferedEvent
+from serving.shard_notes import ShardNotes
 from serving.visitor_link import VisitorLink
 
 _log = structlog.get_logger(__name__)
@@ -33,16 +39,21 @@ _T = TypeVar("_T")
 _MAX_ATTEMPTS = 10  # of an optimistic transaction
 _CHUNK = 500  # states in one pipeline
 _MOST_DAMAGED = 1000  # that are made anew at once
+_LAYOUT = "2"  # of the keys; states under another one are not recognised, and loaded anew
 
 
-def connect(url: str, timeout_ms: int) -> Redis:
-    """A client whose operations take at most ``timeout_ms``: its own retries, up to 5 s by default, are off.
+def connect(url: str, timeout_ms: int) -> StoreClient:
+    """A client of a server or a cluster, see ``recsys.store_url``, which waits ``timeout_ms`` for a server.
+
+    Its own retries, up to 5 s by default, are off.
 
     Raises:
         StoreError: The URL is not one of a RESP server. It is not repeated, it may hold a password.
     """
     seconds = timeout_ms / 1000
     try:
+        if is_cluster(url):
+            return LearningCluster(url, seconds)
         return Redis.from_url(
             url, socket_timeout=seconds, socket_connect_timeout=seconds, retry=Retry(NoBackoff(), 0)
         )
@@ -50,10 +61,12 @@ def connect(url: str, timeout_ms: int) -> Redis:
         raise StoreError(f"the store's URL is wrong: {error}") from None
 
 
-def connect_blocking(url: str, timeout_ms: int) -> redis.Redis:
+def connect_blocking(url: str, timeout_ms: int) -> BlockingClient:
     """The same as ``connect``, for threads."""
     seconds = timeout_ms / 1000
     try:
+        if is_cluster(url):
+            return BlockingCluster(url, seconds)
         return redis.Redis.from_url(
             url,
             socket_timeout=seconds,
@@ -68,10 +81,29 @@ class StateStore:
     """Reads and updates user states. What cannot be read is treated as absent and counted."""
 
     def __init__(
-        self, client: Redis, tenant: str, config: StateConfig, discretion: Discretion | None = None
+        self,
+        client: StoreClient,
+        tenant: str,
+        config: StateConfig,
+        discretion: Discretion | None = None,
+        *,
+        source: str = "",
     ) -> None:
+        """Open a store.
+
+        Args:
+            client: The connection.
+            tenant: Whose states they are.
+            config: What a state remembers.
+            discretion: Of whom nothing is remembered.
+            source: Where the events come from, when several sources number theirs each by itself; a state
+                then knows of each how far it has come, see ``marks_key``.
+        """
         self._client = client
-        self._prefix = f"recsys:{tenant}"
+        self._source = source
+        self._tenant, self._prefix = tenant, f"recsys:{tenant}"
+        self._loaded = ShardNotes(client, f"{self._prefix}:loaded")
+        self._progress = ShardNotes(client, f"{self._prefix}:progress" + (f":{source}" if source else ""))
         self._config = config
         self._discretion = discretion
         self._ttl_seconds = math.ceil((config.max_age_days + 1) * 24 * 60 * 60)
@@ -104,7 +136,7 @@ class StateStore:
         remembered = [e for e in events if e.event.event_type in kept and self._may_remember(user_id, e)]
         if not remembered:
             return
-        await self._retried(lambda: self._try_apply(self.key(user_id), remembered))
+        await self._retried(lambda: self._try_apply(user_id, remembered))
 
     async def merge(self, visitor: str, link: VisitorLink) -> None:
         """Add a visitor's state to a user's, and leave a link in its place.
@@ -123,7 +155,7 @@ class StateStore:
         if _link(raw) is None:
             await self._note_origin(link.user_id, visitor)
         if _link(raw) is None and (state := self.decoded(raw)) is not None:
-            await self._retried(lambda: self._try_add(self.key(link.user_id), state, link.sequence))
+            await self._retried(lambda: self._try_add(link.user_id, state, link.sequence))
         await self._retried(lambda: self._try_link(self.key(visitor), link))
 
     async def origin(self, user_id: str) -> tuple[str | None, bool]:
@@ -164,8 +196,7 @@ class StateStore:
         """
         for subject in subjects:
             await _guard(self._client.unlink(self.origin_key(subject)))
-            key = self.key(subject)
-            await self._retried(partial(self._try_erase, key, through_ms))
+            await self._retried(partial(self._try_erase, subject, through_ms))
 
     async def unlink(self, keys: Iterable[str]) -> None:
         """Remove keys of whatever kind.
@@ -213,7 +244,7 @@ class StateStore:
         Raises:
             StoreError: The store did not answer.
         """
-        return await _guard(self._client.get(self._marker_key)) == self._marker_value(marker)
+        return set(await _guard(self._loaded.read())) == {self._marker_value(marker)}
 
     async def mark(self, marker: str) -> None:
         """Say where the states came from.
@@ -221,7 +252,7 @@ class StateStore:
         Raises:
             StoreError: The store did not answer.
         """
-        await _guard(self._client.set(self._marker_key, self._marker_value(marker), ex=self._ttl_seconds))
+        await _guard(self._loaded.write(self._marker_value(marker), self._ttl_seconds))
 
     async def close(self) -> None:
         """Close the connections."""
@@ -236,28 +267,34 @@ class StateStore:
     async def rewrite(self, states: Sequence[tuple[str, UserState | None]]) -> None:
         """Replace some states, those of nobody known, or of whom nothing may be remembered, by nothing.
 
+        Whoever is known is so all the while.
+
         Raises:
             StoreError: The store did not answer.
         """
         known = [
             (user_id, state) for user_id, state in states if state is not None and self._may_remember(user_id)
         ]
-        for user_id, _ in states:
-            await _guard(self._client.delete(self.key(user_id)))
+        for user_id in {user_id for user_id, _ in states} - {user_id for user_id, _ in known}:
+            await _guard(self._client.delete(self.key(user_id), self.marks_key(user_id)))
         await _guard(self._write(known))
 
     async def server_id(self) -> str:
         """Tells the server process that answers from another; empty where it does not say.
 
+        On a cluster, tells what the primaries hold from what others held, as before a failover.
+
         Raises:
             StoreError: The store did not answer.
         """
         try:
+            if isinstance(self._client, LearningCluster):
+                return await lineage(self._client)
             found = await self._client.info("server")
         except ResponseError:  # not allowed
-            await _guard(self._client.get(self._marker_key))
+            await _guard(self._loaded.read())
             return ""
-        except (RedisError, OSError) as error:
+        except STORE_ERRORS as error:
             raise StoreError(f"the store did not answer: {type(error).__name__}") from error
         return str(found.get("run_id", ""))
 
@@ -267,32 +304,27 @@ class StateStore:
         Raises:
             StoreError: The store did not answer.
         """
-        await _guard(self._client.set(self._progress_key, sequence, ex=self._ttl_seconds))
+        await _guard(self._progress.write(sequence, self._ttl_seconds))
 
     async def progress(self) -> int:
-        """What ``note_progress`` wrote last, 0 for nothing.
+        """What ``note_progress`` wrote last, 0 for nothing; on a cluster, the least that a node knows of.
 
         Raises:
             StoreError: The store did not answer.
         """
-        raw = await _guard(self._client.get(self._progress_key))
-        return int(raw) if raw is not None else 0
-
-    @property
-    def _progress_key(self) -> str:
-        return f"{self._prefix}:progress"
-
-    @property
-    def _marker_key(self) -> str:
-        return f"{self._prefix}:loaded"
+        return min(int(raw or 0) for raw in await _guard(self._progress.read()))
 
     def key(self, user_id: str) -> str:
         """Where a user's state lies."""
-        return f"{self._prefix}:u:{{{user_id}}}"
+        return f"{self._prefix}:u:{{{self._tenant}:{user_id}}}"
+
+    def marks_key(self, user_id: str) -> str:
+        """Where it lies how far a user's state has come: source to sequence number."""
+        return f"{self._prefix}:k:{{{self._tenant}:{user_id}}}"
 
     def origin_key(self, user_id: str) -> str:
         """Where it lies which visitor a user was."""
-        return f"{self._prefix}:o:{{{user_id}}}"
+        return f"{self._prefix}:o:{{{self._tenant}:{user_id}}}"
 
     async def _note_origin(self, user_id: str, visitor: str) -> None:
         """A user whom nobody knew until now was the visitor; it has to come before the user's state does."""
@@ -300,7 +332,11 @@ class StateStore:
             await self.learn_origins([(user_id, visitor)])
 
     def _marker_value(self, marker: str) -> bytes:
-        return hashlib.sha256(f"{marker}\n{self._config.model_dump_json()}".encode()).hexdigest().encode()
+        return (
+            hashlib.sha256(f"{_LAYOUT}\n{marker}\n{self._config.model_dump_json()}".encode())
+            .hexdigest()
+            .encode()
+        )
 
     def decoded(self, raw: bytes | str | None, user_id: str = "") -> UserState | None:
         """The state that was written, or ``None`` where there is none that can be read.
@@ -334,20 +370,18 @@ class StateStore:
             return
         raise StoreError(f"a state changed under {_MAX_ATTEMPTS} attempts to update it; it is retried later")
 
-    async def _try_add(self, key: str, other: UserState, sequence: int) -> None:
-        async with self._client.pipeline(transaction=True) as pipe:
-            await pipe.watch(key)
-            state = self.decoded(await pipe.get(key)) or UserState(self._config.half_lives_days)
-            if state.applied_sequence >= sequence:
+    async def _try_add(self, user_id: str, other: UserState, sequence: int) -> None:
+        async with transaction(self._client, self.key(user_id)) as pipe:
+            state = self.decoded(await self._watched(pipe, user_id))
+            state = state or UserState(self._config.half_lives_days)
+            if await self._applied(pipe, user_id, state) >= sequence:
                 return
             merged = state.merged_with(other).capped(self._config.max_rows_per_user)
-            merged.applied_sequence = sequence
-            pipe.multi()  # type: ignore[no-untyped-call]  # redis-py leaves it unannotated
-            pipe.set(key, merged.to_bytes(), ex=self._ttl_seconds)
-            await pipe.execute()
+            merged.applied_sequence = state.applied_sequence
+            await self._put(pipe, user_id, merged, sequence)
 
     async def _try_link(self, key: str, link: VisitorLink) -> None:
-        async with self._client.pipeline(transaction=True) as pipe:
+        async with transaction(self._client, key) as pipe:
             await pipe.watch(key)
             known = _link(await pipe.get(key))
             if known is not None and known.sequence >= link.sequence:
@@ -356,14 +390,14 @@ class StateStore:
             pipe.set(key, link.to_bytes(), ex=self._ttl_seconds)
             await pipe.execute()
 
-    async def _try_apply(self, key: str, events: Sequence[BufferedEvent]) -> None:
-        async with self._client.pipeline(transaction=True) as pipe:
-            await pipe.watch(key)
-            raw = await pipe.get(key)
+    async def _try_apply(self, user_id: str, events: Sequence[BufferedEvent]) -> None:
+        async with transaction(self._client, self.key(user_id)) as pipe:
+            raw = await self._watched(pipe, user_id)
             if _link(raw) is not None:  # the merge, which lies above these events, was applied already
                 return
             state = self.decoded(raw) or UserState(self._config.half_lives_days)
-            news = [buffered for buffered in events if buffered.sequence > state.applied_sequence]
+            applied = await self._applied(pipe, user_id, state)
+            news = [buffered for buffered in events if buffered.sequence > applied]
             if not news:
                 return
             for buffered in news:
@@ -375,35 +409,63 @@ class StateStore:
                     is_purchase=event.event_type == "purchase",
                     max_rows=self._config.max_rows_per_user,
                 )
-                state.applied_sequence = buffered.sequence
-            pipe.multi()  # type: ignore[no-untyped-call]  # redis-py leaves it unannotated
-            pipe.set(key, state.to_bytes(), ex=self._ttl_seconds)
-            await pipe.execute()
+            await self._put(pipe, user_id, state, news[-1].sequence)
 
-    async def _try_erase(self, key: str, through_ms: int) -> None:
-        async with self._client.pipeline(transaction=True) as pipe:
+    async def _watched(self, pipe: Pipeline, user_id: str) -> bytes | str | None:
+        """What stands under a user's key, for the pipe to write it only while nobody else does."""
+        keys = [self.key(user_id), *([self.marks_key(user_id)] if self._source else [])]
+        await pipe.watch(*keys)
+        found: bytes | str | None = await pipe.get(keys[0])
+        return found
+
+    async def _applied(self, pipe: Pipeline, user_id: str, state: UserState) -> int:
+        """Sequence number up to which a state has the events of this source."""
+        if not self._source:
+            return state.applied_sequence
+        mark = pipe.hget(self.marks_key(user_id), self._source)
+        return int(await cast("Awaitable[bytes | None]", mark) or 0)
+
+    async def _put(self, pipe: Pipeline, user_id: str, state: UserState, sequence: int) -> None:
+        """Write a state and how far it has come, or nothing when another was faster."""
+        pipe.multi()  # type: ignore[no-untyped-call]  # redis-py leaves it unannotated
+        if self._source:
+            pipe.hset(self.marks_key(user_id), self._source, sequence)
+            pipe.expire(self.marks_key(user_id), self._ttl_seconds)
+        else:
+            state.applied_sequence = sequence
+        pipe.set(self.key(user_id), state.to_bytes(), ex=self._ttl_seconds)
+        await pipe.execute()
+
+    async def _try_erase(self, user_id: str, through_ms: int) -> None:
+        key = self.key(user_id)
+        async with transaction(self._client, key) as pipe:
             await pipe.watch(key)
             raw = await pipe.get(key)
             state = None if _link(raw) is not None else self.decoded(raw)
             if raw is None or (state is not None and state.num_rows and state.first_ms.min() > through_ms):
                 return
             pipe.multi()  # type: ignore[no-untyped-call]  # redis-py leaves it unannotated
-            pipe.unlink(key)
+            pipe.unlink(key, self.marks_key(user_id))
             await pipe.execute()
 
     async def _write(self, states: Sequence[tuple[str, UserState | VisitorLink]]) -> None:
         async with self._client.pipeline(transaction=False) as pipe:
             for user_id, state in states:
                 pipe.set(self.key(user_id), state.to_bytes(), ex=self._ttl_seconds)
+                if self._source:  # another process may have applied events meanwhile; it does so again
+                    pipe.delete(self.marks_key(user_id))  # a cluster's pipeline would have to await unlink
             await pipe.execute()
 
     async def _clear(self) -> None:
-        for kind in ("u", "o"):
+        for kind in ("u", "o", "k", "progress"):
             found = self._client.scan_iter(match=f"{self._prefix}:{kind}:*", count=_CHUNK)
             keys = [key async for key in found]
             for start in range(0, len(keys), _CHUNK):
-                await self._client.unlink(*keys[start : start + _CHUNK])
-        await self._client.delete(self._marker_key)
+                async with self._client.pipeline(transaction=False) as pipe:
+                    for key in keys[start : start + _CHUNK]:
+                        pipe.delete(key)
+                    await pipe.execute()
+        await self._loaded.remove()
 
 
 def _link(raw: bytes | str | None) -> VisitorLink | None:
@@ -416,5 +478,5 @@ async def _guard(operation: Awaitable[_T]) -> _T:
         return await operation
     except WatchError:
         raise
-    except (RedisError, OSError) as error:
+    except STORE_ERRORS as error:
         raise StoreError(f"the store did not answer: {type(error).__name__}") from error

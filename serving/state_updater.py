@@ -98,6 +98,21 @@ class StateUpdater:
         self._num_loads, self.applied = self._board.num_loads, 0
         self._wake.set()
 
+    def wake(self) -> None:
+        """Look at the buffer at once; called when something was appended."""
+        self._wake.set()
+
+    async def apply_again(self, records: Sequence[BufferedEvent]) -> None:
+        """Apply what was applied before to states that were made anew; the caller has the ``turn``.
+
+        Args:
+            records: All that the buffer holds of some people, in its order.
+
+        Raises:
+            StoreError: The store did not answer.
+        """
+        await self._apply(records)
+
     def leave(self) -> None:
         """Hold nobody up any more; called when this worker has stopped counting."""
         self._board.clear(self.worker)

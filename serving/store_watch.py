@@ -7,6 +7,7 @@ down.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Iterable
 
 import structlog
@@ -21,6 +22,7 @@ from serving.state_updater import StateUpdater
 
 _log = structlog.get_logger(__name__)
 _EVERY_SECONDS = 1.0
+_AGAIN_SECONDS = 0.25  # while the store does not answer
 
 
 class StoreWatch:
@@ -46,10 +48,11 @@ class StoreWatch:
         self._store, self._buffer, self._updater, self._sync = store, buffer, updater, sync
         self._states = states
         self._server: str | None = None
+        self._notes: deque[int] = deque(maxlen=2)
         self._fails = False
 
     async def run(self) -> None:
-        """Look every second until cancelled."""
+        """Look every second, and sooner while that fails, until cancelled."""
         while True:
             try:
                 await self.look()
@@ -58,7 +61,7 @@ class StoreWatch:
                 if not self._fails:
                     _log.warning("the store is not looked after now", reason=str(error))
                 self._fails = True
-            await asyncio.sleep(_EVERY_SECONDS)
+            await asyncio.sleep(_AGAIN_SECONDS if self._fails else _EVERY_SECONDS)
 
     async def look(self) -> None:
         """Look once, and fill what is missing.
@@ -76,13 +79,20 @@ class StoreWatch:
             await self._fill_gap()
         await self._mend()
         self._server = server
-        await self._store.note_progress(self._updater.reached)
+        self._notes.append(self._updater.reached)
+        await self._store.note_progress(self._notes[-1])
 
     async def _fill_gap(self) -> None:
         """The store is another one than before: whatever was written last may be missing."""
         first, _ = await asyncio.to_thread(self._buffer.span)
-        if await self._store.progress() < first - 1:
+        # The last note may have been written to the new one already; the one before it was not.
+        progress, states = min([await self._store.progress(), *self._notes]), self._states()
+        if progress < first - 1:
             await self._sync.reload(self._states)
+            return
+        if isinstance(states, LoggedStates):
+            num_users = await self._sync.rewrite_since(states.of, progress)
+            _log.warning("another store answers, so the latest states were made anew", num_users=num_users)
             return
         _log.warning("another store answers, so the latest events are applied again")
         async with self._updater.turn:

@@ -10,7 +10,13 @@ from importlinter.cli import lint_imports
 
 ROOT = Path(__file__).parents[1]
 OURS = ("recsys", "features", "training", "serving")
-OPTIONAL = ("recsys.ray_runner",)
+OPTIONAL = (
+    "recsys.ray_group",
+    "recsys.ray_runner",
+    "serving.kafka_consumer",
+    "serving.kafka_intake",
+    "serving.kafka_tail",
+)
 """Only their own commands import these: their packages need not be there."""
 LIGHTNING = ("pytorch_lightning", "lightning", "lightning_fabric")
 
@@ -54,7 +60,7 @@ def test_no_other_distribution_provides_a_package_of_ours(package: str) -> None:
 def test_features_need_neither_training_nor_serving_and_serving_no_training_and_no_lightning() -> None:
     by_features, by_serving = loaded_by("features", "serving")
     assert not by_features & {"training", "serving", "grpc", *LIGHTNING}
-    assert not by_serving & {"training", *LIGHTNING, "peft", "statsmodels"}
+    assert not by_serving & {"training", *LIGHTNING, "peft", "statsmodels", "ray", "confluent_kafka"}
 
 
 def test_recsys_imports_none_of_the_packages_above_it_and_no_lightning() -> None:

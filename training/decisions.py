@@ -67,6 +67,20 @@ class Decisions:
         )
 
 
+def part_of(whole: Decisions, first: int, step: int) -> Decisions:
+    """Every ``step``-th query from ``first`` on, with all of its rows."""
+    chosen = np.arange(len(whole.groups)) % step == first
+    rows = np.repeat(chosen, whole.groups)
+    return Decisions(
+        whole.matrix[rows],
+        whole.labels[rows],
+        whole.positions[rows],
+        whole.groups[chosen],
+        [user for user, is_chosen in zip(whole.users, chosen, strict=False) if is_chosen],
+        None if whole.places is None else whole.places[rows],
+    )
+
+
 def gains(config: Config) -> list[float]:
     """LambdaMART's label gains: 0, then the distinct positive event weights, ascending."""
     return [0.0, *sorted({weight for weight in config.state.event_weights.values() if weight > 0})]

@@ -1,8 +1,9 @@
 """Fine-tunes the text encoder on an event log: from texts and events to towers and item vectors."""
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -15,11 +16,12 @@ from recsys.catalogue import Catalogue
 from recsys.config import Config
 from recsys.encoder import TextEncoder, Towers
 from recsys.pretrained import model_path
-from recsys.runner import Runner
+from recsys.runner import Group, Runner
 from recsys.schema import EFFECTIVE_TIME
 from training import adapters
 from training.calibration_fit import calibrate
 from training.checkpoint import Checkpoints
+from training.encoder_group import train_together
 from training.encoder_module import EncoderModule
 from training.encoder_trainer import run_training
 from training.examples import split_examples
@@ -48,6 +50,8 @@ class FittedEncoder:
     """Moments that were there to train on."""
     num_lists: int
     """Ranked lists that were there to train on."""
+    processes: Mapping[str, int] = field(default_factory=dict)
+    """Of a cluster: what ``training.encoder_group.train_together`` returns."""
 
 
 def fit_encoder(  # noqa: PLR0917 (the first five are given in this order)
@@ -72,7 +76,8 @@ def fit_encoder(  # noqa: PLR0917 (the first five are given in this order)
         log_dir: Where the learning curves go.
         checkpoint_dir: Where a killed run leaves what the next call, with the same data and settings, goes on
             from; ``encoder-checkpoint`` beside ``log_dir`` when absent. A run that ends deletes it.
-        runner: Where the texts are read, in shards; in this process when absent.
+        runner: Where the texts are read, in shards, and, by a ``Group``, the encoder is trained; in this
+            process when absent.
 
     Raises:
         ConfigError: The encoder's directory holds none, or a setting needs a package that is not installed.
@@ -92,10 +97,11 @@ def fit_encoder(  # noqa: PLR0917 (the first five are given in this order)
     towers.item.start_from(table.frozen_base[table.used])
     module = EncoderModule(encoder, towers, table, settings, train.shown.rate if train.shown else 0.0)
     checkpoints = Checkpoints(
-        checkpoint_dir or log_dir.parent / "encoder-checkpoint",
+        (checkpoint_dir or log_dir.parent / "encoder-checkpoint").absolute(),
         _fingerprint(seen, catalogue, until_ms, config, path),
     )
-    run_training(module, train, validation, config=config, log_dir=log_dir, checkpoints=checkpoints)
+    fit = partial(train_together, runner) if isinstance(runner, Group) else run_training
+    processes = fit(module, train, validation, config=config, log_dir=log_dir, checkpoints=checkpoints)
     if lora is not None:
         adapters.merge(lora)
     if settings.strategy != "frozen":
@@ -113,6 +119,7 @@ def fit_encoder(  # noqa: PLR0917 (the first five are given in this order)
         curve=module.curve,
         num_moments=len(train.next_items),
         num_lists=len(train.shown) if train.shown else 0,
+        processes=processes or {},
     )
 
 

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from recsys.config import EncoderConfig
 from recsys.encoder import TextEncoder, Towers
+from training.all_processes import classes_of_all, mean_of_all
 from training.history import HistoryBatch
 from training.impressions import ShownBatch
 from training.losses import InterestLoss, anchoring, sampled_softmax
@@ -51,6 +52,8 @@ class EncoderModule(lightning.LightningModule):
         self.best_loss = math.inf
         self.curve: list[tuple[int, float]] = []
         """Validation loss by step."""
+        self.resumed_step = 0
+        """The step of the checkpoint that this process went on from."""
         self._best: dict[str, Tensor] = {}
         self._held_out: dict[str, list[tuple[float, int]]] = {}
         self._class_of_text = torch.full((len(table.base),), -1)
@@ -128,14 +131,16 @@ class EncoderModule(lightning.LightningModule):
         vectors: Float[Tensor, "texts dim"],
         place: Int[Tensor, " pairs"],
     ) -> Float[Tensor, ""]:
-        """In-batch sampled softmax over the batch's distinct positive texts."""
-        positive, target = torch.unique(place, return_inverse=True)
+        """In-batch sampled softmax over the distinct positive texts of all processes' batches."""
+        positive = torch.unique(place)
+        classes, of_classes = classes_of_all(texts[positive], vectors[positive])
+        target = torch.searchsorted(classes, texts[place])
         users = self.user_vectors(batch.history)
-        logits = self.towers.log_scale.exp() * users[batch.pair_user] @ vectors[positive].T
-        is_positive = torch.zeros(len(users), len(positive), dtype=torch.bool, device=logits.device)
+        logits = self.towers.log_scale.exp() * users[batch.pair_user] @ of_classes.T
+        is_positive = torch.zeros(len(users), len(classes), dtype=torch.bool, device=logits.device)
         is_positive[batch.pair_user, target] = True
         others = is_positive[batch.pair_user].scatter(1, target[:, None], value=False)
-        return sampled_softmax(logits, target, self.table.log_frequency[texts[positive]], others)
+        return sampled_softmax(logits, target, self.table.log_frequency[classes], others)
 
     def _shown_loss(self, batch: ShownBatch, vectors: Float[Tensor, "shown dim"]) -> Float[Tensor, ""]:
         """Cross-entropy of engaging with each shown item."""
@@ -178,7 +183,7 @@ class EncoderModule(lightning.LightningModule):
             name: sum(loss * count for loss, count in parts) / sum(count for _, count in parts)
             for name, parts in self._held_out.items()
         }
-        loss = means["softmax"] + self.config.impression_weight * means.get("bce", 0.0)
+        loss = mean_of_all(means["softmax"] + self.config.impression_weight * means.get("bce", 0.0))
         self.log("val_loss", loss, sync_dist=True)
         for name in means if len(means) > 1 else ():
             self.log(f"val_{name}", means[name], sync_dist=True)
@@ -219,6 +224,7 @@ class EncoderModule(lightning.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take out what ``on_save_checkpoint`` put in."""
+        self.resumed_step = int(checkpoint["global_step"])
         best = checkpoint["best"]
         self.best_loss, self._best = best["loss"], best["weights"]
         self.curve = [(int(step), float(loss)) for step, loss in best["curve"]]

@@ -2,6 +2,7 @@
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as lightning
 import torch
@@ -35,19 +36,30 @@ def run_training(
     config: Config,
     log_dir: Path,
     checkpoints: Checkpoints,
+    in_group: bool = False,
 ) -> None:
     """Train a module; it ends with its best weights.
 
-    With several devices every process sees all examples and draws its own share of them; the processes that
-    Lightning started beside this one end here.
+    Several processes draw a share of each batch, from all examples; those that Lightning started beside this
+    one end here.
+
+    Args:
+        module: What is trained.
+        train: Examples to train on.
+        validation: Examples to validate on.
+        config: The run configuration.
+        log_dir: Where the learning curves go.
+        checkpoints: What a killed run is taken up from.
+        in_group: Whether this is a member of a group, see ``recsys.runner``, whose other members do the same.
 
     Raises:
         ConfigError: The logger's package is not installed, or Lightning knows no such strategy.
     """
     settings = config.encoder
-    moments = max(round(settings.batch_size / train.next_items.mean_positives), 2)
-    lists = max(settings.batch_size // _ITEMS_PER_LIST, 2)
-    trainer = _trainer(settings, log_dir, checkpoints)
+    trainer = _trainer(settings, log_dir, checkpoints, in_group=in_group)
+    batch_size = settings.batch_size / trainer.world_size
+    moments = max(round(batch_size / train.next_items.mean_positives), 2)
+    lists = max(int(batch_size) // _ITEMS_PER_LIST, 2)
     generator = torch.Generator().manual_seed(config.seed + trainer.global_rank)
     held_out = _held_out(validation, min(4 * moments, _MOST_MOMENTS), 4 * lists, generator)
     with warnings.catch_warnings():
@@ -64,7 +76,7 @@ def run_training(
         else:
             trainer.validate(module, to_validate, verbose=False)
             module.on_fit_end()
-    if not trainer.is_global_zero:
+    if not (trainer.is_global_zero or in_group):
         raise SystemExit(0)
     module.restore_best()
     module.cpu().eval()
@@ -79,19 +91,17 @@ def _held_out(validation: Examples, moments: int, lists: int, generator: torch.G
     return HeldOut(validation, chosen, some(validation.shown, lists), moments, lists)
 
 
-def _trainer(settings: EncoderConfig, log_dir: Path, checkpoints: Checkpoints) -> lightning.Trainer:
+def _trainer(
+    settings: EncoderConfig, log_dir: Path, checkpoints: Checkpoints, *, in_group: bool
+) -> lightning.Trainer:
     steps = num_steps(settings)
-    known = StrategyRegistry.available_strategies()
-    if settings.lightning_strategy not in ("auto", *known):
-        raise ConfigError(
-            f"encoder.lightning_strategy must be auto or one of {', '.join(known)}; "
-            f"got {settings.lightning_strategy!r}"
-        )
+    processes = _of_group() if in_group else _of_this_machine(settings)
     return lightning.Trainer(
         max_steps=steps,
         accelerator="auto",
-        devices=settings.devices,
-        strategy=settings.lightning_strategy,
+        devices=processes["devices"],
+        strategy=processes["strategy"],
+        plugins=[*processes["plugins"], checkpoints.io],
         use_distributed_sampler=False,
         val_check_interval=min(settings.validate_every, max(steps, 1)),
         check_val_every_n_epoch=None,
@@ -103,7 +113,6 @@ def _trainer(settings: EncoderConfig, log_dir: Path, checkpoints: Checkpoints) -
             LetInterruptsThrough(),
             checkpoints,
         ],
-        plugins=[checkpoints.io],
         logger=_logger(settings, log_dir),
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -111,6 +120,24 @@ def _trainer(settings: EncoderConfig, log_dir: Path, checkpoints: Checkpoints) -
         log_every_n_steps=min(10, max(steps, 1)),
         deterministic=True,
     )
+
+
+def _of_this_machine(settings: EncoderConfig) -> dict[str, Any]:
+    known = StrategyRegistry.available_strategies()
+    if settings.lightning_strategy not in ("auto", *known):
+        raise ConfigError(
+            f"encoder.lightning_strategy must be auto or one of {', '.join(known)}; "
+            f"got {settings.lightning_strategy!r}"
+        )
+    return {"devices": settings.devices, "strategy": settings.lightning_strategy, "plugins": []}
+
+
+def _of_group() -> dict[str, Any]:
+    """Ray has started the processes and connected them; each trains on what was given to it."""
+    from ray.train.lightning import RayDDPStrategy, RayLightningEnvironment
+
+    strategy = RayDDPStrategy(find_unused_parameters=True)  # the first phase leaves the layers alone
+    return {"devices": "auto", "strategy": strategy, "plugins": [RayLightningEnvironment()]}
 
 
 def _logger(settings: EncoderConfig, log_dir: Path) -> Logger:

@@ -12,6 +12,7 @@ from recsys.errors import ConfigError, DataError
 from recsys.lightgbm_alone import lightgbm
 from recsys.progress import progress
 from recsys.ranker import Ranker
+from training.boosting import ALONE, Boosting
 from training.decisions import Decisions, gains
 from training.forest import joined
 
@@ -82,16 +83,18 @@ def fit_ranker(
     *,
     plans: Sequence[str] = ("whole",),
     settled: Settled | None = None,
+    boosting: Boosting = ALONE,
 ) -> tuple[Ranker, dict[str, Any]]:
     """Find plan and number of trees on the last window, then fit on all windows with them.
 
     Args:
-        train: Decisions of the earlier windows.
-        validation: Decisions of the last window.
+        train: Decisions of the earlier windows, as far as this process learns from them.
+        validation: Decisions of the last window, all of them.
         config: The ranker's settings.
         plans: Names in ``PLANS`` to choose from, the simplest first; a later one is taken if it is better on
             the last window by more than a standard error of the difference over its decisions.
         settled: Plan and number of trees, where they are known already and not to be searched for.
+        boosting: Where the forests are grown.
 
     Returns:
         The ranker, and what was seen on the way: ``plan``, ``num_trees``, ``curve`` (NDCG@10 by round on the
@@ -108,13 +111,16 @@ def fit_ranker(
         )
     curve: list[float] = []
     if settled is None:
-        found = {name: search_num_trees(train, validation, config, plan=PLANS[name]) for name in plans}
+        found = {
+            name: search_num_trees(train, validation, config, plan=PLANS[name], boosting=boosting)
+            for name in plans
+        }
         best = _chosen(found)
         curve, settled = found[best].curve, Settled(best, found[best].num_trees)
-    plan, everything = PLANS[settled.plan], train + validation
-    anchors = [_follow(plan.anchor, everything, config)] if plan.anchor else []
+    plan, everything = PLANS[settled.plan], train + boosting.own(validation)
+    anchors = [_follow(plan.anchor, everything, config, boosting)] if plan.anchor else []
     forests = [
-        _boost(everything, config, settled.num_trees, plan, objective, anchors=anchors)
+        _boost(everything, config, settled.num_trees, plan, objective, anchors=anchors, boosting=boosting)
         for objective in plan.objectives
     ]
     return Ranker(joined(forests + anchors)), settled._asdict() | {
@@ -128,6 +134,8 @@ def search_num_trees(
     config: Config,
     on_round: Callable[[int, float], None] = lambda _round, _score: None,
     plan: Plan = PLANS["whole"],
+    *,
+    boosting: Boosting = ALONE,
 ) -> Searched:
     """Fit on the earlier windows until the last one shows no improvement.
 
@@ -137,10 +145,11 @@ def search_num_trees(
         config: The ranker's settings.
         on_round: Called with every round, from 1, and its NDCG@10 on the last window; may raise to stop.
         plan: How to boost.
+        boosting: Where the forests are grown.
     """
     curve: dict[str, dict[str, list[float]]] = {}
     metric = f"ndcg@{_EVALUATED_AT}"
-    anchors = [_follow(plan.anchor, train, config)] if plan.anchor else []
+    anchors = [_follow(plan.anchor, train, config, boosting)] if plan.anchor else []
     search = _boost(
         train,
         config,
@@ -148,6 +157,7 @@ def search_num_trees(
         plan,
         plan.objectives[0],
         anchors=anchors,
+        boosting=boosting,
         valid_sets=[
             _dataset(validation, config, "lambdarank", anchors)
         ],  # LightGBM's NDCG would heed weights
@@ -232,7 +242,9 @@ def _dataset(
     )
 
 
-def _follow(anchor: Anchor, decisions: Decisions, config: Config) -> lightgbm.Booster:
+def _follow(
+    anchor: Anchor, decisions: Decisions, config: Config, boosting: Boosting = ALONE
+) -> lightgbm.Booster:
     """One tree that is the anchor in steps: explanations stay exact, and ties are left to the forest.
 
     Rows without a value are like one of 0.
@@ -250,7 +262,7 @@ def _follow(anchor: Anchor, decisions: Decisions, config: Config) -> lightgbm.Bo
         "verbosity": -1,
     }
     data = lightgbm.Dataset(decisions.matrix, wanted, feature_name=list(names(config.state)))
-    return lightgbm.train(parameters, data, 1)
+    return boosting.grow(parameters, data, 1)
 
 
 def _boost(
@@ -263,6 +275,7 @@ def _boost(
     anchors: Sequence[lightgbm.Booster] = (),
     valid_sets: Sequence[lightgbm.Dataset] = (),
     callbacks: Sequence[Callable[..., Any]] = (),
+    boosting: Boosting = ALONE,
 ) -> lightgbm.Booster:
     settings = config.ranker
     directions = monotone_constraints(config)
@@ -286,11 +299,11 @@ def _boost(
         "verbosity": -1,
     }
     with progress("boosting trees", num_trees) as advance:
-        return lightgbm.train(
+        return boosting.grow(
             parameters,
             _dataset(decisions, config, objective, anchors),
             num_trees,
-            valid_sets=list(valid_sets),
+            valid_sets=valid_sets,
             callbacks=[*callbacks, lambda _: advance(1)],
         )
 

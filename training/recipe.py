@@ -26,7 +26,7 @@ from recsys.manifest import Manifest, new_version
 from recsys.moment import Parts
 from recsys.ranker import Ranker
 from recsys.registry import Registry
-from recsys.runner import Runner
+from recsys.runner import Group, Runner
 from recsys.schema import EFFECTIVE_TIME, EVENT_TYPE
 from recsys.tables import TRAINING_LOCK
 from recsys.timestamps import iso, utc
@@ -34,7 +34,8 @@ from recsys.workspace import Workspace
 from training.decisions import Decisions, collect_decisions, grades
 from training.encoder_fit import FittedEncoder, fit_encoder
 from training.notes import notes
-from training.ranker_fit import canary_rows, fit_ranker, monotone_constraints
+from training.ranker_fit import Settled, canary_rows, fit_ranker, monotone_constraints
+from training.ranker_shares import fit_ranker_together
 from training.shown_decisions import collect_shown
 from training.take_over import Only, TakenOver, take_over
 from training.unknown_items import collect_unknown
@@ -76,7 +77,8 @@ def train(
         until_ms: End of the data, exclusive; the whole log when absent.
         config: The run configuration; the workspace's ``recsys.toml`` when absent.
         only: Train this part and take over what can be kept of the rest, see ``training.take_over``.
-        runner: Where the texts are read; in this process when absent.
+        runner: Where the texts are read and, if it has processes that work together, encoder and rankers are
+            fitted; in this process when absent.
 
     Raises:
         BundleError: Something is to be taken over, and there is no stable bundle that verifies.
@@ -203,7 +205,7 @@ class TrainingRun:
             plans, settled = self._plans(name), self.taken.settled.get(name)
             if settled is not None and settled.plan not in plans:
                 settled = None  # the configuration has changed
-            rankers[name], seen = fit_ranker(past, last, self.config, plans=plans, settled=settled)
+            rankers[name], seen = self._fit(past, last, plans, settled)
             details[name] = seen | {
                 "rows": sum(len(window[name].labels) for window in windows),
                 "decisions": sum(len(window[name].groups) for window in windows),
@@ -211,6 +213,15 @@ class TrainingRun:
             }
         self.summary.details["rankers"] = details
         return rankers
+
+    def _fit(
+        self, past: Decisions, last: Decisions, plans: tuple[str, ...], settled: Settled | None
+    ) -> tuple[Ranker, dict[str, Any]]:
+        """Here, or by all processes of a cluster together."""
+        if not isinstance(self.runner, Group):
+            return fit_ranker(past, last, self.config, plans=plans, settled=settled)
+        place = self.workspace.reports / "training" / self.summary.version
+        return fit_ranker_together(self.runner, past, last, self.config, place, plans=plans, settled=settled)
 
     def _plans(self, name: str) -> tuple[str, ...]:
         """The plans that suit what a ranker orders."""
@@ -237,6 +248,7 @@ class TrainingRun:
             "lists": fitted.num_lists,
             "reliability": asdict(fitted.reliability),
             "curve": fitted.curve,
+            **fitted.processes,
         }
         return fitted
 

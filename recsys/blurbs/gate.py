@@ -16,6 +16,7 @@ from recsys.blurbs.checks import (
     form,
     language,
     numbers,
+    roles,
     safety,
     support,
 )
@@ -28,6 +29,10 @@ from recsys.blurbs.verdict import Reason, Verdict
 
 _KEPT_GROUNDS: Final = 1024
 _TOO_LONG_TO_READ: Final = 4000
+_DECIDING: Final = (
+    *("bounds", "counting", "gate", "grammar", "ground", "lexicon", "phrases", "quantities", "roles"),
+    *("stretches", "substances", "verdict", "wording"),
+)
 _CHECKS: Final[tuple[Callable[[Examined], Iterable[Reason]], ...]] = (
     form.check,
     language.check,
@@ -38,6 +43,7 @@ _CHECKS: Final[tuple[Callable[[Examined], Iterable[Reason]], ...]] = (
     forbidden.check,
     claims.check,
     safety.check,
+    roles.check,
     duplication.check,
 )
 
@@ -143,8 +149,7 @@ def _version(lexicons: Lexicons, brands: Collection[str], nli: EntailmentCheck |
 def _sources() -> Iterator[str]:
     """The text of all modules that decide, so that no change of code goes without a change of version."""
     package = files("recsys.blurbs")
-    names = ("bounds", "counting", "ground", "lexicon", "phrases", "quantities", "verdict", "wording", "gate")
-    for name in names:
+    for name in _DECIDING:
         yield package.joinpath(f"{name}.py").read_text("utf-8")
     for file in sorted(package.joinpath("checks").iterdir(), key=lambda file: file.name):
         if file.name.endswith(".py"):

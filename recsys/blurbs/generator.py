@@ -19,7 +19,7 @@ from recsys.blurbs.configuration import BlurbConfig
 from recsys.blurbs.entry import Entry, Job, JobResult, Request, State
 from recsys.blurbs.facts import Facts
 from recsys.blurbs.hidden import HiddenAttributes
-from recsys.blurbs.judging import Checks, as_json, judge
+from recsys.blurbs.judging import TextGate, as_json, judge
 from recsys.blurbs.lifetime import retry_ms, varied
 from recsys.blurbs.prompt import Task, prompt_version
 from recsys.blurbs.row import BlurbSlot, Source, blurb_key
@@ -46,7 +46,7 @@ class Generator:
         self,
         book: Book,
         backend: Backend,
-        checks: Checks,
+        checks: TextGate,
         config: BlurbConfig,
         *,
         now_ms: Callable[[], int] = wall_ms,

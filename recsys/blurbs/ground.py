@@ -1,7 +1,7 @@
 """What an item's facts support, prepared once for all texts about it in one language."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from types import MappingProxyType
 from typing import Final, NamedTuple
@@ -12,6 +12,7 @@ from recsys.blurbs.counting import SENTENCE_END, Counted, counted, is_denial
 from recsys.blurbs.facts import Fact, Facts
 from recsys.blurbs.lexicon import Lexicon
 from recsys.blurbs.quantities import BARE, Quantity
+from recsys.blurbs.roles import Roles, is_named
 from recsys.blurbs.wording import Word, folded
 
 _YES: Final = frozenset({"yes", "true", "ja", "oui", "是", "有", "1"})
@@ -22,7 +23,6 @@ _WORD: Final = regex.compile(r"\p{Han}|[^\P{L}\p{Han}]+")
 _TITLE_PARTS: Final = regex.compile(r"[,;:/()\d]+")
 _MANY_MORE: Final = 2
 _CUE_REACH: Final = 3
-_TRAITS: Final = frozenset({"color", "colour", "material", "fabric", "farbe", "颜色", "材质", "面料"})
 
 
 class _Part(NamedTuple):
@@ -61,6 +61,7 @@ class Ground:
         is_warned: Whether the facts say for whom the item is not.
         language: Language of the facts; ``""`` where that is unknown.
         implied_keys: Keys that follow from words of the facts.
+        roles: What the facts say of what.
     """
 
     keys: frozenset[str]
@@ -86,6 +87,7 @@ class Ground:
     is_warned: bool = False
     language: str = ""
     implied_keys: frozenset[str] = frozenset()
+    roles: Roles = field(default_factory=Roles)
 
     @classmethod
     def of(
@@ -109,6 +111,7 @@ class Ground:
         han, han_denied = _han_texts(parts, lexicon)
         implied = list(_implied(held, han, lexicon))
         all_lexicons = (lexicon, *others)
+        traits = frozenset(name for one in all_lexicons for name in one.grammar.trait_names)
         delicate = _delicate(facts, held, lexicon, all_lexicons)
         keys = frozenset([*(word.key for word in held), *(key for keys in implied for key in keys)])
         return cls(
@@ -128,13 +131,14 @@ class Ground:
             head_keys=_keys_of(_heads(facts), lexicon),
             name_keys=_keys_of([facts.category, *_last_words(facts.title)], lexicon),
             han_head=f"{facts.title} {facts.category}",
-            trait_keys=_keys_of((f.value for f in facts.attributes if _is_trait(f)), lexicon),
+            trait_keys=_keys_of((fact.value for fact in facts.attributes if is_named(fact, traits)), lexicon),
             denials=frozenset(pair for part in parts for pair in _denials(part.text, lexicon)),
             delicate=frozenset(delicate),
             han_delicate=tuple(term for term in delicate if _is_han(term)),
             is_warned=any(_is_warning(part.text, one) for part in parts for one in all_lexicons),
             language=_language(facts, all_lexicons),
             implied_keys=frozenset(key for keys in implied for key in keys),
+            roles=Roles.of(facts, lexicon, all_lexicons),
         )
 
 
@@ -269,10 +273,6 @@ def _keys_of(texts: Iterable[str], lexicon: Lexicon) -> frozenset[str]:
     words = [word for text in texts for word in lexicon.wording.words(text)]
     implied = _implied(words, " ".join(word.text for word in words), lexicon)
     return frozenset([*(word.key for word in words), *(key for keys in implied for key in keys)])
-
-
-def _is_trait(fact: Fact) -> bool:
-    return not _words_of(fact.attribute).isdisjoint(_TRAITS)
 
 
 def _words_of(name: str) -> frozenset[str]:

@@ -16,7 +16,7 @@ _log = structlog.get_logger(__name__)
 
 
 @runtime_checkable
-class Checks(Protocol):
+class TextGate(Protocol):
     """What is asked of ``recsys.blurbs.gate.Gate``."""
 
     @property
@@ -30,7 +30,7 @@ class Checks(Protocol):
 
 
 def judge(
-    checks: Checks,
+    checks: TextGate,
     facts: Facts,
     draft: Draft,
     language: str,

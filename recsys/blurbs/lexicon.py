@@ -6,7 +6,7 @@ entry, so that an owner adds a word without copying the rest.
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from hashlib import sha256
 from importlib.resources import files
@@ -17,6 +17,7 @@ from typing import Any, Final
 import yaml
 
 from recsys.blurbs.bounds import Bounds
+from recsys.blurbs.grammar import Grammar
 from recsys.blurbs.phrases import Phrases
 from recsys.blurbs.quantities import Units
 from recsys.blurbs.wording import Wording
@@ -60,6 +61,7 @@ class Lexicon:
     implies: Mapping[tuple[str, ...], tuple[tuple[str, ...], ...]]
     rivals: tuple[frozenset[str], ...]
     bounds: Bounds
+    grammar: Grammar = field(default_factory=Grammar)
 
     @classmethod
     def of(cls, tree: Mapping[str, Any], units: Units) -> "Lexicon":
@@ -72,6 +74,7 @@ class Lexicon:
             wording=wording,
             units=units,
             bounds=Bounds.of(tree.get("bounds", {})),
+            grammar=Grammar.of(tree),
             claims={name: _claim(claim) for name, claim in claims.items()},
             claim_phrases=Phrases.of(_strictest_first(claims)),
             banned=Phrases.of(
@@ -205,6 +208,7 @@ def merged(tree: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
 _WORD_LISTS: Final = (
     *("stop_words", "neutral", "usage", "profanity", "absence", "diminishing", "allergens", "audience"),
     *("quantifiers", "checkable"),
+    *(one.name for one in fields(Grammar)),
 )
 
 

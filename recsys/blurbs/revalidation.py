@@ -11,7 +11,7 @@ from recsys.blurbs.configuration import BlurbConfig
 from recsys.blurbs.entry import Entry
 from recsys.blurbs.facts import Facts
 from recsys.blurbs.generator import wall_ms
-from recsys.blurbs.judging import Checks, as_json, from_json, judge
+from recsys.blurbs.judging import TextGate, as_json, from_json, judge
 from recsys.blurbs.lifetime import varied
 from recsys.blurbs.verdict import REJECT, REVIEW, Verdict
 
@@ -27,7 +27,7 @@ class Revalidation:
     def __init__(
         self,
         book: Book,
-        checks: Checks,
+        checks: TextGate,
         config: BlurbConfig,
         *,
         now_ms: Callable[[], int] = wall_ms,

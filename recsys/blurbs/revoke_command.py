@@ -34,7 +34,10 @@ def revoke(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     json_output: JsonOption = False,
 ) -> None:
-    """Withdraw texts for good; every server stops showing them within 5 seconds."""
+    """Withdraw texts for good; every server stops showing them within 5 seconds.
+
+    For an item, category or seller that is to have no text at all, use `recsys blurbs off`.
+    """
     from recsys.blurbs.generator import wall_ms
     from recsys.blurbs.revocation import KINDS
     from recsys.blurbs.revocation import revoke as withdraw
@@ -42,7 +45,7 @@ def revoke(
     known: Kind = _one_of(kind, KINDS)
     with _book(workspace) as book:
         number = withdraw(book, known, value, wall_ms(), actor or getpass.getuser())
-    _say({"revoked": number}, f"{number:,} blurbs withdrawn", json_output=json_output)
+    _say({"revoked": number}, f"blurbs withdrawn: {number:,}", json_output=json_output)
 
 
 def off(

@@ -20,7 +20,7 @@ from recsys.blurbs.book_file import BOOK_FILE
 from recsys.blurbs.configuration import BlurbConfig
 from recsys.blurbs.entry import Request
 from recsys.blurbs.generator import Generator, wall_ms
-from recsys.blurbs.judging import Checks
+from recsys.blurbs.judging import TextGate
 from recsys.blurbs.revalidation import Revalidation
 from recsys.blurbs.row import ANYBODY, BlurbSlot
 from recsys.blurbs.run_report import RunReport
@@ -47,7 +47,7 @@ def generate_blurbs(
     items_file: Path | None = None,
     limit: int = DEFAULT_LIMIT,
     segment: str = ANYBODY,
-    checks: Checks | None = None,
+    checks: TextGate | None = None,
 ) -> RunReport:
     """Write blurbs that lists lacked, half of all at most, and for the items that are shown most.
 
@@ -79,7 +79,7 @@ def generate_blurbs(
         return report
 
 
-def _shop_checks(workspace: Workspace, config: BlurbConfig, catalogue: pl.DataFrame | None) -> Checks:
+def _shop_checks(workspace: Workspace, config: BlurbConfig, catalogue: pl.DataFrame | None) -> TextGate:
     """The shop's gate; a language that it cannot read would have every text refused."""
     lexicons = shop_lexicons(workspace)
     unknown = [language for language in config.languages if lexicons.of(language) is None]
@@ -92,7 +92,7 @@ def _shop_checks(workspace: Workspace, config: BlurbConfig, catalogue: pl.DataFr
 
 
 class _Run:
-    def __init__(self, book: Book, config: BlurbConfig, checks: Checks) -> None:
+    def __init__(self, book: Book, config: BlurbConfig, checks: TextGate) -> None:
         self._book, self._config = book, config
         self._generator = Generator(book, make_backend(config), checks, config)
         self._shortage = Shortage(self._generator, Revalidation(book, checks, config), config)

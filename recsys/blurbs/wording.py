@@ -64,23 +64,23 @@ class Wording:
         """Compile the parts of a lexicon that are about words."""
         return cls(
             stem=_stemmer(tree.get("stemmer")),
-            stop_keys=_forms(tree, "stop_words"),
-            neutral=_forms(tree, "neutral"),
-            usage=_forms(tree, "usage"),
-            usage_cues=_forms(tree, "usage_cues"),
+            stop_keys=forms(tree, "stop_words"),
+            neutral=forms(tree, "neutral"),
+            usage=forms(tree, "usage"),
+            usage_cues=forms(tree, "usage_cues"),
             inflections=tuple(tree.get("inflections", ())),
-            negations=_forms(tree, "negations"),
-            negating_prefixes=_forms(tree, "negating_prefixes"),
-            negating_endings=_forms(tree, "negating_endings"),
-            absence=_forms(tree, "absence") | _forms(tree, "negations"),
-            diminishing=_forms(tree, "diminishing"),
-            allergens=_forms(tree, "allergens"),
-            ingredient_names=_forms(tree, "ingredient_names"),
-            audience=_forms(tree, "audience"),
-            audience_cues=_forms(tree, "audience_cues"),
-            warnings=_forms(tree, "warnings"),
-            quantifiers=_forms(tree, "quantifiers"),
-            checkable=_forms(tree, "checkable"),
+            negations=forms(tree, "negations"),
+            negating_prefixes=forms(tree, "negating_prefixes"),
+            negating_endings=forms(tree, "negating_endings"),
+            absence=forms(tree, "absence") | forms(tree, "negations"),
+            diminishing=forms(tree, "diminishing"),
+            allergens=forms(tree, "allergens"),
+            ingredient_names=forms(tree, "ingredient_names"),
+            audience=forms(tree, "audience"),
+            audience_cues=forms(tree, "audience_cues"),
+            warnings=forms(tree, "warnings"),
+            quantifiers=forms(tree, "quantifiers"),
+            checkable=forms(tree, "checkable"),
             superlatives=tuple(tree.get("superlatives", ())),
         )
 
@@ -170,7 +170,8 @@ def _stemmer(algorithm: str | None) -> Callable[[str], str]:
     return stem
 
 
-def _forms(tree: Mapping[str, Any], name: str) -> frozenset[str]:
+def forms(tree: Mapping[str, Any], name: str) -> frozenset[str]:
+    """A list of a lexicon's file as plain forms; none where it has no such list."""
     listed = tree.get(name, ())
     words = listed.split() if isinstance(listed, str) else [str(word) for word in listed]
     return frozenset(folded(word.casefold()) for word in words)

@@ -7,8 +7,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from recsys.doctor.finding import Checks, Finding, Status
+from recsys.store_url import is_cluster, node_urls
 
-_REDIS_SECONDS = 1.0
+_LIMITS = {"socket_timeout": 1.0, "socket_connect_timeout": 1.0}
 _PROGRAM_SECONDS = 10.0
 _USE_REDIS = "name a running server with --redis URL"
 
@@ -45,22 +46,48 @@ def _server_binary() -> Path | None:
 
 
 def _redis(url: str) -> Finding:
-    from redis import Redis, RedisError
-    from redis.backoff import NoBackoff
-    from redis.retry import Retry
+    from redis import RedisError
+    from redis.exceptions import RedisClusterException
 
-    limits = {"socket_timeout": _REDIS_SECONDS, "socket_connect_timeout": _REDIS_SECONDS}
     try:
-        with Redis.from_url(url, retry=Retry(NoBackoff(), 0), **limits) as client:
-            client.ping()
+        answer = _ask_cluster(url) if is_cluster(url) else _ask(url)
     except (ValueError, TypeError):  # the URL is not repeated, it may hold a password
         return Finding(
-            Status.MISSING, "--redis is not a URL of a RESP server", "give redis://HOST:PORT/0 or unix://PATH"
+            Status.MISSING,
+            "--redis is not a URL of a RESP server",
+            "give redis://HOST:PORT/0, unix://PATH or redis+cluster://HOST:PORT,HOST:PORT",
         )
-    except RedisError as error:
+    except (RedisError, RedisClusterException) as error:
         return Finding(
             Status.MISSING,
             f"does not answer: {error}",
             "start it, or correct --redis; without it, the embedded store serves",
         )
-    return Finding(Status.OK, "answers")
+    return Finding(Status.OK, answer)
+
+
+def _ask(url: str) -> str:
+    from redis import Redis
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+
+    with Redis.from_url(url, retry=Retry(NoBackoff(), 0), **_LIMITS) as client:
+        client.ping()
+    return "answers"
+
+
+def _ask_cluster(url: str) -> str:
+    """Ask the nodes of a cluster, in turn, until one of them says who the others are."""
+    from redis import RedisCluster, RedisError
+    from redis.backoff import NoBackoff
+    from redis.exceptions import RedisClusterException
+    from redis.retry import Retry
+
+    failure: Exception = RedisClusterException("no node is named")
+    for node in node_urls(url):
+        try:
+            with RedisCluster.from_url(node, retry=Retry(NoBackoff(), 0), **_LIMITS) as cluster:
+                return f"a cluster of {len(cluster.get_primaries())} primaries answers"
+        except (RedisError, RedisClusterException) as error:
+            failure = error
+    raise failure

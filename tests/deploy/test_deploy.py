@@ -2,8 +2,6 @@
 
 import json
 import re
-import shutil
-import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -164,34 +162,25 @@ def test_envoy_retries_as_the_service_config_says() -> None:
     envoy = read(DEPLOY / "envoy.yaml")["static_resources"]
     [chain] = envoy["listeners"][0]["filter_chains"]
     [host] = chain["filters"][0]["typed_config"]["route_config"]["virtual_hosts"]
-    retried = {
-        route["match"]["prefix"].strip("/"): route["route"].get("retry_policy") for route in host["routes"]
-    }
     [method] = json.loads(SERVICE_CONFIG)["methodConfig"]
-    policy = method["retryPolicy"]
-    for service, ours in retried.items():
-        if {"service": service} not in method["name"]:
-            assert ours is None
-            continue
+    policy, routes = method["retryPolicy"], host["routes"]
+    for route in routes:
+        service = next(iter(route["match"].values())).split("/")[1]
+        ours = route["route"]["retry_policy"]
+        conditions = set(ours["retry_on"].split(","))
         assert ours["num_retries"] == policy["maxAttempts"] - 1
         assert ours["retry_back_off"]["base_interval"] == policy["initialBackoff"]
         assert ours["retry_back_off"]["max_interval"] == policy["maxBackoff"]
-        assert "unavailable" in ours["retry_on"]
+        is_read = {"service": service} in method["name"]
+        statuses = {code.lower() for code in policy["retryableStatusCodes"]}
+        assert conditions & statuses == (statuses if is_read else set())
+        assert is_read or conditions == {"connect-failure", "refused-stream", "reset-before-request"}
     [cluster] = envoy["clusters"]
     assert cluster["health_checks"][0]["grpc_health_check"]["service_name"] == READINESS
-
-
-def test_envoy_takes_its_file() -> None:
-    envoy = shutil.which("envoy")
-    if envoy is None:
-        pytest.skip("NOT CHECKED: there is no envoy here to validate deploy/envoy.yaml with")
-    command = [envoy, "--mode", "validate", "--config-path", str(DEPLOY / "envoy.yaml")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
 
 
 def test_the_container_runs_as_nobody_special_and_knows_its_probe() -> None:
     lines = (DEPLOY / "Containerfile").read_text(encoding="utf-8")
     assert re.search(r"^USER 10001$", lines, re.MULTILINE)
     assert '"recsys", "health"' in lines
-    assert "'.[serving,otel]'" in lines
+    assert "ARG EXTRAS=serving,otel\n" in lines

@@ -1,4 +1,4 @@
-"""Tests that ``deploy/valkey.acl`` gives a server the commands that it uses, and no others."""
+"""Tests that the ACL files of ``deploy`` give a server the commands that it uses, and no others."""
 
 import ast
 import asyncio
@@ -27,6 +27,13 @@ from tests.serving.running import PATIENCE_SECONDS, free_port, running_server
 
 ROOT = Path(__file__).parents[2]
 ACL = ROOT / "deploy/valkey.acl"
+CLUSTER_ACL = ROOT / "deploy/valkey-cluster.acl"
+OF_CLUSTERS = {"cluster|slots", "command", "readonly", "asking"}
+"""What else the client library sends to a cluster; ``tests/distributed`` runs a server with these rights."""
+REPLICATION = "resetkeys resetchannels -@all +psync +replconf +ping"
+STORES = ("redis", "serving.cluster_client", "serving.blocking_cluster")
+"""What a module that holds a connection imports, for itself or for the type alone."""
+NOT_OF_STATES = {"capacity.py", "cluster_client.py", "blocking_cluster.py"}
 CLIENTS = {"client", "_client", "pipe", "_reader", "reader"}
 """What a connection to the store, or a pipeline of one, is called in the product."""
 NOT_COMMANDS = {"aclose", "close", "pipeline"}
@@ -47,20 +54,20 @@ OF_CONNECTIONS = {
 """What the client library sends of itself."""
 
 
-def granted() -> list[str]:
+def granted(acl: Path = ACL) -> list[str]:
     """The rights of the tenant's user, beyond being there and its keys."""
-    return ACL.read_text(encoding="utf-8").splitlines()[1].split("~recsys:default:* ")[1].split()
+    return acl.read_text(encoding="utf-8").splitlines()[1].split("~recsys:default:* ")[1].split()
 
 
 def used() -> set[str]:
     """Commands that the modules which hold a connection call by name."""
     found: set[str] = set()
     for path in sorted((ROOT / "serving").glob("*.py")):
-        if "redis" not in (text := path.read_text(encoding="utf-8")):
+        if not any(name in (text := path.read_text(encoding="utf-8")) for name in STORES):
             continue
         tree = ast.parse(text)
         imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-        if path.name != "capacity.py" and any(str(name).startswith("redis") for name in imported):
+        if path.name not in NOT_OF_STATES and any(str(name).startswith(STORES) for name in imported):
             found |= {call for node in ast.walk(tree) if (call := _asked(node))}
     return {SPELLED.get(name, name) for name in found - NOT_COMMANDS}
 
@@ -79,6 +86,13 @@ def test_every_command_that_is_used_is_granted_and_no_other() -> None:
     assert {"get", "mget", "watch", "sismember", "scan"} <= commands
     assert commands - OF_CONNECTIONS <= allowed
     assert allowed <= commands | OF_CONNECTIONS
+
+
+def test_a_cluster_grants_what_a_server_does_and_what_its_client_sends_of_itself() -> None:
+    assert set(granted(CLUSTER_ACL)) == set(granted()) | {f"+{name}" for name in OF_CLUSTERS}
+    [*_, replica] = CLUSTER_ACL.read_text(encoding="utf-8").splitlines()
+    assert replica.startswith("user replica on #")
+    assert replica.endswith(REPLICATION)
 
 
 @pytest.fixture

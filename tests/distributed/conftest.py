@@ -1,4 +1,4 @@
-"""A Ray cluster on loopback: a head that does no work and two nodes that do.
+"""A Ray cluster on loopback, a head that does no work and two nodes that do; and what tests of faults use.
 
 ``make test-distributed`` sets the token by which they know each other: Ray reads it when it is imported.
 """
@@ -8,6 +8,10 @@ from collections.abc import Iterator
 import pytest
 import ray
 from ray.cluster_utils import Cluster
+
+from tests.faults.conftest import figure, forge, serve, shop
+
+__all__ = ["cluster", "figure", "forge", "serve", "shop"]
 
 _STORE_BYTES = 150 << 20
 

@@ -146,7 +146,7 @@ def test_t33_no_operation_of_one_tenant_reaches_another(figure: Note) -> None:
         assert num_leaks == 0
         with redis.Redis(port=store.port, username="of-a", password=secrets["a"]) as client:
             for command in (
-                ("GET", "recsys:default:u:{u}"),
+                ("GET", "recsys:default:u:{default:u}"),
                 ("FLUSHALL",),
                 ("CONFIG", "GET", "*"),
                 ("KEYS", "*"),

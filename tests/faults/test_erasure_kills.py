@@ -102,7 +102,7 @@ def assert_gone(root: Path, store: StoreProcess) -> None:
     assert (on_disk(root), in_store(store)) == ([], [])
     assert pages_in(store, PERSON) == 0
     assert people_of_the_log(root) == {OTHER}
-    assert store.ask("EXISTS", f"recsys:{TENANT}:u:{{{OTHER}}}") == 1
+    assert store.ask("EXISTS", f"recsys:{TENANT}:u:{{{TENANT}:{OTHER}}}") == 1
     assert pages_in(store, OTHER) == 2
     kept = [path for path in root.rglob("*.parquet") if OTHER.encode() in path.read_bytes()]
     places = {path.relative_to(root).parts[0] for path in kept}

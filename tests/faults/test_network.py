@@ -97,8 +97,7 @@ def test_t24_slow_resetting_and_crumbling_connections_change_no_answer(
             served = server.metric("recsys_calls_total", method=METHOD) - before - 8
             resets = sum(proxy.num_resets for proxy in proxies)
     assert not wrong
-    assert set(outcomes.statuses()) <= {"OK", "UNAVAILABLE"}
-    assert len(outcomes.ok().calls) > 0.5 * len(outcomes.calls)
+    assert outcomes.statuses() == {"OK": len(outcomes.calls)}
     figure("T24", "connections reset", resets, "", "")
     figure("T24", "resets over calls", 100 * resets / len(outcomes.calls), "%", "~ 5")
     figure("T24", "wrong answers", len(wrong), "", "0")

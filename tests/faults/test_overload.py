@@ -14,12 +14,11 @@ import grpc
 import pytest
 
 from recsys.event_log import EventLog
-from recsys.v1.event_service_pb2 import Event, RecordEventsRequest
-from recsys.v1.event_service_pb2_grpc import EventServiceStub
+from recsys.v1.event_service_pb2 import Event
 from recsys.v1.recommendation_service_pb2 import RecommendRequest, RecommendResponse
 from recsys.v1.recommendation_service_pb2_grpc import RecommendationServiceStub
 from recsys.workspace import Workspace
-from serving.client import SERVICE_CONFIG, AsyncClient, Connection
+from serving.client import AsyncClient, Connection
 from serving.health import check
 from tests.conftest import Trained
 from tests.faults.conftest import Note, Serve, copy_of
@@ -199,18 +198,16 @@ def test_t01_a_stop_under_load_fails_no_call(
         acknowledged: set[str] = set()
 
         async def scenario() -> Outcomes:
-            async with (
-                AsyncClient(Connection(address, timeout_seconds=10)) as client,
-                grpc.aio.insecure_channel(
-                    address, options=[("grpc.service_config", SERVICE_CONFIG)]
-                ) as channel,
-            ):
-                events = EventServiceStub(channel)
+            async with AsyncClient(Connection(address, timeout_seconds=10)) as client:
 
                 async def ask(number: int) -> object:
                     if number % 10:
                         return await requests_of(client)(number)
-                    return await record(events, f"t1-{number}", acknowledged)
+                    event = Event(event_id=f"t1-{number}", event_type="view", user_id="coffee-user1")
+                    event.item_id = "coffee-1"
+                    recorded = await client.record_events([event])
+                    acknowledged.add(event.event_id)
+                    return recorded
 
                 rate = min(200.0, 0.5 * await capacity(client, 1.5))  # one server has to do for all
                 load, *_ = await asyncio.gather(steady(ask, rate, 5), stop())
@@ -232,22 +229,6 @@ def test_t01_a_stop_under_load_fails_no_call(
     assert acknowledged <= logged
     figure("T1", "calls", len(outcomes.calls), "", "")
     figure("T1", "calls that failed after retries", len(outcomes.calls) - len(outcomes.ok().calls), "", "0")
-
-
-async def record(stub: "object", event_id: str, acknowledged: set[str]) -> object:
-    """Record an event, and again with the same id while no server answers."""
-    event = Event(event_id=event_id, event_type="view", user_id="coffee-user1", item_id="coffee-1")
-    for _ in range(20):
-        try:
-            answer = await stub.RecordEvents(RecordEventsRequest(events=[event]), timeout=5)  # type: ignore[attr-defined]
-        except grpc.aio.AioRpcError as error:
-            if error.code() is not grpc.StatusCode.UNAVAILABLE:
-                raise
-            await asyncio.sleep(0.05)
-        else:
-            acknowledged.add(event_id)
-            return answer
-    raise AssertionError("no server took the event")
 
 
 def test_t07_idle_slow_and_half_open_connections_cost_nobody_else_anything(

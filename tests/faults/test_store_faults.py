@@ -144,7 +144,7 @@ def with_store(store: StoreProcess) -> tuple[str, ...]:
 def states_in(store: StoreProcess) -> dict[str, UserState]:
     """Every user's state in a store; one that is emptied meanwhile has fewer than it listed."""
     keys = sorted(key.decode() for key in store.ask("KEYS", "recsys:default:u:*"))
-    found = {key.partition("{")[2].rstrip("}"): store.ask("GET", key) for key in keys}
+    found = {key.partition("{default:")[2].rstrip("}"): store.ask("GET", key) for key in keys}
     return {user_id: UserState.from_bytes(raw) for user_id, raw in found.items() if raw is not None}
 
 
@@ -265,7 +265,7 @@ def test_t14_a_state_that_cannot_be_read_is_counted_and_made_anew(
     with store_process() as store, serve(shop, tmp_path / "server", *with_store(store)) as server:
         bought(server, "kept", "coffee-1")
         until(lambda: server.metric("recsys_unapplied_events") == 0)
-        key = f"recsys:default:u:{{{USERS[0]}}}"
+        key = f"recsys:default:u:{{default:{USERS[0]}}}"
         seconds = 0.0
         for junk in (b"\x80\x04junk that a pickle might be", b"", b"\xff" * 200, store.ask("GET", key)[:-3]):
             store.ask("SET", key, junk)

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 from collections.abc import Callable
@@ -12,9 +13,13 @@ from transformers import AutoModel
 
 from features.registry import fingerprint, names
 from recsys.bundle import Bundle, load_bundle, write_bundle
+from recsys.bundle_check import check_parts
+from recsys.code_lists import CodeLists
 from recsys.encoder import TextEncoder, encode_texts
 from recsys.errors import BundleError, FeatureMismatchError
+from recsys.index import VectorIndex
 from recsys.manifest import describe_files, read_manifest
+from recsys.product_lists import ProductLists, learned_codebooks
 from recsys.ranker import Ranker
 from recsys.schema import ITEM_ID
 from tests.recsys.small_catalogue import (
@@ -283,3 +288,21 @@ def test_what_is_mapped_is_checked_before_it_is_used(copy: Path) -> None:
     replace(copy / "items" / "vectors.safetensors", lambda content: content[:20])
     with pytest.raises(BundleError, match=r"items/vectors\.safetensors does not match"):
         load(copy)
+
+
+def test_product_codes_that_do_not_fit_are_refused(original: Path) -> None:
+    parts = load(original).parts
+    vectors = parts.index.vectors
+    few = CodeLists.exact(vectors).clustered()
+    lists = ProductLists.of(few, learned_codebooks(few))
+    for harm, told in (
+        ({"short": lists.short[1:]}, "product codes of another shape"),
+        ({"codebooks": lists.codebooks * np.nan}, "not finite"),
+        ({"codebooks": lists.codebooks[:, :9]}, "item vectors"),
+    ):
+        harmed = dataclasses.replace(lists)
+        vars(harmed).update(harm)  # as a file says it: nothing checks that while it is read
+        index = VectorIndex(harmed, parts.catalogue)
+        with pytest.raises(BundleError, match=told):
+            check_parts(dataclasses.replace(parts, index=index))
+    check_parts(dataclasses.replace(parts, index=VectorIndex(lists, parts.catalogue)))

@@ -22,8 +22,13 @@ FIRST, SECOND = "first-shop", "second-shop"
 """Versions; the ids of a model's items begin with its version."""
 
 
-def two_models(root: Path) -> Workspace:
-    """A shop's log of purchases and two bundles, of which the first is stable."""
+def two_models(root: Path, *, product_codes: bool = False) -> Workspace:
+    """A shop's log of purchases and two bundles, of which the first is stable.
+
+    Args:
+        root: Where the workspace is made.
+        product_codes: Whether the second one's vectors are searched by product codes.
+    """
     workspace = Workspace(root / "workspace")
     config = small_config(greengrocer_encoder(root / "encoder"))
     registry, log = Registry(workspace.registry), []
@@ -33,6 +38,10 @@ def two_models(root: Path) -> Workspace:
             (user, item, kind, time_ms) for user, item, kind, time_ms in shopping(greengrocer(), num_users=4)
         ]
         own = [(user, f"{version}-{item}", kind, time_ms) for user, item, kind, time_ms in events]
+        if product_codes and version == SECOND:
+            config = config.model_copy(
+                update={"candidates": config.candidates.model_copy(update={"product_codes_above": 0})}
+            )
         write_shop_bundle(registry.path(version), config, catalogue, events_frame(own))
         log += [*own, ("user-1", f"{version}-leek", "view", NOW)]  # a bundle is not older than its log
     EventLog(workspace.events).append(

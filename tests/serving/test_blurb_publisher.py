@@ -213,7 +213,7 @@ def test_a_hidden_text_that_the_book_was_not_told_of_goes_to_review(book: Book, 
     publisher, entry = BlurbPublisher(book, BlurbWriter(raw, "default")), book.approved(SLOT)
     assert entry is not None
     publisher.publish()
-    raw.sadd("recsys:default:blurbs:hidden", entry.row().blurb_id)
+    raw.sadd("recsys:default:{default:blurbs}:hidden", entry.row().blurb_id)
     with book.file.transaction():  # somebody decides something that is not published yet
         book.file.note(NOW, "someone", "approved")
     assert publisher.hold_back_hidden() == 0

@@ -1,10 +1,10 @@
 import asyncio
 import json
-from contextlib import closing
 from importlib.metadata import EntryPoint
 
 import numpy as np
 import pytest
+import redis
 
 from recsys.cli import run
 from recsys.mapped import mapped_arrays
@@ -14,7 +14,7 @@ from serving.capacity import Capacity, measure_capacity, store_bytes
 from serving.embedded_store import embedded_store
 from serving.footprint import Footprint, Inventory
 from serving.loading import load_pipeline, load_states
-from serving.state_store import StateStore, connect, connect_blocking
+from serving.state_store import StateStore, connect
 from tests.conftest import Trained
 
 CAPACITY = [EntryPoint("capacity", "serving.capacity_command:capacity", "recsys.commands")]
@@ -46,7 +46,7 @@ def test_users_take_what_a_store_grows_by(found: Capacity, trained: Trained) -> 
     states = dict(load_states(trained.workspace, pipeline))
     assert found.num_users == len(states)
     many = [(f"{user_id}-{i}", state) for i in range(40) for user_id, state in states.items()]
-    with embedded_store() as url, closing(connect_blocking(url, 10_000)) as client:
+    with embedded_store() as url, redis.Redis.from_url(url) as client:
 
         async def fill(chosen: list[tuple[str, UserState]]) -> int:
             store = StateStore(connect(url, 10_000), "shop", pipeline.config.state)

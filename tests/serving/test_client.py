@@ -92,7 +92,7 @@ class Recovering:
         return grpc.method_handlers_generic_handler(service, {method: handler(method) for method in methods})
 
 
-def test_a_read_is_repeated_until_a_server_is_ready_and_an_event_is_sent_once() -> None:
+def test_a_read_is_repeated_until_a_server_is_ready_and_an_event_without_id_is_sent_once() -> None:
     recovering = Recovering()
 
     async def converse() -> None:
@@ -109,7 +109,7 @@ def test_a_read_is_repeated_until_a_server_is_ready_and_an_event_is_sent_once() 
             await client.recommend(RecommendRequest(user_id="u"))
             await client.rank(RankRequest(user_id="u", item_ids=["eggs"]))
             with pytest.raises(grpc.RpcError) as caught:
-                await client.record_events([Event()])
+                await client.record_events([Event(event_id="has one"), Event()])
             assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
         await server.stop(None)
 

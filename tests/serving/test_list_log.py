@@ -145,6 +145,16 @@ def test_lists_are_exported_once_and_by_day(tmp_path: Path, monkeypatch: pytest.
     assert {path.name for path in target.glob("day=*")} == {"day=2017-11-30", "day=2017-12-01"}
 
 
+def test_servers_with_logs_of_their_own_export_into_one_directory(tmp_path: Path) -> None:
+    for server in range(2):
+        with opened(tmp_path / str(server)) as log:
+            log.add(numbered(server))
+            log.flush()
+            export_lists(log, tmp_path / "served_lists")
+    exported = pl.read_parquet(tmp_path / "served_lists" / "day=*" / "*.parquet", hive_partitioning=False)
+    assert set(exported["list_id"]) == {numbered(server).list_id for server in range(2)}
+
+
 def test_only_what_was_exported_is_forgotten(tmp_path: Path) -> None:
     with opened(tmp_path) as log:
         log.add(numbered(1))

@@ -13,6 +13,7 @@ import pytest
 from recsys.answer import Query
 from recsys.event_log import EventLog
 from recsys.item_state import ItemState
+from recsys.manifest import read_manifest
 from recsys.pipeline import Pipeline
 from recsys.registry import Registry
 from recsys.schema import DAY_MS
@@ -34,7 +35,10 @@ NUM_SWAPS = 20
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    return two_models(tmp_path_factory.mktemp("models"))
+    """The second one is searched by product codes, as those of more texts than memory holds are."""
+    found = two_models(tmp_path_factory.mktemp("models"), product_codes=True)
+    assert "items/vectors.full.safetensors" in read_manifest(Registry(found.registry).path(SECOND)).files
+    return found
 
 
 @pytest.fixture

@@ -64,7 +64,7 @@ def test_events_build_the_state_that_the_rules_say(url: str, raw: redis.Redis) -
     expected = [[1 + 2 ** (-7 / half_life) for half_life in CONFIG.half_lives_days]]
     np.testing.assert_allclose(state.sums, expected)
     assert state.basket_ms.tolist() == [NOON, NOON + 7 * DAY_MS]
-    assert raw.keys() == [b"recsys:t:u:{u}"]
+    assert raw.keys() == [b"recsys:t:u:{t:u}"]
 
 
 def test_what_was_applied_before_changes_nothing(url: str, raw: redis.Redis) -> None:
@@ -164,7 +164,7 @@ def test_a_damaged_state_is_absent_and_counted_and_heals(url: str, raw: redis.Re
     async def scenario() -> None:
         async with opened(url) as store:
             await store.load([("u", bought("eggs"))], "log 1")
-            raw.set("recsys:t:u:{u}", b"\x01junk")
+            raw.set("recsys:t:u:{t:u}", b"\x01junk")
             assert await store.get("u") is None
             assert await store.get("u") is None
             assert store.num_unreadable == 2

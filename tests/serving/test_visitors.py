@@ -161,7 +161,7 @@ def test_a_merge_that_is_repeated_or_cut_short_counts_once(
     assert state.basket_ms.size == 3
     assert contents(through_visitor) == contents(state)
     with redis.Redis.from_url(url) as raw:
-        held = raw.get(f"recsys:{tenant}:u:{{{V}}}")
+        held = raw.get(f"recsys:{tenant}:u:{{{tenant}:{V}}}")
     assert VisitorLink.from_bytes(held if isinstance(held, bytes) else b"") == VisitorLink("u", 3)
 
 

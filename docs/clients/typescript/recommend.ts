@@ -12,7 +12,8 @@ const retry: Interceptor = (next) => async (request) => {
     try {
       return await next(request);
     } catch (error) {
-      if (attempt >= attempts || ConnectError.from(error).code !== Code.Unavailable) throw error;
+      const isUnanswered = [Code.Unavailable, Code.Canceled].includes(ConnectError.from(error).code);
+      if (attempt >= attempts || !isUnanswered || request.signal.aborted) throw error;
       await new Promise((resolve) => setTimeout(resolve, Math.random() * 50 * 2 ** attempt));
     }
   }

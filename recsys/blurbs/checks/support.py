@@ -118,8 +118,6 @@ def _reason(examined: Examined, word: Word) -> Reason:
 
 def _is_supported(examined: Examined, word: Word) -> bool:
     ground = examined.ground
-    if _is_misplaced(examined, word):
-        return False
     if ground.is_warned and examined.lexicon.wording.is_audience(word.text) and not word.is_negated:
         return examined.is_quoted(word.start, word.end)
     if word.is_negated:
@@ -130,29 +128,6 @@ def _is_supported(examined: Examined, word: Word) -> bool:
     if word.key in ground.denied_keys:
         return False
     return plain in ground.words or _in_compounds(examined, plain, word.key)
-
-
-def _is_misplaced(examined: Examined, word: Word) -> bool:
-    """Whether the colour or material of the item is said of a part, as in *blue pockets*."""
-    ground, wording = examined.ground, examined.lexicon.wording
-    if word.key not in ground.trait_keys or examined.is_quoted(word.start, word.end):
-        return False
-    after = next((one for one in examined.words if one.start == word.end + 1), None)
-    return (
-        after is not None
-        and examined.text[word.end] == " "
-        and after.key in ground.keys - ground.trait_keys
-        and not _names_item(examined, after.key)
-        and not wording.is_function_word(after.text)
-        and not wording.is_neutral(after.text)
-        and (word.key, after.key) not in ground.pairs
-    )
-
-
-def _names_item(examined: Examined, key: str) -> bool:
-    heads = examined.ground.head_keys
-    is_german = examined.lexicon.language == "de"  # where a bowl may be called Rührschüssel
-    return key in heads or (is_german and any(head.endswith(key) for head in heads))
 
 
 def _in_compounds(examined: Examined, plain: str, key: str) -> bool:

@@ -11,7 +11,7 @@ from scipy.stats import beta
 
 from recsys.blurbs.entry import Entry
 from recsys.blurbs.facts import Facts
-from recsys.blurbs.judging import Checks
+from recsys.blurbs.judging import TextGate
 from recsys.blurbs.quality.corruption import KINDS, Corruptor
 
 _RESAMPLES = 500
@@ -38,7 +38,7 @@ class Detection:
     auroc_high: float
 
 
-def detection(entries: Sequence[Entry], checks: Checks, corruptor: Corruptor) -> list[Detection]:
+def detection(entries: Sequence[Entry], checks: TextGate, corruptor: Corruptor) -> list[Detection]:
     """Judge true texts, and false ones made of them; only texts that the gate passes now are taken as true.
 
     Args:

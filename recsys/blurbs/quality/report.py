@@ -10,7 +10,7 @@ from typing import Final
 from recsys.blurbs.book import Book
 from recsys.blurbs.entry import Entry
 from recsys.blurbs.facts import Facts
-from recsys.blurbs.judging import Checks
+from recsys.blurbs.judging import TextGate
 from recsys.blurbs.lexicon import Lexicons
 from recsys.blurbs.quality.corruption import Corruptor
 from recsys.blurbs.quality.detection import Detection, detection
@@ -77,7 +77,7 @@ class QualityReport:
         return self.sources.get(Source.EXTRACTIVE, 0) / total if total else None
 
 
-def quality_report(book: Book, checks: Checks, lexicons: Lexicons, sample: int) -> QualityReport:
+def quality_report(book: Book, checks: TextGate, lexicons: Lexicons, sample: int) -> QualityReport:
     """Measure a book.
 
     Args:
@@ -111,7 +111,9 @@ def quality_report(book: Book, checks: Checks, lexicons: Lexicons, sample: int) 
     )
 
 
-def _detection(approved: Sequence[Entry], checks: Checks, lexicons: Lexicons, sample: int) -> list[Detection]:
+def _detection(
+    approved: Sequence[Entry], checks: TextGate, lexicons: Lexicons, sample: int
+) -> list[Detection]:
     facts = [Facts.from_canonical(entry.request.facts) for entry in approved]
     drawn = random.Random(_SEED).sample(list(approved), min(sample, len(approved)))
     return detection(drawn, checks, Corruptor.of(facts, lexicons))

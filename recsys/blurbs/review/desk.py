@@ -13,7 +13,7 @@ from recsys.blurbs.checks.form import num_graphemes
 from recsys.blurbs.configuration import BlurbConfig
 from recsys.blurbs.entry import Entry, State
 from recsys.blurbs.generator import wall_ms
-from recsys.blurbs.judging import Checks, as_json, judge
+from recsys.blurbs.judging import TextGate, as_json, judge
 from recsys.blurbs.prompt import Task
 from recsys.blurbs.review.case import Case
 from recsys.blurbs.review.judgement import REASONS, Decision, Occasion
@@ -47,7 +47,7 @@ class Desk:
     def __init__(
         self,
         book: Book,
-        checks: Checks,
+        checks: TextGate,
         config: BlurbConfig,
         reviewer: str,
         *,

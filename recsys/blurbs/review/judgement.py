@@ -108,6 +108,6 @@ def approvers(said: list[Judgement], blurb_id: str) -> tuple[str, ...]:
 
 
 def complaints(book: Book, key: str) -> list[str]:
-    """Why shoppers' reports took a text out, oldest first; see ``recsys.blurbs.reporting``."""
+    """Why shoppers' reports took a text out, oldest first; see ``recsys.blurbs.complaints``."""
     query = "SELECT detail FROM audit WHERE key = ? AND action = 'reported' ORDER BY sequence"
     return [str(json.loads(row[0])) for row in book.file.rows(query, (key,))]

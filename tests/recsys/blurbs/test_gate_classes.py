@@ -59,6 +59,46 @@ _ZHANG = _facts(
     description="轻便帐篷，两个门和门廊，适合徒步。不适合三岁以下儿童。",
     attributes={"颜色": "橄榄绿", "材质": "尼龙", "重量": "2.1千克", "防水": "否"},
 )
+_LANTERN = _facts(
+    "Harbour Lantern",
+    category=["Gifts", "Lanterns"],
+    description="A lantern of cream metal with four glass panes and a rope handle. Stand it on a stone step.",
+    attributes={"colour": "cream", "material": "metal"},
+)
+_STEW = _facts(
+    "Bean Stew, 15 oz",
+    category=["Grocery", "Stews"],
+    description="Stew of beans with carrots in a can. Serve over rice or with bread and cheese.",
+    attributes={"ingredients": "beans, carrots, onion"},
+)
+_CREAM = _facts(
+    "Hand Cream Almond",
+    category=["Beauty", "Hand Care"],
+    description="A rich cream with almond oil and beeswax. The lid is black. For gardening. "
+    "Packed in a metal tube.",
+)
+_FILM = _facts(
+    "Harbour Lights",
+    description="A sailor leaves her island in a wooden boat with a teacher.",
+    attributes={"director": "maria stone", "genre": "drama"},
+)
+_KERZE = _facts(
+    "Duftkerze Lavendel",
+    category=["Wohnen", "Kerzen"],
+    description="Kerze aus Sojawachs im Glas mit Deckel aus Kork. Etikett aus Papier.",
+)
+_BEI = _facts(
+    "陶瓷茶杯",
+    category=["家居", "杯具"],
+    description="白色陶瓷茶杯，配木质杯盖和竹托盘，适合泡绿茶。",
+    attributes={"材质": "陶瓷", "颜色": "白色"},
+)
+_BING = _facts(
+    "燕麦饼干",
+    category=["食品", "饼干"],
+    description="燕麦和蜂蜜做成的饼干，适合配牛奶和咖啡。",
+    attributes={"配料": "燕麦，蜂蜜"},
+)
 
 _STOPPED: Final[Mapping[str, tuple[tuple[Facts, str, tuple[str, ...]], ...]]] = {
     "allergens denied": (
@@ -168,6 +208,40 @@ _STOPPED: Final[Mapping[str, tuple[tuple[Facts, str, tuple[str, ...]], ...]]] = 
         )),
         (_ZHANG, "zh", ("大家都说好的帐篷。",)),
     ),
+    "a part or something beside it for the item": (
+        (_LANTERN, "en", ("A handle with a lantern.", "Panes in cream metal.", "Rope handle for you.")),
+        (_STEW, "en", (
+            "Rice with beans and carrots.", "A can of carrots with beans.", "Bread with beans in a can.",
+            "Tasty cheese with beans.",
+        )),
+        (_TENT, "en", ("A door of 2.1 kg.", "A porch made of nylon.")),
+        (_KERZE, "de", ("Ein Deckel mit Kerze.", "Etikett im Glas mit Deckel.")),
+        (_BEI, "zh", ("陶瓷托盘，适合泡绿茶。", "白色杯盖。")),
+        (_BING, "zh", ("咖啡配燕麦和蜂蜜。", "蜂蜜牛奶。")),
+    ),
+    "made of something else": (
+        (_LANTERN, "en", (
+            "A lantern made of stone.", "A lantern of rope.", "Made of a glass.", "A lantern made of holz.",
+        )),
+        (_STEW, "en", (
+            "A stew made with cheese.", "A stew of rice and beans.",
+            "Stew made from beans, rice and carrots.",
+        )),
+        (_KERZE, "de", ("Eine Kerze aus Papier.", "Kerze mit Deckel aus Papier.", "Kerze aus Glas.")),
+        (_BEI, "zh", ("由竹制成的茶杯。",)),
+        (_BING, "zh", ("牛奶做成的饼干。",)),
+    ),
+    "a material or ingredient of something else": (
+        (_LANTERN, "en", (
+            "A glass lantern.", "A stone lantern with a handle.", "A rope lantern.",
+            "A lantern with metal panes.",
+        )),
+        (_STEW, "en", ("Carrot stew with beans.", "A rice stew with carrots.")),
+        (_CREAM, "en", ("A metal cream.", "A black tube with cream.")),
+        (_KERZE, "de", ("Korkkerze im Glas.", "Papierkerze.")),
+        (_BEI, "zh", ("木质茶杯，适合泡绿茶。", "竹茶杯。")),
+        (_BING, "zh", ("咖啡饼干。",)),
+    ),
     "facts in another language": (
         (_TENT, "de", ("weight: 2.1 kg", "material: nylon; waterproof", "colour: olive; hiking")),
         (_ZELT, "en", ("gewicht: 2.1 kg; farbe: oliv", "leichtes zelt, türen, vordach")),
@@ -192,6 +266,22 @@ _PASSING: Final[tuple[tuple[Facts, str, tuple[str, ...]], ...]] = (
         "It keeps wind out and weighs 2.1 kg.",
         "This 2.1 kg tent is made of nylon.",
     )),
+    (_LANTERN, "en", (
+        "A cream metal lantern with a rope handle.", "A lantern made of metal, with glass panes.",
+        "Four glass panes and a rope handle.", "Stand this lantern on a stone step.",
+    )),
+    (_STEW, "en", (
+        "Bean stew with carrots.", "A stew made with beans, carrots and onion.",
+        "Serve it with bread or cheese.",
+    )),
+    (_CREAM, "en", (
+        "A cream with a black lid, in a metal tube.", "Made with almond oil and beeswax.",
+        "Almond oil and beeswax for your hands.", "A rich gardening cream.", "Packed in a metal tube.",
+    )),
+    (_FILM, "en", ("A teacher in a wooden boat.", "A drama of an island.")),
+    (_KERZE, "de", ("Kerze aus Sojawachs mit Deckel aus Kork.", "Eine Kerze im Glas.")),
+    (_BEI, "zh", ("白色陶瓷茶杯，配木质杯盖。", "由陶瓷制成的茶杯。")),
+    (_BING, "zh", ("燕麦和蜂蜜做成的饼干。", "燕麦饼干，适合配牛奶。")),
     (_SUPPE, "de", ("Suppe aus Sellerie und Sahne im Glas.", "Selleriesuppe mit Sahne und Senf, 400 ml.")),
     (_ZELT, "de", ("Leichtes Zelt mit zwei Türen und Vordach.", "Ein Zelt aus Nylon zum Wandern, 2,1 kg.")),
     (_MIAN, "zh", ("芝麻酱拌面，含花生。", "芝麻面，300克。")),
@@ -225,6 +315,6 @@ def test_a_true_text_passes(facts: Facts, language: str, text: str) -> None:
 )
 def test_a_text_that_names_nothing_of_the_item_goes_to_review(text: str) -> None:
     spoon = {"item_id": "s", "title": "Wooden Spoon", "description": "A beech spoon made of wood."}
-    verdict = Gate().check(Facts.of(spoon), text, "en")
+    verdict = _GATE.check(Facts.of(spoon), text, "en")
     assert {reason.code for reason in verdict.reasons} == {"no_fact"}
-    assert Gate().check(Facts.of(spoon), "Nice spoon.", "en").passed
+    assert _GATE.check(Facts.of(spoon), "Nice spoon.", "en").passed

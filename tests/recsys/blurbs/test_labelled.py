@@ -14,6 +14,8 @@ _MOST_TRUE_STOPPED = 0.15
 _LEAST_STOPPED = 0.99
 _LEAST_STOPPED_OF_A_KIND = 0.975
 _LEAST_AUROC = 0.97
+_LEAST_STOPPED_OF_ROLES = 0.94
+_LEAST_PASSED_OF_ROLES = 0.9
 
 
 @cache
@@ -36,6 +38,13 @@ def test_corruptions_are_stopped() -> None:
 def test_every_kind_of_corruption_is_stopped_and_scored_below_the_truth(kind: str) -> None:
     assert _unseen()[kind]["stopped"] >= _LEAST_STOPPED_OF_A_KIND
     assert _unseen()[kind]["auroc"] >= _LEAST_AUROC
+
+
+def test_facts_told_of_something_else_are_stopped() -> None:
+    words = [sys.executable, "-m", "tests.recsys.blurbs.measure_roles", "--json"]
+    figures: dict[str, float] = json.loads(subprocess.check_output(words, text=True))
+    assert figures["stopped"] >= _LEAST_STOPPED_OF_ROLES
+    assert figures["passed"] >= _LEAST_PASSED_OF_ROLES
 
 
 def test_the_set_is_as_large_as_it_says() -> None:

@@ -7,11 +7,11 @@ import pytest
 from typer.testing import CliRunner
 
 from recsys.blurbs.commands import blurbs
+from recsys.blurbs.complaints import hold_back
 from recsys.blurbs.configuration import BlurbConfig
 from recsys.blurbs.facts import Facts
 from recsys.blurbs.gate import Gate
 from recsys.blurbs.lexicon import Lexicons
-from recsys.blurbs.reporting import hold_back
 from recsys.blurbs.revalidation import Revalidation
 from recsys.blurbs.review.agreement import agreement, sample_check
 from recsys.blurbs.review.judgement import Decision, Judgement, Occasion, judgements
