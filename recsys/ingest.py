@@ -25,6 +25,7 @@ from recsys.columns import REASON
 from recsys.errors import ConfigError, DataError
 from recsys.event_log import EventLog
 from recsys.file_lock import exclusive
+from recsys.log_layout import log_for_appends
 from recsys.metarank import ITEM, USER
 from recsys.metarank_sources import read_metarank
 from recsys.progress import progress
@@ -279,4 +280,4 @@ def _publish(workspace: Workspace, checked: Mapping[str, Checked]) -> None:
     events = checked[_EVENTS].accepted
     if not events.is_empty():
         digest = hashlib.sha256("\n".join(events[EVENT_ID]).encode()).hexdigest()
-        EventLog(workspace.events).append(events, f"ingest-{digest[:32]}")
+        log_for_appends(workspace).append(events, f"ingest-{digest[:32]}")
