@@ -5,16 +5,20 @@ from recsys.event_log import EventLog
 from recsys.workspace import Workspace
 
 
-def log_for_appends(workspace: Workspace) -> EventLog:
-    """The log; one without any append is cut as ``log.num_shards`` says, any other is left as it is.
+def num_user_shards(workspace: Workspace) -> int:
+    """Shards of users of the next append: the log's, or ``log.num_shards`` of a log without any append.
 
     Raises:
         ConfigError: The configuration cannot be read.
         DataError: The log's layout is damaged.
     """
     log = EventLog(workspace.events)
-    if not log.names():
-        num_shards = load_config(workspace.config).log.num_shards
-        if num_shards != log.num_shards:
-            log.reshard(num_shards)
+    return log.num_shards if log.names() else load_config(workspace.config).log.num_shards
+
+
+def log_for_appends(workspace: Workspace) -> EventLog:
+    """The log, so that its next append is cut into ``num_user_shards``, which raises what this raises."""
+    log, num_shards = EventLog(workspace.events), num_user_shards(workspace)
+    if num_shards != log.num_shards:
+        log.reshard(num_shards)
     return log
