@@ -62,6 +62,7 @@ def checked_in_shards(
     Raises:
         DataError: A file or a column cannot be read, or the log is damaged.
     """
+    workspace, path = Workspace(workspace.root.absolute()), path.absolute()  # others run elsewhere
     workspace.events.mkdir(parents=True, exist_ok=True)
     remove_unfinished(workspace.events)
     with scratch_beside(workspace.events / "ingest") as scratch:
