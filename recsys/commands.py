@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from recsys.options import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption
+from recsys.options import DEFAULT_WORKSPACE, EngineOption, JsonOption, WorkspaceOption
 from recsys.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -88,13 +88,21 @@ def ingest(
     max_reject_share: Annotated[
         float, typer.Option("--max-reject-share", help="Share of bad rows above which nothing is published.")
     ] = 0.05,
+    engine: EngineOption = "local",
     json_output: JsonOption = False,
 ) -> None:
     """Check items, events and users, and take them into the workspace."""
     from recsys.ingest import ingest as run
+    from recsys.runner import runner
 
     summary = run(
-        Workspace(workspace), items, events, users, format=format, max_reject_share=max_reject_share
+        Workspace(workspace),
+        items,
+        events,
+        users,
+        format=format,
+        max_reject_share=max_reject_share,
+        runner=None if engine == "local" else runner(engine),
     )
     if json_output:
         typer.echo(summary.to_json())

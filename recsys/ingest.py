@@ -10,7 +10,8 @@ completes it.
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -25,12 +26,15 @@ from recsys.columns import REASON
 from recsys.errors import ConfigError, DataError
 from recsys.event_log import EventLog
 from recsys.file_lock import exclusive
+from recsys.log_layout import log_for_appends
 from recsys.metarank import ITEM, USER
 from recsys.metarank_sources import read_metarank
 from recsys.progress import progress
 from recsys.pseudonyms import Pseudonyms
-from recsys.readers import ROW, Source, read_source
-from recsys.schema import EVENT_ID, EVENT_TIME, ITEM_ID, USER_ID
+from recsys.readers import Source, read_source
+from recsys.runner import Runner
+from recsys.schema import EVENT_ID, EVENT_TIME, ITEM_ID
+from recsys.sharded_events import ShardedEvents, checked_in_shards
 from recsys.tables import (
     INGEST_LOCK,
     merged_items,
@@ -97,6 +101,7 @@ def ingest(
     format: str = "recsys",  # noqa: A002 (the command line's word for it)
     now_ms: int | None = None,
     max_reject_share: float = 0.05,
+    runner: Runner | None = None,
 ) -> IngestSummary:
     """Check and publish items, events and users.
 
@@ -110,6 +115,8 @@ def ingest(
         now_ms: The time in milliseconds since the epoch, by default the machine's.
         max_reject_share: Largest share of rejected rows, per table, with which anything is published, from 0
             to 1.
+        runner: Where the events are worked on, in parts; in this process and whole when absent. Then the
+            files and the workspace lie under the same path for whoever works on them.
 
     Raises:
         CatalogueError: What was changed live cannot be read or written.
@@ -121,16 +128,23 @@ def ingest(
         raise ConfigError(f"format {format!r} is not supported, expected one of: {', '.join(FORMATS)}")
     if not 0 <= max_reject_share <= 1:
         raise ConfigError(f"the largest share of rejected rows is {max_reject_share}, expected 0 to 1")
-    with exclusive(workspace.root / INGEST_LOCK):
+    if runner is not None and format != _OWN:
+        raise ConfigError(f"--engine local alone reads --format {format}; events are read in parts otherwise")
+    with exclusive(workspace.root / INGEST_LOCK), ExitStack() as held:
         given = (
             _given_log(items, events, users) if format == _METARANK else _given_tables(items, events, users)
         )
         given = _pseudonymous(workspace, given)
-        checked = _check(workspace, given, WallClock().now_ms() if now_ms is None else now_ms)
-        summaries = {name: _summarise(workspace, name, table) for name, table in checked.items()}
+        checked = _check(given)
+        item_ids = merged_items(workspace, checked[_ITEMS].accepted)[ITEM_ID]
+        check = partial(_check_events, workspace, given[_EVENTS], runner)
+        taken = held.enter_context(check(item_ids, WallClock().now_ms() if now_ms is None else now_ms))
+        tables = {**checked, _EVENTS: taken}
+        summaries = {name: _summarise(workspace, name, table) for name, table in tables.items()}
         _refuse_bad(summaries, max_reject_share)
         with progress("publishing"):
             _publish(workspace, checked)
+        _publish_events(workspace, taken)
     seconds = round(time.monotonic() - started, 3)
     return IngestSummary(summaries[_ITEMS], summaries[_EVENTS], summaries.get(_USERS), seconds)
 
@@ -176,12 +190,7 @@ def _pseudonymous(workspace: Workspace, given: dict[str, _Given]) -> dict[str, _
         return given
 
     def read(table: _Given) -> Source:
-        source = table.read()
-        if USER_ID not in source.rows.columns:
-            return source
-        ids = pseudonyms.column(source.rows[USER_ID].cast(pl.String))
-        unreadable = source.unreadable.with_columns(pl.lit("").alias(ROW))  # whose these are, nobody knows
-        return Source(source.rows.with_columns(ids), unreadable)
+        return pseudonyms.source(table.read())
 
     return {
         name: table if name == _ITEMS else replace(table, read=partial(read, table))
@@ -189,23 +198,34 @@ def _pseudonymous(workspace: Workspace, given: dict[str, _Given]) -> dict[str, _
     }
 
 
-def _check(workspace: Workspace, given: Mapping[str, _Given], now_ms: int) -> dict[str, Checked]:
+def _check(given: Mapping[str, _Given]) -> dict[str, Checked]:
     checked = {}
     with progress("checking items"):
         checked[_ITEMS] = _read(given[_ITEMS], check_items)
     if _USERS in given:
         with progress("checking users"):
             checked[_USERS] = _read(given[_USERS], check_users)
-    with progress("checking events"):
-        item_ids = merged_items(workspace, checked[_ITEMS].accepted)[ITEM_ID]
-        in_file = _read(given[_EVENTS], lambda source: check_events(source, item_ids, now_ms))
-        _warn_of_seconds(in_file.accepted)
-        checked[_EVENTS] = _without_logged(in_file, EventLog(workspace.events))
     return checked
 
 
-def _warn_of_seconds(events: pl.DataFrame) -> None:
-    if events.select((pl.col(EVENT_TIME).dt.year() < _SURELY_LATER).all()).item() and not events.is_empty():
+@contextmanager
+def _check_events(
+    workspace: Workspace, given: _Given, runner: Runner | None, item_ids: pl.Series, now_ms: int
+) -> Iterator[Checked | ShardedEvents]:
+    if runner is not None:
+        with checked_in_shards(runner, workspace, given.path, item_ids, now_ms) as in_shards:
+            _warn_of_seconds(in_shards.last_year)
+            yield in_shards
+        return
+    with progress("checking events"):
+        in_file = _read(given, lambda source: check_events(source, item_ids, now_ms))
+        _warn_of_seconds(in_file.accepted.select(pl.col(EVENT_TIME).dt.year().max()).item())
+        checked = _without_logged(in_file, EventLog(workspace.events))
+    yield checked
+
+
+def _warn_of_seconds(last_year: int | None) -> None:
+    if last_year is not None and last_year < _SURELY_LATER:
         _log.warning("all events lie before 1980: whole numbers are read as milliseconds, not as seconds")
 
 
@@ -229,13 +249,13 @@ def _without_logged(checked: Checked, log: EventLog) -> Checked:
     return replace(checked, accepted=new, num_duplicates=checked.num_duplicates + num_logged)
 
 
-def _summarise(workspace: Workspace, name: str, checked: Checked) -> TableSummary:
+def _summarise(workspace: Workspace, name: str, checked: Checked | ShardedEvents) -> TableSummary:
     if checked.ignored_columns:
         _log.warning("columns ignored", table=name, columns=list(checked.ignored_columns))
     reasons = checked.rejects[REASON].value_counts(sort=True)
     return TableSummary(
-        read=checked.accepted.height + checked.rejects.height + checked.num_duplicates,
-        accepted=checked.accepted.height,
+        read=checked.num_accepted + checked.rejects.height + checked.num_duplicates,
+        accepted=checked.num_accepted,
         rejected=checked.rejects.height,
         duplicates=checked.num_duplicates,
         reasons=dict(reasons.iter_rows()),
@@ -276,7 +296,13 @@ def _publish(workspace: Workspace, checked: Mapping[str, Checked]) -> None:
     supersede_changes(workspace, items)
     if _USERS in checked:
         publish(workspace.users, merged_users(workspace, checked[_USERS].accepted))
-    events = checked[_EVENTS].accepted
-    if not events.is_empty():
+
+
+def _publish_events(workspace: Workspace, taken: Checked | ShardedEvents) -> None:
+    if isinstance(taken, ShardedEvents):
+        taken.publish()
+    elif not taken.accepted.is_empty():
+        events = taken.accepted
         digest = hashlib.sha256("\n".join(events[EVENT_ID]).encode()).hexdigest()
-        EventLog(workspace.events).append(events, f"ingest-{digest[:32]}")
+        with progress("publishing events"):
+            log_for_appends(workspace).append(events, f"ingest-{digest[:32]}")

@@ -15,7 +15,8 @@ import polars as pl
 from recsys.config import load_config
 from recsys.key_file import own_key
 from recsys.objections import ANONYMOUS_PREFIX
-from recsys.schema import MAX_ID_BYTES
+from recsys.readers import ROW, Source
+from recsys.schema import MAX_ID_BYTES, USER_ID
 from recsys.workspace import Workspace
 
 PREFIX = "p1."
@@ -50,6 +51,22 @@ class Pseudonyms:
         """The pseudonyms of a column of ids."""
         distinct = ids.unique().drop_nulls()
         return ids.replace(distinct, pl.Series([self._of(one) for one in distinct], dtype=pl.String))
+
+    def source(self, source: Source) -> Source:
+        """What was read of files, with pseudonyms for ids."""
+        if USER_ID not in source.rows.columns:
+            return source
+        ids = self.column(source.rows[USER_ID].cast(pl.String))
+        return Source(source.rows.with_columns(ids), self.unreadable(source.rows, source.unreadable))
+
+    def unreadable(self, rows: pl.DataFrame, unreadable: pl.DataFrame) -> pl.DataFrame:
+        """Lines that are no rows, without what they say: whose they are, nobody knows.
+
+        Args:
+            rows: The rows among them, or their columns alone.
+            unreadable: Columns of ``recsys.readers.REJECT_SCHEMA``.
+        """
+        return unreadable.with_columns(pl.lit("").alias(ROW)) if USER_ID in rows.columns else unreadable
 
     def _of(self, one: str) -> str:
         refused = one.startswith(ANONYMOUS_PREFIX[0]) or len(one.encode()) > MAX_ID_BYTES

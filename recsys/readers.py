@@ -6,7 +6,7 @@ import io
 import json
 import re
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NoReturn
@@ -45,19 +45,47 @@ def read_source(path: Path) -> Source:
         DataError: There is nothing at ``path``, a file is of another kind or damaged, the files do not fit
             together, or there are no rows.
     """
-    sources = [_read_file(file) for file in _files(path)]
+    sources = [read_file(file) for file in source_files(path)]
+    rows = rows_together(path, [source.rows for source in sources])
+    require_rows(path, rows.clear(), rows.height)
+    return Source(rows, pl.concat([source.unreadable for source in sources]))
+
+
+def rows_together(path: Path, parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Rows of several files, or parts of files, in columns of the types that hold them all.
+
+    Args:
+        path: Where they lie, for the error.
+        parts: At least one.
+
+    Raises:
+        DataError: No type holds what they have in a column of one name.
+    """
     try:
-        rows = pl.concat([source.rows for source in sources], how="diagonal_relaxed")
+        return pl.concat(parts, how="diagonal_relaxed")
     except pl.exceptions.PolarsError as error:
         raise DataError(f"the files in {path} do not have the same types: {_first_line(error)}") from error
-    if rows.is_empty():
+
+
+def require_rows(path: Path, empty: pl.DataFrame, height: int) -> None:
+    """Check that there are rows, and that their columns can be written as text.
+
+    Args:
+        path: Where they lie, for the error.
+        empty: Their columns, without rows.
+        height: How many there are.
+
+    Raises:
+        DataError: They are not so.
+    """
+    if not height:
         raise DataError(f"{path} holds no rows, expected at least one")
-    unknown = next((name for name, found in rows.schema.items() if not _is_plain(found)), None)
+    types = empty.schema
+    unknown = next((name for name, found in types.items() if not _is_plain(found)), None)
     if unknown is not None:
         raise DataError(
-            f"column {unknown!r} of {path} has type {rows.schema[unknown]}; write it as text, or leave it out"
+            f"column {unknown!r} of {path} has type {types[unknown]}; write it as text, or leave it out"
         )
-    return Source(rows, pl.concat([source.unreadable for source in sources]))
 
 
 def read_lines(path: Path) -> list[bytes]:
@@ -73,7 +101,7 @@ def read_lines(path: Path) -> list[bytes]:
         DataError: There is nothing at ``path``, or a file is of another kind, damaged or empty.
     """
     lines: list[bytes] = []
-    for file in _files(path):
+    for file in source_files(path):
         kind, data = _content(file)
         if _PARSERS[kind] is not _jsonl:
             raise DataError(f"{file} is not JSON Lines, expected a name that ends in .jsonl or .jsonl.gz")
@@ -81,7 +109,12 @@ def read_lines(path: Path) -> list[bytes]:
     return lines
 
 
-def _files(path: Path) -> list[Path]:
+def source_files(path: Path) -> list[Path]:
+    """The files that ``read_source`` reads, in order.
+
+    Raises:
+        DataError: There is nothing at ``path``.
+    """
     if not path.exists():
         raise DataError(f"there is no file or directory {path}")
     if path.is_file():
@@ -97,7 +130,12 @@ def _files(path: Path) -> list[Path]:
     return found
 
 
-def _read_file(path: Path) -> Source:
+def read_file(path: Path) -> Source:
+    """What one file gives, in its own types; also none of either.
+
+    Raises:
+        DataError: The file is of another kind, damaged or empty.
+    """
     kind, data = _content(path)
     return _PARSERS[kind](data, path)
 

@@ -74,6 +74,8 @@ def shard_number(user_id: str, count: int) -> int:
 
 def shard_numbers(user_ids: pl.Series, count: int) -> pl.Series:
     """``shard_number`` of a column without nulls."""
+    if user_ids.is_empty():
+        return pl.Series(user_ids.name, dtype=pl.UInt32)  # replacing nothing would leave texts
     distinct = user_ids.unique()
     numbers = pl.Series([shard_number(user_id, count) for user_id in distinct], dtype=pl.UInt32)
     return user_ids.replace_strict(distinct, numbers, return_dtype=pl.UInt32)

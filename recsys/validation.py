@@ -61,6 +61,11 @@ class Checked:
     ignored_columns: tuple[str, ...] = ()
     """Columns that the schema has no place for."""
 
+    @property
+    def num_accepted(self) -> int:
+        """Rows taken."""
+        return self.accepted.height
+
 
 def check_items(source: Source) -> Checked:
     """Check items; of several with one id the first is taken and the others are refused.

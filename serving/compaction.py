@@ -16,6 +16,7 @@ from recsys.errors import RecsysError
 from recsys.event_log import EventLog
 from recsys.fault_point import reach
 from recsys.file_lock import exclusive
+from recsys.log_layout import log_for_appends
 from recsys.schema import EVENT_ID
 from recsys.workspace import Workspace
 from serving.event import BufferedEvent, event_frame, merge_frame
@@ -83,11 +84,13 @@ def settle(workspace: Workspace) -> int:
         How many events and merges left the buffer.
 
     Raises:
+        ConfigError: The configuration cannot be read.
         IntakeError: The buffer failed.
         DataError: The log is damaged.
     """
-    lock, event_log = exclusive(workspace.state / COMPACTION_LOCK), EventLog(workspace.events)
+    lock = exclusive(workspace.state / COMPACTION_LOCK)
     with lock, closing(SqliteEventBuffer(workspace.state / BUFFER_FILE)) as buffer:
+        event_log = log_for_appends(workspace)
         for file in event_log.set_aside_damaged():
             _log.error("a file of the event log is damaged and set aside; restore it", file=file)
         return compact(buffer, event_log, through=sys.maxsize)

@@ -7,7 +7,7 @@ import typer
 
 from recsys.clock import WallClock
 from recsys.config import load_config
-from recsys.event_log import EventLog
+from recsys.event_log import MOST_SHARDS, EventLog
 from recsys.file_lock import exclusive
 from recsys.options import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption
 from recsys.schema import DAY_MS
@@ -36,17 +36,29 @@ def prune(
 
 
 @log.command()
-def reshard(*, workspace: WorkspaceOption = DEFAULT_WORKSPACE, json_output: JsonOption = False) -> None:
+def reshard(
+    shards: Annotated[
+        int | None,
+        typer.Option(min=1, max=MOST_SHARDS, help="How many, instead of log.num_shards of recsys.toml."),
+    ] = None,
+    *,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    json_output: JsonOption = False,
+) -> None:
     """Cut the log into as many shards of users as recsys.toml says; it can be read all the while."""
-    num_shards, num_appends = reshard_workspace(Workspace(workspace))
+    num_shards, num_appends = reshard_workspace(Workspace(workspace), shards)
     if json_output:
         typer.echo(json.dumps({"num_shards": num_shards, "appends": num_appends}))
     else:
         typer.echo(f"shards of users: {num_shards:,}; appends cut anew: {num_appends:,}")
 
 
-def reshard_workspace(workspace: Workspace) -> tuple[int, int]:
-    """Cut a log as ``log.num_shards`` says: into how many shards, and how many appends were cut anew.
+def reshard_workspace(workspace: Workspace, num_shards: int | None = None) -> tuple[int, int]:
+    """Cut a log anew: into how many shards of users, and how many appends were not cut so before.
+
+    Args:
+        workspace: Whose log.
+        num_shards: How many, from 1 to ``MOST_SHARDS``; when absent, ``log.num_shards``.
 
     Raises:
         ConfigError: The configuration cannot be read.
@@ -54,7 +66,8 @@ def reshard_workspace(workspace: Workspace) -> tuple[int, int]:
     """
     from serving.compaction import COMPACTION_LOCK
 
-    num_shards = load_config(workspace.config).log.num_shards
+    if num_shards is None:
+        num_shards = load_config(workspace.config).log.num_shards
     with exclusive(workspace.state / COMPACTION_LOCK):
         return num_shards, EventLog(workspace.events).reshard(num_shards)
 

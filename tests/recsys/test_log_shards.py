@@ -26,6 +26,7 @@ from recsys.schema import (
     TIMESTAMP,
     USER_ID,
 )
+from recsys.tombstones import Tombstones
 from recsys.user_shard import UserShard, every_shard, shard_number
 
 NOON = int(datetime(2024, 5, 1, 12, tzinfo=UTC).timestamp() * 1000)
@@ -156,3 +157,38 @@ def test_what_was_written_elsewhere_is_adopted_whole_and_once(tmp_path: Path) ->
         log.adopt(tmp_path / "scratch", commit, "a")
     assert files(tmp_path / "events") == files(tmp_path / "here")
     assert_frame_equal(read(log), read(here))
+
+
+def test_who_is_erased_goes_from_the_files_of_a_log_in_shards(tmp_path: Path) -> None:
+    log, user = EventLog(tmp_path / "events"), USERS[3]
+    log.reshard(4)
+    log.append(events(), "a")
+    Tombstones(tmp_path).add([user], NOON + DAY_MS)
+    assert log.scan().filter(pl.col(USER_ID) == user).collect()[EVENT_ID].to_list() == [f"e2-{user}"]
+    assert sorted(log.forget_erased()) == [f"e0-{user}", f"e1-{user}"]
+    assert sum(map(len, files(tmp_path / "events").values())) == 3 * len(USERS) - 2
+    assert log.damaged() == []
+
+
+def test_who_was_erased_does_not_come_back_when_the_log_is_cut(tmp_path: Path) -> None:
+    log, user = EventLog(tmp_path / "events"), USERS[3]
+    log.append(events(), "a")
+    Tombstones(tmp_path).add([user], NOON + DAY_MS)
+    log.reshard(4)
+    parts = [log.scan(shard=shard).collect() for shard in every_shard(4)]
+    assert pl.concat(parts).filter(pl.col(USER_ID) == user)[EVENT_ID].to_list() == [f"e2-{user}"]
+    assert sorted(log.forget_erased()) == [f"e0-{user}", f"e1-{user}"]
+
+
+def test_days_are_pruned_and_damage_is_set_aside_by_the_file_of_a_shard(tmp_path: Path) -> None:
+    log = EventLog(tmp_path / "events")
+    log.reshard(4)
+    log.append(events(), "a")
+    assert log.prune(NOON + DAY_MS) == len(USERS)
+    assert read(log).height == 2 * len(USERS)
+    damaged = min((tmp_path / "events").glob("day=*/*"))
+    lost = pl.read_parquet(damaged, columns=[EVENT_ID]).height
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    assert log.set_aside_damaged() == [damaged.relative_to(tmp_path / "events").as_posix()]
+    assert read(log).height == 2 * len(USERS) - lost
+    assert log.damaged() == []

@@ -7,9 +7,10 @@ import pytest
 
 from recsys.event_log import EventLog
 from recsys.schema import EVENT_ID
-from serving.compaction import compact
+from recsys.workspace import Workspace
+from serving.compaction import compact, settle
 from serving.event import event_frame
-from serving.event_buffer import SqliteEventBuffer
+from serving.event_buffer import BUFFER_FILE, SqliteEventBuffer
 from tests.serving.small_shop import make_event
 
 
@@ -48,3 +49,14 @@ def test_events_that_were_ingested_too_are_left_out(tmp_path: Path) -> None:
         compact(buffer, log, through=2)
     assert sorted(log.event_ids()) == ["a", "b"]
     assert log.scan().select(EVENT_ID).collect().height == 2
+
+
+def test_an_empty_log_takes_the_buffers_events_in_shards_of_users(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    workspace.config.write_text("[log]\nnum_shards = 4\n", encoding="utf-8")
+    workspace.state.mkdir()
+    with closing(SqliteEventBuffer(workspace.state / BUFFER_FILE)) as buffer:
+        buffer.append([make_event("a"), make_event("b")]).result()
+    assert settle(workspace) == 2
+    assert sorted(EventLog(workspace.events).event_ids()) == ["a", "b"]
+    assert all("-of-4" in file.name for file in workspace.events.glob("day=*/*"))

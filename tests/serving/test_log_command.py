@@ -1,8 +1,10 @@
 from pathlib import Path
 
+from typer.testing import CliRunner
+
 from recsys.event_log import EventLog
 from recsys.workspace import Workspace
-from serving.log_command import reshard_workspace
+from serving.log_command import log, reshard_workspace
 from tests.recsys.test_log_shards import events, files
 
 
@@ -15,3 +17,11 @@ def test_the_configuration_says_how_the_log_is_cut(tmp_path: Path) -> None:
     workspace.config.write_text("", encoding="utf-8")
     assert reshard_workspace(workspace) == (1, 1)
     assert not any("~" in file for file in files(workspace.events))
+
+
+def test_a_number_on_the_command_line_goes_before_the_configuration(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    EventLog(workspace.events).append(events(), "a")
+    told = CliRunner().invoke(log, ["reshard", "--shards", "2", "--workspace", str(tmp_path), "--json"])
+    assert (told.exit_code, told.stdout.strip()) == (0, '{"num_shards": 2, "appends": 1}')
+    assert EventLog(workspace.events).num_shards == 2

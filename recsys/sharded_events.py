@@ -1,0 +1,100 @@
+"""Events taken in by any runner: the counts, the refusals and the log that one process makes."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import polars as pl
+
+from recsys.event_shuffle import PartCheck, ShareCheck, Shuffle, check_part, keep_distinct, write_shard
+from recsys.log_commit import joined
+from recsys.log_layout import log_for_appends, num_user_shards
+from recsys.pseudonyms import Pseudonyms
+from recsys.row_spans import Cut, cut_rows
+from recsys.runner import Runner
+from recsys.unfinished import remove_unfinished, scratch_beside
+from recsys.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class ShardedEvents:
+    """Events that were checked in parts; the like of ``recsys.validation.Checked``."""
+
+    num_accepted: int
+    rejects: pl.DataFrame
+    num_duplicates: int
+    ignored_columns: tuple[str, ...]
+    last_year: int | None
+    """Of the latest that was accepted before the log was asked."""
+    runner: Runner
+    shuffle: Shuffle
+    name: str
+    """What the log is to call them."""
+
+    def publish(self) -> None:
+        """Add them to the log in one step; killed before its end, nothing was added."""
+        if not self.num_accepted:
+            return
+        write = partial(write_shard, self.shuffle, self.name)
+        commits = self.runner.run(write, range(self.shuffle.num_shards), "writing the log")
+        log_for_appends(self.shuffle.workspace).adopt(self.shuffle.log, joined(commits), self.name)
+
+
+@contextmanager
+def checked_in_shards(
+    runner: Runner, workspace: Workspace, path: Path, item_ids: pl.Series, now_ms: int
+) -> Iterator[ShardedEvents]:
+    """Check the events of files, and compare their ids with each other's and the log's.
+
+    What is written meanwhile lies in a directory in that of the log, and is gone at the end of the context.
+    What a crash leaves there is removed by ``recsys.unfinished.remove_unfinished``.
+
+    Args:
+        runner: Where the parts go.
+        workspace: Whose they are to be; like ``path``, it lies under the same path for whoever works on them.
+        path: A file or a directory, as for ``recsys.readers.read_source``.
+        item_ids: Ids that an event may name.
+        now_ms: See ``recsys.validation.check_events``.
+
+    Raises:
+        DataError: A file or a column cannot be read, or the log is damaged.
+    """
+    workspace, path = Workspace(workspace.root.absolute()), path.absolute()  # others run elsewhere
+    workspace.events.mkdir(parents=True, exist_ok=True)
+    remove_unfinished(workspace.events)
+    with scratch_beside(workspace.events / "ingest") as scratch:
+        cut = cut_rows(runner, path, scratch)
+        shuffle = Shuffle(workspace, scratch, item_ids, now_ms, len(cut.parts), num_user_shards(workspace))
+        parts = runner.run(partial(check_part, shuffle, cut), list(enumerate(cut.parts)), "checking events")
+        shares = runner.run(partial(keep_distinct, shuffle), range(len(parts)), "comparing event ids")
+        yield _summed(parts, shares, _unreadable(workspace, cut), runner, shuffle)
+
+
+def _unreadable(workspace: Workspace, cut: Cut) -> pl.DataFrame:
+    pseudonyms = Pseudonyms.configured(workspace)
+    return cut.unreadable if pseudonyms is None else pseudonyms.unreadable(cut.empty, cut.unreadable)
+
+
+def _summed(
+    parts: Sequence[PartCheck],
+    shares: Sequence[ShareCheck],
+    unreadable: pl.DataFrame,
+    runner: Runner,
+    shuffle: Shuffle,
+) -> ShardedEvents:
+    num_new, num_taken = sum(share.num_new for share in shares), sum(part.num_accepted for part in parts)
+    digest = hashlib.sha256("\n".join(share.digest for share in shares).encode()).hexdigest()
+    years = [part.last_year for part in parts if part.last_year is not None]
+    return ShardedEvents(
+        num_new,
+        pl.concat([unreadable, *(part.rejects for part in parts)]),
+        sum(part.num_duplicates for part in parts) + num_taken - num_new,
+        parts[0].ignored_columns,
+        max(years, default=None),
+        runner,
+        shuffle,
+        f"ingest-{digest[:32]}",
+    )
