@@ -50,7 +50,9 @@ def events(*rows: tuple[str, str]) -> pl.DataFrame:
 
 def merge(visitor: str, user: str) -> pl.DataFrame:
     frame = pl.DataFrame({VISITOR: [visitor], USER_ID: [user], MERGE_TIME: [NOON]})
-    return frame.with_columns(pl.col(MERGE_TIME).cast(TIMESTAMP)).select(list(MERGE_SCHEMA)).cast(MERGE_SCHEMA)
+    return (
+        frame.with_columns(pl.col(MERGE_TIME).cast(TIMESTAMP)).select(list(MERGE_SCHEMA)).cast(MERGE_SCHEMA)
+    )
 
 
 class Shop:

@@ -1,6 +1,7 @@
+from pathlib import Path
+
 import polars as pl
 import pytest
-from pathlib import Path
 
 from recsys.errors import ModelConflictError
 from recsys.remote.objects import Objects
