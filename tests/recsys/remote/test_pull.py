@@ -188,7 +188,7 @@ def test_a_machine_that_serves_needs_only_the_models_that_are_pointed_at(tmp_pat
     one.train("v1", promote=False)
     one.train("v2")
     push(one.workspace, store(tmp_path))
-    pull(other.workspace, store(tmp_path), parts=("models",), pointed=True)
+    pull(other.workspace, store(tmp_path), parts=["models"], pointed=True)
     assert [entry.version for entry in other.registry.entries()] == ["v2"]
     assert other.registry.pointers().stable == "v2"
     assert other.log.names() == []
