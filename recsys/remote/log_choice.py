@@ -69,7 +69,7 @@ def choose_log(  # noqa: PLR0917
     """
     units = {name: head.units[name] for name in names}
     paths = {name: commit_path(name.removeprefix("log/")) for name in units}
-    download(objects, {path: units[name][path] for name, path in paths.items()}, incoming)
+    download(objects, {path: units[name][path] for name, path in paths.items()}, incoming, stays=False)
     commits = {name: _read(objects, incoming / path, units[name]) for name, path in paths.items()}
     visitors = _visitors(workspace, objects, units, commits, users, incoming)
     return [

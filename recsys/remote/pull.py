@@ -93,10 +93,11 @@ def pull(
             record = read_record(workspace, objects.url, secrets.token_hex(6))
             head = read_head(objects)
             record = record.beside(head.number)
+            is_same_shard = record.users == users
             record.shard, record.num_shards = users.number, users.count
             if not head.number:
                 raise ObjectStoreError(f"nothing was pushed to {objects.url} yet; run: recsys remote push")
-            taking = Taking(workspace, objects, record, head, forget or forget_in_files)
+            taking = Taking(workspace, objects, record, head, forget or forget_in_files, is_same_shard)
             try:
                 return taking.pull(parts, pointed=pointed, theirs=theirs)
             except MissingObjectError as error:
@@ -119,6 +120,8 @@ class Taking:
     record: Record
     head: Head
     forget: Forget
+    is_same_shard: bool = True
+    """Whether the workspace held the files of the same users so far."""
 
     def pull(self, parts: Collection[Part], *, pointed: bool, theirs: bool) -> Pulled:
         """Bring what is new; see ``pull``."""
@@ -197,13 +200,21 @@ class Taking:
             self.forget(self.workspace)
 
     def _recut(self, here: Mapping[str, Unit], found: Differences) -> set[str]:
-        """Appends of which other files are to be held than are, because other users are asked for."""
+        """Appends of which other files may have to be held than are: those of other users, or of visitors."""
         steps = {name: self.record.units.get(name) for name in here if kind_of(name) == "log"}
         unchanged = {name: step for name, step in steps.items() if step and step.here == here[name]}
         if self.record.users != ALL_USERS:
-            shared = {name for name in here if kind_of(name) == "log" and name in self.head.units}
+            shared = {name for name in steps if name in self.head.units}
+            came = [path for name in found.to_take for path in self.head.units[name]]
+            if self.is_same_shard and not any(path.startswith("events/_merges/") for path in came):
+                shared = {name for name in shared if self._is_too_much(here[name])}
             return shared - {*found.to_send, *found.partial}
         return {name for name, step in unchanged.items() if not step.is_whole}
+
+    def _is_too_much(self, append: Unit) -> bool:
+        """Whether files of other users are held, as of what was appended here; visitors' count as such."""
+        users = self.record.users
+        return not all(UserShard.of_file(path).shares_users_with(users) for path in append)
 
     def joins(self, name: str, here: Mapping[str, Unit]) -> bool:
         """Whether both sides' changes could be kept: of decisions, which are lines with a time each."""

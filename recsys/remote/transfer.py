@@ -22,14 +22,20 @@ class ChangedFileError(DataError):
     """A file changed since somebody looked at it, or is damaged: whoever looks again knows which."""
 
 
-def download(objects: Objects, files: Mapping[str, File], incoming: Path) -> None:
+def download(objects: Objects, files: Mapping[str, File], incoming: Path, *, stays: bool = True) -> None:
     """Bring files into a directory, under their paths; those that lie there already are not fetched again.
+
+    Args:
+        objects: Where they come from.
+        files: What is to be brought, by path.
+        incoming: Where they are to lie.
+        stays: Whether they are to outlive a power cut.
 
     Raises:
         MissingObjectError: The store has one no more.
         ObjectStoreError: It holds something else than its head says.
     """
-    _each(lambda path: _download(objects, path, files[path], incoming / path), sorted(files))
+    _each(lambda path: _download(objects, path, files[path], incoming / path, stays), sorted(files))
 
 
 def upload(objects: Objects, files: Mapping[str, File], root: Path) -> None:
@@ -57,7 +63,7 @@ def _each(carry: Callable[[str], None], paths: Iterable[str]) -> None:
                 future.cancel()
 
 
-def _download(objects: Objects, path: str, file: File, target: Path) -> None:
+def _download(objects: Objects, path: str, file: File, target: Path, stays: bool) -> None:
     wanted = Content(sha256=file.sha256, size=file.size)
     if target.is_file() and Content.of(target) == wanted:
         return
@@ -72,7 +78,8 @@ def _download(objects: Objects, path: str, file: File, target: Path) -> None:
     if Content.of(target) != wanted:
         target.unlink()
         raise ObjectStoreError(f"{objects.url} holds something else as {path} than was pushed; push it again")
-    sync(target)
+    if stays:
+        sync(target)
     reach("remote-downloaded")
 
 

@@ -1,4 +1,4 @@
-"""An S3 server of another maker on loopback: moto's, from an environment of its own, for its packages are older."""
+"""An S3 server on loopback: moto's, from an environment of its own, for its packages are older."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Ends a push or a pull at every step, and looks at what is left. A test that kills processes is elsewhere."""
+"""Ends a push or a pull at every step, and looks at what is left. Processes are killed in tests/distributed."""
 
 import os
 import shutil
