@@ -1,4 +1,4 @@
-"""Ends a push or a pull at every step, and looks at what is left. Processes are killed in tests/distributed."""
+"""Ends a push or a pull at every step, and looks at what is left; tests.distributed does it to processes."""
 
 import os
 import shutil
