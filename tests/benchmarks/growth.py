@@ -3,10 +3,10 @@
 Households of Complete Journey and what they buy most are copied: the tenfold shop has ten times the events,
 users and items, each copy with its own ids and texts, so that everything grows at once and nothing gets
 denser. The encoder takes the same few steps at every size, as it does in a shop: what grows there is the
-reading of texts. Each size runs in a process of its own, stage after stage in it. Seconds are those of processors;
-memory is what a stage adds at its peak to what the process held before any data. A slope is that of the
-logarithm of the cost over that of the size, between the two largest sizes, where what is paid once weighs
-least: 1 for cost that grows as data do.
+reading of texts. Each size runs in a process of its own, stage after stage in it. Seconds are those of
+processors; memory is what a stage adds at its peak to what the process held before any data. A slope is
+that of the logarithm of the cost over that of the size, between the two largest sizes, where what is paid
+once weighs least: 1 for cost that grows as data do.
 """
 
 import argparse
@@ -35,7 +35,7 @@ from recsys.workspace import Workspace
 from serving.batch import recommend_queries
 from training.recipe import TrainingRun
 
-_USERS, _ITEMS, _ASKING = 60, 1_200, 200
+_USERS, _ITEMS = 60, 1_200
 _CONFIG = Config(encoder=EncoderConfig(num_head_steps=40, num_tuning_steps=10))
 _STATUS = Path("/proc/self/status")
 _MIB = 1 / 1024
@@ -112,7 +112,7 @@ def measured(source: Workspace, directory: Path, factor: int) -> Costs:
     run = meter.run("log", lambda: MeteredRun(Registry(shop.registry), shop, catalogue, _CONFIG))
     run.meter = meter
     run.finish()
-    asking = EventLog(shop.events).scan().select(pl.col(USER_ID).unique().sort()).collect().head(_ASKING)
+    asking = EventLog(shop.events).scan().select(pl.col(USER_ID).unique().sort()).collect()
     meter.run("recommend", lambda: recommend_queries(shop, asking, limit=10))
     return meter.costs
 
