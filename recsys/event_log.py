@@ -38,7 +38,7 @@ from recsys.schema import (
 )
 from recsys.tombstones import Tombstones, living
 from recsys.user_shard import ALL_USERS, UserShard, shard_number
-from recsys.workspace import atomic_path, move
+from recsys.workspace import atomic_path, move, sync
 
 MOST_SHARDS = 4096
 _DAMAGED = "_damaged"
@@ -187,28 +187,38 @@ class EventLog:
             ValueError: A name is not as described.
             DataError: A commit is damaged, or a file is neither here nor there.
         """
+        if wrong := [name for name in commits if not _NAME.fullmatch(name)]:
+            raise ValueError(f"append name {wrong[0]!r} must be letters, digits, '.', '_' or '-'")
         with exclusive(self._path / ".lock"):
             self._remove_uncommitted()
+            new = [
+                file for name, commit in commits.items() for file in self._prepare(directory, commit, name)
+            ]
+            for file in new:  # directories once, not once a file
+                (self._path / file).parent.mkdir(parents=True, exist_ok=True)
+                (directory / file).replace(self._path / file)
+                reach("log-moved")
+            for parent in {(self._path / file).parent for file in new}:
+                sync(parent)
+            reach("log-written")
             for name, commit in commits.items():
-                if not _NAME.fullmatch(name):
-                    raise ValueError(f"append name {name!r} must be letters, digits, '.', '_' or '-'")
-                self._replace_one(directory, commit, self._commits / f"{name}.json")
+                commit.save(self._commits / f"{name}.json")
+                reach("log-committed")
             self._remove_uncommitted()
 
-    def _replace_one(self, directory: Path, commit: Commit, path: Path) -> None:
+    def _prepare(self, directory: Path, commit: Commit, name: str) -> list[str]:
+        """The files of an append that are to be moved; of those that they replace, no digest is known now."""
         new = [file for file in commit.files if (directory / file).is_file()]
         lacking = [file for file in commit.files if file not in new and not (self._path / file).is_file()]
         if lacking:
             raise DataError(f"the event log lacks {self._path / lacking[0]}, and it is not brought either")
-        if path.exists():  # first: a crash leaves a file without a digest, and none with a wrong one
+        path = self._commits / f"{name}.json"
+        if path.exists():  # a crash leaves a file without a digest, and none with a wrong one
             old = Commit.model_validate_json(path.read_bytes())
-            reduce(lambda left, file: left.with_digest(file, None), new, old).save(path)
-        for file in new:
-            move(directory / file, self._path / file)
-            reach("log-moved")
-        reach("log-written")
-        commit.save(path)
-        reach("log-committed")
+            known = reduce(lambda left, file: left.with_digest(file, None), new, old)
+            if known != old:
+                known.save(path)
+        return new
 
     @property
     def num_shards(self) -> int:
