@@ -44,6 +44,7 @@ from recsys.manifest import (
 from recsys.moment import Parts
 from recsys.query_encoder import QueryEncoder
 from recsys.ranker import Ranker
+from recsys.runner import Runner
 from recsys.workspace import atomic_path
 
 CATALOGUE_FILE = f"catalogue/{ITEMS_FILE}"
@@ -84,6 +85,7 @@ def write_bundle(  # noqa: PLR0917 (one argument per part, each of its own type)
     towers: Towers,
     rankers: dict[str, Ranker],
     canary: Float32[np.ndarray, "rows features"],
+    runner: Runner | None = None,
 ) -> Manifest:
     """Write a bundle; it appears whole or not at all.
 
@@ -95,6 +97,7 @@ def write_bundle(  # noqa: PLR0917 (one argument per part, each of its own type)
         towers: The towers on it.
         rankers: The rankers, by what they order.
         canary: A few rows of ranker input; their scores are checked at every load.
+        runner: Where a large index is made, see ``recsys.list_shards``; in this process when absent.
     """
     with atomic_path(target) as directory:
         for name in ("encoder", "items", "candidates", "catalogue"):
@@ -103,7 +106,7 @@ def write_bundle(  # noqa: PLR0917 (one argument per part, each of its own type)
         towers.save(directory / "encoder" / "towers.safetensors")
         above = parts.config.candidates.product_codes_above
         search = {
-            name: index.save(directory / "items" / f"{name}.safetensors", above)
+            name: index.save(directory / "items" / f"{name}.safetensors", above, runner)
             for name, index in (("vectors", parts.index), ("words", parts.words))
         }
         parts.tables.save(directory / "candidates")

@@ -103,6 +103,10 @@ class CodeLists:
 
     def clustered(self) -> "CodeLists":
         """The same vectors in ``4 sqrt(n)`` lists by spherical k-means, ready to be searched."""
+        return self.in_lists(self.learned_centroids()).tuned()
+
+    def learned_centroids(self) -> Float32[np.ndarray, "lists dim"]:
+        """What lists are made around, by a sample of 40 vectors for each of them."""
         num_lists = min(round(_LISTS_PER_ROOT * np.sqrt(len(self))), len(self))
         random = np.random.default_rng(0)
         size = min(len(self), _SAMPLE_PER_LIST * num_lists)
@@ -110,7 +114,8 @@ class CodeLists:
         means: Any = faiss.Kmeans(self.codes.shape[1], num_lists, niter=_ROUNDS, spherical=True, seed=1)
         means.max_points_per_centroid, means.min_points_per_centroid = _SAMPLE_PER_LIST, 1
         means.train(self.floats(sample))
-        return self.in_lists(means.centroids.reshape(num_lists, -1).copy()).tuned()
+        found: Float32[np.ndarray, "lists dim"] = means.centroids.reshape(num_lists, -1).copy()
+        return found
 
     def in_lists(self, centroids: Float32[np.ndarray, "lists dim"]) -> "CodeLists":
         """The same vectors, each in the list of the nearest centroid."""

@@ -14,17 +14,22 @@ from safetensors.numpy import save_file
 
 from recsys.catalogue import Catalogue
 from recsys.code_lists import MOST_IN_ONE_LIST, RECALL_AT, CodeLists
-from recsys.list_shards import load_lists, save_lists
+from recsys.list_shards import load_lists, write_in_shards
 from recsys.mapped import mapped_arrays
-from recsys.product_lists import ProductLists, learned_codebooks
 from recsys.ranges import rows_of
+from recsys.runner import Runner
 
 _SCALE = 127.0
+_AT_ONCE = 65_536
 
 
 def quantise(vectors: Float[np.ndarray, "texts dim"]) -> Int8[np.ndarray, "texts dim"]:
     """Unit vectors as int8, 1.0 becoming 127."""
-    return np.rint(np.asarray(vectors) * _SCALE).astype(np.int8)
+    found = np.empty(vectors.shape, np.int8)
+    for start in range(0, len(vectors), _AT_ONCE):
+        rows = slice(start, start + _AT_ONCE)
+        found[rows] = np.rint(np.asarray(vectors[rows]) * _SCALE).astype(np.int8)
+    return found
 
 
 def dequantise(vectors: Int8[np.ndarray, "*shape"]) -> Float32[np.ndarray, "*shape"]:
@@ -56,31 +61,27 @@ class VectorIndex:
         vars(found)["_mean"] = mean  # reading every vector for it would take longer than all else of a start
         return found
 
-    def save(self, path: Path, product_codes_above: int | None = None) -> dict[str, float]:
+    def save(
+        self, path: Path, product_codes_above: int | None = None, runner: Runner | None = None
+    ) -> dict[str, float]:
         """Write the vectors, in lists if they are many; what the search through them is like.
 
         Args:
             path: A ``.safetensors`` file.
             product_codes_above: Number of texts above which product codes are searched and the vectors stay
-                on disk, see ``recsys.product_lists``; ``None`` for never.
+                on disk, see ``recsys.list_shards``; ``None`` for never.
+            runner: Where product codes are made; in this process when absent.
         """
         lists = CodeLists.exact(self.vectors) if len(self._later) else self._lists
+        if product_codes_above is not None and len(lists) > product_codes_above:
+            return write_in_shards(lists, path, runner)
         if len(lists) > MOST_IN_ONE_LIST and not len(lists.texts):
             lists = lists.clustered()
-        if product_codes_above is not None and len(lists) > product_codes_above:
-            return self._save_short(lists, path)
         arrays = {name: getattr(lists, name) for name in ("codes", "starts", "texts", "centroids")}
         arrays["mean"] = lists.mean() / np.float32(_SCALE)
         facts = {"num_probes": np.asarray([lists.num_probes]), "recall": np.asarray([lists.recall])}
         save_file({name: np.ascontiguousarray(array) for name, array in (arrays | facts).items()}, path)
         return lists.statement
-
-    @staticmethod
-    def _save_short(lists: CodeLists, path: Path) -> dict[str, float]:
-        lists = lists if len(lists.texts) else lists.clustered()
-        found = ProductLists.of(lists, learned_codebooks(lists)).stated()
-        save_lists(found, path, mean=lists.mean() / np.float32(_SCALE))
-        return found.statement
 
     @property
     def dimension(self) -> int:

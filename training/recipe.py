@@ -305,6 +305,7 @@ class TrainingRun:
             encoder.towers,
             rankers,
             canary,
+            self.runner,
         )
         registry.promote(manifest.version)
         return manifest
