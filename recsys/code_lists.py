@@ -20,6 +20,7 @@ _RECALL_WANTED = 0.98
 _LISTS_PER_ROOT = 4
 _SAMPLE_PER_LIST, _ROUNDS = 40, 6
 _ASSIGNED_AT_ONCE = 50_000
+_MULTIPLIED_AT_ONCE = 10_000
 _QUERIES = 200
 _TEXTS_PER_QUERY = (1, 2, 4, 8, 16)
 _SCALE = np.float32(127)
@@ -94,6 +95,27 @@ class CodeLists:
         rows = self.starts[labels >> _OFFSET_BITS] + (labels & ((1 << _OFFSET_BITS) - 1))
         texts = self.texts[rows].astype(np.int64) if len(self.texts) else rows
         order = np.lexsort((texts, -products))
+        return products[order], texts[order]
+
+    def nearest_of(
+        self, query: Float32[np.ndarray, " dim"], limit: int, texts: Int64[np.ndarray, " allowed"]
+    ) -> tuple[Float32[np.ndarray, " found"], Int64[np.ndarray, " found"]]:
+        """The same of some texts only, whatever lists they are in: as many as are wanted, where there are.
+
+        Args:
+            query: Quantised like the vectors, but not cast.
+            limit: Most texts to find.
+            texts: Those that pass a filter; the cost grows with their number.
+        """
+        return self.reordered(query, texts, limit)
+
+    def reordered(
+        self, query: Float32[np.ndarray, " dim"], texts: Int64[np.ndarray, " some"], limit: int
+    ) -> tuple[Float32[np.ndarray, " found"], Int64[np.ndarray, " found"]]:
+        """Some texts by the products of their vectors, largest first, equal ones by text."""
+        parts = np.array_split(texts, len(texts) // _MULTIPLIED_AT_ONCE + 1)
+        products = np.concatenate([self.vectors(part).astype(np.float32) @ query for part in parts])
+        order = np.lexsort((texts, -products))[:limit]
         return products[order], texts[order]
 
     @property

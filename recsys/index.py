@@ -163,11 +163,42 @@ class VectorIndex:
         lengths = starts[found + 1] - starts[found]
         text_rank = np.repeat(np.arange(len(found)), lengths)
         positions = items[rows_of(starts[found], lengths)]
-        order = np.lexsort((positions, -popularity[positions], text_rank))
-        position_in_text = np.arange(len(order)) - np.searchsorted(text_rank, text_rank)
-        keep = (position_in_text == 0) | (popularity[positions[order]] > 0)
-        kept: Int64[np.ndarray, " found"] = positions[order][keep][:limit]
-        return kept
+        return _most_popular_first(positions, text_rank, popularity)[:limit]
+
+    @property
+    def reads_all(self) -> bool:
+        """Whether a search looks at every text, so that nothing is nearer than what it finds."""
+        return len(self._lists.starts) == 2
+
+    def nearest_of(
+        self,
+        vector: Float32[np.ndarray, " dim"],
+        limit: int,
+        popularity: Float64[np.ndarray, " items"],
+        among: Int64[np.ndarray, " allowed"],
+    ) -> Int64[np.ndarray, " found"]:
+        """The same of some items only, whatever lists they are in; looks at every one of them.
+
+        Args:
+            vector: Unit query vector.
+            limit: Most items to return.
+            popularity: Popularity per catalogue position.
+            among: Catalogue positions of those that may be found.
+        """
+        query = np.rint(vector * _SCALE).astype(np.float32)
+        texts, text_of_item = np.unique(self._catalogue.text_of_item[among], return_inverse=True)
+        texts = texts.astype(np.int64)
+        num_first = np.searchsorted(texts, len(self._lists))
+        products, found = self._lists.nearest_of(query, limit, texts[:num_first])
+        theirs, later = self._later.nearest_of(query, limit, texts[num_first:] - len(self._lists))
+        order = np.argsort(-np.concatenate((products, theirs)), kind="stable")[:limit]
+        rank = np.full(len(texts), limit)
+        rank[np.searchsorted(texts, np.concatenate((found, later + len(self._lists)))[order])] = np.arange(
+            len(order)
+        )
+        text_rank = rank[text_of_item]
+        near = text_rank < limit
+        return _most_popular_first(among[near], text_rank[near], popularity)[:limit]
 
     def recall(self, vectors: Float32[np.ndarray, "queries dim"], limit: int = RECALL_AT) -> float:
         """Share of the nearest texts, or of texts as near, that the search finds; looks at every text.
@@ -190,3 +221,17 @@ class VectorIndex:
         theirs, later = self._later.nearest(query, limit)
         order = np.argsort(-np.concatenate((products, theirs)), kind="stable")[:limit]
         return np.concatenate((texts, later + len(self._lists)))[order]
+
+
+def _most_popular_first(
+    positions: Int64[np.ndarray, " items"],
+    text_rank: Int64[np.ndarray, " items"],
+    popularity: Float64[np.ndarray, " all_items"],
+) -> Int64[np.ndarray, " found"]:
+    """Items in the order of their texts; of those that nobody wants, the first of each text."""
+    order = np.lexsort((positions, -popularity[positions], text_rank))
+    ranks = text_rank[order]
+    position_in_text = np.arange(len(order)) - np.searchsorted(ranks, ranks)
+    keep = (position_in_text == 0) | (popularity[positions[order]] > 0)
+    kept: Int64[np.ndarray, " found"] = positions[order][keep]
+    return kept

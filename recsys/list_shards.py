@@ -150,7 +150,8 @@ def _merged(shards: Sequence[Mapping[str, np.ndarray]], lists: slice) -> dict[st
 
 def _stated(arrays: Mapping[str, np.ndarray]) -> ProductLists:
     """The lists, after what is known in the end was written too."""
-    lists = ProductLists(**{name: arrays[name] for name in (*_LISTS, "codes")})
+    known: dict[str, Any] = {name: arrays[name] for name in (*_LISTS, "codes")}
+    lists = ProductLists(**known)
     lists = replace(lists, num_probes=lists.exhaustive.tuned().num_probes).stated()
     arrays["num_probes"][0], arrays["recall"][0] = lists.num_probes, lists.recall
     arrays["mean"][:] = lists.mean() / _SCALE
@@ -160,9 +161,10 @@ def _stated(arrays: Mapping[str, np.ndarray]) -> ProductLists:
 def load_lists(path: Path) -> ProductLists:
     """Map what ``merge_shards`` wrote; the vectors are left on disk until they are read."""
     arrays = mapped_arrays(path)
-    facts: dict[str, Any] = {name: arrays[name][0].item() for name in ("num_probes", "recall")}
+    known: dict[str, Any] = {name: arrays[name] for name in _LISTS}
+    facts = {name: arrays[name][0].item() for name in ("num_probes", "recall")}
     codes = mapped_arrays(vectors_file(path), at_once=False)["codes"]
-    return ProductLists(codes=codes, **{name: arrays[name] for name in _LISTS}, **facts)
+    return ProductLists(codes=codes, **known, **facts)
 
 
 def vectors_file(path: Path) -> Path:

@@ -25,6 +25,7 @@ from tests.recsys.small_catalogue import items_frame
 _AT_ONCE = 50_000
 _MIB = 1 << 20
 _SEARCHES = 300
+_NOISE = np.float32(0.3)
 
 
 def memory(kind: str) -> int:
@@ -40,7 +41,8 @@ def drawn(path: Path, size: int, width: int, centres: int) -> None:
     found = np.lib.format.open_memmap(path, "w+", np.int8, (size, width))
     for start in range(0, size, _AT_ONCE):
         num = min(_AT_ONCE, size - start)
-        some = middle[random.integers(centres, size=num)] + random.standard_normal((num, width), np.float32)
+        apart = random.standard_normal((num, width), np.float32)
+        some = middle[random.integers(centres, size=num)] + _NOISE * apart
         found[start : start + num] = quantise(some / np.linalg.norm(some, axis=1, keepdims=True))
     found.flush()
 
