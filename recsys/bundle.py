@@ -24,14 +24,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 import torch
-from jaxtyping import Float32, Float64
+from jaxtyping import Float32, Float64, Int8
 
 from recsys.bundle_check import check_parts
 from recsys.calibration import Calibration
 from recsys.catalogue_files import ITEMS_FILE, load_catalogue, save_catalogue
 from recsys.encoder import TextEncoder, Towers
 from recsys.errors import BundleError, FeatureMismatchError, RecsysError
-from recsys.index import VectorIndex
+from recsys.index import VectorIndex, quantise
 from recsys.item_tables import ItemTables
 from recsys.manifest import (
     RANKERS,
@@ -54,6 +54,7 @@ _LIBRARIES = ("torch", "transformers", "lightgbm", "polars", "numpy", "faiss-cpu
 _UNREADABLE = (Exception, pl.exceptions.PanicException)
 """Whatever readers of damaged files raise; a panic of Polars is no ``Exception``."""
 _CANARY_TOLERANCE = 1e-6
+_AT_ONCE = 65_536
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,3 +209,9 @@ def text_vectors(
     with torch.inference_mode():
         vectors: Float64[np.ndarray, "texts dim"] = towers.item(base).double().numpy()
     return vectors
+
+
+def item_vectors(towers: Towers, base: Float32[torch.Tensor, "texts width"]) -> Int8[np.ndarray, "texts dim"]:
+    """The same quantised, computed in blocks, so that the vectors of many texts are never all in memory."""
+    blocks = [quantise(text_vectors(towers, block)) for block in torch.split(base, _AT_ONCE)]
+    return np.concatenate(blocks)

@@ -97,7 +97,7 @@ class NoFeatures:
     def words(self) -> Mapping[str, str]:
         return {"one": "why not"}
 
-    def matrix(self, moment: Moment, positions: np.ndarray) -> np.ndarray:
+    def matrix(self, _: Moment, positions: np.ndarray) -> np.ndarray:
         return np.ones((len(positions), 1), np.float32)
 
 

@@ -202,7 +202,7 @@ def test_new_texts_join_an_index_with_product_codes_while_shoppers_ask_and_no_ca
 
     def ask(address: str) -> None:
         with Client(address, timeout_seconds=PATIENCE_SECONDS) as client:
-            while not done.is_set():
+            while not done.wait(0.02):  # the servers' processor is also theirs who read texts
                 try:
                     client._recommendations.Recommend(RecommendRequest(user_id="u"), timeout=PATIENCE_SECONDS)
                     answered[0] += 1
@@ -216,7 +216,7 @@ def test_new_texts_join_an_index_with_product_codes_while_shoppers_ask_and_no_ca
     ):
         asking = [shoppers.submit(ask, address) for _ in range(2)]
         try:
-            for number in range(3):
+            for number in range(2):
                 names = [f"mango-{number}-{i}" for i in range(5)]
                 client.upsert_items([Item(item_id=name, title=f"yellow {name}") for name in names])
                 eventually(lambda names=names: all(is_known(client, name) for name in names))  # type: ignore[misc]
