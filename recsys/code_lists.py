@@ -16,6 +16,8 @@ from jaxtyping import Float32, Int8, Int32, Int64, Integer, UInt8
 MOST_IN_ONE_LIST: Final = 50_000
 """Vectors up to which the search is exact."""
 RECALL_AT: Final = 500
+MOST_LOOKED_AT: Final = 20_000
+"""Texts of those that pass a filter up to which all of them are looked at."""
 _RECALL_WANTED = 0.98
 _LISTS_PER_ROOT = 4
 _SAMPLE_PER_LIST, _ROUNDS = 40, 6
@@ -100,14 +102,31 @@ class CodeLists:
     def nearest_of(
         self, query: Float32[np.ndarray, " dim"], limit: int, texts: Int64[np.ndarray, " allowed"]
     ) -> tuple[Float32[np.ndarray, " found"], Int64[np.ndarray, " found"]]:
-        """The same of some texts only, whatever lists they are in: as many as are wanted, where there are.
+        """The same of some texts only: as many as are wanted, where there are.
+
+        Up to 20,000 are looked at whatever lists they are in; of more, those in the nearest lists that hold
+        as many of them.
 
         Args:
             query: Quantised like the vectors, but not cast.
             limit: Most texts to find.
-            texts: Those that pass a filter; the cost grows with their number.
+            texts: Those that pass a filter.
         """
-        return self.reordered(query, texts, limit)
+        return self.reordered(query, self.in_near_lists(query, texts), limit)
+
+    def in_near_lists(
+        self, query: Float32[np.ndarray, " dim"], texts: Int64[np.ndarray, " allowed"]
+    ) -> Int64[np.ndarray, " looked_at"]:
+        """Of many texts, those that ``nearest_of`` looks at."""
+        if len(texts) <= MOST_LOOKED_AT or not len(self.texts):
+            return texts
+        list_of_text = np.searchsorted(self.starts, self._row_of_text[texts], side="right") - 1
+        order = np.argsort(-(self.centroids @ query), kind="stable")
+        held = np.cumsum(np.bincount(list_of_text, minlength=len(order))[order])
+        near = np.zeros(len(order), bool)
+        near[order[: max(self.num_probes, int(np.searchsorted(held, MOST_LOOKED_AT)) + 1)]] = True
+        found: Int64[np.ndarray, " looked_at"] = texts[near[list_of_text]]
+        return found
 
     def reordered(
         self, query: Float32[np.ndarray, " dim"], texts: Int64[np.ndarray, " some"], limit: int

@@ -77,6 +77,7 @@ class ProductLists(CodeLists):
         self, query: Float32[np.ndarray, " dim"], limit: int, texts: Int64[np.ndarray, " allowed"]
     ) -> tuple[Float32[np.ndarray, " found"], Int64[np.ndarray, " found"]]:
         """See ``CodeLists``: by the vectors, of those that are best by the product codes."""
+        texts = self.in_near_lists(query, texts)
         parts, _, width = self.codebooks.shape
         table = np.einsum("pvw,pw->pv", self.codebooks, query.reshape(parts, width))
         rows = self._row_of_text[texts]

@@ -81,6 +81,21 @@ def test_a_filter_that_passes_one_in_a_hundred_comes_out_whole(one: ProductLists
     assert sorted(one.nearest_of(query, 1_000, allowed)[1].tolist()) == allowed.tolist()
 
 
+def test_of_much_that_passes_a_filter_the_near_lists_are_read(
+    one: ProductLists, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recsys.code_lists.MOST_LOOKED_AT", 600)
+    allowed = np.arange(0, len(VECTORS), 2)
+    for lists in (one, one.exhaustive.tuned()):
+        shares = []
+        for query in asked(30):
+            assert len(lists.in_near_lists(query, allowed)) < len(allowed) * 0.9
+            _, texts = lists.nearest_of(query, 50, allowed)
+            assert np.isin(texts, allowed).all()
+            shares.append(share(texts, query, allowed))
+        assert np.mean(shares) >= 0.97
+
+
 def test_the_vectors_are_in_a_file_that_a_search_reads_little_of(written: Path, one: ProductLists) -> None:
     np.testing.assert_array_equal(one.vectors(np.arange(len(VECTORS))), VECTORS)
     assert load_file(written).keys() >= {"mean", "num_probes", "recall"}
