@@ -166,6 +166,7 @@ def main() -> None:
     parser.add_argument("--factors", type=int, nargs="+", default=[1, 3, 10])
     parser.add_argument("--json", type=Path, help="file for the figures")
     arguments = parser.parse_args()
+    os.environ["OMP_NUM_THREADS"] = "1"  # several would wait for each other by spinning, beside other work
     found: dict[int, Costs] = {}
     spawn, source = multiprocessing.get_context("spawn"), Workspace(arguments.workspace)
     for factor in sorted(arguments.factors):

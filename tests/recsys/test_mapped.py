@@ -42,7 +42,7 @@ def test_numbers_of_another_type_are_refused(tmp_path: Path) -> None:
 
 def test_a_file_written_piece_by_piece_is_read_by_any_reader(tmp_path: Path) -> None:
     path = tmp_path / "new.safetensors"
-    shapes = {
+    shapes: dict[str, tuple[np.dtype, tuple[int, ...]]] = {
         "codes": (np.dtype(np.uint8), (5, 3)),
         "at": (np.dtype(np.int64), (4,)),
         "empty": (np.dtype(np.int32), (0,)),
