@@ -196,7 +196,11 @@ class StateStore:
         """
         for subject in subjects:
             await _guard(self._client.unlink(self.origin_key(subject)))
-            await self._retried(partial(self._try_erase, subject, through_ms))
+            await self.erase_state(subject, through_ms)
+
+    async def erase_state(self, subject: str, through_ms: int) -> None:
+        """The same of somebody's state alone."""
+        await self._retried(partial(self._try_erase, subject, through_ms))
 
     async def unlink(self, keys: Iterable[str]) -> None:
         """Remove keys of whatever kind.
@@ -452,7 +456,7 @@ class StateStore:
         async with self._client.pipeline(transaction=False) as pipe:
             for user_id, state in states:
                 pipe.set(self.key(user_id), state.to_bytes(), ex=self._ttl_seconds)
-                if self._source:  # another process may have applied events meanwhile; it does so again
+                if self._source:
                     pipe.delete(self.marks_key(user_id))  # a cluster's pipeline would have to await unlink
             await pipe.execute()
 
