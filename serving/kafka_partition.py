@@ -161,12 +161,20 @@ class KafkaPartition:
         num_erasures = len(self._tombstones)
         erased = await asyncio.to_thread(self._erased)
         for subject, until_ms in erased.items():
-            await asyncio.to_thread(self._buffer.erase, (subject,), until_ms)
+            await asyncio.to_thread(self._forget, subject, until_ms)
+            await self._store.erase_state(subject, until_ms)
             later = await asyncio.to_thread(self._buffer.of, (subject,))
-            if applied := [record for record in later if record.sequence <= self._updater.applied]:
-                await self._store.erase_state(subject, until_ms)
-                await self._updater.apply_again(applied)
+            await self._updater.apply_again([one for one in later if one.sequence <= self._updater.applied])
         self._num_erasures = num_erasures
+
+    def _forget(self, subject: str, until_ms: int) -> None:
+        """Forget somebody, and every visitor that this was as nobody but the buffer knows."""
+        logins = (record.merge for record in self._buffer.of((subject,)))
+        was = {login.visitor for login in logins if login is not None and login.merge_time <= until_ms}
+        unknown = {visitor for visitor in was - {subject} if self._tombstones.erased_ms(visitor) < until_ms}
+        if unknown:  # found again as erased, see ``is_due``
+            self._tombstones.add(sorted(unknown), until_ms)
+        self._buffer.erase((subject,), until_ms)
 
     def _erased(self) -> dict[str, int]:
         """Those of whom the buffer knows something, and until when they are erased."""

@@ -39,6 +39,10 @@ class FailingStore:
         self.url = f"unix://{self._socket}"
         self._start()
 
+    def empty(self) -> None:
+        with redis.Redis(unix_socket_path=str(self._socket)) as client:
+            client.flushall()
+
     def keep(self) -> None:
         """What is there now is all that the server has after it fails."""
         with redis.Redis(unix_socket_path=str(self._socket)) as client:
