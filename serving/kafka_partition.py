@@ -73,6 +73,7 @@ class KafkaPartition:
         self.start = next_offset(EventLog(workspace.events), self._topic, self.number)
         """Offset to read from; ``None`` for the first that there is."""
         self._updater = StateUpdater(self._buffer, store, _NoModels())
+        self._logged = self.start or 0  # the last sequence number of the log, when last asked for
         self._filling = 0
         self._rests = True
         self.num_foreign = 0
@@ -90,6 +91,8 @@ class KafkaPartition:
         numbered = [(record.offset + 1, event) for record in ours if (event := self._decoded(record))]
         if numbered:
             self._buffer.append_numbered(numbered).result()
+            if numbered[0][0] <= self._logged:  # read late; ids and logins count all the same
+                self._buffer.release(self._logged)
             self._rests = False
 
     def is_due(self, filling: int) -> bool:
@@ -134,7 +137,8 @@ class KafkaPartition:
         if claimed is None or claimed[1] > through:  # of before the filling, when a write to the log failed
             return None
         compact(self._buffer, log_for_appends(self._workspace), through=through, name=self._name)
-        return self._logged()
+        self._release()
+        return self._logged
 
     def close(self) -> None:
         """Forget what was not moved; the next reader reads it."""
@@ -147,11 +151,9 @@ class KafkaPartition:
         self._filling, self._rests = filling, False
 
     def _release(self) -> None:
-        self._buffer.release(self._logged())
-
-    def _logged(self) -> int:
-        """Offset behind what the log has, which is the last sequence number that it has."""
-        return next_offset(EventLog(self._workspace.events), self._topic, self.number) or 0
+        """Let go of what is in the log, whoever moved it."""
+        self._logged = next_offset(EventLog(self._workspace.events), self._topic, self.number) or 0
+        self._buffer.release(self._logged)
 
     async def _forget_erased(self) -> None:
         """Forget whom erased people were, and what they did before; what the same ids did since then stays.
