@@ -67,6 +67,7 @@ class KafkaPartition:
         self._workspace, self._topic, self._tenant, self._store = workspace, topic, tenant, store
         self._tombstones = Tombstones(workspace.root)
         self._num_erasures = past.num_erasures
+        self._erased: dict[str, int] = {}  # whose states still stand; and until when they are erased
         self._buffer = SqliteEventBuffer(workspace.state / "kafka", in_memory=True, remember_ms=REMEMBER_MS)
         self._buffer.learn(past.merges)
         self._buffer.remember(past.ids)
@@ -87,6 +88,7 @@ class KafkaPartition:
 
     def take(self, records: Sequence[Record]) -> None:
         """Take records in, ascending by offset, to be applied."""
+        self._heed_erasures()
         ours = [record for record in records if is_of(self._tenant, record.key)]
         numbered = [(record.offset + 1, event) for record in ours if (event := self._decoded(record))]
         if numbered:
@@ -98,7 +100,7 @@ class KafkaPartition:
     def is_due(self, filling: int) -> bool:
         """Whether ``apply`` has something to do, given the number of the filling, 0 where there is none."""
         has_news = filling != self._filling or len(self._tombstones) != self._num_erasures
-        return filling > 0 and (has_news or not self._rests)
+        return filling > 0 and (has_news or bool(self._erased) or not self._rests)
 
     async def apply(self, filling: int) -> None:
         """Let some records become visible in the states; what the store does not take is tried again.
@@ -111,8 +113,8 @@ class KafkaPartition:
         """
         if filling != self._filling:
             await asyncio.to_thread(self._begin_again, filling)
-        if len(self._tombstones) != self._num_erasures:
-            await self._forget_erased()
+        await asyncio.to_thread(self._heed_erasures)
+        await self._forget_erased()
         self._rests = not await self._updater.step() and not self._updater.is_behind
 
     def move(self, filling: int) -> int | None:
@@ -156,17 +158,24 @@ class KafkaPartition:
         self._buffer.release(self._logged)
 
     async def _forget_erased(self) -> None:
-        """Forget whom erased people were, and what they did before; what the same ids did since then stays.
+        """Make the states of erased people anew, of what the same ids did since then.
 
-        The state of such an id goes as a whole when the erasure reaches the store, so it is made anew.
+        Such a state goes as a whole when the erasure reaches the store; now it finds nothing to take.
         """
-        num_erasures = len(self._tombstones)
-        erased = await asyncio.to_thread(self._erased)
-        for subject, until_ms in erased.items():
-            await asyncio.to_thread(self._forget, subject, until_ms)
+        for subject, until_ms in list(self._erased.items()):
             await self._store.erase_state(subject, until_ms)
             later = await asyncio.to_thread(self._buffer.of, (subject,))
             await self._updater.apply_again([one for one in later if one.sequence <= self._updater.applied])
+            del self._erased[subject]
+
+    def _heed_erasures(self) -> None:
+        """Forget what erased people did before, and whom they were, when somebody was erased."""
+        if (num_erasures := len(self._tombstones)) == self._num_erasures:
+            return
+        for subject in self._buffer.people():
+            if (until_ms := self._tombstones.erased_ms(subject)) >= 0:
+                self._forget(subject, until_ms)
+                self._erased[subject] = until_ms
         self._num_erasures = num_erasures
 
     def _forget(self, subject: str, until_ms: int) -> None:
@@ -177,11 +186,6 @@ class KafkaPartition:
         if unknown:  # found again as erased, see ``is_due``
             self._tombstones.add(sorted(unknown), until_ms)
         self._buffer.erase((subject,), until_ms)
-
-    def _erased(self) -> dict[str, int]:
-        """Those of whom the buffer knows something, and until when they are erased."""
-        found = {one: self._tombstones.erased_ms(one) for one in self._buffer.people()}
-        return {subject: until_ms for subject, until_ms in found.items() if until_ms >= 0}
 
     def _name(self, first: int, last: int) -> str:
         return append_name(self._topic, self.number, first - 1, last - 1)
