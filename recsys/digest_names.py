@@ -7,7 +7,7 @@ are only as secret as the key, which lies beside the directory.
 import hmac
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from recsys.errors import ConfigError, DataError
@@ -69,6 +69,12 @@ class DigestNames:
         self._refresh()
         found = self._found[0]
         return found.get(self._digest(subject), -1) if found else -1
+
+    def as_of_now(self) -> Callable[[str], int]:
+        """``get`` as it answers now, whatever is added later; raises as ``get``."""
+        self._refresh()
+        found = self._found[0]
+        return lambda subject: found.get(self._digest(subject), -1) if found else -1
 
     def __len__(self) -> int:
         """How many names there are; raises as ``get``."""

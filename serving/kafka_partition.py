@@ -66,7 +66,7 @@ class KafkaPartition:
         self.number = number
         self._workspace, self._topic, self._tenant, self._store = workspace, topic, tenant, store
         self._tombstones = Tombstones(workspace.root)
-        self._num_erasures = past.num_erasures
+        self._erased_ms, self._num_erasures = past.erased_ms, -1
         self._erased: dict[str, int] = {}  # whose states still stand; and until when they are erased
         self._buffer = SqliteEventBuffer(workspace.state / "kafka", in_memory=True, remember_ms=REMEMBER_MS)
         self._buffer.learn(past.merges)
@@ -172,20 +172,22 @@ class KafkaPartition:
         """Forget what erased people did before, and whom they were, when somebody was erased."""
         if (num_erasures := len(self._tombstones)) == self._num_erasures:
             return
-        for subject in self._buffer.people():
-            if (until_ms := self._tombstones.erased_ms(subject)) >= 0:
+        erased_ms = self._tombstones.as_of_now()
+        for subject in self._buffer.people() if num_erasures else ():
+            if (until_ms := erased_ms(subject)) > self._erased_ms(subject):
                 self._forget(subject, until_ms)
-                self._erased[subject] = until_ms
-        self._num_erasures = num_erasures
+        self._erased_ms, self._num_erasures = erased_ms, num_erasures
 
     def _forget(self, subject: str, until_ms: int) -> None:
         """Forget somebody, and every visitor that this was as nobody but the buffer knows."""
         logins = (record.merge for record in self._buffer.of((subject,)))
         was = {login.visitor for login in logins if login is not None and login.merge_time <= until_ms}
         unknown = {visitor for visitor in was - {subject} if self._tombstones.erased_ms(visitor) < until_ms}
-        if unknown:  # found again as erased, see ``is_due``
+        if unknown:
             self._tombstones.add(sorted(unknown), until_ms)
-        self._buffer.erase((subject,), until_ms)
+        forgotten = (subject, *unknown)
+        self._buffer.erase(forgotten, until_ms)
+        self._erased |= dict.fromkeys(forgotten, until_ms)
 
     def _name(self, first: int, last: int) -> str:
         return append_name(self._topic, self.number, first - 1, last - 1)

@@ -45,8 +45,13 @@ class Past:
     """Who each visitor turned out to be."""
     ids: tuple[tuple[str, int], ...]
     """Ids of its latest events, each with the time it was received, milliseconds since the epoch."""
-    num_erasures: int = 0
-    """How many tombstones there were; what they cover is left out."""
+    erased_ms: Callable[[str], int] = lambda _: -1
+    """Who was erased by then, see ``Tombstones.erased_ms``; that is left out."""
+
+
+def have_consumers(workspace: Workspace) -> bool:
+    """Whether consumers keep the log and the states of a workspace, or once did."""
+    return (workspace.state / _FILLING).exists()
 
 
 class KafkaStates:
@@ -110,7 +115,7 @@ class KafkaStates:
 
     def past(self) -> Past:
         """What the log says that a partition's reader has to know; under the lock of the log."""
-        num_erasures = len(self._tombstones)  # first: what is erased meanwhile is found again
+        erased_ms = self._tombstones.as_of_now()  # first: who is erased meanwhile is found again
         since_ms = (self._event_log.end_ms() or 0) - REMEMBER_MS
         recent = (
             self._event_log.scan()
@@ -118,7 +123,7 @@ class KafkaStates:
             .select(EVENT_ID, pl.col(RECEIVED_TIME).dt.epoch("ms"))
             .collect()
         )
-        return Past(tuple(self._merges()), tuple(recent.rows()), num_erasures)
+        return Past(tuple(self._merges()), tuple(recent.rows()), erased_ms)
 
     async def _is_filled(self) -> bool:
         return await self._store.is_loaded(self._marker(await self._store.server_id(), self.filling))

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+import redis
 
 from recsys.config import StateConfig
 from recsys.event_log import EventLog
@@ -191,6 +192,22 @@ def test_nothing_is_lost_or_doubled_by_members_that_join_and_members_that_die(si
         third.join(PATIENCE_SECONDS)
         assert third.exitcode == EXIT_CODE
     finish(site, second, len(shop.acknowledged))
+    assert_each_once(site, shop.acknowledged)
+
+
+def test_nothing_is_lost_or_doubled_by_a_store_that_is_emptied_under_two_members(site: Site) -> None:
+    members = [site.consume(group="ours") for _ in range(2)]
+    _, address = site.serve()
+    with closing(Shop(address)) as shop, redis.Redis.from_url(site.store) as store:
+        for _ in range(2):
+            num_before = len(logged(site.root))
+            until(lambda: len(logged(site.root)) > num_before + 100, "the members move something")
+            store.flushall()
+        num_before = len(logged(site.root))
+        until(lambda: len(logged(site.root)) > num_before + 100, "the store was filled")
+    until(lambda: len(logged(site.root)) >= len(shop.acknowledged), "the rest is moved into the log")
+    for member in members:
+        finish(site, member, len(shop.acknowledged))
     assert_each_once(site, shop.acknowledged)
 
 

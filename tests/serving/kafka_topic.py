@@ -89,6 +89,19 @@ def failing_store() -> Iterator[FailingStore]:
             store.stop()
 
 
+def logged_states(workspace: Workspace) -> list[tuple[str, UserState]]:
+    """The states of a log, in which every event is a purchase."""
+    found: dict[str, UserState] = {}
+    rows = EventLog(workspace.events).scan().collect()
+    if MERGED_INTO in rows.columns:
+        rows = rows.with_columns(pl.coalesce(MERGED_INTO, USER_ID).alias(USER_ID))
+    time_ms = pl.col(EFFECTIVE_TIME).dt.epoch("ms")
+    for user_id, item_id, when in rows.select(USER_ID, ITEM_ID, time_ms).iter_rows():
+        state = found.setdefault(user_id, UserState(StateConfig().half_lives_days))
+        state.apply(item_id, EVENT_TYPE_CODES["purchase"], when, is_purchase=True, max_rows=5000)
+    return list(found.items())
+
+
 @dataclass
 class Topic:
     """Partitions, and what lies in each."""
@@ -106,21 +119,7 @@ class Topic:
         return StateStore(self.client, "shop", StateConfig(), Discretion(self.root), source=source)
 
     def states(self) -> KafkaStates:
-        return KafkaStates(self.workspace, self.store(), TOPIC, self.logged_states)
-
-    def logged_states(self) -> list[tuple[str, UserState]]:
-        """The states of the log, in which every event is a purchase."""
-        found: dict[str, UserState] = {}
-        rows = EventLog(self.workspace.events).scan().collect()
-        if MERGED_INTO in rows.columns:
-            rows = rows.with_columns(pl.coalesce(MERGED_INTO, USER_ID).alias(USER_ID))
-        for user_id, item_id, time_ms in rows.select(
-            USER_ID, ITEM_ID, pl.col(EFFECTIVE_TIME).dt.epoch("ms")
-        ).iter_rows():
-            state = found.setdefault(user_id, UserState(StateConfig().half_lives_days))
-            code = EVENT_TYPE_CODES["purchase"]
-            state.apply(item_id, code, time_ms, is_purchase=True, max_rows=5000)
-        return list(found.items())
+        return KafkaStates(self.workspace, self.store(), TOPIC, lambda: logged_states(self.workspace))
 
     def reader(self, number: int) -> KafkaPartition:
         """Somebody who has taken a partition over."""

@@ -116,3 +116,18 @@ def test_records_of_others_and_records_that_are_none_stop_nobody(tmp_path: Path)
         assert topic.logged() == [("e1", "u1")]
 
     play(tmp_path, scenario)
+
+
+def test_an_empty_log_is_cut_as_the_configuration_says(tmp_path: Path) -> None:
+    (tmp_path / "recsys.toml").write_text("[log]\nnum_shards = 4\n")
+
+    async def scenario(topic: Topic) -> None:
+        topic.lying[0] = ids("e1")
+        with closing(topic.reader(0)) as reader:
+            await topic.read(reader)
+            await topic.move(reader)
+        assert EventLog(topic.workspace.events).num_shards == 4
+        [file] = topic.workspace.events.glob("day=*/*.parquet")
+        assert file.stem.endswith("-of-4")
+
+    play(tmp_path, scenario)

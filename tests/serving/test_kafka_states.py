@@ -6,13 +6,15 @@ from collections import Counter, defaultdict
 from contextlib import closing
 from pathlib import Path
 
+import polars as pl
 import pytest
 
-from recsys.errors import StoreError
+from recsys.errors import ConfigError, StoreError
 from recsys.tombstones import Tombstones
 from serving.event import VISITOR_PREFIX, Event, Merge
 from serving.kafka_partition import KafkaPartition
 from serving.states_lock import alone
+from serving.users_command import erase_user
 from tests.serving.kafka_topic import Topic, play
 from tests.serving.small_shop import NOON, make_event
 
@@ -135,7 +137,11 @@ def test_whoever_fills_is_not_overtaken_by_those_who_apply(tmp_path: Path) -> No
 
 def test_after_an_erasure_a_visitor_is_nobody_and_later_events_of_the_same_id_stay(tmp_path: Path) -> None:
     async def scenario(topic: Topic) -> None:
-        visitor = [purchase(0, VISITOR), Merge(VISITOR, "u1", NOON + 1), purchase(2, VISITOR)]
+        visitor: list[Event | Merge] = [
+            purchase(0, VISITOR),
+            Merge(VISITOR, "u1", NOON + 1),
+            purchase(2, VISITOR),
+        ]
         topic.lying = defaultdict(list, {0: visitor, 1: [purchase(3, "u1")]})
         with closing(topic.reader(0)) as zero, closing(topic.reader(1)) as one:
             for reader in (zero, one):
@@ -154,6 +160,34 @@ def test_after_an_erasure_a_visitor_is_nobody_and_later_events_of_the_same_id_st
             for reader in (zero, one):
                 await topic.move(reader)
         assert topic.logged() == [("e10", VISITOR), ("e9", "u1")]
+
+    play(tmp_path, scenario)
+
+
+def test_the_command_erases_beside_a_consumer_also_a_visitor_of_whom_only_that_knows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(topic: Topic) -> None:
+        topic.lying[0] = [purchase(0, VISITOR), purchase(1, "u1")]
+        with closing(topic.reader(0)) as reader:
+            await topic.read(reader)
+            await topic.move(reader)
+            topic.lying[0] += [Merge(VISITOR, "u1", NOON + 2), purchase(3, VISITOR)]
+            topic.take(reader, 2)
+            await topic.carry_on(reader)
+            with pytest.raises(ConfigError, match="RECSYS_REDIS_URL"):
+                erase_user(topic.workspace, "u1", NOON + 4, 0.0)
+            monkeypatch.setenv("RECSYS_REDIS_URL", topic.server.url)
+            monkeypatch.setenv("RECSYS_TENANT", "shop")
+            erasing = asyncio.create_task(asyncio.to_thread(erase_user, topic.workspace, "u1", NOON + 4, 0.0))
+            while not erasing.done():
+                await topic.carry_on(reader)
+                await asyncio.sleep(0.02)
+            assert (await erasing)["is_complete"]
+            await topic.move(reader)
+        assert not await topic.client.keys("*:u:*")
+        files = topic.workspace.events.glob("day=*/*.parquet")
+        assert not [row for file in files for row in pl.read_parquet(file).rows()]
 
     play(tmp_path, scenario)
 
