@@ -200,15 +200,18 @@ def test_nothing_is_lost_or_doubled_by_a_store_that_is_emptied_under_two_members
     _, address = site.serve()
     with closing(Shop(address)) as shop, redis.Redis.from_url(site.store) as store:
         for _ in range(2):
-            num_before = len(logged(site.root))
-            until(lambda: len(logged(site.root)) > num_before + 100, "the members move something")
+            until_more(site, 100)
             store.flushall()
-        num_before = len(logged(site.root))
-        until(lambda: len(logged(site.root)) > num_before + 100, "the store was filled")
+        until_more(site, 100)
     until(lambda: len(logged(site.root)) >= len(shop.acknowledged), "the rest is moved into the log")
     for member in members:
         finish(site, member, len(shop.acknowledged))
     assert_each_once(site, shop.acknowledged)
+
+
+def until_more(site: Site, num_events: int) -> None:
+    num_before = len(logged(site.root))
+    until(lambda: len(logged(site.root)) > num_before + num_events, "members move something")
 
 
 def finish(site: Site, consumer: BaseProcess, num_events: int) -> None:
