@@ -14,7 +14,7 @@ description    str                       yes      free text
 tags           list[str]                 yes
 category       list[str]                 yes      path, root first
 brand          str                       yes
-price          f64                       yes      finite and >= 0, in ``currency``
+price          f64                       yes      0 to ``MAX_AMOUNT``, in ``currency``
 currency       str                       yes      ISO 4217
 language       str                       yes      BCP 47
 available      bool                      no       default true
@@ -33,8 +33,8 @@ user_id        str                       no       opaque UTF-8 of 1-256 bytes
 item_id        str                       no       must be in the catalogue
 event_time     datetime[ms, UTC]         no       when it happened
 session_id     str                       yes
-quantity       f64                       yes      finite and >= 0
-price          f64                       yes      finite and >= 0
+quantity       f64                       yes      0 to ``MAX_AMOUNT``
+price          f64                       yes      0 to ``MAX_AMOUNT``
 list_id        str                       yes      the ranked list it belongs to
 position       i32                       yes      0-based position in that list
 text           str                       yes      a comment's words
@@ -212,6 +212,8 @@ ENGAGEMENTS: Final = ("click", "add_to_cart", "purchase", "like")
 
 MAX_ID_BYTES: Final = 256
 """Longest id in bytes of UTF-8."""
+MAX_AMOUNT: Final = 1e12
+"""Most that a price or a quantity may be; what lies beyond float32 would make features infinite."""
 MAX_TEXT_CHARS: Final = 20_000
 """Longest text field of an item or event in characters; longer rows are rejected at ingest."""
 MAX_FUTURE_MS: Final = 5 * 60 * 1000

@@ -26,6 +26,7 @@ from recsys.schema import (
     ITEM_SCHEMA,
     LANGUAGE,
     LIST_ID,
+    MAX_AMOUNT,
     MAX_FUTURE_MS,
     MAX_ID_BYTES,
     MAX_TEXT_CHARS,
@@ -173,6 +174,7 @@ def _number_rules(name: str) -> list[pl.Expr]:
     return [
         _rule(f"{name} is not finite", ~pl.col(name).is_finite()),
         _rule(f"{name} is negative", pl.col(name) < 0),
+        _rule(f"{name} is above {MAX_AMOUNT:.0e}", pl.col(name) > MAX_AMOUNT),
     ]
 
 

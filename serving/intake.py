@@ -1,7 +1,6 @@
 """Takes events in: checks each, makes the good ones durable, then lets them become visible."""
 
 import asyncio
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -16,6 +15,7 @@ from recsys.schema import (
     EVENT_ID,
     EVENT_TYPE_CODES,
     EVENT_TYPES,
+    MAX_AMOUNT,
     MAX_FUTURE_MS,
     MAX_ID_BYTES,
     MAX_TEXT_CHARS,
@@ -262,8 +262,8 @@ def _problems(event: ReceivedEvent, now_ms: int) -> Iterator[str]:
                 f"got {ahead_seconds:.0f} s"
             )
     for name, amount in (("quantity", event.quantity), ("price", event.price)):
-        if amount is not None and not (math.isfinite(amount) and amount >= 0):
-            yield f"{name}: expected a finite number that is not negative, got {amount}"
+        if amount is not None and not 0 <= amount <= MAX_AMOUNT:
+            yield f"{name}: expected a number from 0 to {MAX_AMOUNT:.0e}, got {amount}"
     if event.position is not None and event.position < 0:
         yield f"position: expected 0 or more, got {event.position}"
     if len(event.text) > MAX_TEXT_CHARS:

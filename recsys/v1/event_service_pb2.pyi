@@ -82,9 +82,9 @@ class Event(_message.Message):
     session_id: _builtins.str
     """Optional. The visit. At most 256 bytes."""
     quantity: _builtins.float
-    """Optional. How many, finite and not negative."""
+    """Optional. How many, 0 to 1e12."""
     price: _builtins.float
-    """Optional. Price of one, in the item's currency, finite and not negative."""
+    """Optional. Price of one, in the item's currency, 0 to 1e12."""
     list_id: _builtins.str
     """Optional. The ranked list it belongs to; filled in from `attribution_token`. At most 256 bytes."""
     position: _builtins.int

@@ -185,7 +185,7 @@ class Item(_message.Message):
     brand: _builtins.str
     """Optional. Brand; empty when there is none."""
     price: _builtins.float
-    """Optional. Price in `currency`, finite and not negative; absent when unknown."""
+    """Optional. Price in `currency`, 0 to 1e12; absent when unknown."""
     currency: _builtins.str
     """Optional. ISO 4217 code of the price; empty when unknown."""
     language: _builtins.str
