@@ -76,7 +76,7 @@ class DigestNames:
         return self._found[1]
 
     def look_again(self) -> None:
-        """See names that other machines added: opening a directory asks the server of a network file system."""
+        """See names that other machines added: to open a directory asks a network file system's server."""
         if self._directory.is_dir():
             os.close(os.open(self._directory, os.O_RDONLY))
         self._seen = None

@@ -3,8 +3,8 @@
 Every list is in exactly one file. A file is named by its log and the sequence numbers of it that it holds, so
 that an export which was cut short writes the same files again, and servers on several machines write others.
 
-Servers with lists of their own learn of an erasure by its tombstones alone. An export leaves erased people out,
-and holds ``LISTS_LOCK``, which lies beside the files and which ``recsys.table_sweep`` holds too: what is
+Servers with lists of their own learn of an erasure by its tombstones alone. An export leaves erased people
+out, and holds ``LISTS_LOCK``, which lies beside the files and which ``recsys.table_sweep`` holds too: what is
 exported before a sweep is swept, and what is exported after it knows the tombstones.
 """
 
