@@ -1,6 +1,5 @@
 """Lists of one set of centroids and codebooks in several shards, made anywhere and searched as one."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -15,6 +14,7 @@ from recsys.code_lists import CodeLists
 from recsys.mapped import mapped_arrays
 from recsys.product_lists import ProductLists, learned_codebooks, num_reordered
 from recsys.runner import Runner, even_parts
+from recsys.unfinished import scratch_beside
 
 QUANTISERS = "quantisers.safetensors"
 
@@ -114,9 +114,9 @@ def save_lists(lists: ProductLists, path: Path, **more: np.ndarray) -> None:
     facts = {"num_probes": np.asarray([lists.num_probes]), "recall": np.asarray([lists.recall])}
     arrays = {name: np.ascontiguousarray(getattr(lists, name)) for name in names}
     for target, content in ((vectors_file(path), {"codes": lists.codes}), (path, arrays | facts | more)):
-        part = target.with_name(f"{target.name}.{os.getpid()}")  # a shard may be made twice at once
-        save_file(content, part)
-        part.replace(target)
+        with scratch_beside(target) as scratch:  # a shard may be made twice at once, on two machines
+            save_file(content, scratch / target.name)
+            (scratch / target.name).replace(target)
 
 
 def load_lists(path: Path) -> ProductLists:

@@ -2,7 +2,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
+from recsys import list_shards
 from recsys.catalogue import Catalogue
 from recsys.code_lists import CodeLists
 from recsys.index import VectorIndex, dequantise
@@ -94,6 +96,26 @@ def test_what_is_written_is_read_again_and_the_vectors_stay_on_disk(
     sizes = {file.name: file.stat().st_size for file in tmp_path.iterdir()}
     assert sizes.keys() == {"lists.safetensors", "lists.full.safetensors"}
     assert sizes["lists.full.safetensors"] >= VECTORS.nbytes > sizes["lists.safetensors"]
+
+
+def test_lists_that_two_machines_write_at_once_are_whole(
+    one: ProductLists, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "lists.safetensors"
+    calls = 0
+
+    def writing(arrays: dict[str, np.ndarray], path: Path) -> None:
+        nonlocal calls
+        calls += 1
+        save_file(arrays, path)
+        if calls == 1:  # another one, with the same process id
+            save_lists(one, target)
+
+    monkeypatch.setattr(list_shards, "save_file", writing)
+    save_lists(one, target)
+    assert {file.name for file in tmp_path.iterdir()} == {"lists.safetensors", "lists.full.safetensors"}
+    query = asked(1)[0]
+    assert load_lists(target).nearest(query, 50)[1].tolist() == one.nearest(query, 50)[1].tolist()
 
 
 def test_texts_that_come_later_are_found_without_a_rebuild(tmp_path: Path) -> None:
