@@ -41,6 +41,12 @@ from recsys.user_shard import ALL_USERS, UserShard, shard_number
 from recsys.workspace import atomic_path, move
 
 MOST_SHARDS = 4096
+READERS_LOCK = ".readers.lock"
+"""Name of the file beside the log, where all machines see it, that whoever reads long holds shared meanwhile.
+
+Who takes files away that readers may be about to read, holds it alone. Files that are rewritten without the
+erased need none: their names stay, and readers have the old content or the new.
+"""
 _DAMAGED = "_damaged"
 _LAYOUT = "_layout.json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
