@@ -227,14 +227,15 @@ def test_a_sweep_waits_for_an_export_that_began_before_it(
     workspace, tombstones = Workspace(tmp_path), Tombstones(tmp_path)
     sweeper = Thread(target=sweep, args=(workspace, tombstones))
 
-    def erase(*_: object) -> None:
+    def erasing(lists: list[ServedList]) -> pl.DataFrame:
         tombstones.add(["erased"], NOON)
         sweeper.start()
+        return served_frame(lists)
 
     with opened(tmp_path) as log:
         log.add(replace(numbered(1), subject="erased"))
         log.flush()
-        monkeypatch.setattr(list_export, "served_frame", lambda lists: (erase(), served_frame(lists))[1])
+        monkeypatch.setattr(list_export, "served_frame", erasing)
         export_lists(log, workspace.served_lists)
     sweeper.join()
     assert _exported_by(tmp_path) == []
