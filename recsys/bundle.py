@@ -24,14 +24,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 import torch
-from jaxtyping import Float32, Float64
+from jaxtyping import Float32, Float64, Int8
 
 from recsys.bundle_check import check_parts
 from recsys.calibration import Calibration
 from recsys.catalogue_files import ITEMS_FILE, load_catalogue, save_catalogue
 from recsys.encoder import TextEncoder, Towers
 from recsys.errors import BundleError, FeatureMismatchError, RecsysError
-from recsys.index import VectorIndex
+from recsys.index import VectorIndex, quantise
 from recsys.item_tables import ItemTables
 from recsys.manifest import (
     RANKERS,
@@ -44,6 +44,7 @@ from recsys.manifest import (
 from recsys.moment import Parts
 from recsys.query_encoder import QueryEncoder
 from recsys.ranker import Ranker
+from recsys.runner import Runner
 from recsys.workspace import atomic_path
 
 CATALOGUE_FILE = f"catalogue/{ITEMS_FILE}"
@@ -53,6 +54,7 @@ _LIBRARIES = ("torch", "transformers", "lightgbm", "polars", "numpy", "faiss-cpu
 _UNREADABLE = (Exception, pl.exceptions.PanicException)
 """Whatever readers of damaged files raise; a panic of Polars is no ``Exception``."""
 _CANARY_TOLERANCE = 1e-6
+_AT_ONCE = 65_536
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +86,7 @@ def write_bundle(  # noqa: PLR0917 (one argument per part, each of its own type)
     towers: Towers,
     rankers: dict[str, Ranker],
     canary: Float32[np.ndarray, "rows features"],
+    runner: Runner | None = None,
 ) -> Manifest:
     """Write a bundle; it appears whole or not at all.
 
@@ -95,6 +98,7 @@ def write_bundle(  # noqa: PLR0917 (one argument per part, each of its own type)
         towers: The towers on it.
         rankers: The rankers, by what they order.
         canary: A few rows of ranker input; their scores are checked at every load.
+        runner: Where a large index is made, see ``recsys.list_shards``; in this process when absent.
     """
     with atomic_path(target) as directory:
         for name in ("encoder", "items", "candidates", "catalogue"):
@@ -103,7 +107,7 @@ def write_bundle(  # noqa: PLR0917 (one argument per part, each of its own type)
         towers.save(directory / "encoder" / "towers.safetensors")
         above = parts.config.candidates.product_codes_above
         search = {
-            name: index.save(directory / "items" / f"{name}.safetensors", above)
+            name: index.save(directory / "items" / f"{name}.safetensors", above, runner)
             for name, index in (("vectors", parts.index), ("words", parts.words))
         }
         parts.tables.save(directory / "candidates")
@@ -205,3 +209,9 @@ def text_vectors(
     with torch.inference_mode():
         vectors: Float64[np.ndarray, "texts dim"] = towers.item(base).double().numpy()
     return vectors
+
+
+def item_vectors(towers: Towers, base: Float32[torch.Tensor, "texts width"]) -> Int8[np.ndarray, "texts dim"]:
+    """The same quantised, computed in blocks, so that the vectors of many texts are never all in memory."""
+    blocks = [quantise(text_vectors(towers, block)) for block in torch.split(base, _AT_ONCE)]
+    return np.concatenate(blocks)

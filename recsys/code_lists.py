@@ -16,10 +16,13 @@ from jaxtyping import Float32, Int8, Int32, Int64, Integer, UInt8
 MOST_IN_ONE_LIST: Final = 50_000
 """Vectors up to which the search is exact."""
 RECALL_AT: Final = 500
+MOST_LOOKED_AT: Final = 20_000
+"""Texts of those that pass a filter up to which all of them are looked at."""
 _RECALL_WANTED = 0.98
 _LISTS_PER_ROOT = 4
 _SAMPLE_PER_LIST, _ROUNDS = 40, 6
 _ASSIGNED_AT_ONCE = 50_000
+_MULTIPLIED_AT_ONCE = 10_000
 _QUERIES = 200
 _TEXTS_PER_QUERY = (1, 2, 4, 8, 16)
 _SCALE = np.float32(127)
@@ -96,6 +99,44 @@ class CodeLists:
         order = np.lexsort((texts, -products))
         return products[order], texts[order]
 
+    def nearest_of(
+        self, query: Float32[np.ndarray, " dim"], limit: int, texts: Int64[np.ndarray, " allowed"]
+    ) -> tuple[Float32[np.ndarray, " found"], Int64[np.ndarray, " found"]]:
+        """The same of some texts only: as many as are wanted, where there are.
+
+        Up to 20,000 are looked at whatever lists they are in; of more, those in the nearest lists that hold
+        as many of them.
+
+        Args:
+            query: Quantised like the vectors, but not cast.
+            limit: Most texts to find.
+            texts: Those that pass a filter.
+        """
+        return self.reordered(query, self.in_near_lists(query, texts), limit)
+
+    def in_near_lists(
+        self, query: Float32[np.ndarray, " dim"], texts: Int64[np.ndarray, " allowed"]
+    ) -> Int64[np.ndarray, " looked_at"]:
+        """Of many texts, those that ``nearest_of`` looks at."""
+        if len(texts) <= MOST_LOOKED_AT or not len(self.texts):
+            return texts
+        list_of_text = np.searchsorted(self.starts, self._row_of_text[texts], side="right") - 1
+        order = np.argsort(-(self.centroids @ query), kind="stable")
+        held = np.cumsum(np.bincount(list_of_text, minlength=len(order))[order])
+        near = np.zeros(len(order), bool)
+        near[order[: max(self.num_probes, int(np.searchsorted(held, MOST_LOOKED_AT)) + 1)]] = True
+        found: Int64[np.ndarray, " looked_at"] = texts[near[list_of_text]]
+        return found
+
+    def reordered(
+        self, query: Float32[np.ndarray, " dim"], texts: Int64[np.ndarray, " some"], limit: int
+    ) -> tuple[Float32[np.ndarray, " found"], Int64[np.ndarray, " found"]]:
+        """Some texts by the products of their vectors, largest first, equal ones by text."""
+        parts = np.array_split(texts, len(texts) // _MULTIPLIED_AT_ONCE + 1)
+        products = np.concatenate([self.vectors(part).astype(np.float32) @ query for part in parts])
+        order = np.lexsort((texts, -products))[:limit]
+        return products[order], texts[order]
+
     @property
     def exhaustive(self) -> "CodeLists":
         """The same lists, all of which are read."""
@@ -103,6 +144,10 @@ class CodeLists:
 
     def clustered(self) -> "CodeLists":
         """The same vectors in ``4 sqrt(n)`` lists by spherical k-means, ready to be searched."""
+        return self.in_lists(self.learned_centroids()).tuned()
+
+    def learned_centroids(self) -> Float32[np.ndarray, "lists dim"]:
+        """What lists are made around, by a sample of 40 vectors for each of them."""
         num_lists = min(round(_LISTS_PER_ROOT * np.sqrt(len(self))), len(self))
         random = np.random.default_rng(0)
         size = min(len(self), _SAMPLE_PER_LIST * num_lists)
@@ -110,7 +155,8 @@ class CodeLists:
         means: Any = faiss.Kmeans(self.codes.shape[1], num_lists, niter=_ROUNDS, spherical=True, seed=1)
         means.max_points_per_centroid, means.min_points_per_centroid = _SAMPLE_PER_LIST, 1
         means.train(self.floats(sample))
-        return self.in_lists(means.centroids.reshape(num_lists, -1).copy()).tuned()
+        found: Float32[np.ndarray, "lists dim"] = means.centroids.reshape(num_lists, -1).copy()
+        return found
 
     def in_lists(self, centroids: Float32[np.ndarray, "lists dim"]) -> "CodeLists":
         """The same vectors, each in the list of the nearest centroid."""

@@ -14,17 +14,22 @@ from safetensors.numpy import save_file
 
 from recsys.catalogue import Catalogue
 from recsys.code_lists import MOST_IN_ONE_LIST, RECALL_AT, CodeLists
-from recsys.list_shards import load_lists, save_lists
+from recsys.list_shards import load_lists, write_in_shards
 from recsys.mapped import mapped_arrays
-from recsys.product_lists import ProductLists, learned_codebooks
 from recsys.ranges import rows_of
+from recsys.runner import Runner
 
 _SCALE = 127.0
+_AT_ONCE = 65_536
 
 
 def quantise(vectors: Float[np.ndarray, "texts dim"]) -> Int8[np.ndarray, "texts dim"]:
     """Unit vectors as int8, 1.0 becoming 127."""
-    return np.rint(np.asarray(vectors) * _SCALE).astype(np.int8)
+    found = np.empty(vectors.shape, np.int8)
+    for start in range(0, len(vectors), _AT_ONCE):
+        rows = slice(start, start + _AT_ONCE)
+        found[rows] = np.rint(np.asarray(vectors[rows]) * _SCALE).astype(np.int8)
+    return found
 
 
 def dequantise(vectors: Int8[np.ndarray, "*shape"]) -> Float32[np.ndarray, "*shape"]:
@@ -56,31 +61,27 @@ class VectorIndex:
         vars(found)["_mean"] = mean  # reading every vector for it would take longer than all else of a start
         return found
 
-    def save(self, path: Path, product_codes_above: int | None = None) -> dict[str, float]:
+    def save(
+        self, path: Path, product_codes_above: int | None = None, runner: Runner | None = None
+    ) -> dict[str, float]:
         """Write the vectors, in lists if they are many; what the search through them is like.
 
         Args:
             path: A ``.safetensors`` file.
             product_codes_above: Number of texts above which product codes are searched and the vectors stay
-                on disk, see ``recsys.product_lists``; ``None`` for never.
+                on disk, see ``recsys.list_shards``; ``None`` for never.
+            runner: Where product codes are made; in this process when absent.
         """
         lists = CodeLists.exact(self.vectors) if len(self._later) else self._lists
+        if product_codes_above is not None and len(lists) > product_codes_above:
+            return write_in_shards(lists, path, runner)
         if len(lists) > MOST_IN_ONE_LIST and not len(lists.texts):
             lists = lists.clustered()
-        if product_codes_above is not None and len(lists) > product_codes_above:
-            return self._save_short(lists, path)
         arrays = {name: getattr(lists, name) for name in ("codes", "starts", "texts", "centroids")}
         arrays["mean"] = lists.mean() / np.float32(_SCALE)
         facts = {"num_probes": np.asarray([lists.num_probes]), "recall": np.asarray([lists.recall])}
         save_file({name: np.ascontiguousarray(array) for name, array in (arrays | facts).items()}, path)
         return lists.statement
-
-    @staticmethod
-    def _save_short(lists: CodeLists, path: Path) -> dict[str, float]:
-        lists = lists if len(lists.texts) else lists.clustered()
-        found = ProductLists.of(lists, learned_codebooks(lists)).stated()
-        save_lists(found, path, mean=lists.mean() / np.float32(_SCALE))
-        return found.statement
 
     @property
     def dimension(self) -> int:
@@ -162,11 +163,42 @@ class VectorIndex:
         lengths = starts[found + 1] - starts[found]
         text_rank = np.repeat(np.arange(len(found)), lengths)
         positions = items[rows_of(starts[found], lengths)]
-        order = np.lexsort((positions, -popularity[positions], text_rank))
-        position_in_text = np.arange(len(order)) - np.searchsorted(text_rank, text_rank)
-        keep = (position_in_text == 0) | (popularity[positions[order]] > 0)
-        kept: Int64[np.ndarray, " found"] = positions[order][keep][:limit]
-        return kept
+        return _most_popular_first(positions, text_rank, popularity)[:limit]
+
+    @property
+    def reads_all(self) -> bool:
+        """Whether a search looks at every text, so that nothing is nearer than what it finds."""
+        return len(self._lists.starts) == 2
+
+    def nearest_of(
+        self,
+        vector: Float32[np.ndarray, " dim"],
+        limit: int,
+        popularity: Float64[np.ndarray, " items"],
+        among: Int64[np.ndarray, " allowed"],
+    ) -> Int64[np.ndarray, " found"]:
+        """The same of some items only, whatever lists they are in; looks at every one of them.
+
+        Args:
+            vector: Unit query vector.
+            limit: Most items to return.
+            popularity: Popularity per catalogue position.
+            among: Catalogue positions of those that may be found.
+        """
+        query = np.rint(vector * _SCALE).astype(np.float32)
+        texts, text_of_item = np.unique(self._catalogue.text_of_item[among], return_inverse=True)
+        texts = texts.astype(np.int64)
+        num_first = np.searchsorted(texts, len(self._lists))
+        products, found = self._lists.nearest_of(query, limit, texts[:num_first])
+        theirs, later = self._later.nearest_of(query, limit, texts[num_first:] - len(self._lists))
+        order = np.argsort(-np.concatenate((products, theirs)), kind="stable")[:limit]
+        rank = np.full(len(texts), limit)
+        rank[np.searchsorted(texts, np.concatenate((found, later + len(self._lists)))[order])] = np.arange(
+            len(order)
+        )
+        text_rank = rank[text_of_item]
+        near = text_rank < limit
+        return _most_popular_first(among[near], text_rank[near], popularity)[:limit]
 
     def recall(self, vectors: Float32[np.ndarray, "queries dim"], limit: int = RECALL_AT) -> float:
         """Share of the nearest texts, or of texts as near, that the search finds; looks at every text.
@@ -189,3 +221,17 @@ class VectorIndex:
         theirs, later = self._later.nearest(query, limit)
         order = np.argsort(-np.concatenate((products, theirs)), kind="stable")[:limit]
         return np.concatenate((texts, later + len(self._lists)))[order]
+
+
+def _most_popular_first(
+    positions: Int64[np.ndarray, " items"],
+    text_rank: Int64[np.ndarray, " items"],
+    popularity: Float64[np.ndarray, " all_items"],
+) -> Int64[np.ndarray, " found"]:
+    """Items in the order of their texts; of those that nobody wants, the first of each text."""
+    order = np.lexsort((positions, -popularity[positions], text_rank))
+    ranks = text_rank[order]
+    position_in_text = np.arange(len(order)) - np.searchsorted(ranks, ranks)
+    keep = (position_in_text == 0) | (popularity[positions[order]] > 0)
+    kept: Int64[np.ndarray, " found"] = positions[order][keep]
+    return kept

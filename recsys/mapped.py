@@ -1,6 +1,10 @@
-"""Arrays of a safetensors file where they lie: processes that read the same file share its memory."""
+"""Arrays of a safetensors file where they lie: processes that read the same file share its memory.
+
+A file of arrays that are too large for memory is written the same way.
+"""
 
 import json
+import math
 import mmap
 from pathlib import Path
 from typing import Any, Final
@@ -46,6 +50,31 @@ def mapped_arrays(path: Path, *, at_once: bool = True) -> dict[str, np.ndarray]:
         raise ValueError(f"{path.name} has no header")
     header.pop("__metadata__", None)
     return {name: _array(content, start, name, entry) for name, entry in header.items()}
+
+
+def new_arrays(path: Path, **arrays: tuple[np.dtype, tuple[int, ...]]) -> dict[str, np.ndarray]:
+    """Make a file of arrays of zeros and map them to be written to: they need not fit into memory.
+
+    The file is whole when every array was dropped or flushed; until then others must not read it.
+
+    Args:
+        path: The file.
+        arrays: Type and shape by name.
+    """
+    header: dict[str, Any] = {}
+    at = 0
+    for name, (dtype, shape) in sorted(arrays.items(), key=lambda one: -one[1][0].itemsize):
+        size = dtype.itemsize * math.prod(shape)
+        code = next(code for code, known in _DTYPES.items() if np.dtype(known) == dtype)
+        header[name] = {"dtype": code, "shape": shape, "data_offsets": [at, at + size]}
+        at += size
+    described = json.dumps(header, separators=(",", ":")).encode()
+    described += b" " * (-len(described) % _LENGTH_BYTES)
+    with path.open("wb+") as file:
+        file.write(len(described).to_bytes(_LENGTH_BYTES, "little") + described)
+        file.truncate(start := file.tell() + at)
+        content = mmap.mmap(file.fileno(), start)
+    return {name: _array(content, start - at, name, entry) for name, entry in header.items()}
 
 
 def _array(content: mmap.mmap, start: int, name: str, entry: dict[str, Any]) -> np.ndarray:

@@ -32,6 +32,7 @@ from recsys.list_order import best_first, by_relevance, fused
 from recsys.listing import Listing
 from recsys.live_parts import TextVectors, unread_texts, with_changes
 from recsys.moment import Moment, Places
+from recsys.passing import MOST_ASKED, joined, of_passing
 from recsys.ranker import Ranker
 from recsys.rule_book import ActiveRules, RuleBook
 from recsys.rules import Rule
@@ -154,11 +155,14 @@ class Pipeline:
             ConfigError: The placement is not configured.
         """
         moment, (context, _) = self.moment(query), self._context(query)
-        sources = self._placement(query).sources
+        offered = gather(moment, self._sources(query), self.config.candidates, context)
+        return Gathered(moment, offered, self._features)
+
+    def _sources(self, query: Query) -> tuple[str, ...]:
+        sources: tuple[str, ...] = self._placement(query).sources
         if query.query:
             sources += tuple(name for name in QUERY_SOURCES if name not in sources)
-        offered = gather(moment, sources, self.config.candidates, context)
-        return Gathered(moment, offered, self._features)
+        return sources
 
     def order(self, gathered: Gathered, query: Query) -> RankedList:
         """The second half of ``recommend``.
@@ -349,6 +353,8 @@ class Pipeline:
 
         The most popular of it are ranked along, so that a filter which leaves next to nothing fills the page.
         """
+        if query.filter and not self._parts.index.reads_all:
+            gathered = self._with_nearest(gathered, query)
         if not query.filter or self._placement(query).starts_from == "query":
             return gathered
         moment, offered = gathered.moment, gathered.candidates
@@ -359,6 +365,21 @@ class Pipeline:
         everything = Candidates(best_first, np.zeros(len(best_first), np.uint32), np.zeros(len(best_first)))
         keep = Inspection(moment, everything, self._passes(everything, moment, query)).keep
         return replace(gathered, candidates=topped_up(offered, best_first[keep][: query.limit]))
+
+    def _with_nearest(self, gathered: Gathered, query: Query) -> Gathered:
+        """What was gathered, with the nearest of what the filter asks for where little of it was."""
+        moment, offered, config = gathered.moment, gathered.candidates, self.config.candidates
+        matching = self._parts.catalogue.matching(query.filter)
+        if np.count_nonzero(matching[offered.positions]) >= config.text:
+            return gathered
+        passing = whole_catalogue(moment)
+        passing = passing[matching[passing]]
+        if len(passing) > MOST_ASKED:
+            return gathered
+        everything = Candidates(passing, np.zeros(len(passing), np.uint32), np.zeros(len(passing)))
+        passing = passing[Inspection(moment, everything, self._passes(everything, moment, query)).keep]
+        more = of_passing(moment, self._sources(query), config, self._context(query)[0], passing)
+        return replace(gathered, candidates=joined(offered, more))
 
     def _with_pins(self, gathered: Gathered, query: Query) -> Gathered:
         """What was gathered, and pinned items among it, so that they get a score; no source offers them."""

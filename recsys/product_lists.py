@@ -76,13 +76,8 @@ class ProductLists(CodeLists):
     def nearest_of(
         self, query: Float32[np.ndarray, " dim"], limit: int, texts: Int64[np.ndarray, " allowed"]
     ) -> tuple[Float32[np.ndarray, " found"], Int64[np.ndarray, " found"]]:
-        """The same of some texts only, whatever lists they are in: as many as are wanted, where there are.
-
-        Args:
-            query: Quantised like the vectors, but not cast.
-            limit: Most texts to find.
-            texts: Those that pass a filter; the cost grows with their number.
-        """
+        """See ``CodeLists``: by the vectors, of those that are best by the product codes."""
+        texts = self.in_near_lists(query, texts)
         parts, _, width = self.codebooks.shape
         table = np.einsum("pvw,pw->pv", self.codebooks, query.reshape(parts, width))
         rows = self._row_of_text[texts]
@@ -91,14 +86,6 @@ class ProductLists(CodeLists):
             products += table[part][short[:, part]]
         best = np.argsort(-products, kind="stable")[: num_reordered(limit)]
         return self.reordered(query, texts[best], limit)
-
-    def reordered(
-        self, query: Float32[np.ndarray, " dim"], texts: Integer[np.ndarray, " some"], limit: int
-    ) -> tuple[Float32[np.ndarray, " found"], Int64[np.ndarray, " found"]]:
-        """Some texts by the products of their vectors, largest first, equal ones by text."""
-        products = self.vectors(texts).astype(np.float32) @ query
-        order = np.lexsort((texts, -products))[:limit]
-        return products[order], texts[order]
 
     def new_scanner(self) -> Any:  # noqa: ANN401 (faiss says nothing of its type)
         """See ``CodeLists``."""

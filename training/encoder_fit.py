@@ -105,6 +105,7 @@ def fit_encoder(  # noqa: PLR0917 (the first five are given in this order)
     if lora is not None:
         adapters.merge(lora)
     if settings.strategy != "frozen":
+        table.base = table.base.new_empty(0, encoder.width)  # not beside those that take its place
         table.base = encode(encoder, table.states, "reading texts again")
     calibration, reliability = calibrate(module, validation, until_ms)
     checkpoints.remove()

@@ -13,7 +13,7 @@ import polars as pl
 from jaxtyping import Float32
 
 from features.registry import fingerprint, names
-from recsys.bundle import text_vectors, write_bundle
+from recsys.bundle import item_vectors, write_bundle
 from recsys.catalogue import Catalogue
 from recsys.config import Config, load_config
 from recsys.errors import DataError
@@ -258,7 +258,7 @@ class TrainingRun:
         return Parts(
             config=self.config,
             catalogue=self.catalogue,
-            index=VectorIndex(quantise(text_vectors(encoder.towers, encoder.base)), self.catalogue),
+            index=VectorIndex(item_vectors(encoder.towers, encoder.base), self.catalogue),
             words=words,
             user_tower=encoder.towers.user,
             tables=fit_item_tables(self.events, self.catalogue, words, self.config, until_ms),
@@ -305,6 +305,7 @@ class TrainingRun:
             encoder.towers,
             rankers,
             canary,
+            self.runner,
         )
         registry.promote(manifest.version)
         return manifest

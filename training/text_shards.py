@@ -13,6 +13,7 @@ from torch import Tensor
 from recsys.encoder import TextEncoder
 from recsys.runner import Runner, even_parts
 from training.text_states import TextStates
+from training.vector_room import room
 
 
 def encode_in_shards(
@@ -31,9 +32,12 @@ def encode_in_shards(
     with tempfile.TemporaryDirectory(dir=directory, prefix="encoder-") as saved:
         encoder.save(Path(saved))
         task = partial(_encode, saved, len(encoder.upper.layer), encoder.max_tokens)
-        shards = [list(texts[part]) for part in even_parts(len(texts), runner.num_shards)]
-        found = runner.run(task, shards, label)
-    return torch.from_numpy(np.concatenate(found))
+        parts = even_parts(len(texts), runner.num_shards)
+        found = runner.run(task, [list(texts[part]) for part in parts], label)
+    base = room(len(texts), encoder.width)
+    for part in reversed(parts):  # each is let go when it was copied
+        base[part] = torch.from_numpy(found.pop())
+    return base
 
 
 def _encode(

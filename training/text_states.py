@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from recsys.encoder import TextEncoder, inference_dtype, length_buckets, pad
+from training.vector_room import room
 
 _PART = 32
 """Texts that go through the trained layers at once."""
@@ -91,7 +92,7 @@ class TextStates:
             texts: Positions in the texts given at the start.
             advance: Called with the number of texts just finished.
         """
-        base = torch.empty(len(texts), self._encoder.width)
+        base = room(len(texts), self._encoder.width)
         with inference_precision(self._encoder):
             for batch in length_buckets(self._lengths[list(texts)].tolist()):
                 chosen = [texts[i] for i in batch]

@@ -12,6 +12,7 @@ from recsys.encoder import TextEncoder
 from recsys.progress import progress
 from training.examples import Examples
 from training.text_states import TextStates
+from training.vector_room import room
 
 
 @dataclass
@@ -69,7 +70,7 @@ def read_texts(
     base = (encode or encode_all)(encoder, states, "reading texts")
     return TextTable(
         states=states,
-        base=base.clone(),
+        base=room(*base.shape).copy_(base),
         frozen_base=base,
         log_frequency=(counts.clamp(min=1) / counts.sum()).log().float(),
         used=counts.nonzero().squeeze(1),

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
-from recsys.mapped import mapped_arrays
+from recsys.mapped import mapped_arrays, new_arrays
 
 
 def test_arrays_are_what_was_written_and_cannot_be_written_to(tmp_path: Path) -> None:
@@ -38,3 +38,21 @@ def test_numbers_of_another_type_are_refused(tmp_path: Path) -> None:
     (tmp_path / "half").write_bytes(len(header).to_bytes(8, "little") + header + b"\0\0")
     with pytest.raises(ValueError, match="holds F16"):
         mapped_arrays(tmp_path / "half")
+
+
+def test_a_file_written_piece_by_piece_is_read_by_any_reader(tmp_path: Path) -> None:
+    path = tmp_path / "new.safetensors"
+    shapes: dict[str, tuple[np.dtype, tuple[int, ...]]] = {
+        "codes": (np.dtype(np.uint8), (5, 3)),
+        "at": (np.dtype(np.int64), (4,)),
+        "empty": (np.dtype(np.int32), (0,)),
+    }
+    arrays = new_arrays(path, **shapes)
+    arrays["codes"][2:] = 7
+    arrays["at"][:] = np.arange(4)
+    expected = {name: array.copy() for name, array in arrays.items()}
+    del arrays
+    for found in (load_file(path), mapped_arrays(path)):
+        assert found.keys() == shapes.keys()
+        for name, array in expected.items():
+            np.testing.assert_array_equal(found[name], array)

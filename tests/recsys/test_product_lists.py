@@ -2,13 +2,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 from recsys import list_shards
 from recsys.catalogue import Catalogue
 from recsys.code_lists import CodeLists
 from recsys.index import VectorIndex, dequantise
-from recsys.list_shards import ListShards, build_shards, learn_quantisers, load_lists, save_lists
+from recsys.list_shards import build_shards, learn_quantisers, load_lists, vectors_file, write_in_shards
+from recsys.mapped import mapped_arrays
 from recsys.product_lists import ProductLists, learned_codebooks
 from recsys.runner import LocalRunner
 from recsys.schema import ITEM_ID, TITLE
@@ -21,19 +22,17 @@ EXACT = CodeLists.exact(VECTORS)
 
 
 @pytest.fixture(scope="module")
-def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Vectors, and quantisers learned on a sample of them."""
-    found = tmp_path_factory.mktemp("shards")
-    np.save(found / "vectors.npy", VECTORS)
-    learn_quantisers(CodeLists.exact(VECTORS[::2]), found)
-    return found
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All texts, made in one shard."""
+    path = tmp_path_factory.mktemp("index") / "lists.safetensors"
+    write_in_shards(EXACT, path)
+    return path
 
 
 @pytest.fixture(scope="module")
-def one(directory: Path) -> ProductLists:
-    """All texts in one shard."""
-    (found,) = build_shards(LocalRunner(), directory / "vectors.npy", directory, 1).shards
-    return found
+def one(written: Path) -> ProductLists:
+    """The same, mapped."""
+    return load_lists(written)
 
 
 def asked(num: int = 50) -> np.ndarray:
@@ -64,16 +63,15 @@ def test_what_is_found_has_the_products_of_the_vectors(one: ProductLists) -> Non
     assert (np.diff(products) <= 0).all()
 
 
-def test_shards_find_what_one_index_with_their_quantisers_finds(directory: Path, one: ProductLists) -> None:
-    shards = build_shards(LocalRunner(), directory / "vectors.npy", directory, 3)
-    assert [len(shard) for shard in shards.shards] == [2_000, 2_000, 2_000]
-    for query in asked(30):
-        for limit in (10, 100, 700):
-            products, texts = shards.nearest(query, limit)
-            expected, of_one = one.nearest(query, limit)
-            assert texts.tolist() == of_one.tolist()
-            assert products.tolist() == expected.tolist()
-    assert len(shards.nearest(query, 30_000)[1]) == len(VECTORS)
+def test_an_index_is_the_same_to_the_byte_in_however_many_shards_it_is_made(
+    written: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "lists.safetensors"
+    facts = write_in_shards(EXACT, path, texts_per_shard=1_700)
+    assert facts["recall@500"] >= 0.95
+    assert {file.name for file in tmp_path.iterdir()} == {path.name, vectors_file(path).name}
+    for ours, theirs in ((path, written), (vectors_file(path), vectors_file(written))):
+        assert ours.read_bytes() == theirs.read_bytes()
 
 
 def test_a_filter_that_passes_one_in_a_hundred_comes_out_whole(one: ProductLists) -> None:
@@ -86,36 +84,25 @@ def test_a_filter_that_passes_one_in_a_hundred_comes_out_whole(one: ProductLists
     assert sorted(one.nearest_of(query, 1_000, allowed)[1].tolist()) == allowed.tolist()
 
 
-def test_what_is_written_is_read_again_and_the_vectors_stay_on_disk(
-    one: ProductLists, tmp_path: Path
+def test_of_much_that_passes_a_filter_the_near_lists_are_read(
+    one: ProductLists, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    save_lists(one, tmp_path / "lists.safetensors")
-    again = load_lists(tmp_path / "lists.safetensors")
-    query = asked(1)[0]
-    assert again.nearest(query, 50)[1].tolist() == one.nearest(query, 50)[1].tolist()
-    sizes = {file.name: file.stat().st_size for file in tmp_path.iterdir()}
-    assert sizes.keys() == {"lists.safetensors", "lists.full.safetensors"}
-    assert sizes["lists.full.safetensors"] >= VECTORS.nbytes > sizes["lists.safetensors"]
+    monkeypatch.setattr("recsys.code_lists.MOST_LOOKED_AT", 600)
+    allowed = np.arange(0, len(VECTORS), 2)
+    for lists in (one, one.exhaustive.tuned()):
+        shares = []
+        for query in asked(30):
+            assert len(lists.in_near_lists(query, allowed)) < len(allowed) * 0.9
+            _, texts = lists.nearest_of(query, 50, allowed)
+            assert np.isin(texts, allowed).all()
+            shares.append(share(texts, query, allowed))
+        assert np.mean(shares) >= 0.97
 
 
-def test_lists_that_two_machines_write_at_once_are_whole(
-    one: ProductLists, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    target = tmp_path / "lists.safetensors"
-    calls = 0
-
-    def writing(arrays: dict[str, np.ndarray], path: Path) -> None:
-        nonlocal calls
-        calls += 1
-        save_file(arrays, path)
-        if calls == 1:  # another one, with the same process id
-            save_lists(one, target)
-
-    monkeypatch.setattr(list_shards, "save_file", writing)
-    save_lists(one, target)
-    assert {file.name for file in tmp_path.iterdir()} == {"lists.safetensors", "lists.full.safetensors"}
-    query = asked(1)[0]
-    assert load_lists(target).nearest(query, 50)[1].tolist() == one.nearest(query, 50)[1].tolist()
+def test_the_vectors_are_in_a_file_that_a_search_reads_little_of(written: Path, one: ProductLists) -> None:
+    np.testing.assert_array_equal(one.vectors(np.arange(len(VECTORS))), VECTORS)
+    assert load_file(written).keys() >= {"mean", "num_probes", "recall"}
+    assert vectors_file(written).stat().st_size >= VECTORS.nbytes > written.stat().st_size
 
 
 def test_texts_that_come_later_are_found_without_a_rebuild(tmp_path: Path) -> None:
@@ -146,7 +133,25 @@ def test_few_texts_can_have_product_codes() -> None:
     few = CodeLists.exact(VECTORS[:5]).clustered()
     lists = ProductLists.of(few, learned_codebooks(few)).stated()
     query = asked(1)[0]
-    assert (
-        ListShards([lists]).nearest(query, 9)[1].tolist()
-        == CodeLists.exact(VECTORS[:5]).nearest(query, 9)[1].tolist()
-    )
+    assert lists.nearest(query, 9)[1].tolist() == CodeLists.exact(VECTORS[:5]).nearest(query, 9)[1].tolist()
+
+
+def test_a_shard_that_two_machines_make_at_once_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vectors = tmp_path / "vectors.npy"
+    np.save(vectors, MORE[:600])
+    learn_quantisers(CodeLists.exact(MORE[:600]), tmp_path)
+    calls = 0
+
+    def writing(arrays: dict[str, np.ndarray], path: Path) -> None:
+        nonlocal calls
+        calls += 1
+        save_file(arrays, path)
+        if calls == 1:  # another one makes it too, with the same process id
+            build_shards(LocalRunner(), vectors, tmp_path, 1)
+
+    monkeypatch.setattr(list_shards, "save_file", writing)
+    [shard] = build_shards(LocalRunner(), vectors, tmp_path, 1)
+    assert sorted(mapped_arrays(shard)["texts"].tolist()) == list(range(600))
+    assert {file.suffix for file in tmp_path.iterdir()} == {".npy", ".safetensors"}

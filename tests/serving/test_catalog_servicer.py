@@ -1,6 +1,8 @@
 """Tests of the CatalogService over a real channel, with a real model, and two servers on one workspace."""
 
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import grpc
@@ -183,6 +185,50 @@ def test_changes_are_there_after_a_restart(clients: tuple[Client, Client], works
     assert pipeline.knows_item("quince")
     assert not pipeline.knows_item("radish")
     assert pipeline.changed_through == pipeline.withdrawn_through > 0
+
+
+def test_new_texts_join_an_index_with_product_codes_while_shoppers_ask_and_no_call_fails(
+    tmp_path: Path,
+) -> None:
+    shop, catalogue = Workspace(tmp_path / "workspace"), greengrocer()
+    config = small_config(greengrocer_encoder(tmp_path / "encoder"))
+    sizes = config.candidates.model_copy(update={"product_codes_above": 0})
+    config = config.model_copy(update={"candidates": sizes})
+    write_shop_bundle(
+        Registry(shop.registry).path("v1"), config, catalogue, events_frame(shopping(catalogue))
+    )
+    Registry(shop.registry).promote("v1")
+    answered, failed, done = [0], list[grpc.RpcError](), threading.Event()
+
+    def ask(address: str) -> None:
+        with Client(address, timeout_seconds=PATIENCE_SECONDS) as client:
+            while not done.wait(0.02):  # the servers' processor is also theirs who read texts
+                try:
+                    client._recommendations.Recommend(RecommendRequest(user_id="u"), timeout=PATIENCE_SECONDS)
+                    answered[0] += 1
+                except grpc.RpcError as error:
+                    failed.append(error)
+
+    with (
+        running_server(shop.root, load_pipeline(shop)) as address,
+        Client(address, timeout_seconds=PATIENCE_SECONDS) as client,
+        ThreadPoolExecutor(2) as shoppers,
+    ):
+        asking = [shoppers.submit(ask, address) for _ in range(2)]
+        try:
+            for number in range(2):
+                names = [f"mango-{number}-{i}" for i in range(5)]
+                client.upsert_items([Item(item_id=name, title=f"yellow {name}") for name in names])
+                eventually(lambda names=names: all(is_known(client, name) for name in names))  # type: ignore[misc]
+                beside = {"placement": "similar_items", "context_item_ids": ["banana"]}
+                assert set(names) <= offered(client, **beside)
+                assert set(names) == offered(client, filter=f'title:"mango-{number}"')
+        finally:
+            done.set()
+        for one in asking:
+            one.result()
+    assert not failed
+    assert answered[0] > 10
 
 
 def health_of(address: str) -> int:
