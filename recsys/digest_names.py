@@ -81,6 +81,12 @@ class DigestNames:
         self._refresh()
         return self._found[1]
 
+    def look_again(self) -> None:
+        """See names that other machines added: to open a directory asks a network file system's server."""
+        if self._directory.is_dir():
+            os.close(os.open(self._directory, os.O_RDONLY))
+        self._seen = None
+
     def _refresh(self) -> None:
         try:
             stat = self._directory.stat()

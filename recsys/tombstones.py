@@ -31,6 +31,10 @@ class Tombstones:
         """How many there are; it only grows."""
         return len(self._names)
 
+    def look_again(self) -> None:
+        """See what other machines added, where a shared file system answers from memory for a while."""
+        self._names.look_again()
+
     def add(self, subjects: Iterable[str], erased_ms: int) -> None:
         """Make tombstones; they are on disk when this returns.
 
