@@ -41,7 +41,7 @@ def prune_changes(workspace: Workspace, at_least: int = WORTHWHILE) -> int:
     if not path.exists():
         return 0
     with ExitStack() as held:
-        locks = (workspace.root / INGEST_LOCK, workspace.state / TRAINING_LOCK)
+        locks = (workspace.root / INGEST_LOCK, workspace.root / TRAINING_LOCK)
         if not all(held.enter_context(exclusive_if_free(lock)) for lock in locks):
             return 0
         changes = held.enter_context(closing(ItemChanges(path)))

@@ -7,7 +7,7 @@ are only as secret as the key, which lies beside the directory.
 import hmac
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from recsys.errors import ConfigError, DataError
@@ -71,10 +71,22 @@ class DigestNames:
         found = self._found[0]
         return found.get(self._digest(subject), -1) if found else -1
 
+    def as_of_now(self) -> Callable[[str], int]:
+        """``get`` as it answers now, whatever is added later; raises as ``get``."""
+        self._refresh()
+        found = self._found[0]
+        return lambda subject: found.get(self._digest(subject), -1) if found else -1
+
     def __len__(self) -> int:
         """How many names there are; raises as ``get``."""
         self._refresh()
         return self._found[1]
+
+    def look_again(self) -> None:
+        """See names that other machines added: to open a directory asks a network file system's server."""
+        if self._directory.is_dir():
+            os.close(os.open(self._directory, os.O_RDONLY))
+        self._seen = None
 
     def _refresh(self) -> None:
         try:

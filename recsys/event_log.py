@@ -41,6 +41,12 @@ from recsys.user_shard import ALL_USERS, UserShard, shard_number
 from recsys.workspace import atomic_path, move, sync
 
 MOST_SHARDS = 4096
+READERS_LOCK = ".readers.lock"
+"""Name of the file beside the log, where all machines see it, that whoever reads long holds shared meanwhile.
+
+Who takes files away that readers may be about to read, holds it alone. Files that are rewritten without the
+erased need none: their names stay, and readers have the old content or the new.
+"""
 _DAMAGED = "_damaged"
 _LAYOUT = "_layout.json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
@@ -294,7 +300,7 @@ class EventLog:
             Ids of the events that went.
 
         Raises:
-            DataError: A commit is damaged, or one of its files is gone.
+            DataError: A commit is damaged, one of its files is gone, or what was set aside cannot be removed.
         """
         gone: list[str] = []
         with exclusive(self._path / ".lock"):
@@ -311,16 +317,17 @@ class EventLog:
                     merges = pl.read_parquet(self._path / commit.merges)
                     cleaned = self._rewrite(commit.merges, merges, self._living_merges(merges), cleaned, path)
                 cleaned.model_copy(update={"num_erasures": num_erasures}).save(path)
-            shutil.rmtree(self._path / _DAMAGED, ignore_errors=True)  # what cannot be read cannot be searched
+            _remove(self._path / _DAMAGED)  # what cannot be read cannot be searched
         return gone
 
     def prune(self, before_ms: int) -> int:
         """Remove the events and merges that happened before a time; how many events went.
 
-        Whole days are removed: a day stays until its end lies before the time.
+        Whole days are removed: a day stays until its end lies before the time. So do damaged files; merges
+        among them, which nobody can read, go when all that was appended with them lies before the time.
 
         Raises:
-            DataError: A commit is damaged.
+            DataError: A commit is damaged, or what was set aside cannot be removed.
         """
         last = datetime.fromtimestamp(before_ms / 1000, UTC).date()
         num_events = 0
@@ -341,7 +348,11 @@ class EventLog:
             self._remove_uncommitted()
             for day in (self._path / _DAMAGED).glob("day=*"):
                 if date.fromisoformat(day.name[4:]) < last:
-                    shutil.rmtree(day)
+                    _remove(day)
+            ends = {path.stem: commit.end_ms for path, commit in self._named_commits()}
+            for merges in (self._path / _DAMAGED / "_merges").glob("*"):
+                if (ends.get(merges.stem) or 0) < before_ms:
+                    _remove(merges)
         return num_events
 
     def damaged(self) -> list[str]:
@@ -468,6 +479,23 @@ class EventLog:
                 shutil.rmtree(path)
             else:
                 path.unlink()
+
+
+def _remove(path: Path) -> None:
+    """Remove a file, or a directory with what is in it; fine when it is not there.
+
+    Raises:
+        DataError: Something stays.
+    """
+    try:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise DataError(
+            f"{path} is to be removed and cannot be: {error}; see that it is writable, or remove it by hand"
+        ) from error
 
 
 def visitors_of(shard: UserShard, merges: pl.DataFrame) -> list[str]:

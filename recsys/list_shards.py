@@ -4,7 +4,6 @@ Centroids and codebooks are learned once, on a sample. Then stretches of the tex
 wherever a runner has that done, and merged list by list: an external merge sort whose runs are the shards.
 """
 
-import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -20,6 +19,7 @@ from recsys.code_lists import CodeLists
 from recsys.mapped import mapped_arrays, new_arrays
 from recsys.product_lists import ProductLists, learned_codebooks
 from recsys.runner import LocalRunner, Runner, even_parts
+from recsys.unfinished import scratch_beside
 
 TEXTS_PER_SHARD: Final = 200_000
 """Most vectors that a process has in memory while it assigns and encodes them."""
@@ -89,9 +89,10 @@ def _build(vectors: Path, directory: Path, numbered: tuple[int, slice]) -> Path:
     lists = CodeLists.exact(np.load(vectors, mmap_mode="r")[part]).in_lists(quantisers["centroids"])
     found = ProductLists.of(lists, quantisers["codebooks"])
     target = directory / f"shard-{number:05}.safetensors"
-    scratch = target.with_name(f"{target.name}.{os.getpid()}")  # a shard may be made twice at once
-    save_file({name: np.ascontiguousarray(getattr(found, name)) for name in ("starts", *_ROWS)}, scratch)
-    scratch.replace(target)
+    arrays = {name: np.ascontiguousarray(getattr(found, name)) for name in ("starts", *_ROWS)}
+    with scratch_beside(target) as scratch:  # a shard may be made twice at once, on two machines
+        save_file(arrays, scratch / target.name)
+        (scratch / target.name).replace(target)
     return target
 
 

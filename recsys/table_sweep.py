@@ -14,6 +14,7 @@ import polars as pl
 
 from recsys.digest_names import DIRECTORY
 from recsys.errors import DataError
+from recsys.file_lock import exclusive
 from recsys.readers import ROW
 from recsys.remote.record import incoming_directory
 from recsys.schema import SERVED_TIME, TIMESTAMP, UPDATED_TIME, USER_ID
@@ -21,6 +22,8 @@ from recsys.tombstones import Tombstones
 from recsys.unfinished import remove_unfinished
 from recsys.workspace import Workspace, atomic_path
 
+LISTS_LOCK = ".lock"
+"""Name of the file in ``Workspace.served_lists`` that whoever writes or rewrites files there holds."""
 _LEDGER = "swept.json"
 _SUBJECT = "_subject"
 
@@ -44,6 +47,11 @@ def sweep(workspace: Workspace, tombstones: Tombstones) -> int:
     """
     if not len(tombstones):
         return 0
+    with exclusive(workspace.served_lists / LISTS_LOCK):
+        return _sweep(workspace, tombstones)
+
+
+def _sweep(workspace: Workspace, tombstones: Tombstones) -> int:
     path = workspace.root / DIRECTORY / _LEDGER
     number, num_rows = len(tombstones), 0
     before, after = _read(path), {}
@@ -107,8 +115,9 @@ def prune_lists(workspace: Workspace, before_ms: int) -> int:
     """Remove served lists' files whose whole day lies before a time; how many files went."""
     day = pl.select(pl.lit(before_ms).cast(TIMESTAMP).dt.date().cast(pl.String)).item()
     old = [path for path in workspace.served_lists.glob("day=*/*.parquet") if path.parent.name[4:] < day]
-    for path in old:
-        path.unlink()
+    with exclusive(workspace.served_lists / LISTS_LOCK):  # a sweep would bring back what goes under it
+        for path in old:
+            path.unlink(missing_ok=True)
     return len(old)
 
 

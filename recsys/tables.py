@@ -13,8 +13,8 @@ from recsys.workspace import Workspace, atomic_path
 
 INGEST_LOCK = ".ingest.lock"
 """Name of the file in ``Workspace.root`` that whoever writes items holds."""
-TRAINING_LOCK = "training.lock"
-"""Name of the file in ``Workspace.state`` that a training holds shared from reading items to its bundle."""
+TRAINING_LOCK = ".training.lock"
+"""Name of the file in ``Workspace.root`` that a training on any machine holds shared till the end."""
 
 _NO_ITEMS = pl.DataFrame(schema=ITEM_SCHEMA)
 _NO_USERS = pl.DataFrame(schema=USER_SCHEMA)

@@ -5,7 +5,7 @@ workspace removes none. Whatever holds data of somebody drops what happened up t
 later data of the same id are a new person's.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import polars as pl
@@ -31,6 +31,10 @@ class Tombstones:
         """How many there are; it only grows."""
         return len(self._names)
 
+    def look_again(self) -> None:
+        """See what other machines added, where a shared file system answers from memory for a while."""
+        self._names.look_again()
+
     def add(self, subjects: Iterable[str], erased_ms: int) -> None:
         """Make tombstones; they are on disk when this returns.
 
@@ -46,6 +50,10 @@ class Tombstones:
     def erased_ms(self, subject: str) -> int:
         """Until when somebody is erased, in milliseconds since the epoch; -1 for somebody who is not."""
         return self._names.get(subject)
+
+    def as_of_now(self) -> Callable[[str], int]:
+        """``erased_ms`` as it answers now, whoever is erased later."""
+        return self._names.as_of_now()
 
     def of(self, subjects: pl.Series) -> pl.DataFrame:
         """Those of some ids that are erased: ``subject`` and ``erased_time``."""

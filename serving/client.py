@@ -23,7 +23,7 @@ from recsys.v1.catalog_service_pb2_grpc import CatalogServiceStub
 from recsys.v1.event_service_pb2_grpc import EventServiceStub
 from recsys.v1.recommendation_service_pb2_grpc import RecommendationServiceStub
 from recsys.v1.types_pb2 import Item
-from serving.repeats import CallOptions, Repeats
+from serving.repeats import CallOptions, Repeats, named_call, telling_closed
 
 if TYPE_CHECKING:  # the asynchronous stubs are types and no objects
     from recsys.v1.blurb_service_pb2_grpc import BlurbServiceAsyncStub
@@ -95,7 +95,8 @@ class Connection:
 class Client:
     """Calls one server. Any thread may use it; close it, or use it as a context manager.
 
-    Every call raises ``grpc.RpcError`` when the server refuses or does not answer in time.
+    Every call raises ``grpc.RpcError`` when the server refuses or does not answer in time, and
+    ``serving.repeats.ClientClosedError`` once the client is closed.
     """
 
     def __init__(self, address: str | Connection, *, timeout_seconds: float = 1.0) -> None:
@@ -125,11 +126,12 @@ class Client:
         self, request: recommendation_pb.StreamRecommendRequest
     ) -> Iterator[recommendation_pb.StreamRecommendResponse]:
         """The list, then blurbs that come late; the deadline is that of a call and the wait together."""
-        options = self._options
+        options = named_call(self._options)
         wait = CallOptions(
             timeout=options["timeout"] + (request.wait_ms or 1000) / 1000, metadata=options["metadata"]
         )
-        yield from self._recommendations.StreamRecommend(request, **wait)
+        with telling_closed():
+            yield from self._recommendations.StreamRecommend(request, **wait)
 
     def get_blurbs(self, request: blurb_pb.BatchGetBlurbsRequest) -> blurb_pb.BatchGetBlurbsResponse:
         """Blurbs of items, and the ids of those that there are not."""
@@ -137,7 +139,7 @@ class Client:
 
     def report_blurb(self, request: blurb_pb.ReportBlurbRequest) -> blurb_pb.ReportBlurbResponse:
         """Report a blurb that should not be shown."""
-        return self._blurbs.ReportBlurb(request, **self._options)
+        return self._repeats.call(self._blurbs.ReportBlurb, request, self._options, 0)
 
     def record_events(self, events: Sequence[event_pb.Event]) -> list[event_pb.EventResult]:
         """Record events; one result per event, in order. With ids, they are sent again if need be."""
@@ -148,12 +150,12 @@ class Client:
     def upsert_items(self, items: Sequence[Item]) -> list[catalog_pb.ItemResult]:
         """Add or replace items; one result per item, in order."""
         request = catalog_pb.UpsertItemsRequest(items=items)
-        return list(self._catalog.UpsertItems(request, **self._options).results)
+        return list(self._repeats.call(self._catalog.UpsertItems, request, self._options, 0).results)
 
     def delete_items(self, item_ids: Sequence[str]) -> list[str]:
         """Take items out; the ids that were not there."""
         request = catalog_pb.DeleteItemsRequest(item_ids=item_ids)
-        return list(self._catalog.DeleteItems(request, **self._options).missing_item_ids)
+        return list(self._repeats.call(self._catalog.DeleteItems, request, self._options, 0).missing_item_ids)
 
     def get_items(self, item_ids: Sequence[str]) -> catalog_pb.BatchGetItemsResponse:
         """Items as they are, and the ids of those that there are not."""
@@ -205,12 +207,13 @@ class AsyncClient:
         self, request: recommendation_pb.StreamRecommendRequest
     ) -> AsyncIterator[recommendation_pb.StreamRecommendResponse]:
         """The list, then blurbs that come late; the deadline is that of a call and the wait together."""
-        options = self._options
+        options = named_call(self._options)
         wait = CallOptions(
             timeout=options["timeout"] + (request.wait_ms or 1000) / 1000, metadata=options["metadata"]
         )
-        async for message in self._recommendations.StreamRecommend(request, **wait):
-            yield message
+        with telling_closed():
+            async for message in self._recommendations.StreamRecommend(request, **wait):
+                yield message
 
     async def get_blurbs(self, request: blurb_pb.BatchGetBlurbsRequest) -> blurb_pb.BatchGetBlurbsResponse:
         """Blurbs of items, and the ids of those that there are not."""
@@ -220,7 +223,7 @@ class AsyncClient:
 
     async def report_blurb(self, request: blurb_pb.ReportBlurbRequest) -> blurb_pb.ReportBlurbResponse:
         """Report a blurb that should not be shown."""
-        return await self._blurbs.ReportBlurb(request, **self._options)
+        return await self._repeats.call_async(self._blurbs.ReportBlurb, request, self._options, 0)
 
     async def record_events(self, events: Sequence[event_pb.Event]) -> list[event_pb.EventResult]:
         """Record events; one result per event, in order. With ids, they are sent again if need be."""
@@ -233,12 +236,14 @@ class AsyncClient:
     async def upsert_items(self, items: Sequence[Item]) -> list[catalog_pb.ItemResult]:
         """Add or replace items; one result per item, in order."""
         request = catalog_pb.UpsertItemsRequest(items=items)
-        return list((await self._catalog.UpsertItems(request, **self._options)).results)
+        call = self._repeats.call_async
+        return list((await call(self._catalog.UpsertItems, request, self._options, 0)).results)
 
     async def delete_items(self, item_ids: Sequence[str]) -> list[str]:
         """Take items out; the ids that were not there."""
         request = catalog_pb.DeleteItemsRequest(item_ids=item_ids)
-        return list((await self._catalog.DeleteItems(request, **self._options)).missing_item_ids)
+        call = self._repeats.call_async
+        return list((await call(self._catalog.DeleteItems, request, self._options, 0)).missing_item_ids)
 
     async def get_items(self, item_ids: Sequence[str]) -> catalog_pb.BatchGetItemsResponse:
         """Items as they are, and the ids of those that there are not."""

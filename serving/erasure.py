@@ -132,11 +132,10 @@ class Eraser:
         """
         if not len(self._tombstones):
             return
-        people = {*self._buffer.people(), *self._list_log.people()}
-        for subject in sorted(people):
+        for subject in sorted(self._buffer.people()):
             if (erased_ms := self._tombstones.erased_ms(subject)) >= 0:
                 self._buffer.erase((subject,), erased_ms)
-                self._list_log.erase((subject,), erased_ms)
+        self._list_log.forget_erased()
         with exclusive(self._workspace.state / COMPACTION_LOCK):
             self._forget_in_log()
             sweep(self._workspace, self._tombstones)

@@ -15,6 +15,7 @@ import grpc
 import structlog
 from grpc_status import rpc_status
 
+from recsys.call_ids import REQUEST_ID
 from recsys.errors import InvalidRequestError, RecsysError
 from serving.access import Access
 from serving.call import Call, Metadata, Observer, current_call
@@ -22,9 +23,6 @@ from serving.errors import AccessError
 from serving.status import rich_status
 
 _log = structlog.get_logger(__name__)
-
-REQUEST_ID = "x-request-id"
-"""Metadata key: the caller's id of the request, or ours; it comes back in the trailing metadata."""
 
 _HEALTH = "/grpc.health."
 _REQUEST_ID_PATTERN = re.compile(r"[A-Za-z0-9._-]{1,64}")

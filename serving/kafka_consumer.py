@@ -1,21 +1,21 @@
 """Carries events from the topic into the log and the online states, as one of a group.
 
 The group gives each partition to one of its members. Nothing rests on that: a member that was given up and
-goes on changes nothing twice, see ``serving.kafka_offsets`` and ``serving.kafka_partition``. The offsets that
+goes on changes nothing twice, see ``serving.kafka_offsets`` and ``serving.kafka_states``. The offsets that
 the group commits follow the log, and only tell how far it is behind.
 """
 
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from recsys.clock import WallClock
 from recsys.config import StateConfig
-from recsys.errors import DataError, IntakeError, RecsysError, StoreError
+from recsys.errors import DataError, IntakeError, RecsysError
 from recsys.fault_point import reach
 from recsys.file_lock import exclusive, shared
 from recsys.user_state import UserState
@@ -36,11 +36,11 @@ _AT_ONCE = 1000  # records
 _FIRST = 0  # partition
 _WAIT_SECONDS = 0.05
 _LOOK_SECONDS = 1.0
-_CANCEL_AGAIN_SECONDS = 0.5
 _WATERMARK_SECONDS = 5.0
 _MOST_WAITING = 100_000  # records, in memory, of all partitions
 _DEFAULTS: Options = {
     "session.timeout.ms": 10_000,
+    "max.poll.interval.ms": 3_600_000,  # one member fills the store meanwhile, and the others wait for it
     "reconnect.backoff.ms": 50,
     "reconnect.backoff.max.ms": 1000,
     "fetch.wait.max.ms": 100,
@@ -88,7 +88,6 @@ class KafkaConsumer:
         except KafkaException as error:
             raise refused(error, options) from None
         self._partitions: dict[int, KafkaPartition] = {}
-        self._tasks: dict[KafkaPartition, asyncio.Task[None]] = {}
         self._looked = self._moved = time.monotonic()
         self._is_paused = False
         self._fails = False
@@ -104,51 +103,25 @@ class KafkaConsumer:
             self._consumer.subscribe([self._topic], on_assign=self._assigned, on_revoke=self._revoked)
             while not stopped.is_set():
                 await self._read()
-                await self._attend()
+                if self._partitions:
+                    await self._attend()
+                    await self._apply()
             await self._move()
         finally:
-            await self._let_go(list(self._tasks))
             await asyncio.to_thread(self._consumer.close)
             for partition in self._partitions.values():
                 partition.close()
 
     async def _read(self) -> None:
-        """Read what there is, and let it become visible."""
+        """Read what there is."""
         try:
             messages = await asyncio.to_thread(self._consumer.consume, _AT_ONCE, _WAIT_SECONDS)
         except KafkaException as error:
             raise IntakeError(f"the brokers refuse this consumer: {error.args[0].name()}") from error
-        await self._follow()
         for number, records in _by_partition(messages).items():
             if (partition := self._partitions.get(number)) is not None:
                 await asyncio.to_thread(partition.take, records)
                 reach("records-taken")
-                partition.updater.wake()
-
-    async def _follow(self) -> None:
-        """Have a task for each partition that is ours, and none for others."""
-        ours = list(self._partitions.values())
-        await self._let_go([one for one in self._tasks if one not in ours])
-        new = [partition for partition in ours if partition not in self._tasks]
-        if not new:
-            return
-        try:
-            await self._states.ensure()  # first: whoever fills the store overwrites states
-        except StoreError as error:  # the records wait meanwhile
-            self._say(error)
-            return
-        for partition in new:
-            task = asyncio.create_task(partition.updater.run(), name=f"partition-{partition.number}")
-            self._tasks[partition] = task
-
-    async def _let_go(self, partitions: Sequence[KafkaPartition]) -> None:
-        for partition in partitions:
-            task = self._tasks.pop(partition)
-            while not task.done():  # ``asyncio.timeout`` of Python 3.11 may lose a cancellation
-                task.cancel()
-                await asyncio.wait([task], timeout=_CANCEL_AGAIN_SECONDS)
-            if self._partitions.get(partition.number) is not partition:
-                partition.close()
 
     async def _attend(self) -> None:
         """Look after the store each second, and move into the log what is due or too much."""
@@ -156,27 +129,34 @@ class KafkaConsumer:
         if now < self._looked + _LOOK_SECONDS:
             return
         self._looked = now
-        for task in self._tasks.values():
-            if task.done():
-                task.result()  # it never ends by itself, so this says why it did
-        num_waiting = sum(partition.num_waiting for partition in self._tasks)
+        num_waiting = sum(partition.num_waiting for partition in self._partitions.values())
         try:
             await self._states.ensure()
-            for partition in list(self._tasks):
-                await partition.look()
             self._fails = False
-        except RecsysError as error:
+        except RecsysError as error:  # the records wait meanwhile
             self._say(error)
         if now >= self._moved + self._every or num_waiting >= _MOST_WAITING // 2:
             await self._move()
         self._pause(is_full=num_waiting >= _MOST_WAITING)
 
+    async def _apply(self) -> None:
+        """Let records become visible in the states, unless somebody fills the store."""
+        for partition in self._partitions.values():
+            if not partition.is_due(self._states.filling):
+                continue
+            try:
+                async with self._states.steady() as filling:
+                    await partition.apply(filling)
+            except RecsysError as error:
+                self._say(error)
+
     async def _move(self) -> None:
         """Move into the log what the states have, and commit how far it is."""
         self._moved = time.monotonic()
-        for partition in list(self._tasks):
+        for partition in self._partitions.values():
             try:
-                behind = await partition.move()
+                async with self._states.moving() as filling:
+                    behind = await asyncio.to_thread(partition.move, filling)
             except (RecsysError, OSError) as error:
                 self._say(error)
                 continue
@@ -249,8 +229,7 @@ class KafkaConsumer:
     def _revoked(self, _consumer: Consumer, taken: list[TopicPartition]) -> None:
         """Give partitions up: whoever has them next reads what was not moved."""
         for one in taken:
-            partition = self._partitions.pop(one.partition, None)
-            if partition is not None and partition not in self._tasks:
+            if (partition := self._partitions.pop(one.partition, None)) is not None:
                 partition.close()
 
     def _store(self, source: str) -> StateStore:

@@ -7,29 +7,26 @@ partition gives it the same number, and a state that has it already is left alon
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 
 import structlog
 
 from recsys.errors import DataError
 from recsys.event_log import EventLog
-from recsys.file_lock import exclusive
+from recsys.log_layout import log_for_appends
+from recsys.tombstones import Tombstones
 from recsys.workspace import Workspace
-from serving.compaction import COMPACTION_LOCK, compact
+from serving.compaction import compact
 from serving.event import BufferedEvent, Event, Merge
 from serving.event_buffer import SqliteEventBuffer
 from serving.kafka_offsets import append_name, next_offset
 from serving.kafka_record import decode, is_of
+from serving.kafka_states import REMEMBER_MS, Past
 from serving.progress_board import ABSENT
 from serving.state_store import StateStore
 from serving.state_updater import StateUpdater
 
 _log = structlog.get_logger(__name__)
-
-REMEMBER_MS = 60 * 60 * 1000
-"""How long a partition's reader knows the id of an event that is in the log already, in milliseconds; the log
-itself takes an id once, however old."""
 
 
 @dataclass(frozen=True)
@@ -39,16 +36,6 @@ class Record:
     offset: int
     key: bytes | None
     value: bytes | None
-
-
-@dataclass(frozen=True)
-class Past:
-    """What the log says that a partition's reader has to know."""
-
-    merges: tuple[Merge, ...]
-    """Who each visitor turned out to be."""
-    ids: tuple[tuple[str, int], ...]
-    """Ids of its latest events, each with the time it was received, milliseconds since the epoch."""
 
 
 class _NoModels:
@@ -61,7 +48,7 @@ class _NoModels:
 
 
 class KafkaPartition:
-    """The records of one partition that are not in the log yet; for the event loop's thread."""
+    """The records of one partition that are not in the log yet; one method at a time may be called."""
 
     def __init__(
         self, workspace: Workspace, topic: str, number: int, *, tenant: str, store: StateStore, past: Past
@@ -77,17 +64,19 @@ class KafkaPartition:
             past: What the log says.
         """
         self.number = number
-        self._topic, self._tenant, self._store = topic, tenant, store
-        self._event_log = EventLog(workspace.events)
-        self._lock = workspace.state / COMPACTION_LOCK
+        self._workspace, self._topic, self._tenant, self._store = workspace, topic, tenant, store
+        self._tombstones = Tombstones(workspace.root)
+        self._erased_ms, self._num_erasures = past.erased_ms, -1
+        self._erased: dict[str, int] = {}  # whose states still stand; and until when they are erased
         self._buffer = SqliteEventBuffer(workspace.state / "kafka", in_memory=True, remember_ms=REMEMBER_MS)
         self._buffer.learn(past.merges)
         self._buffer.remember(past.ids)
-        self.start = next_offset(self._event_log, self._topic, self.number)
+        self.start = next_offset(EventLog(workspace.events), self._topic, self.number)
         """Offset to read from; ``None`` for the first that there is."""
-        self._moved = self.start or 0
-        self._noted = 0
-        self.updater = StateUpdater(self._buffer, store, _NoModels())
+        self._updater = StateUpdater(self._buffer, store, _NoModels())
+        self._logged = self.start or 0  # the last sequence number of the log, when last asked for
+        self._filling = 0
+        self._rests = True
         self.num_foreign = 0
         """Records that no server of ours wrote, since the start."""
 
@@ -98,59 +87,107 @@ class KafkaPartition:
         return last - first + 1
 
     def take(self, records: Sequence[Record]) -> None:
-        """Let records, ascending by offset, become visible in the states."""
+        """Take records in, ascending by offset, to be applied."""
+        self._heed_erasures()
         ours = [record for record in records if is_of(self._tenant, record.key)]
         numbered = [(record.offset + 1, event) for record in ours if (event := self._decoded(record))]
         if numbered:
             self._buffer.append_numbered(numbered).result()
+            if numbered[0][0] <= self._logged:  # read late; ids and logins count all the same
+                self._buffer.release(self._logged)
+            self._rests = False
 
-    async def look(self) -> bool:
-        """Compare what the store has with what it was given; whether nothing is missing.
+    def is_due(self, filling: int) -> bool:
+        """Whether ``apply`` has something to do, given the number of the filling, 0 where there is none."""
+        has_news = filling != self._filling or len(self._tombstones) != self._num_erasures
+        return filling > 0 and (has_news or bool(self._erased) or not self._rests)
+
+    async def apply(self, filling: int) -> None:
+        """Let some records become visible in the states; what the store does not take is tried again.
+
+        Args:
+            filling: Number of the filling that the store has, and keeps meanwhile.
 
         Raises:
-            StoreError: The store did not answer.
+            StoreError: The store did not forget somebody who was erased; it is tried again.
         """
-        there = await self._store.progress()
-        if there < self._noted:
-            _log.warning("the store has lost events, so they are applied again", partition=self.number)
-            if there < self._moved:
-                await self._store.mark("incomplete")  # only the log has the rest
-            self._noted = 0
-            self.updater.forget_applied()
-            return False
-        applied = max(self.updater.applied, self._moved)
-        if applied > there:  # another reader of the partition may be further
-            await self._store.note_progress(applied)
-        self._noted = applied
-        return True
+        if filling != self._filling:
+            await asyncio.to_thread(self._begin_again, filling)
+        await asyncio.to_thread(self._heed_erasures)
+        await self._forget_erased()
+        self._rests = not await self._updater.step() and not self._updater.is_behind
 
-    async def move(self) -> int | None:
-        """Move what the states have into the log; the offset behind it, ``None`` when nothing moved.
+    def move(self, filling: int) -> int | None:
+        """Move into the log what the states have; under its lock.
+
+        Args:
+            filling: Number of the filling that the store has, 0 for none.
+
+        Returns:
+            The offset behind what the log has now, ``None`` when nothing moved.
 
         Raises:
-            StoreError: The store did not answer.
             DataError: The log is damaged.
+            ConfigError: The configuration cannot be read.
             IntakeError: The buffer failed.
         """
-        with ExitStack() as held:
-            await asyncio.to_thread(held.enter_context, exclusive(self._lock))
-            if not await self.look():  # under the lock: the store is not loaded meanwhile
-                return None
-            return await asyncio.to_thread(self._move, self._noted)
+        if not filling or filling != self._filling:  # what was applied before it may be missing
+            return None
+        self._release()  # another reader may have been faster
+        through = self._updater.applied
+        claimed = self._buffer.claim(through)
+        if claimed is None or claimed[1] > through:  # of before the filling, when a write to the log failed
+            return None
+        compact(self._buffer, log_for_appends(self._workspace), through=through, name=self._name)
+        self._release()
+        return self._logged
 
     def close(self) -> None:
         """Forget what was not moved; the next reader reads it."""
         self._buffer.close()
 
-    def _move(self, through: int) -> int | None:
-        moved = next_offset(self._event_log, self._topic, self.number) or 0
-        if moved > self._moved:  # another reader was faster
-            self._buffer.release(moved)
-            self._moved = moved
-        if not compact(self._buffer, self._event_log, through=through, name=self._name):
-            return None
-        self._moved = next_offset(self._event_log, self._topic, self.number) or 0
-        return self._moved
+    def _begin_again(self, filling: int) -> None:
+        """Apply everything that the log does not have: the states are the log's, or were just now."""
+        self._release()
+        self._updater.forget_applied()
+        self._filling, self._rests = filling, False
+
+    def _release(self) -> None:
+        """Let go of what is in the log, whoever moved it."""
+        self._logged = next_offset(EventLog(self._workspace.events), self._topic, self.number) or 0
+        self._buffer.release(self._logged)
+
+    async def _forget_erased(self) -> None:
+        """Make the states of erased people anew, of what the same ids did since then.
+
+        Such a state goes as a whole when the erasure reaches the store; now it finds nothing to take.
+        """
+        for subject, until_ms in list(self._erased.items()):
+            await self._store.erase_state(subject, until_ms)
+            later = await asyncio.to_thread(self._buffer.of, (subject,))
+            await self._updater.apply_again([one for one in later if one.sequence <= self._updater.applied])
+            del self._erased[subject]
+
+    def _heed_erasures(self) -> None:
+        """Forget what erased people did before, and whom they were, when somebody was erased."""
+        if (num_erasures := len(self._tombstones)) == self._num_erasures:
+            return
+        erased_ms = self._tombstones.as_of_now()
+        for subject in self._buffer.people() if num_erasures else ():
+            if (until_ms := erased_ms(subject)) > self._erased_ms(subject):
+                self._forget(subject, until_ms)
+        self._erased_ms, self._num_erasures = erased_ms, num_erasures
+
+    def _forget(self, subject: str, until_ms: int) -> None:
+        """Forget somebody, and every visitor that this was as nobody but the buffer knows."""
+        logins = (record.merge for record in self._buffer.of((subject,)))
+        was = {login.visitor for login in logins if login is not None and login.merge_time <= until_ms}
+        unknown = {visitor for visitor in was - {subject} if self._tombstones.erased_ms(visitor) < until_ms}
+        if unknown:
+            self._tombstones.add(sorted(unknown), until_ms)
+        forgotten = (subject, *unknown)
+        self._buffer.erase(forgotten, until_ms)
+        self._erased |= dict.fromkeys(forgotten, until_ms)
 
     def _name(self, first: int, last: int) -> str:
         return append_name(self._topic, self.number, first - 1, last - 1)

@@ -17,8 +17,8 @@ from recsys.workspace import Workspace
 from serving.event_buffer import SqliteEventBuffer
 from serving.kafka_offsets import next_offsets
 from serving.kafka_options import Options, client_options, refused
-from serving.kafka_partition import REMEMBER_MS
 from serving.kafka_record import decode, is_of
+from serving.kafka_states import REMEMBER_MS
 from serving.settings import Settings
 from serving.state_updater import EventCounter
 

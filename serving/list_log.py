@@ -40,6 +40,7 @@ _SELECT = f"SELECT {', '.join(COLUMNS)} FROM lists"
 _LAST_EXPORTED = "SELECT COALESCE(MAX(last), 0) FROM exported"
 _AFTER = f"SELECT sequence, {', '.join(COLUMNS)} FROM lists WHERE sequence > ? ORDER BY sequence LIMIT ?"
 _ERASE = "DELETE FROM lists WHERE subject IN ({}) AND served_time <= ? RETURNING list_id"
+_PEOPLE = "SELECT DISTINCT subject FROM lists WHERE subject IS NOT NULL"
 _PRUNE = f"DELETE FROM lists WHERE served_time < ? AND sequence <= ({_LAST_EXPORTED})"
 
 _MAX_NAMES = 500  # ids in one SELECT
@@ -110,6 +111,9 @@ class ListLog:
     def not_exported(self, limit: int) -> tuple[int, int, list[ServedList]]:
         """The next lists to export, at most ``limit``: first and last sequence number, and the lists.
 
+        Those of people who were erased are not among them, though their numbers are; after the last one the
+        first number is above the last.
+
         Raises:
             IntakeError: The file cannot be read.
         """
@@ -117,7 +121,8 @@ class ListLog:
             after = connection.execute(_LAST_EXPORTED).fetchone()[0]
             rows = connection.execute(_AFTER, (after, limit)).fetchall()
         last = rows[-1][0] if rows else after
-        return after + 1, last, [ServedList.from_row(row[1:]) for row in rows]
+        lists = (ServedList.from_row(row[1:]) for row in rows)
+        return after + 1, last, [served for served in lists if not self._is_erased(served)]
 
     def mark_exported(self, last: int) -> None:
         """Remember that lists up to a sequence number were exported.
@@ -137,16 +142,6 @@ class ListLog:
         """
         with self._transaction(writes=True) as connection:
             return connection.execute(_PRUNE, (before_ms,)).rowcount
-
-    def people(self) -> list[str]:
-        """Everybody who got a list that is still here.
-
-        Raises:
-            IntakeError: The file cannot be read.
-        """
-        with self._transaction() as connection:
-            found = connection.execute("SELECT DISTINCT subject FROM lists WHERE subject IS NOT NULL")
-            return [str(one) for (one,) in found]
 
     def of(self, subjects: Sequence[str]) -> list[ServedList]:
         """Lists that some people got, oldest first.
@@ -172,6 +167,23 @@ class ListLog:
         with self._lock:
             truncate_journal(self._connection)
         return [list_id for (list_id,) in found]
+
+    def forget_erased(self) -> int:
+        """Remove the lists of everybody who was erased, by whichever server; how many.
+
+        Raises:
+            IntakeError: The file cannot be written.
+        """
+        num_lists = 0
+        with self._transaction(writes=True) as connection:  # what is committed later asks for tombstones anew
+            people = connection.execute(_PEOPLE).fetchall()
+            for (subject,) in people:
+                if (erased_ms := self._tombstones.erased_ms(subject)) >= 0:
+                    num_lists += len(connection.execute(_ERASE.format("?"), (subject, erased_ms)).fetchall())
+        if num_lists:
+            with self._lock:
+                truncate_journal(self._connection)
+        return num_lists
 
     def flush(self) -> None:
         """Commit what waits now.

@@ -7,7 +7,7 @@ import typer
 
 from recsys.clock import WallClock
 from recsys.config import load_config
-from recsys.event_log import MOST_SHARDS, EventLog
+from recsys.event_log import MOST_SHARDS, READERS_LOCK, EventLog
 from recsys.file_lock import exclusive
 from recsys.options import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption
 from recsys.schema import DAY_MS
@@ -75,10 +75,12 @@ def reshard_workspace(workspace: Workspace, num_shards: int | None = None) -> tu
 def prune_workspace(workspace: Workspace, before_ms: int) -> tuple[int, int]:
     """Remove whole days that lie before a time: how many events, and how many files of served lists.
 
+    Waits until no server and no training, on whichever machine, reads the log.
+
     Raises:
         DataError: The log is damaged.
     """
     from serving.compaction import COMPACTION_LOCK
 
-    with exclusive(workspace.state / COMPACTION_LOCK):
+    with exclusive(workspace.state / COMPACTION_LOCK), exclusive(workspace.events / READERS_LOCK):
         return EventLog(workspace.events).prune(before_ms), prune_lists(workspace, before_ms)

@@ -17,6 +17,7 @@ from recsys.draw_policy import DrawPolicy
 from recsys.errors import RecsysError
 from recsys.event_log import EventLog
 from recsys.experiments.exposures import scan_served_lists
+from recsys.experiments.repeated_lists import once_per_call
 from recsys.experiments.served_policy import Comparison, RescoredList, compare_served
 from recsys.manifest import read_manifest
 from recsys.progress import progress
@@ -70,7 +71,7 @@ def _drawn_lists(workspace: Workspace, version: str, serving: str) -> pl.DataFra
     if not any(workspace.served_lists.glob("day=*/*.parquet")):
         return "there are no served lists; serve with the model that serves now, see docs/off-policy.md"
     fitted_until = read_manifest(Registry(workspace.registry).path(version)).fitted_until
-    of_model = scan_served_lists(workspace).filter(
+    of_model = once_per_call(scan_served_lists(workspace)).filter(
         pl.col("model_version") == serving, pl.col("service_level") == ServiceLevel.FULL.value
     )
     later = of_model.filter(pl.col(SERVED_TIME) > pl.lit(fitted_until).cast(TIMESTAMP)).collect()

@@ -62,8 +62,15 @@ async def remembered(store: StateStore, subjects: tuple[str, ...]) -> list[str]:
     Raises:
         StoreError: The store did not answer.
     """
-    found = [(subject, await store.get(subject)) for subject in subjects]
-    return [_line("state", _state(subject, state)) for subject, state in found if state is not None]
+    lines: list[str] = []
+    for subject in subjects:
+        if (state := await store.get(subject)) is not None:
+            lines.append(_line("state", _state(subject, state)))
+        if (origin := (await store.origin(subject))[0]) is not None:
+            lines.append(_line("origin", {"id": _plain(subject), "first_known_as": _plain(origin)}))
+        if marks := await store.marks(subject):
+            lines.append(_line("progress", {"id": _plain(subject), "sources": marks}))
+    return lines
 
 
 async def in_parts(lines: Iterator[str]) -> list[str]:

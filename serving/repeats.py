@@ -2,18 +2,22 @@
 
 gRPC repeats what ``service_config.json`` says until an answer begins. From its first header on the call
 counts as answered, so that a connection reset in the middle of an answer is an error (gRFC A6). Nor can gRPC
-know that an event with an id counts once, however often it is sent.
+know that an event with an id counts once, however often it is sent. All attempts of a call have one request
+id, so that a list which was served to each of them counts once.
 """
 
 import asyncio
 import random
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypedDict, TypeVar
 
 import grpc
+
+from recsys.call_ids import REQUEST_ID, new_call_id
 
 _Answer = TypeVar("_Answer")
 
@@ -28,6 +32,31 @@ class CallOptions(TypedDict):
 
     timeout: float
     metadata: tuple[tuple[str, str], ...]
+
+
+class ClientClosedError(ValueError):
+    """A call of a client that was closed, before it or meanwhile."""
+
+    def __init__(self) -> None:
+        super().__init__("the client is closed; expected an open one: call it before close, or make another")
+
+
+@contextmanager
+def telling_closed() -> Iterator[None]:
+    """What gRPC raises on a closed channel, of two types, becomes a ``ClientClosedError``."""
+    try:
+        yield
+    except (ValueError, grpc.aio.UsageError) as error:
+        if "closed" not in str(error):
+            raise
+        raise ClientClosedError from error
+
+
+def named_call(options: CallOptions) -> CallOptions:
+    """The options with a request id for one call."""
+    return CallOptions(
+        timeout=options["timeout"], metadata=(*options["metadata"], (REQUEST_ID, new_call_id()))
+    )
 
 
 @dataclass
@@ -81,11 +110,13 @@ class Repeats:
 
         Raises:
             grpc.RpcError: The last attempt failed.
+            ClientClosedError: The channel is closed.
         """
         attempts = _Attempts(self.budget, options, most)
         while True:
             try:
-                answer = method(request, **attempts.options())
+                with telling_closed():
+                    answer = method(request, **attempts.options())
             except grpc.RpcError as error:
                 if (pause := attempts.pause_seconds(error)) is None:
                     raise
@@ -101,7 +132,8 @@ class Repeats:
         attempts = _Attempts(self.budget, options, most)
         while True:
             try:
-                answer = await method(request, **attempts.options())
+                with telling_closed():
+                    answer = await method(request, **attempts.options())
             except grpc.RpcError as error:
                 if (pause := attempts.pause_seconds(error)) is None:
                     raise
@@ -115,7 +147,7 @@ class _Attempts:
     """The attempts of one call."""
 
     def __init__(self, budget: Budget, options: CallOptions, most: int) -> None:
-        self._budget, self._first, self._most = budget, options, most
+        self._budget, self._first, self._most = budget, named_call(options), most
         self._ends = time.monotonic() + options["timeout"]
         self._num_failed = 0
 

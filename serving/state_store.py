@@ -29,7 +29,8 @@ from recsys.user_state import UserState
 from serving.blocking_cluster import BlockingClient, BlockingCluster
 from serving.cluster_client import STORE_ERRORS, LearningCluster, StoreClient, lineage, transaction
 from serving.discretion import Discretion
-from serving.event import BufferedEvent
+from serving.event import VISITOR_PREFIX, BufferedEvent
+from serving.origin_sweep import forget_origins
 from serving.shard_notes import ShardNotes
 from serving.visitor_link import VisitorLink
 
@@ -171,6 +172,17 @@ class StateStore:
             raw, known = await _guard(pipe.execute())
         return (raw.decode() if isinstance(raw, bytes) else None), bool(known)
 
+    async def marks(self, user_id: str) -> dict[str, int]:
+        """How far a user's state has come in each source.
+
+        Raises:
+            StoreError: The store did not answer.
+        """
+        found = await _guard(
+            cast("Awaitable[dict[bytes, bytes]]", self._client.hgetall(self.marks_key(user_id)))
+        )
+        return {source.decode(): int(sequence) for source, sequence in found.items()}
+
     async def learn_origins(self, origins: Iterable[tuple[str, str]]) -> None:
         """Remember which visitors users were, or that they were none, where nothing is known of it yet.
 
@@ -184,8 +196,10 @@ class StateStore:
                     pipe.set(self.origin_key(user_id), visitor, ex=self._ttl_seconds, nx=True)
                 await _guard(pipe.execute())
 
-    async def erase(self, subjects: Iterable[str], through_ms: int) -> None:
+    async def erase(self, subjects: Sequence[str], through_ms: int) -> None:
         """Forget people; a state of the same id stays when nothing in it is so old.
+
+        A visitor is forgotten by the users who were it, too.
 
         Args:
             subjects: Users, and visitors with their mark.
@@ -196,7 +210,13 @@ class StateStore:
         """
         for subject in subjects:
             await _guard(self._client.unlink(self.origin_key(subject)))
-            await self._retried(partial(self._try_erase, subject, through_ms))
+            await self.erase_state(subject, through_ms)
+        if visitors := [subject for subject in subjects if subject.startswith(VISITOR_PREFIX)]:
+            await _guard(forget_origins(self._client, self.origin_key("*"), visitors))
+
+    async def erase_state(self, subject: str, through_ms: int) -> None:
+        """The same of somebody's state alone."""
+        await self._retried(partial(self._try_erase, subject, through_ms))
 
     async def unlink(self, keys: Iterable[str]) -> None:
         """Remove keys of whatever kind.
@@ -442,8 +462,8 @@ class StateStore:
             await pipe.watch(key)
             raw = await pipe.get(key)
             state = None if _link(raw) is not None else self.decoded(raw)
-            if raw is None or (state is not None and state.num_rows and state.first_ms.min() > through_ms):
-                return
+            if state is not None and state.num_rows and state.first_ms.min() > through_ms:
+                return  # else the marks go in any case, which a state that was lost leaves behind
             pipe.multi()  # type: ignore[no-untyped-call]  # redis-py leaves it unannotated
             pipe.unlink(key, self.marks_key(user_id))
             await pipe.execute()
@@ -452,7 +472,7 @@ class StateStore:
         async with self._client.pipeline(transaction=False) as pipe:
             for user_id, state in states:
                 pipe.set(self.key(user_id), state.to_bytes(), ex=self._ttl_seconds)
-                if self._source:  # another process may have applied events meanwhile; it does so again
+                if self._source:
                     pipe.delete(self.marks_key(user_id))  # a cluster's pipeline would have to await unlink
             await pipe.execute()
 

@@ -119,14 +119,19 @@ class StateUpdater:
 
     async def catch_up(self) -> None:
         """Apply everything that is in the buffer now, or as much as the store allows."""
-        while await self._step():
+        while await self.step():
             pass
+
+    async def step(self) -> bool:
+        """Apply the next events; whether there may be more at once."""
+        async with self.turn:
+            return await self._step_alone()
 
     async def run(self) -> None:
         """Follow the buffer until cancelled."""
         while True:
             self._wake.clear()
-            if not await self._step():
+            if not await self.step():
                 await self._wait()
 
     async def wait_applied(self, sequence: int, timeout_seconds: float) -> None:
@@ -146,11 +151,6 @@ class StateUpdater:
         with suppress(TimeoutError):
             async with asyncio.timeout(_POLL.total_seconds()):
                 await self._wake.wait()
-
-    async def _step(self) -> bool:
-        """Apply the next events; whether there may be more at once."""
-        async with self.turn:
-            return await self._step_alone()
 
     async def _step_alone(self) -> bool:
         self._notice_load()

@@ -132,8 +132,9 @@ def erase_user(workspace: Workspace, subject: str, now_ms: int, patience: float)
         erasure = eraser.order(subject, now_ms)
         with exclusive_if_free(lock) as is_alone:
             if is_alone:
-                erased: Erased = eraser.erase_files(erasure)
-                _forget_in_store(workspace, erasure.subjects, erasure.erased_ms, erased.list_ids)
+                for _ in _passes(workspace):
+                    erased: Erased = eraser.erase_files(erasure)
+                    _forget_in_store(workspace, erasure.subjects, erasure.erased_ms, erased.list_ids)
                 eraser.journal.finish(erasure)
         until = time.monotonic() + patience
         while (waits := eraser.journal.is_unfinished(erasure.receipt_id)) and time.monotonic() < until:
@@ -143,6 +144,17 @@ def erase_user(workspace: Workspace, subject: str, now_ms: int, patience: float)
         "erased_ms": erasure.erased_ms,
         "is_complete": not waits,
     }
+
+
+def _passes(workspace: Workspace) -> Iterator[None]:
+    """Once, and where consumers of Kafka keep log and states, once more as a running server does."""
+    from serving.erasure import IN_FLIGHT
+    from serving.kafka_states import have_consumers
+
+    yield
+    if have_consumers(workspace):
+        time.sleep(IN_FLIGHT.total_seconds())
+        yield
 
 
 def export_user(workspace: Workspace, subject: str) -> Iterator[str]:
@@ -197,12 +209,19 @@ def _forget_in_store(
 ) -> None:
     """Let a store that outlives servers forget somebody; an embedded one is gone with its server."""
     from recsys.config import load_config
+    from serving.kafka_states import have_consumers
     from serving.page_store import list_keys
     from serving.settings import load_settings
     from serving.state_store import StateStore, connect
+    from serving.states_lock import alone
 
     settings = load_settings()
     if settings.redis_url is None:
+        if have_consumers(workspace):
+            raise ConfigError(
+                "the erasure is ordered, but consumers keep the states in a store that nothing names: set "
+                "RECSYS_REDIS_URL to it and erase the person again"
+            )
         return
     url = settings.redis_url.get_secret_value()
 
@@ -215,4 +234,5 @@ def _forget_in_store(
         finally:
             await store.close()
 
-    asyncio.run(forget())
+    with alone(workspace.state):  # a consumer that applies something of before has finished then
+        asyncio.run(forget())

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import uvloop
 
 from recsys.errors import RecsysError
+from recsys.event_log import READERS_LOCK
 from recsys.file_lock import shared
 from recsys.workspace import Workspace
 from serving.bootstrap import Seat, serve_until_stopped
@@ -99,6 +100,7 @@ def _join(crew: Crew, number: int) -> None:
 def _serve(workspace: Workspace, settings: Settings, announce: Callable[[int], None], seat: Seat) -> None:
     with ExitStack() as held, closing(SqliteEventBuffer(workspace.state / BUFFER_FILE)) as buffer:
         held.enter_context(shared(workspace.state / COMPACTION_LOCK))
+        held.enter_context(shared(workspace.events / READERS_LOCK))
         require_signed(workspace, settings)
         pipeline = load_pipeline(workspace)
         postpone_encoder(pipeline)

@@ -17,7 +17,7 @@ from recsys.bundle import item_vectors, write_bundle
 from recsys.catalogue import Catalogue
 from recsys.config import Config, load_config
 from recsys.errors import DataError
-from recsys.event_log import EventLog
+from recsys.event_log import READERS_LOCK, EventLog
 from recsys.file_lock import shared
 from recsys.index import VectorIndex, quantise
 from recsys.ingest import read_items
@@ -88,7 +88,7 @@ def train(
     """
     config = config or load_config(workspace.config)
     monotone_constraints(config)
-    with shared(workspace.state / TRAINING_LOCK):
+    with shared(workspace.root / TRAINING_LOCK), shared(workspace.events / READERS_LOCK):
         catalogue = Catalogue(read_items(workspace))
         registry = Registry(workspace.registry)
         taken = take_over(registry, only, catalogue, config)

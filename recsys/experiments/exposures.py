@@ -14,6 +14,7 @@ from recsys.experiments.answering_models import answering_models
 from recsys.experiments.bulk import ARM
 from recsys.experiments.logins import with_persons
 from recsys.experiments.persons import SUBJECT, persons_of
+from recsys.experiments.repeated_lists import once_per_call
 from recsys.experiments.version_scope import VERSION, VersionScope
 from recsys.schema import SERVED_LIST_SCHEMA, SERVED_TIME, TIMESTAMP
 from recsys.workspace import Workspace
@@ -88,7 +89,7 @@ def read_exposures(
         merges: Logins, ``recsys.schema.MERGE_SCHEMA``; ``None`` for none.
         scope: The version whose lists count; ``None`` for all versions together.
     """
-    within = served
+    within = once_per_call(served)
     if since is not None:
         within = within.filter(pl.col(SERVED_TIME) >= pl.lit(since).cast(TIMESTAMP))
     if until is not None:

@@ -14,6 +14,7 @@ from recsys.experiments.exposures import scan_served_lists
 from recsys.experiments.one_sample import is_planned
 from recsys.experiments.preference import Preference, preference
 from recsys.experiments.registry import ExperimentRegistry
+from recsys.experiments.repeated_lists import once_per_call
 from recsys.experiments.version_scope import VERSION
 from recsys.schema import EFFECTIVE_TIME, EVENT_TYPE, ITEM_ID, LIST_ID, SERVED_TIME, TIMESTAMP, USER_ID
 from recsys.workspace import Workspace
@@ -98,7 +99,7 @@ def served_preference(
         ConfigError: There is no such experiment or version, or the registry's audit log is damaged.
         DataError: There are no such lists.
     """
-    served, events = scan_served_lists(workspace), EventLog(workspace.events).scan()
+    served, events = once_per_call(scan_served_lists(workspace)), EventLog(workspace.events).scan()
     if until is not None:
         served = served.filter(pl.col(SERVED_TIME) < pl.lit(until).cast(TIMESTAMP))
         events = events.filter(pl.col(EFFECTIVE_TIME) < pl.lit(until).cast(TIMESTAMP))

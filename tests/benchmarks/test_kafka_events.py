@@ -17,8 +17,9 @@ from recsys.config import StateConfig
 from recsys.workspace import Workspace
 from serving.embedded_store import embedded_store
 from serving.event import Event
-from serving.kafka_partition import KafkaPartition, Past, Record
+from serving.kafka_partition import KafkaPartition, Record
 from serving.kafka_record import encode, key_of
+from serving.kafka_states import Past
 from serving.settings import load_settings
 from serving.state_store import StateStore, connect
 
@@ -82,8 +83,8 @@ def test_events_carried_into_states_and_log(benchmark: BenchmarkFixture, tmp_pat
         partition = KafkaPartition(Workspace(root), "events", 0, tenant="t", store=store, past=Past((), ()))
         for start in range(0, _NUM, _AT_ONCE):
             partition.take(records[start : start + _AT_ONCE])
-            await partition.updater.catch_up()
-        assert await partition.move() == _NUM
+            await partition.apply(1)
+        assert partition.move(1) == _NUM
         partition.close()
         await client.aclose()
 

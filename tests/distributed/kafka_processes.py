@@ -20,6 +20,7 @@ from serving.kafka_consumer import KafkaConsumer
 from serving.kafka_intake import KafkaIntake
 from serving.settings import load_settings
 from tests.distributed.kafka_brokers import Brokers
+from tests.serving.kafka_topic import logged_states
 from tests.serving.running import PATIENCE_SECONDS, running_server
 
 PRELOADED = (KafkaConsumer, KafkaIntake)
@@ -82,4 +83,5 @@ def _serve(root: Path, settings: dict[str, Any], fault: str, address: Pipe) -> N
 def _consume(root: Path, settings: dict[str, object], fault: str) -> None:
     arm(fault)
     chosen = load_settings(**settings)
-    asyncio.run(consume_until_stopped(Workspace(root), chosen, StateConfig(), lambda: ()))
+    workspace = Workspace(root)
+    asyncio.run(consume_until_stopped(workspace, chosen, StateConfig(), lambda: logged_states(workspace)))

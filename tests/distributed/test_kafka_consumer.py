@@ -14,6 +14,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+import redis
 
 from recsys.config import StateConfig
 from recsys.event_log import EventLog
@@ -192,6 +193,25 @@ def test_nothing_is_lost_or_doubled_by_members_that_join_and_members_that_die(si
         assert third.exitcode == EXIT_CODE
     finish(site, second, len(shop.acknowledged))
     assert_each_once(site, shop.acknowledged)
+
+
+def test_nothing_is_lost_or_doubled_by_a_store_that_is_emptied_under_two_members(site: Site) -> None:
+    members = [site.consume(group="ours") for _ in range(2)]
+    _, address = site.serve()
+    with closing(Shop(address)) as shop, redis.Redis.from_url(site.store) as store:
+        for _ in range(2):
+            until_more(site, 100)
+            store.flushall()
+        until_more(site, 100)
+    until(lambda: len(logged(site.root)) >= len(shop.acknowledged), "the rest is moved into the log")
+    for member in members:
+        finish(site, member, len(shop.acknowledged))
+    assert_each_once(site, shop.acknowledged)
+
+
+def until_more(site: Site, num_events: int) -> None:
+    num_before = len(logged(site.root))
+    until(lambda: len(logged(site.root)) > num_before + num_events, "members move something")
 
 
 def finish(site: Site, consumer: BaseProcess, num_events: int) -> None:

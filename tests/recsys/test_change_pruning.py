@@ -96,7 +96,7 @@ def test_nothing_goes_while_the_catalogue_is_written_or_trained_from(workspace: 
     held = (
         exclusive(workspace.root / INGEST_LOCK)
         if lock == "ingest"
-        else shared(workspace.state / TRAINING_LOCK)
+        else shared(workspace.root / TRAINING_LOCK)
     )
     with held:
         assert prune_changes(workspace, at_least=1) == 0

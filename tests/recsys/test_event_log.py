@@ -1,3 +1,5 @@
+import os
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,8 +16,11 @@ from recsys.schema import (
     EVENT_TIME,
     EVENT_TYPE,
     ITEM_ID,
+    MERGE_SCHEMA,
+    MERGE_TIME,
     RECEIVED_TIME,
     USER_ID,
+    VISITOR,
 )
 from recsys.tombstones import Tombstones
 
@@ -197,6 +202,47 @@ def test_a_file_with_a_flipped_bit_is_found_and_the_others_are_read(tmp_path: Pa
     assert ids(log.scan()) == {"one", "three"}
     assert (tmp_path / "events" / "_damaged" / file).is_file()
     assert log.set_aside_damaged() == []
+
+
+def merged(time_ms: int) -> pl.DataFrame:
+    """A visitor's login."""
+    return pl.DataFrame({VISITOR: ["v"], USER_ID: ["u"], MERGE_TIME: [time_ms]}, MERGE_SCHEMA)
+
+
+def test_damaged_merges_are_kept_as_long_as_what_was_appended_with_them(tmp_path: Path) -> None:
+    log = EventLog(tmp_path / "events")
+    log.append(events(("one", NOON, NOON)), "a", merges=merged(NOON + DAY_MS))
+    flip(tmp_path / "events" / "_merges" / "a.parquet")
+    assert log.set_aside_damaged() == ["_merges/a.parquet"]
+    aside = tmp_path / "events" / "_damaged" / "_merges" / "a.parquet"
+    assert (log.prune(NOON + DAY_MS), aside.exists()) == (1, True)
+    assert (log.prune(NOON + DAY_MS + 1), aside.exists()) == (0, False)
+
+
+@pytest.mark.parametrize("forget", [EventLog.forget_erased, lambda log: log.prune(NOON + 9 * DAY_MS)])
+def test_damaged_files_that_cannot_be_removed_are_told(
+    forget: Callable[[EventLog], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = EventLog(tmp_path / "events")
+    log.append(events(("one", NOON, NOON)), "a")
+    flip(tmp_path / "events" / "day=2024-05-01" / "a.parquet")
+    log.set_aside_damaged()
+    Tombstones(tmp_path).add(["u"], NOON)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", _refused)  # as a volume that became read-only
+        with pytest.raises(DataError, match=r"_damaged.* cannot be: .*see that it is writable"):
+            forget(log)
+    forget(log)
+    assert not list((tmp_path / "events" / "_damaged").rglob("*.parquet"))
+
+
+_unlink = os.unlink
+
+
+def _refused(path: str, **more: int) -> None:
+    if Path(path).name == "a.parquet":
+        raise PermissionError(f"{path} is read-only")
+    _unlink(path, **more)
 
 
 def test_what_is_rewritten_without_somebody_is_not_damaged(tmp_path: Path) -> None:

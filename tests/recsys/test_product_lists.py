@@ -2,13 +2,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
+from recsys import list_shards
 from recsys.catalogue import Catalogue
 from recsys.code_lists import CodeLists
 from recsys.index import VectorIndex, dequantise
-from recsys.list_shards import load_lists, vectors_file, write_in_shards
+from recsys.list_shards import build_shards, learn_quantisers, load_lists, vectors_file, write_in_shards
+from recsys.mapped import mapped_arrays
 from recsys.product_lists import ProductLists, learned_codebooks
+from recsys.runner import LocalRunner
 from recsys.schema import ITEM_ID, TITLE
 from tests.recsys.small_catalogue import items_frame
 from tests.recsys.test_code_lists import DIMENSION
@@ -131,3 +134,24 @@ def test_few_texts_can_have_product_codes() -> None:
     lists = ProductLists.of(few, learned_codebooks(few)).stated()
     query = asked(1)[0]
     assert lists.nearest(query, 9)[1].tolist() == CodeLists.exact(VECTORS[:5]).nearest(query, 9)[1].tolist()
+
+
+def test_a_shard_that_two_machines_make_at_once_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vectors = tmp_path / "vectors.npy"
+    np.save(vectors, MORE[:600])
+    learn_quantisers(CodeLists.exact(MORE[:600]), tmp_path)
+    calls = 0
+
+    def writing(arrays: dict[str, np.ndarray], path: Path) -> None:
+        nonlocal calls
+        calls += 1
+        save_file(arrays, path)
+        if calls == 1:  # another one makes it too, with the same process id
+            build_shards(LocalRunner(), vectors, tmp_path, 1)
+
+    monkeypatch.setattr(list_shards, "save_file", writing)
+    [shard] = build_shards(LocalRunner(), vectors, tmp_path, 1)
+    assert sorted(mapped_arrays(shard)["texts"].tolist()) == list(range(600))
+    assert {file.suffix for file in tmp_path.iterdir()} == {".npy", ".safetensors"}

@@ -20,7 +20,7 @@ from serving.blurb_ask import BlurbAsk
 from serving.blurb_reader import BlurbReader
 from serving.blurb_reports import BlurbReports
 from serving.blurb_store import BlurbMark, BlurbStore, BlurbWriter, OvertakenError
-from serving.event import BufferedEvent
+from serving.event import VISITOR_PREFIX, BufferedEvent
 from serving.kept_list import KeptList
 from serving.page_store import PageStore
 from serving.state_reader import StateReader
@@ -83,6 +83,10 @@ async def _states(url: str) -> None:
     await store.learn_origins([(person, f"{person}~") for person in PEOPLE])
     await store.erase([*PEOPLE, *(f"{person}~" for person in PEOPLE)], NOON * 2)
     assert [await store.get(person) for person in PEOPLE] == [None] * len(PEOPLE)
+    visitors = [f"{VISITOR_PREFIX}{person}" for person in PEOPLE]
+    await store.learn_origins(zip(PEOPLE, visitors, strict=True))
+    await store.erase(visitors, NOON * 2)
+    assert [await store.origin(person) for person in PEOPLE] == [(None, False)] * len(PEOPLE)
     await store.unlink([f"recsys:{TENANT}:p:{number}" for number in range(3)])
     await store.close()
 
@@ -96,6 +100,7 @@ async def _states_of_a_partition(url: str) -> None:
         await store.apply(person, [BufferedEvent(2, event)])
         await store.merge(f"{person}~", VisitorLink(person, 3))
     await store.rewrite([("nobody", None), (PEOPLE[0], await store.get(PEOPLE[0]))])
+    assert await store.marks(PEOPLE[1]) == {"0": 3}
     await store.note_progress(3)
     assert await store.progress() == 3
     await store.load([], "log")

@@ -11,6 +11,7 @@ import grpc
 import polars as pl
 import pytest
 
+from recsys.call_ids import REQUEST_ID
 from recsys.cli import run
 from recsys.event_log import EventLog
 from recsys.experiments.exposures import scan_served_lists
@@ -22,7 +23,6 @@ from serving.attribution_token import AttributionToken
 from serving.client import Client
 from serving.event import Event as Kept
 from serving.event_buffer import BUFFER_FILE, SqliteEventBuffer
-from serving.interceptors import REQUEST_ID
 from serving.list_log import LIST_FILE, ListLog
 from serving.served_list import ServedList
 from serving.signer import Signer, signing_keys

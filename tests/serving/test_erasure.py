@@ -1,5 +1,6 @@
 """Tests of erasure: from every read path, over restarts, replays and restored backups."""
 
+import asyncio
 import json
 import shutil
 import time
@@ -12,6 +13,7 @@ import polars as pl
 import pytest
 from structlog.testing import capture_logs
 
+from recsys.config import StateConfig
 from recsys.errors import DataError
 from recsys.event_log import EventLog
 from recsys.schema import EVENT_ID
@@ -21,9 +23,14 @@ from recsys.v1.event_service_pb2 import Event, EventResult, EventStatus
 from recsys.v1.recommendation_service_pb2 import RecommendRequest
 from recsys.workspace import Workspace
 from serving.client import Client
+from serving.embedded_store import embedded_store
 from serving.erasure import open_eraser, resume_erasures
+from serving.event import VISITOR_PREFIX, BufferedEvent
+from serving.personal_data import remembered
+from serving.state_store import StateStore, connect
 from serving.users_command import erase_user
 from tests.serving.running import PATIENCE_SECONDS, free_port, running_server
+from tests.serving.small_shop import make_event
 
 PERSON = "canary-4711-person"
 VISITOR = "canary-4711-visitor"
@@ -181,7 +188,7 @@ def test_an_export_holds_what_is_known_in_the_log_the_buffer_the_lists_and_the_s
         parts = admin.ExportUser(pb.ExportUserRequest(user_id=PERSON), timeout=PATIENCE_SECONDS)
         lines = [json.loads(line) for part in parts for line in part.lines]
     kinds = pl.Series([line["kind"] for line in lines]).value_counts()
-    assert dict(kinds.iter_rows()) == {"profile": 2, "event": 3, "list": 1, "state": 2}
+    assert dict(kinds.iter_rows()) == {"profile": 2, "event": 3, "list": 1, "state": 2, "origin": 1}
     assert {line["event_id"] for line in lines if line["kind"] == "event"} == {"e1", "e2", "e3"}
 
 
@@ -222,3 +229,21 @@ def test_with_pseudonyms_no_id_of_a_person_is_kept(tmp_path: Path) -> None:
         assert sum(len(part.lines) for part in parts) > 2
         assert hits(tmp_path) == []
     assert hits(tmp_path) == []
+
+
+def test_an_export_tells_what_the_store_remembers_beside_states() -> None:
+    async def scenario(url: str) -> list[str]:
+        store = StateStore(connect(url, int(PATIENCE_SECONDS * 1000)), "t", StateConfig(), source="events/0")
+        await store.apply(PERSON, [BufferedEvent(4, make_event("4"))])
+        await store.learn_origins([(PERSON, VISITOR_PREFIX + VISITOR)])
+        lines = await remembered(store, (PERSON, VISITOR_PREFIX + VISITOR))
+        await store.close()
+        return lines
+
+    with embedded_store() as url:
+        lines = [json.loads(line) for line in asyncio.run(scenario(url))]
+    assert lines[1:] == [
+        {"kind": "origin", "id": PERSON, "first_known_as": VISITOR},
+        {"kind": "progress", "id": PERSON, "sources": {"events/0": 4}},
+    ]
+    assert lines[0]["kind"] == "state"

@@ -1,20 +1,27 @@
 """Tests of the log of served lists."""
 
+import asyncio
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
+from threading import Thread
 
 import polars as pl
 import pytest
 
 from recsys.errors import IntakeError
 from recsys.schema import DAY_MS, SERVED_LIST_SCHEMA
+from recsys.table_sweep import sweep
+from recsys.tombstones import Tombstones
+from recsys.workspace import Workspace
+from serving import list_export
 from serving import list_log as module
-from serving.list_export import export_lists
+from serving.list_export import ListExport, export_lists
 from serving.list_log import ListLog
-from serving.served_list import COLUMNS, ServedList
+from serving.served_list import COLUMNS, ServedList, served_frame
 from tests.serving.small_shop import NOON
 
 LIST = ServedList(
@@ -170,3 +177,81 @@ def test_a_file_that_cannot_be_opened_is_reported(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("in the way")
     with pytest.raises(IntakeError, match="does not open"), opened(tmp_path):
         pass
+
+
+def _exported_by(path: Path) -> list[str | None]:
+    return pl.read_parquet(path / "served_lists" / "**" / "*.parquet", hive_partitioning=False)[
+        "subject"
+    ].to_list()
+
+
+def test_what_a_server_exports_after_another_erased_somebody_leaves_that_person_out(tmp_path: Path) -> None:
+    (tmp_path / "shared").mkdir()
+    state = tmp_path / "own_disk" / "state"
+    state.mkdir(parents=True)
+    (tmp_path / "shared" / "state").symlink_to(state)  # as a volume of its own in one that is shared
+    with opened(tmp_path / "shared") as log:
+        log.add(LIST)
+        log.add(replace(numbered(1), subject="erased"))
+        log.add(replace(numbered(2, NOON + 2), subject="erased"))
+        log.flush()
+        workspace = Workspace(tmp_path / "shared")
+        export = ListExport(log, workspace.served_lists, lambda: NOON, timedelta(days=14))
+        tombstones = Tombstones(workspace.root)
+        tombstones.add(["erased"], NOON + 1)
+        assert sweep(workspace, tombstones) == 0
+        asyncio.run(export.step())
+        assert _exported_by(workspace.root) == [LIST.subject, "erased"], "the later list is a new person's"
+        assert [one.list_id for one in log.of(["erased"])] == [numbered(2).list_id]
+        tombstones.add(["erased"], NOON + 3)
+        asyncio.run(export.step())
+        assert log.of(["erased"]) == []
+        assert sweep(workspace, tombstones) == 1
+
+
+def test_lists_of_erased_people_alone_make_no_file_and_hold_nothing_up(tmp_path: Path) -> None:
+    with opened(tmp_path) as log:
+        log.add(replace(numbered(1), subject="erased"))
+        log.flush()
+        Tombstones(tmp_path).add(["erased"], NOON)
+        assert export_lists(log, tmp_path / "served_lists") == 0
+        log.add(LIST)
+        log.flush()
+        assert export_lists(log, tmp_path / "served_lists") == 1
+        assert _exported_by(tmp_path) == [LIST.subject]
+
+
+def test_a_sweep_waits_for_an_export_that_began_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace, tombstones = Workspace(tmp_path), Tombstones(tmp_path)
+    sweeper = Thread(target=sweep, args=(workspace, tombstones))
+
+    def erasing(lists: list[ServedList]) -> pl.DataFrame:
+        tombstones.add(["erased"], NOON)
+        sweeper.start()
+        return served_frame(lists)
+
+    with opened(tmp_path) as log:
+        log.add(replace(numbered(1), subject="erased"))
+        log.flush()
+        monkeypatch.setattr(list_export, "served_frame", erasing)
+        export_lists(log, workspace.served_lists)
+    sweeper.join()
+    assert _exported_by(tmp_path) == []
+
+
+def test_an_export_that_was_cut_short_is_not_doubled_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(tmp_path) as log:
+        log.add(numbered(1))
+        log.flush()
+        with monkeypatch.context() as patch:
+            patch.delattr(ListLog, "mark_exported")
+            with pytest.raises(AttributeError):
+                export_lists(log, tmp_path / "served_lists")
+        log.add(numbered(2))
+        log.flush()
+        assert export_lists(log, tmp_path / "served_lists") == 2
+    assert len(_exported_by(tmp_path)) == 2

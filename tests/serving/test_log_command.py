@@ -2,9 +2,12 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
-from recsys.event_log import EventLog
+from recsys.event_log import READERS_LOCK, EventLog
+from recsys.file_lock import shared
+from recsys.schema import DAY_MS
 from recsys.workspace import Workspace
 from serving.log_command import log, reshard_workspace
+from serving.retention import prune
 from tests.recsys.test_log_shards import events, files
 
 
@@ -25,3 +28,15 @@ def test_a_number_on_the_command_line_goes_before_the_configuration(tmp_path: Pa
     told = CliRunner().invoke(log, ["reshard", "--shards", "2", "--workspace", str(tmp_path), "--json"])
     assert (told.exit_code, told.stdout.strip()) == (0, '{"num_shards": 2, "appends": 1}')
     assert EventLog(workspace.events).num_shards == 2
+
+
+def test_retention_takes_nothing_away_under_whoever_reads_the_log_on_any_machine(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    workspace.config.write_text("[privacy]\nretention_days = 1\n", encoding="utf-8")
+    log = EventLog(workspace.events)
+    log.append(events(), "a")
+    later, num_events = (log.end_ms() or 0) + 9 * DAY_MS, len(log.event_ids())
+    with shared(workspace.events / READERS_LOCK):  # which needs no other file of the reader's machine
+        assert prune(workspace, later) == 0
+        assert len(log.event_ids()) == num_events > 0
+    assert prune(workspace, later) == num_events

@@ -2,7 +2,8 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -10,10 +11,11 @@ from typing import Any
 import grpc
 import pytest
 
+from recsys.call_ids import CALL_ID_PREFIX, REQUEST_ID
 from recsys.v1.event_service_pb2 import Event
-from recsys.v1.recommendation_service_pb2 import RecommendRequest
+from recsys.v1.recommendation_service_pb2 import RecommendRequest, StreamRecommendRequest
 from serving.client import AsyncClient, Client, Connection
-from serving.repeats import Budget, CallOptions, Repeats
+from serving.repeats import Budget, CallOptions, ClientClosedError, Repeats
 from tests.serving.running import PATIENCE_SECONDS
 
 _OPTIONS = CallOptions(timeout=PATIENCE_SECONDS, metadata=())
@@ -26,12 +28,15 @@ class Breaking:
         self.times = times
         """How many of the next answers do."""
         self.num_calls = 0
+        self.request_ids: list[object] = []
+        """Of the calls, in order."""
         self.header_came = threading.Event()
         """To be set before an answer breaks off."""
         self.header_came.set()
 
     def answer(self, _request: bytes, context: grpc.ServicerContext) -> bytes:
         self.num_calls += 1
+        self.request_ids.append(dict(context.invocation_metadata()).get(REQUEST_ID))
         context.send_initial_metadata(())
         if self.num_calls <= self.times:
             self.header_came.wait(PATIENCE_SECONDS)
@@ -82,6 +87,62 @@ def test_both_clients_read_again_what_broke_off() -> None:
         assert server.num_calls == 3
 
 
+def test_all_attempts_of_a_call_have_one_id_and_no_other_call_has_it() -> None:
+    with breaking(2) as (server, connection), Client(connection) as client:
+        client.recommend(RecommendRequest())
+        client.recommend(RecommendRequest())
+    first, again, once_more, other = server.request_ids
+    assert first == again == once_more != other
+    assert str(first).startswith(CALL_ID_PREFIX)
+
+
+def test_a_closed_client_says_that_it_is_closed() -> None:
+    client = Client("127.0.0.1:1")
+    client.close()
+    calls: list[Callable[[], object]] = [
+        lambda: client.recommend(RecommendRequest()),
+        lambda: client.upsert_items([]),
+        lambda: list(client.stream_recommend(StreamRecommendRequest())),
+    ]
+    for call in calls:
+        with pytest.raises(ClientClosedError, match="client is closed; expected an open one"):
+            call()
+
+    async def scenario() -> None:
+        client = AsyncClient("127.0.0.1:1")
+        await client.close()
+        with pytest.raises(ClientClosedError):
+            await client.recommend(RecommendRequest())
+        with pytest.raises(ClientClosedError):
+            await client.delete_items(["a"])
+
+    asyncio.run(scenario())
+
+
+def test_a_call_whose_client_is_closed_meanwhile_says_so() -> None:
+    with breaking(1) as (server, connection):
+        server.header_came.clear()
+        client = Client(connection)
+        threading.Thread(target=_close_when_called, args=(server, client)).start()
+        with pytest.raises(ClientClosedError):
+            client.recommend(RecommendRequest())
+        server.header_came.set()
+
+
+def _close_when_called(server: Breaking, client: Client) -> None:
+    while not server.num_calls:
+        time.sleep(0.005)
+    client.close()
+
+
+def test_another_value_error_stays_what_it_is() -> None:
+    def refusing(_request: object, **_: object) -> None:
+        raise ValueError("metadata was invalid")
+
+    with pytest.raises(ValueError, match=r"^metadata was invalid$"):
+        Repeats().call(refusing, None, _OPTIONS, 1)
+
+
 def test_events_with_ids_are_sent_again_and_others_are_not() -> None:
     with breaking(4) as (server, connection), Client(connection) as client:
         client.record_events([Event(event_id="one"), Event(event_id="two")])
@@ -115,8 +176,8 @@ class _Failing:
         self.code = code
         self.timeouts: list[float] = []
 
-    def __call__(self, _request: object, *, timeout: float, metadata: object) -> None:
-        assert metadata == ()
+    def __call__(self, _request: object, *, timeout: float, metadata: tuple[tuple[str, str], ...]) -> None:
+        assert dict(metadata)[REQUEST_ID].startswith(CALL_ID_PREFIX)
         self.timeouts.append(timeout)
         raise _Failed(self.code)
 

@@ -12,11 +12,11 @@ import pytest
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+from recsys.call_ids import REQUEST_ID
 from recsys.errors import ConfigError
 from recsys.v1.recommendation_service_pb2 import RecommendRequest
 from recsys.v1.recommendation_service_pb2_grpc import RecommendationServiceStub
 from serving.client import Client
-from serving.interceptors import REQUEST_ID
 from tests.serving.running import PATIENCE_SECONDS, running_server
 
 SERVING = HealthCheckResponse.SERVING

@@ -13,7 +13,7 @@ from recsys.errors import StoreError
 from recsys.schema import DAY_MS, EVENT_TYPE_CODES
 from recsys.user_state import UserState
 from serving.embedded_store import embedded_store
-from serving.event import BufferedEvent
+from serving.event import VISITOR_PREFIX, BufferedEvent
 from serving.state_store import StateStore, connect
 from tests.serving.running import PATIENCE_SECONDS
 from tests.serving.small_shop import NOON, make_event
@@ -207,3 +207,30 @@ def test_a_wrong_url_is_refused_without_repeating_it() -> None:
     with pytest.raises(StoreError) as caught:
         connect("http://user:hunter2@shop", 20)
     assert "hunter2" not in str(caught.value)
+
+
+def test_an_erased_visitor_is_forgotten_by_the_users_who_were_it(url: str, raw: redis.Redis) -> None:
+    gone, other = VISITOR_PREFIX + "gone", VISITOR_PREFIX + "other"
+
+    async def scenario() -> list[tuple[str | None, bool]]:
+        async with opened(url) as store:
+            await store.learn_origins([("one", gone), ("two", gone), ("three", other), ("four", "four")])
+            await store.erase([gone], NOON)
+            return [await store.origin(user_id) for user_id in ("one", "two", "three", "four")]
+
+    assert asyncio.run(scenario()) == [(None, False), (None, False), (other, False), ("four", False)]
+    assert raw.mget(sorted(raw.keys())) == [b"four", other.encode()]
+
+
+def test_marks_go_with_somebody_whose_state_was_lost(url: str, raw: redis.Redis) -> None:
+    async def scenario() -> None:
+        store = StateStore(connect(url, int(PATIENCE_SECONDS * 1000)), "t", CONFIG, source="events/0")
+        await store.apply("u", [BufferedEvent(4, make_event("4"))])
+        assert await store.marks("u") == {"events/0": 4}
+        assert await store.marks("nobody") == {}
+        raw.delete(store.key("u"))
+        await store.erase(["u"], NOON)
+        await store.close()
+
+    asyncio.run(scenario())
+    assert raw.keys() == []

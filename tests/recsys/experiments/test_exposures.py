@@ -5,6 +5,7 @@ import polars as pl
 import pytest
 
 from recsys.experiments.exposures import arms_of, read_exposures, scan_served_lists
+from recsys.experiments.repeated_lists import once_per_call
 from recsys.schema import MERGE_SCHEMA, SERVED_LIST_SCHEMA
 from recsys.workspace import Workspace
 
@@ -104,3 +105,18 @@ def test_files_of_before_and_of_now_are_read_together(tmp_path: Path) -> None:
 @pytest.mark.parametrize("subject", ["a", "b"])
 def test_a_units_lists_name_one_arm(subject: str) -> None:
     assert read_exposures(LISTS.filter(pl.col("subject") == subject), "e").mixed.is_empty()
+
+
+def test_lists_of_one_call_that_was_made_again_count_once_and_are_not_lost() -> None:
+    calls = pl.Series("request_id", ["call-1", "call-1", "page", "page", "call-1", None])
+    rows = [
+        (None, 0, "t", ""),
+        (None, 1, "t", ""),
+        *[(None, 2, "t", "")] * 2,
+        ("a", 3, "t", ""),
+        ("b", 0, "t", ""),
+    ]
+    lists = served(*rows).collect().with_columns(calls).lazy()
+    assert sorted(once_per_call(lists).collect()["list_id"]) == ["2", "3", "4", "5", "6"]
+    found = read_exposures(lists, "e")
+    assert (found.num_anonymous, found.num_lost) == (3, 0)
