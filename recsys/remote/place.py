@@ -11,6 +11,7 @@ from recsys.manifest import MANIFEST, SIGNATURE, read_manifest, verify_files
 from recsys.registry import POINTERS
 from recsys.remote.record import incoming_directory
 from recsys.remote.units import Content, Unit, kind_of
+from recsys.table_sweep import LISTS_LOCK
 from recsys.tables import INGEST_LOCK
 from recsys.workspace import Workspace, atomic_path, move
 
@@ -47,6 +48,8 @@ def place(workspace: Workspace, name: str, there: Unit, before: Unit | None) -> 
             _require_unchanged(workspace, before)
         if kind in _TABLES:
             held.enter_context(exclusive(workspace.root / INGEST_LOCK))
+        if kind == "lists":
+            held.enter_context(exclusive(workspace.served_lists / LISTS_LOCK))
         for path in there:
             move(incoming / path, workspace.root / path)
         for path in set(before or ()) - set(there) if kind in _TABLES else ():
@@ -56,9 +59,10 @@ def place(workspace: Workspace, name: str, there: Unit, before: Unit | None) -> 
 
 
 def remove(workspace: Workspace, unit: Unit) -> None:
-    """Remove the files of a unit that the store has no more."""
-    for path in unit:
-        (workspace.root / path).unlink(missing_ok=True)
+    """Remove the files of served lists that the store has no more."""
+    with exclusive(workspace.served_lists / LISTS_LOCK):
+        for path in unit:
+            (workspace.root / path).unlink(missing_ok=True)
 
 
 def join_lines(workspace: Workspace, path: str) -> None:

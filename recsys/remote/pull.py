@@ -9,10 +9,11 @@ import json
 import secrets
 import shutil
 from collections.abc import Callable, Collection, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 from recsys.errors import ModelConflictError, ObjectStoreError, RecsysError
-from recsys.event_log import EventLog
+from recsys.event_log import READERS_LOCK, EventLog
 from recsys.fault_point import reach
 from recsys.file_lock import exclusive
 from recsys.log_commit import Commit
@@ -105,6 +106,11 @@ def pull(
     raise ObjectStoreError(f"{objects.url} changes faster than it can be read; try again")
 
 
+def has_lists(workspace: Workspace) -> bool:
+    """Whether there are served lists: where all are gone at once, a disk was lost, and nobody pruned them."""
+    return any(workspace.served_lists.glob("day=*/*.parquet"))
+
+
 def forget_in_files(workspace: Workspace) -> None:
     """Take everybody who is erased out of the event log and the tables."""
     EventLog(workspace.events).forget_erased()
@@ -136,7 +142,7 @@ class Taking:
             pulled.torn = {name: advice(name) for name in found.torn if not self.joins(name, here)}
         if "data" in parts:
             names |= self._recut(here, found)
-            names |= {*found.gone_here} if not self.workspace.served_lists.is_dir() else set()
+            names |= set() if has_lists(self.workspace) else {*found.gone_here}
         if self.record.users != ALL_USERS:
             names = {name for name in names if kind_of(name) != "lists"}
         if pointed:
@@ -173,7 +179,7 @@ class Taking:
             files |= self.head.units[name]
         download(self.objects, files, incoming)
         reach("remote-fetched")
-        self._place_log(chosen)
+        self._place_log(chosen, here)
         for name in others:
             if name == "pointers":
                 self._require_models()
@@ -183,11 +189,14 @@ class Taking:
             self._forget_what_came()
         return len(chosen) + len(others)
 
-    def _place_log(self, chosen: list[Chosen]) -> None:
+    def _place_log(self, chosen: list[Chosen], here: Mapping[str, Unit]) -> None:
         incoming = incoming_directory(self.workspace) / "events"
         commits: dict[str, Commit] = {one.append: one.commit for one in chosen}
+        goes = any(here.get(f"log/{one.append}", {}).keys() - one.here().keys() for one in chosen)
+        lock = self.workspace.events / READERS_LOCK
         if commits:
-            EventLog(self.workspace.events).replace(incoming, commits)
+            with exclusive(lock) if goes else nullcontext():  # who reads long needs what would go
+                EventLog(self.workspace.events).replace(incoming, commits)
         for one in chosen:
             self.record.units[f"log/{one.append}"] = Step(there=one.there, here=one.here())
 

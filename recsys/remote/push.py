@@ -18,7 +18,7 @@ from recsys.remote.head import File, Head, publish_head, read_head, remove_older
 from recsys.remote.objects import Objects, Stored, require_create_once
 from recsys.remote.own_units import OwnUnits
 from recsys.remote.people import own_people, together
-from recsys.remote.pull import ALL_PARTS, Forget, Taking, advice, forget_in_files
+from recsys.remote.pull import ALL_PARTS, Forget, Taking, advice, forget_in_files, has_lists
 from recsys.remote.record import Record, Step, read_record, remote_directory, save_record
 from recsys.remote.transfer import ChangedFileError, MissingObjectError, upload
 from recsys.remote.units import Part, Unit, kind_of
@@ -123,7 +123,7 @@ class _Sending:
         names = self._with_their_models(found.to_send, here, head, own)
         stored = self.objects.list("data")
         push = f"{record.writer}-{head.number + 1}"
-        gone = found.gone_here if self.workspace.served_lists.is_dir() else []
+        gone = found.gone_here if has_lists(self.workspace) else []
         num_bytes = self._send({name: here[name] for name in names}, head, stored, push)
         after = self._next(record, head, here, names, gone, stored)
         pushed = Pushed(head.number, left_out=own.left_out, torn={n: advice(n) for n in found.torn})
