@@ -181,6 +181,14 @@ def merge_columns(events: pl.LazyFrame) -> list[str]:
     return [name for name in (MERGED_INTO, MERGE_TIME) if name in events.collect_schema().names()]
 
 
+def events_of(events: pl.LazyFrame, users: pl.Series) -> pl.LazyFrame:
+    """The events of some users, and of the visitors who turned out to be one of them, in the order given."""
+    theirs = pl.col(USER_ID).is_in(users.implode())
+    if merge_columns(events):
+        theirs |= pl.col(MERGED_INTO).is_in(users.implode()).fill_null(value=False)
+    return events.filter(theirs)
+
+
 def _by_owner(events: pl.DataFrame) -> pl.DataFrame:
     """A visitor's events are the visitor's until the merge, itself included, and then the user's."""
     merged_ms = pl.col(MERGE_TIME).dt.epoch("ms")

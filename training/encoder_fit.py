@@ -17,7 +17,7 @@ from recsys.config import Config
 from recsys.encoder import TextEncoder, Towers
 from recsys.pretrained import model_path
 from recsys.runner import Group, Runner
-from recsys.schema import EFFECTIVE_TIME
+from recsys.schema import EFFECTIVE_TIME, EVENT_TYPE, ITEM_ID, LIST_ID, POSITION, USER_ID
 from training import adapters
 from training.calibration_fit import calibrate
 from training.checkpoint import Checkpoints
@@ -88,7 +88,7 @@ def fit_encoder(  # noqa: PLR0917 (the first five are given in this order)
     path = model_path(settings.model)
     encoder = TextEncoder(path, adapters.num_upper_layers(settings), settings.max_tokens)
     lora = adapters.prepare(encoder, settings)
-    seen = events.filter(pl.col(EFFECTIVE_TIME).dt.epoch("ms") < until_ms).collect()
+    seen = seen_before(events, until_ms)
     train, validation = split_examples(seen, catalogue, config, until_ms)
     encode = _encode_by(runner, catalogue.texts, log_dir) if runner is not None else encode_all
     budget = adapters.state_budget(settings)
@@ -121,6 +121,14 @@ def fit_encoder(  # noqa: PLR0917 (the first five are given in this order)
         num_lists=len(train.shown) if train.shown else 0,
         processes=processes or {},
     )
+
+
+def seen_before(events: pl.LazyFrame, until_ms: int) -> pl.DataFrame:
+    """What the examples are made of: the columns of earlier events that say who met what, when and where."""
+    known = events.collect_schema().names()
+    read = (USER_ID, ITEM_ID, EVENT_TYPE, EFFECTIVE_TIME, LIST_ID, POSITION)
+    earlier = events.filter(pl.col(EFFECTIVE_TIME).dt.epoch("ms") < until_ms)
+    return earlier.select(name for name in read if name in known).collect()
 
 
 def _encode_by(runner: Runner, texts: Sequence[str], directory: Path) -> EncodeAll:

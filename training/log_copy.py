@@ -1,8 +1,8 @@
 """The event log as it stood when a training began, so that its stages can read what they need of it.
 
-A log without shards is read into memory once, which is fastest. A log in shards of users is copied, compressed
-as it is, into temporary files: once in the order of a log without shards, for what is summed over everybody,
-and once by shard, for what is computed of each user. Copies do not change while the log does.
+A log without shards is read into memory once, which is fastest. A log in shards of users is copied into
+temporary files: once in the order of a log without shards, for what is summed over everybody, and once by
+shard, for what is computed of each user. They do not change while the log does.
 """
 
 import shutil

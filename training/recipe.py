@@ -272,8 +272,11 @@ class TrainingRun:
         parts = self.parts(encoder, start_ms)
         window = self.events, parts, start_ms, end_ms
         visits = collect_visits(*window)
-        home = {name: found + visits[name] for name, found in collect_decisions(*window, shards=self.log.shards).items()}
-        home["new"] += collect_unknown(*window)
+        home = {
+            name: found + visits[name]
+            for name, found in collect_decisions(*window, shards=self.log.shards).items()
+        }
+        home["new"] += collect_unknown(*window, shards=self.log.shards)
         return home | {"shown": collect_shown(*window)}
 
     def _publish(
