@@ -90,16 +90,15 @@ def fit_encoder(  # noqa: PLR0917 (the first five are given in this order)
     lora = adapters.prepare(encoder, settings)
     seen = seen_before(events, until_ms)
     train, validation = split_examples(seen, catalogue, config, until_ms)
+    run = _fingerprint(seen, catalogue, until_ms, config, path)
+    del seen
     encode = _encode_by(runner, catalogue.texts, log_dir) if runner is not None else encode_all
     budget = adapters.state_budget(settings)
     table = read_texts(encoder, catalogue.texts, train, validation, budget, encode=encode)
     towers = Towers(encoder.width, settings)
     towers.item.start_from(table.frozen_base[table.used])
     module = EncoderModule(encoder, towers, table, settings, train.shown.rate if train.shown else 0.0)
-    checkpoints = Checkpoints(
-        (checkpoint_dir or log_dir.parent / "encoder-checkpoint").absolute(),
-        _fingerprint(seen, catalogue, until_ms, config, path),
-    )
+    checkpoints = Checkpoints((checkpoint_dir or log_dir.parent / "encoder-checkpoint").absolute(), run)
     fit = partial(train_together, runner) if isinstance(runner, Group) else run_training
     processes = fit(module, train, validation, config=config, log_dir=log_dir, checkpoints=checkpoints)
     if lora is not None:

@@ -3,10 +3,8 @@ from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 import pytest
-from safetensors.numpy import load_file
 
 from recsys.bundle import load_bundle
 from recsys.catalogue import Catalogue
@@ -14,7 +12,7 @@ from recsys.config import Config, RankerConfig
 from recsys.errors import ConfigError, DataError
 from recsys.event_log import EventLog
 from recsys.ingest import read_items
-from recsys.manifest import RANKERS, read_manifest, verify_files
+from recsys.manifest import read_manifest, verify_files
 from recsys.registry import Registry
 from recsys.schema import DAY_MS, EVENT_TIME, USER_ID
 from recsys.workspace import Workspace
