@@ -17,7 +17,8 @@ from training.log_copy import LogCopy
 
 
 def everybody(log: EventLog, until_ms: int = NOW) -> pl.DataFrame:
-    return LogCopy(log, until_ms).events.collect()
+    copy = LogCopy(log, until_ms)
+    return copy.events.collect()
 
 
 def test_a_log_in_shards_is_copied_in_the_order_of_a_whole_one(tmp_path: Path) -> None:
@@ -34,7 +35,8 @@ def test_a_log_in_shards_is_copied_in_the_order_of_a_whole_one(tmp_path: Path) -
 def test_each_shard_holds_what_the_log_gives_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log_copy, "_ROWS_OF_A_FILE", 100)
     log = shopping_log(tmp_path / "events", num_shards=3)
-    for shard, copied in zip(every_shard(3), LogCopy(log, NOW).shards, strict=True):
+    copy = LogCopy(log, NOW)
+    for shard, copied in zip(every_shard(3), copy.shards, strict=True):
         found = log.scan(NOW, shard).sort(EVENT_ID).collect()
         assert_frame_equal(copied.sort(EVENT_ID).collect(), found)
 
