@@ -510,5 +510,7 @@ def _with_merges(events: pl.LazyFrame, merges: pl.DataFrame) -> pl.LazyFrame:
     spans = pl.concat([by_visitor, later])  # every moment lies in one span of its visitor
     inside = pl.col("after").is_null() | (pl.col(EFFECTIVE_TIME) > pl.col("after"))
     inside &= pl.col(MERGE_TIME).is_null() | (pl.col(EFFECTIVE_TIME) <= pl.col(MERGE_TIME))
-    met = events.join(spans.lazy(), on=USER_ID, how="left", maintain_order="left")  # as sums of floats need it
+    met = events.join(
+        spans.lazy(), on=USER_ID, how="left", maintain_order="left"
+    )  # as sums of floats need it
     return met.filter(inside).drop("after")
