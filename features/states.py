@@ -71,6 +71,11 @@ def states_at(
         yield user_id, states.get(query_id, nobody).capped(config.state.max_rows_per_user)
 
 
+def read_columns(events: pl.LazyFrame) -> pl.LazyFrame:
+    """Of the log, what states are made of."""
+    return events.select(USER_ID, ITEM_ID, EVENT_TYPE, EFFECTIVE_TIME, *merge_columns(events))
+
+
 def _by_user(events: pl.LazyFrame, directory: Path) -> Iterator[pl.LazyFrame]:
     """The events in parts of which each holds all of those that its users have in the end."""
     num_parts = -(-events.select(pl.len()).collect().item() // _EVENTS_AT_ONCE)
@@ -80,7 +85,7 @@ def _by_user(events: pl.LazyFrame, directory: Path) -> Iterator[pl.LazyFrame]:
         yield events
         return
     part = (_owner(events).hash() % num_parts).alias(_BUCKET)
-    read = events.select(USER_ID, ITEM_ID, EVENT_TYPE, EFFECTIVE_TIME, *merge_columns(events), part)
+    read = read_columns(events).with_columns(part)
     read.sink_parquet(pl.PartitionBy(directory, key=_BUCKET, include_key=False), mkdir=True)
     for path in sorted(directory.iterdir()):
         yield pl.scan_parquet(path)

@@ -2,7 +2,6 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-import pytest
 
 from features.histories import histories
 from features.registry import as_ranker_input, log_matrix
@@ -22,7 +21,7 @@ def contents(state: UserState) -> tuple[object, ...]:
     return (
         state.item_ids,
         state.event_types.tolist(),
-        [pytest.approx(row, rel=1e-12) for row in state.sums.tolist()],
+        [[f"{value:.12g}" for value in row] for row in state.sums.tolist()],
         state.last_ms.tolist(),
         state.basket_ms.tolist(),
     )
