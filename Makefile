@@ -57,6 +57,11 @@ faults: .venv/installed
 	$(BIN)/pytest -p no:randomly -o addopts="--strict-markers" -rs tests/faults
 	$(BIN)/python -m tests.faults.table
 
+# Traffic, swaps and faults together, and one table of what was found.
+MINUTES ?= 3
+soak: .venv/installed
+	$(BIN)/python -m tests.faults.soak --minutes $(MINUTES)
+
 # The SBOM is made from what is installed. The audit asks pypi.org, and says so when it cannot be reached.
 audit: .venv/installed
 	mkdir -p workspace

@@ -2,11 +2,12 @@
 
 Households of Complete Journey and what they buy most are copied: the tenfold shop has ten times the events,
 users and items, each copy with its own ids and texts, so that everything grows at once and nothing gets
-denser. The encoder takes the same few steps at every size, as it does in a shop: what grows there is the
-reading of texts. Each size runs in a process of its own, stage after stage in it. Seconds are those of
-processors; memory is what a stage adds at its peak to what the process held before any data. A slope is
-that of the logarithm of the cost over that of the size, between the two largest sizes, where what is paid
-once weighs least: 1 for cost that grows as data do.
+denser. The encoder takes the same few steps at every size and the rankers grow as many trees, so that
+neither stops earlier by luck; what grows there is the reading of texts, and the rows of a tree. Each size
+runs in a process of its own, stage after stage in it. Seconds are those of processors; memory is what a
+stage adds at its peak to what the process held before any data. A slope is that of the logarithm of the
+cost over that of the size, between the two largest sizes, where what is paid once weighs least: 1 for cost
+that grows as data do.
 """
 
 import argparse
@@ -26,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from recsys.catalogue import Catalogue
-from recsys.config import Config, EncoderConfig
+from recsys.config import Config, EncoderConfig, RankerConfig
 from recsys.event_log import EventLog
 from recsys.ingest import ingest, read_items
 from recsys.registry import Registry
@@ -36,7 +37,10 @@ from serving.batch import recommend_queries
 from training.recipe import TrainingRun
 
 _USERS, _ITEMS = 60, 1_200
-_CONFIG = Config(encoder=EncoderConfig(num_head_steps=40, num_tuning_steps=10))
+_CONFIG = Config(
+    encoder=EncoderConfig(num_head_steps=40, num_tuning_steps=10),
+    ranker=RankerConfig(num_trees=40, patience=40),
+)
 _STATUS = Path("/proc/self/status")
 _MIB = 1 / 1024
 
@@ -162,6 +166,7 @@ def main() -> None:
     parser.add_argument("--factors", type=int, nargs="+", default=[1, 3, 10])
     parser.add_argument("--json", type=Path, help="file for the figures")
     arguments = parser.parse_args()
+    os.environ["OMP_NUM_THREADS"] = "1"  # several would wait for each other by spinning, beside other work
     found: dict[int, Costs] = {}
     spawn, source = multiprocessing.get_context("spawn"), Workspace(arguments.workspace)
     for factor in sorted(arguments.factors):

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import grpc
 import pytest
@@ -32,11 +33,27 @@ REFUSALS = {"RESOURCE_EXHAUSTED", "UNAVAILABLE"}
 """By the server's limit, and by that of a connection, which gRPC itself keeps."""
 
 
-def requests_of(client: AsyncClient) -> Callable[[int], Awaitable[object]]:
+class Asking(Protocol):
+    """What asks a server for lists."""
+
+    def recommend(self, request: RecommendRequest) -> Awaitable[RecommendResponse]: ...
+
+
+class OneAttempt:
+    """Asks once: the published client repeats what a connection's bound refuses, and waits in between."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._stub = RecommendationServiceStub(channel)
+
+    async def recommend(self, request: RecommendRequest) -> RecommendResponse:
+        return await self._stub.Recommend(request, timeout=1.0)
+
+
+def requests_of(client: Asking) -> Callable[[int], Awaitable[object]]:
     return lambda number: client.recommend(RecommendRequest(user_id=USERS[number % len(USERS)], page_size=5))
 
 
-async def callers(client: AsyncClient, number: int, seconds: float) -> Outcomes:
+async def callers(client: Asking, number: int, seconds: float) -> Outcomes:
     """What callers at once get answered, one call after the other each."""
     outcomes, ask = Outcomes(), requests_of(client)
     began = time.perf_counter()
@@ -49,7 +66,7 @@ async def callers(client: AsyncClient, number: int, seconds: float) -> Outcomes:
     return outcomes
 
 
-async def capacity(client: AsyncClient, seconds: float = 2.5) -> float:
+async def capacity(client: Asking, seconds: float = 2.5) -> float:
     """Calls per second that four callers get answered, one after the other each."""
     return len((await callers(client, 4, seconds)).ok().calls) / seconds
 
@@ -72,7 +89,7 @@ class Rounds:
     cpu_heavy: float = 0.0
     """Seconds of the processors that the server took."""
 
-    async def go(self, client: AsyncClient, server: ServerProcess, seconds: float = 2.0) -> None:
+    async def go(self, client: Asking, server: ServerProcess, seconds: float = 2.0) -> None:
         before = server.cpu_seconds()
         most = await callers(client, 4, seconds)
         self.cpu_most += server.cpu_seconds() - before
@@ -112,7 +129,8 @@ def test_t06_at_three_times_the_load_the_server_does_as_much_as_before(
     shop: Workspace, serve: Serve, figure: Note
 ) -> None:
     async def scenario(address: str) -> None:
-        async with AsyncClient(Connection(address, timeout_seconds=1.0)) as client:
+        async with grpc.aio.insecure_channel(address, options=[("grpc.enable_retries", 0)]) as channel:
+            client = OneAttempt(channel)
             await capacity(client, 1)
             for _ in range(3):
                 await rounds.go(client, server)
