@@ -16,7 +16,8 @@ from recsys.key_file import own_key, read_key
 DIRECTORY = "privacy"
 """Name of the directory in a workspace that holds such directories and their key."""
 
-_KEY_FILE = "digests.key"
+KEY_FILE = "digests.key"
+"""Name of the file with their key in that directory."""
 _DIGEST_CHARS = 64
 _SETTLED_NS = 1_000_000_000
 """Age of a directory's time stamp from which a later change is sure to give it another."""
@@ -28,7 +29,7 @@ class DigestNames:
     def __init__(self, workspace: Path, name: str) -> None:
         """Args: ``workspace``, its root, where nothing need exist yet; ``name`` of the directory."""
         self._directory = workspace / DIRECTORY / name
-        self._key_path = workspace / DIRECTORY / _KEY_FILE
+        self._key_path = workspace / DIRECTORY / KEY_FILE
         self._key = b""
         self._seen: tuple[int, int] | None = None
         self._found: tuple[dict[str, int], int] = ({}, 0)

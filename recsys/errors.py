@@ -14,6 +14,7 @@
     ├── StoreError             the online store is unreachable or holds unreadable bytes
     ├── IntakeError            an event could not be made durable
     │   └── DiskFullError          there is no room for it now
+    ├── ObjectStoreError       the object store is unreachable, holds something else, or two machines disagree
     ├── CatalogueError         changes of the catalogue cannot be read or written
     └── BlurbError             a backend does not write, or the book of blurbs cannot be read or written
 
@@ -77,6 +78,10 @@ class InvalidRequestError(RecsysError):
 
 class StoreError(RecsysError):
     """The online store is unreachable or holds unreadable bytes."""
+
+
+class ObjectStoreError(RecsysError):
+    """The object store is unreachable, holds something else, or was changed here and there at once."""
 
 
 class IntakeError(RecsysError):

@@ -13,7 +13,7 @@ What an erased person did is never read, see ``recsys.tombstones``; ``forget_era
 
 import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from functools import reduce
 from pathlib import Path
@@ -39,7 +39,7 @@ from recsys.schema import (
 )
 from recsys.tombstones import Tombstones, living
 from recsys.user_shard import ALL_USERS, UserShard, shard_number
-from recsys.workspace import atomic_path, move
+from recsys.workspace import atomic_path, move, sync
 
 MOST_SHARDS = 4096
 READERS_LOCK = ".readers.lock"
@@ -85,7 +85,7 @@ class EventLog:
             DataError: A commit is damaged or one of its files is gone.
         """
         merges = self.merges(until_ms)
-        visitors = _visitors_of(shard, merges)
+        visitors = visitors_of(shard, merges)
         clean, behind = self._files_of(until_ms, shard, visitors)
         return self._read((clean, behind), until_ms, merges, shard, visitors)
 
@@ -180,6 +180,50 @@ class EventLog:
             reach("log-written")
             commit.save(target)
             reach("log-committed")
+
+    def replace(self, directory: Path, commits: Mapping[str, Commit]) -> None:
+        """Let appends be what they are elsewhere, each in one step, whether or not they are in the log.
+
+        Args:
+            directory: Where files lie, as for ``adopt``; one that is not there is in the log already.
+            commits: What the appends hold, by name.
+
+        Raises:
+            ValueError: A name is not as described.
+            DataError: A commit is damaged, or a file is neither here nor there.
+        """
+        if wrong := [name for name in commits if not _NAME.fullmatch(name)]:
+            raise ValueError(f"append name {wrong[0]!r} must be letters, digits, '.', '_' or '-'")
+        with exclusive(self._path / ".lock"):
+            self._remove_uncommitted()
+            new = [
+                file for name, commit in commits.items() for file in self._prepare(directory, commit, name)
+            ]
+            for file in new:  # directories once, not once a file
+                (self._path / file).parent.mkdir(parents=True, exist_ok=True)
+                (directory / file).replace(self._path / file)
+                reach("log-moved")
+            for parent in {(self._path / file).parent for file in new}:
+                sync(parent)
+            reach("log-written")
+            for name, commit in commits.items():
+                commit.save(self._commits / f"{name}.json")
+                reach("log-committed")
+            self._remove_uncommitted()
+
+    def _prepare(self, directory: Path, commit: Commit, name: str) -> list[str]:
+        """The files of an append that are to be moved; of those that they replace, no digest is known now."""
+        new = [file for file in commit.files if (directory / file).is_file()]
+        lacking = [file for file in commit.files if file not in new and not (self._path / file).is_file()]
+        if lacking:
+            raise DataError(f"the event log lacks {self._path / lacking[0]}, and it is not brought either")
+        path = self._commits / f"{name}.json"
+        if path.exists():  # a crash leaves a file without a digest, and none with a wrong one
+            old = Commit.model_validate_json(path.read_bytes())
+            known = reduce(lambda left, file: left.with_digest(file, None), new, old)
+            if known != old:
+                known.save(path)
+        return new
 
     @property
     def num_shards(self) -> int:
@@ -351,6 +395,10 @@ class EventLog:
             (commit.end_ms for commit in self._read_commits() if commit.end_ms is not None), default=None
         )
 
+    def is_behind(self, num_erasures: int) -> bool:
+        """Whether an append heeds fewer tombstones than there are, and may hold something of the erased."""
+        return any(commit.num_erasures < num_erasures for commit in self._read_commits())
+
     def names(self) -> list[str]:
         """What was appended, by name; also what holds nothing any more."""
         return [path.stem for path in self._commits.glob("*.json")]
@@ -381,7 +429,7 @@ class EventLog:
             files += [
                 self._path / file
                 for file, first_ms in commit.first_ms.items()
-                if (until_ms is None or first_ms < until_ms) and _may_hold(file, shard, visitors)
+                if (until_ms is None or first_ms < until_ms) and may_hold(file, shard, visitors)
             ]
         missing = next((file for file in (*clean, *behind) if not file.is_file()), None)
         if missing is not None:
@@ -505,14 +553,14 @@ def _by_day(files: list[Path]) -> Iterator[list[Path]]:
         yield from (days[day] for day in sorted(days))
 
 
-def _visitors_of(shard: UserShard, merges: pl.DataFrame) -> list[str]:
+def visitors_of(shard: UserShard, merges: pl.DataFrame) -> list[str]:
     """The visitors who turned out to be a user of the shard; of all users, nobody needs to ask."""
     if shard == ALL_USERS or merges.is_empty():
         return []
     return merges.filter(shard.has(pl.col(USER_ID)))[VISITOR].unique().to_list()
 
 
-def _may_hold(file: str, shard: UserShard, visitors: list[str]) -> bool:
+def may_hold(file: str, shard: UserShard, visitors: list[str]) -> bool:
     """Whether a file may hold events of the shard's users, or of those visitors."""
     found = UserShard.of_file(file)
     return found.shares_users_with(shard) or any(

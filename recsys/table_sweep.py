@@ -5,6 +5,7 @@ a sweep reads only what is new, changed, or came back from a backup.
 """
 
 import json
+import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from recsys.digest_names import DIRECTORY
 from recsys.errors import DataError
 from recsys.file_lock import exclusive
 from recsys.readers import ROW
+from recsys.remote.record import incoming_directory
 from recsys.schema import SERVED_TIME, TIMESTAMP, UPDATED_TIME, USER_ID
 from recsys.tombstones import Tombstones
 from recsys.unfinished import remove_unfinished
@@ -86,6 +88,8 @@ def drop_unreadable(workspace: Workspace, subjects: Iterable[str]) -> None:
 def remove_scratch(workspace: Workspace) -> None:
     """Remove what crashes left of files that were being written, in every place that holds somebody's data.
 
+    What a pull that was killed has brought so far goes too; one that runs now has to begin again.
+
     Raises:
         OSError: Something cannot be removed.
     """
@@ -95,6 +99,7 @@ def remove_scratch(workspace: Workspace) -> None:
         *(kind.directory for kind in _kinds(workspace)),
     ):
         remove_unfinished(place)
+    shutil.rmtree(incoming_directory(workspace), ignore_errors=True)
 
 
 def rows_of(workspace: Workspace, subjects: set[str]) -> Iterator[tuple[str, dict[str, object]]]:

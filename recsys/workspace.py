@@ -85,21 +85,22 @@ def atomic_path(target: Path) -> Iterator[Path]:
         partial = scratch / target.name
         yield partial
         for path in sorted(partial.rglob("*")) if partial.is_dir() else [partial]:
-            _sync(path)
+            sync(path)
         reach("atomic-written")
         partial.replace(target)
         reach("atomic-renamed")
-    _sync(target.parent)
+    sync(target.parent)
 
 
 def move(source: Path, target: Path) -> None:
     """Rename a file that is on disk already; that it has moved is on disk when this returns."""
     target.parent.mkdir(parents=True, exist_ok=True)
     source.replace(target)
-    _sync(target.parent)
+    sync(target.parent)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Have what a file or a directory holds on disk when this returns."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

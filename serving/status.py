@@ -22,6 +22,7 @@ from recsys.errors import (
     InvalidRequestError,
     LeakageError,
     ModelConflictError,
+    ObjectStoreError,
     RecsysError,
     StoreError,
     UnknownModelError,
@@ -68,6 +69,9 @@ PUBLIC_ERRORS: dict[type[RecsysError], PublicError] = {
         grpc.StatusCode.UNAVAILABLE, "BLURBS_UNAVAILABLE", "blurbs cannot be read or made now; try again"
     ),
     StoreError: PublicError(grpc.StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE", "the online store is away"),
+    ObjectStoreError: PublicError(
+        grpc.StatusCode.UNAVAILABLE, "OBJECT_STORE_UNAVAILABLE", "the object store is away"
+    ),
     BundleError: PublicError(
         grpc.StatusCode.FAILED_PRECONDITION, "BUNDLE_INVALID", "the model does not verify"
     ),

@@ -1,0 +1,114 @@
+"""The units of a workspace as they are now.
+
+Files are read once: one that looks as it did then is taken to hold what it held. Of the event log's files the
+commits know the digests.
+"""
+
+import re
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from recsys.errors import BundleError, DataError
+from recsys.file_lock import exclusive
+from recsys.log_commit import Commit
+from recsys.manifest import MANIFEST, SIGNATURE, read_manifest
+from recsys.remote.record import Mark
+from recsys.remote.units import Content, Part, Unit, commit_path, is_of
+from recsys.workspace import Workspace
+
+_SCRATCH = re.compile(r"\..+")
+
+
+class OwnUnits:
+    """Looks at one workspace."""
+
+    def __init__(self, workspace: Workspace, marks: dict[str, Mark]) -> None:
+        """Args: ``workspace``; ``marks`` of earlier looks, which are added to."""
+        self._workspace, self._marks = workspace, marks
+        self.left_out: dict[str, str] = {}
+        """Models that do not verify, and why: they travel nowhere."""
+
+    def look(self, parts: Collection[Part]) -> dict[str, Unit]:
+        """The units of some parts of the workspace, by name.
+
+        Raises:
+            DataError: The event log is damaged.
+            OSError: A file cannot be read.
+        """
+        self.left_out = {}
+        units: dict[str, Unit] = {}
+        if "data" in parts:
+            units |= dict(self._log())
+            units |= dict(self._tables())
+        if "models" in parts:
+            units |= dict(self._models())
+        return {name: unit for name, unit in units.items() if is_of(name, parts)}
+
+    def append(self, name: str) -> Unit:
+        """The unit of an append to the log; raises as ``look``."""
+        path = commit_path(name)
+        try:
+            commit = Commit.model_validate_json((self._workspace.root / path).read_bytes())
+        except ValidationError as error:
+            raise DataError(f"the event log's commit {path} is damaged; restore it from a backup") from error
+        files = {f"events/{file}": commit.digests.get(file) for file in commit.files}
+        return {path: self._read(path)} | {file: self._read(file, digest) for file, digest in files.items()}
+
+    def _log(self) -> Iterator[tuple[str, Unit]]:
+        with exclusive(self._workspace.events / ".lock"):
+            for path in sorted((self._workspace.events / "_commits").glob("*.json")):
+                yield f"log/{path.stem}", self.append(path.stem)
+        if (self._workspace.events / "_layout.json").exists():
+            yield "layout", self._unit(self._workspace.events / "_layout.json")
+
+    def _tables(self) -> Iterator[tuple[str, Unit]]:
+        for name, directory in (("items", self._workspace.items), ("users", self._workspace.users)):
+            if current := max(directory.glob("[!.]*.parquet"), default=None):
+                yield name, self._unit(current)
+        for path in sorted(self._workspace.served_lists.glob("day=*/[!.]*.parquet")):
+            yield f"lists/{path.parent.name}/{path.name}", self._unit(path)
+
+    def _models(self) -> Iterator[tuple[str, Unit]]:
+        registry = self._workspace.registry
+        for directory in sorted((registry / "bundles").glob("[!.]*")):
+            try:
+                yield f"bundle/{directory.name}", self._bundle(directory)
+            except BundleError as error:
+                self.left_out[directory.name] = str(error)
+        for path in sorted([*registry.glob("decisions/*.jsonl"), *registry.glob("experiments/**/*")]):
+            within = path.relative_to(registry)
+            if path.is_file() and not any(_SCRATCH.fullmatch(part) for part in within.parts):
+                yield f"record/{within.as_posix()}", self._unit(path)
+        if (registry / "pointers.json").exists():
+            yield "pointers", self._unit(registry / "pointers.json")
+
+    def _bundle(self, directory: Path) -> Unit:
+        manifest = read_manifest(directory)
+        unit = self._unit(*(path for path in sorted(directory.rglob("*")) if path.is_file()))
+        prefix = f"{directory.relative_to(self._workspace.root).as_posix()}/"
+        found = {path.removeprefix(prefix): content.sha256 for path, content in unit.items()}
+        named = {name: entry.sha256 for name, entry in manifest.files.items()}
+        if {name: of for name, of in found.items() if name not in {MANIFEST, SIGNATURE}} != named:
+            raise BundleError(f"bundle {directory.name} does not verify; see: recsys models verify")
+        return unit
+
+    def _unit(self, *paths: Path) -> Unit:
+        names = [path.relative_to(self._workspace.root).as_posix() for path in paths]
+        return {name: self._read(name) for name in names}
+
+    def _read(self, name: str, digest: str | None = None) -> Content:
+        """What a file holds; where its digest is known, it is believed until the file is sent."""
+        path = self._workspace.root / name
+        try:
+            stat = path.stat()
+            if digest is not None:
+                return Content(sha256=digest, size=stat.st_size)
+            mark = self._marks.get(name)
+            if mark is None or not mark.is_of(stat):
+                mark = Mark(inode=stat.st_ino, mtime_ns=stat.st_mtime_ns, content=Content.of(path))
+                self._marks[name] = mark
+        except FileNotFoundError as error:
+            raise DataError(f"{path} is gone; restore it from a backup, or pull it") from error
+        return mark.content

@@ -1,0 +1,234 @@
+"""Brings what is new in a workspace to a store.
+
+Files are sent first; then one document, the next head, says that they are there. Who finds that number taken
+begins again on what the other machine did. What no head names any more is removed last.
+"""
+
+import secrets
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from recsys.errors import ObjectStoreError
+from recsys.fault_point import reach
+from recsys.file_lock import exclusive
+from recsys.registry import Registry
+from recsys.remote.decide import Differences, differences
+from recsys.remote.head import File, Head, publish_head, read_head, remove_older_heads
+from recsys.remote.objects import Objects, Stored, require_create_once
+from recsys.remote.own_units import OwnUnits
+from recsys.remote.people import own_people, together
+from recsys.remote.pull import ALL_PARTS, Forget, Taking, advice, forget_in_files
+from recsys.remote.record import Record, Step, read_record, remote_directory, save_record
+from recsys.remote.transfer import ChangedFileError, MissingObjectError, upload
+from recsys.remote.units import Part, Unit, kind_of
+from recsys.workspace import Workspace
+
+UNFINISHED = timedelta(hours=24)
+"""Age from which an object that no head names is what a push that was killed has left."""
+_ATTEMPTS = 20
+_LOOKS = 3
+
+
+@dataclass
+class Pushed:
+    """What a push did."""
+
+    number: int
+    """The head's; that of before when there was nothing to say."""
+    num_units: int = 0
+    """Appends, tables, models and the like that were sent."""
+    num_bytes: int = 0
+    """Sent."""
+    num_removed: int = 0
+    """Objects that nothing names any more."""
+    num_unclean: int = 0
+    """Appends that are not wholly here, so that nobody here could take those out who were erased since."""
+    torn: dict[str, str] = field(default_factory=dict)
+    """Units that were changed here and there, which stay as they are there, and what to do."""
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Models that do not verify, and why."""
+
+
+def push(
+    workspace: Workspace,
+    objects: Objects,
+    *,
+    parts: Collection[Part] = ALL_PARTS,
+    forget: Forget | None = None,
+    unfinished: timedelta = UNFINISHED,
+) -> Pushed:
+    """Bring what is new here to a store; another machine's appends, models and erasures stay in it.
+
+    Args:
+        workspace: What is brought.
+        objects: The store.
+        parts: Of what.
+        forget: See ``recsys.remote.pull.pull``.
+        unfinished: Age from which what no head names is removed; no push may take longer.
+
+    Raises:
+        ObjectStoreError: The store cannot be reached, is damaged, or cannot hold off a second push.
+        ConfigError: The workspace names the erased by another key.
+        DataError: The event log is damaged.
+    """
+    remote_directory(workspace).mkdir(parents=True, exist_ok=True)
+    with exclusive(remote_directory(workspace) / "lock"):
+        require_create_once(objects)
+        sending = _Sending(workspace, objects, parts, forget or forget_in_files, unfinished)
+        for attempt in range(_ATTEMPTS):
+            try:
+                if (pushed := sending.attempt()) is not None:
+                    return pushed
+            except MissingObjectError:
+                continue
+            except ChangedFileError:
+                if attempt >= _LOOKS:
+                    raise
+    raise ObjectStoreError(f"other machines push to {objects.url} all the time; try again")
+
+
+@dataclass
+class _Sending:
+    """One push; what it sent counts for the next attempt too."""
+
+    workspace: Workspace
+    objects: Objects
+    parts: Collection[Part]
+    forget: Forget
+    unfinished: timedelta
+    sent: dict[tuple[str, str], File] = field(default_factory=dict)
+    """By path and digest."""
+
+    def attempt(self) -> Pushed | None:
+        """Push onto the head that counts now; ``None`` when another machine was faster."""
+        head = read_head(self.objects)
+        record = read_record(self.workspace, self.objects.url, secrets.token_hex(6)).beside(head.number)
+        taking = Taking(self.workspace, self.objects, record, head, self.forget)
+        taking.take_people()
+        own = OwnUnits(self.workspace, record.marks)
+        here = own.look(self.parts)
+        found = differences(record, here, head, self.parts)
+        joined = [name for name in found.torn if taking.joins(name, here)]
+        if found.to_mend or joined:
+            taking.take(found.to_mend, here)
+            here = own.look(self.parts)
+            found = differences(record, here, head, self.parts)
+        save_record(self.workspace, record)  # who pushes from here, before anything bears the name
+        return self._publish(record, head, here, found, own)
+
+    def _publish(
+        self, record: Record, head: Head, here: Mapping[str, Unit], found: Differences, own: OwnUnits
+    ) -> Pushed | None:
+        names = self._with_their_models(found.to_send, here, head, own)
+        stored = self.objects.list("data")
+        push = f"{record.writer}-{head.number + 1}"
+        gone = found.gone_here if self.workspace.served_lists.is_dir() else []
+        num_bytes = self._send({name: here[name] for name in names}, head, stored, push)
+        after = self._next(record, head, here, names, gone, stored)
+        pushed = Pushed(head.number, left_out=own.left_out, torn={n: advice(n) for n in found.torn})
+        if not _is_same(head, after):
+            reach("remote-sent")
+            if not publish_head(self.objects, after):
+                return None
+            reach("remote-published")
+            pushed = self._pushed(pushed, after, record, names, num_bytes, grew=_grew(head, after))
+            head = after
+        pushed.num_removed = self._remove(head, stored)
+        self._remember(record, head, here, names, gone)
+        return pushed
+
+    def _with_their_models(
+        self, names: list[str], here: Mapping[str, Unit], head: Head, own: OwnUnits
+    ) -> list[str]:
+        """What is to be sent; pointers only with the models that they name."""
+        if "pointers" not in names:
+            return names
+        for version in Registry(self.workspace.registry).pointers().targets().values():
+            if f"bundle/{version}" not in {*here, *head.units}:
+                own.left_out.setdefault(version, f"pointers name {version}, which is not here")
+                return [name for name in names if name != "pointers"]
+        return names
+
+    def _send(self, units: Mapping[str, Unit], head: Head, stored: Mapping[str, Stored], push: str) -> int:
+        """Send files of units that the store has not; how many bytes."""
+        to_send: dict[str, File] = {}
+        fresh = datetime.now(UTC) - self.unfinished / 2
+        for name, unit in units.items():
+            for path, content in unit.items():
+                old = head.units.get(name, {}).get(path)
+                if old is not None and (old.sha256, old.size) == (content.sha256, content.size):
+                    self.sent[path, content.sha256] = old
+                    continue
+                file = self.sent.get((path, content.sha256)) or File(**content.model_dump(), push=push)
+                self.sent[path, content.sha256] = file
+                there = stored.get(file.object_name(path))
+                if file.size and (there is None or there.size != file.size or there.modified < fresh):
+                    to_send[path] = file
+        upload(self.objects, to_send, self.workspace.root)
+        return sum(file.size for file in to_send.values())
+
+    def _next(  # noqa: PLR0917
+        self,
+        record: Record,
+        head: Head,
+        here: Mapping[str, Unit],
+        names: list[str],
+        gone: list[str],
+        stored: Mapping[str, Stored],
+    ) -> Head:
+        units = {name: unit for name, unit in head.units.items() if name not in gone}
+        for name in names:
+            units[name] = {path: self.sent[path, content.sha256] for path, content in here[name].items()}
+        people = together(own_people(self.workspace), head.people, record.objections)
+        after = Head(number=head.number + 1, units=units, people=people)
+        removed = (head.objects() | ({*head.removed} & stored.keys())) - after.objects()
+        return after.model_copy(update={"removed": tuple(sorted(removed))})
+
+    def _remove(self, head: Head, stored: Mapping[str, Stored]) -> int:
+        """Remove what no head names: at once where one did, later what another push may have just sent."""
+        named, condemned = head.objects(), {*head.removed}
+        old = datetime.now(UTC) - self.unfinished
+        unnamed = [
+            name
+            for name, found in stored.items()
+            if name not in named and (name in condemned or found.modified < old)
+        ]
+        self.objects.remove(unnamed)
+        remove_older_heads(self.objects, head.number)
+        reach("remote-removed")
+        return len(unnamed)
+
+    def _pushed(
+        self, pushed: Pushed, after: Head, record: Record, names: list[str], num_bytes: int, *, grew: bool
+    ) -> Pushed:
+        pushed.number, pushed.num_units, pushed.num_bytes = after.number, len(names), num_bytes
+        if grew:
+            steps = {**record.units, **dict.fromkeys(names)}
+            pushed.num_unclean = sum(
+                name not in steps or ((step := steps[name]) is not None and not step.is_whole)
+                for name in after.units
+                if kind_of(name) == "log"
+            )
+        return pushed
+
+    def _remember(
+        self, record: Record, head: Head, here: Mapping[str, Unit], names: list[str], gone: list[str]
+    ) -> None:
+        for name in names:
+            record.units[name] = Step(there=head.contents(name), here=dict(here[name]))
+        for name, unit in here.items():
+            if head.contents(name) == unit:
+                record.units[name] = Step(there=unit, here=unit)
+        for name in gone:
+            record.units.pop(name, None)
+        record.objections, record.number = head.people.objections, head.number
+        save_record(self.workspace, record)
+
+
+def _is_same(head: Head, after: Head) -> bool:
+    return head.number > 0 and (head.units, head.people) == (after.units, after.people)
+
+
+def _grew(head: Head, after: Head) -> bool:
+    return len(after.people.tombstones) > len(head.people.tombstones)

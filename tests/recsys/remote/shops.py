@@ -1,0 +1,101 @@
+"""Small workspaces, and stores for them."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import polars as pl
+
+from recsys.event_log import EventLog
+from recsys.registry import Registry
+from recsys.remote.objects import Objects, open_objects
+from recsys.schema import (
+    EVENT_ID,
+    EVENT_SCHEMA,
+    EVENT_TIME,
+    EVENT_TYPE,
+    ITEM_ID,
+    ITEM_SCHEMA,
+    MERGE_SCHEMA,
+    MERGE_TIME,
+    RECEIVED_TIME,
+    TIMESTAMP,
+    USER_ID,
+    VISITOR,
+)
+from recsys.tables import publish
+from recsys.tombstones import Tombstones
+from recsys.workspace import Workspace
+from tests.recsys.test_manifest import write_small_bundle
+
+NOON = int(datetime(2024, 5, 1, 12, tzinfo=UTC).timestamp() * 1000)
+HOUR = 3_600_000
+
+
+def new_store(number: int = 0, kind: str = "memory", root: Path | None = None) -> Objects:
+    return open_objects(f"memory://shop-{number}" if kind == "memory" else f"file://{root}/store")
+
+
+def events(*rows: tuple[str, str]) -> pl.DataFrame:
+    """Purchases of (event id, user id) at noon."""
+    ids, users = zip(*rows, strict=True) if rows else ((), ())
+    frame = pl.DataFrame({EVENT_ID: ids, USER_ID: users}, {EVENT_ID: pl.String, USER_ID: pl.String})
+    frame = frame.with_columns(
+        pl.lit("purchase").alias(EVENT_TYPE),
+        pl.lit("i").alias(ITEM_ID),
+        pl.lit(NOON).cast(EVENT_SCHEMA[EVENT_TIME]).alias(EVENT_TIME),
+        pl.lit(NOON).cast(EVENT_SCHEMA[RECEIVED_TIME]).alias(RECEIVED_TIME),
+    )
+    return pl.concat([pl.DataFrame(schema=EVENT_SCHEMA), frame], how="diagonal")
+
+
+def merge(visitor: str, user: str) -> pl.DataFrame:
+    frame = pl.DataFrame({VISITOR: [visitor], USER_ID: [user], MERGE_TIME: [NOON]})
+    return (
+        frame.with_columns(pl.col(MERGE_TIME).cast(TIMESTAMP)).select(list(MERGE_SCHEMA)).cast(MERGE_SCHEMA)
+    )
+
+
+class Shop:
+    """One machine's workspace."""
+
+    def __init__(self, root: Path) -> None:
+        self.workspace = Workspace(root)
+        self.log = EventLog(self.workspace.events)
+        self.registry = Registry(self.workspace.registry)
+
+    def buy(self, name: str, *rows: tuple[str, str]) -> None:
+        self.log.append(events(*rows), name)
+
+    def offer(self, *titles: str) -> None:
+        items = pl.DataFrame({ITEM_ID: list(titles), "title": list(titles)})
+        publish(
+            self.workspace.items,
+            pl.concat([pl.DataFrame(schema=ITEM_SCHEMA), items], how="diagonal"),
+        )
+
+    def train(self, version: str, *, promote: bool = True) -> None:
+        write_small_bundle(self.registry.path(version))
+        if promote:
+            self.registry.promote(version)
+
+    def erase(self, user: str) -> None:
+        Tombstones(self.workspace.root).add([user], NOON + HOUR)
+        self.log.forget_erased()
+
+    def bought(self) -> set[str]:
+        return set(self.log.event_ids())
+
+    def items(self) -> set[str]:
+        path = max(self.workspace.items.glob("*.parquet"))
+        return set(pl.read_parquet(path)[ITEM_ID])
+
+
+def everything(objects: Objects) -> bytes:
+    """All that lies in a store, names included, heads unpacked."""
+    import gzip
+
+    parts = []
+    for name in [*objects.list("head"), *objects.list("data")]:
+        content = objects.read(name)
+        parts += [name.encode(), gzip.decompress(content) if name.endswith(".gz") else content]
+    return b"\n".join(parts)

@@ -1,0 +1,99 @@
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from recsys.errors import ObjectStoreError
+from recsys.remote.head import Head, publish_head, read_head
+from recsys.remote.objects import DirectoryObjects
+from recsys.remote.pull import pull
+from recsys.remote.push import push
+from tests.recsys.remote.shops import Shop, everything
+
+
+class Meeting(DirectoryObjects):
+    """A store in which another machine is faster, once."""
+
+    def __init__(self, root: Path, other: Shop) -> None:
+        super().__init__("file:///store", root)
+        self._root_of_other, self._other = root, [other]
+
+    def create(self, name: str, content: bytes) -> bool:
+        if name.endswith(".gz") and self._other:
+            push(self._other.pop().workspace, DirectoryObjects("file:///store", self._root_of_other))
+        return super().create(name, content)
+
+
+def test_of_two_pushes_at_once_both_come_to_be(tmp_path: Path) -> None:
+    one, other = Shop(tmp_path / "one"), Shop(tmp_path / "other")
+    one.buy("a", ("e1", "ann"))
+    other.buy("b", ("e2", "bob"))
+    objects = Meeting(tmp_path / "store", other)
+    assert push(one.workspace, objects).number == 2
+    pull(other.workspace, objects)
+    assert other.bought() == {"e1", "e2"}
+    one.erase("bob")
+    other.buy("c", ("e3", "bob"))
+    push(one.workspace, Meeting(tmp_path / "store", other))
+    reader = Shop(tmp_path / "reader")
+    pull(reader.workspace, objects)
+    assert reader.bought() == {"e1"}
+
+
+def test_a_head_that_is_published_late_counts_for_nobody(tmp_path: Path) -> None:
+    objects = DirectoryObjects("file:///store", tmp_path)
+    for number in (1, 2, 3):
+        assert publish_head(objects, Head(number=number))
+    objects.remove(["head/000000000002.json.gz"])
+    assert not publish_head(objects, Head(number=2))
+    assert not publish_head(objects, Head(number=3))
+    assert read_head(objects).number == 3
+
+
+def test_a_store_that_overwrites_what_is_to_be_created_once_is_refused(tmp_path: Path) -> None:
+    class Careless(DirectoryObjects):
+        def create(self, name: str, content: bytes) -> bool:
+            self.remove([name])
+            return super().create(name, content)
+
+    with pytest.raises(ObjectStoreError, match="If-None-Match"):
+        push(Shop(tmp_path / "one").workspace, Careless("file:///store", tmp_path / "store"))
+
+
+def test_what_a_killed_push_left_is_removed_after_a_while(tmp_path: Path) -> None:
+    objects = DirectoryObjects("file:///store", tmp_path / "store")
+    left = tmp_path / "store" / "data" / "events" / "left"
+    left.parent.mkdir(parents=True)
+    left.write_text("ann")
+    one = Shop(tmp_path / "one")
+    one.buy("a", ("e1", "bob"))
+    assert push(one.workspace, objects).num_removed == 0
+    assert push(one.workspace, objects, unfinished=timedelta()).num_removed == 1
+    assert b"ann" not in everything(objects)
+    assert len(objects.list("head")) == 2  # and the probe
+
+
+def test_a_model_that_does_not_verify_stays_here_and_so_do_pointers_to_it(tmp_path: Path) -> None:
+    objects = DirectoryObjects("file:///store", tmp_path / "store")
+    one, other = Shop(tmp_path / "one"), Shop(tmp_path / "other")
+    one.train("v1")
+    push(one.workspace, objects)
+    one.train("v2")
+    (one.registry.path("v2") / "ranker.txt").write_text("other")
+    assert "does not verify" in push(one.workspace, objects).left_out["v2"]
+    pull(other.workspace, objects)
+    assert other.registry.pointers().stable == "v1"
+
+
+def test_decisions_of_two_machines_are_all_kept(tmp_path: Path) -> None:
+    objects = DirectoryObjects("file:///store", tmp_path / "store")
+    one, other = Shop(tmp_path / "one"), Shop(tmp_path / "other")
+    for shop, line in ((one, "one"), (other, "other")):
+        path = shop.workspace.registry / "decisions" / "v1.jsonl"
+        path.parent.mkdir(parents=True)
+        path.write_text(f"first\n{line}\n", encoding="utf-8")
+    push(one.workspace, objects)
+    assert push(other.workspace, objects).torn == {}
+    pull(one.workspace, objects)
+    kept = (one.workspace.registry / "decisions" / "v1.jsonl").read_text(encoding="utf-8")
+    assert kept.split() == ["first", "one", "other"]
