@@ -51,6 +51,8 @@ class OfflineLog:
     by_owner: pl.DataFrame | None = None
     """Where visitors logged in: the events by whose state holds them, with ``from_ms`` and ``until_ms``, the
     moments between which it does. A visitor's event is there twice, before the merge and after it."""
+    popularity: pl.DataFrame | None = None
+    """What ``item_rows`` says of everybody's events, where ``events`` are those of some users."""
 
     @classmethod
     def of(
@@ -140,6 +142,8 @@ class OfflineLog:
 
     def item_rows(self) -> pl.LazyFrame:
         """Popularity per tick and item: ``tick_ms, item_position``, weighted decayed sums ``e0..``."""
+        if self.popularity is not None:
+            return self.popularity.lazy()
         half_lives = [h * DAY_MS for h in self.config.state.half_lives_days]
         frames = []
         for tick in self.ticks():
@@ -175,6 +179,14 @@ class OfflineLog:
 def merge_columns(events: pl.LazyFrame) -> list[str]:
     """Names of the columns that tell merges, where the log has any; see ``EventLog.scan``."""
     return [name for name in (MERGED_INTO, MERGE_TIME) if name in events.collect_schema().names()]
+
+
+def events_of(events: pl.LazyFrame, users: pl.Series) -> pl.LazyFrame:
+    """The events of some users, and of the visitors who turned out to be one of them, in the order given."""
+    theirs = pl.col(USER_ID).is_in(users.implode())
+    if merge_columns(events):
+        theirs |= pl.col(MERGED_INTO).is_in(users.implode()).fill_null(value=False)
+    return events.filter(theirs)
 
 
 def _by_owner(events: pl.DataFrame) -> pl.DataFrame:

@@ -68,6 +68,20 @@ def offline_moments(log: OfflineLog, parts: Parts, events: pl.LazyFrame) -> Iter
         )
 
 
+def moments_at(log: OfflineLog, parts: Parts, items: ItemState) -> Iterator[tuple[int, Moment]]:
+    """The moments of queries that all have the same time.
+
+    Args:
+        log: The queries and the events they may see.
+        parts: The fitted parts to read moments with.
+        items: The items' state at that time.
+    """
+    states, nobody = offline_states(log), UserState(log.config.state.half_lives_days)
+    for query_id, as_of_ms in log.queries.select(QUERY_ID, AS_OF).sort(QUERY_ID).iter_rows():
+        user = user_items(states.get(query_id, nobody), log.catalogue, log.config, as_of_ms)
+        yield query_id, Moment(parts, as_of_ms, user, items.popularity(as_of_ms))
+
+
 def _later_events(
     log: OfflineLog, events: pl.LazyFrame, from_ms: int, to_ms: int
 ) -> Iterator[tuple[int, int, int]]:

@@ -11,6 +11,7 @@ from features.moments import offline_states
 from recsys.catalogue import Catalogue
 from recsys.config import Config
 from recsys.schema import AS_OF, EFFECTIVE_TIME, EVENT_TYPE, ITEM_ID, MERGED_INTO, QUERY_ID, USER_ID
+from recsys.user_shard import ALL_USERS, UserShard
 from recsys.user_state import UserState
 
 _EVENTS_AT_ONCE = 2_000_000
@@ -19,7 +20,11 @@ _BUCKET = "bucket"
 
 
 def every_state(
-    events: pl.LazyFrame, as_of_ms: int, catalogue: Catalogue, config: Config
+    events: pl.LazyFrame,
+    as_of_ms: int,
+    catalogue: Catalogue,
+    config: Config,
+    shard: UserShard = ALL_USERS,
 ) -> Iterator[tuple[str, UserState]]:
     """The state of every user of the log, in no particular order.
 
@@ -31,11 +36,12 @@ def every_state(
         as_of_ms: The moment, milliseconds since the epoch.
         catalogue: The items.
         config: What the states remember.
+        shard: Only of these users; ``events`` are at least theirs, see ``EventLog.scan``.
     """
     with tempfile.TemporaryDirectory(prefix="recsys-states-") as directory:
         for part in _by_user(events, Path(directory)):
-            users = part.select(_owner(part).alias(USER_ID)).unique().sort(USER_ID).collect()
-            queries = users.with_columns(pl.lit(as_of_ms, pl.Int64).alias(AS_OF))
+            users = part.select(_owner(part).alias(USER_ID)).unique().filter(shard.has(pl.col(USER_ID)))
+            queries = users.sort(USER_ID).collect().with_columns(pl.lit(as_of_ms, pl.Int64).alias(AS_OF))
             yield from states_at(part, queries, catalogue, config)
 
 
@@ -65,6 +71,11 @@ def states_at(
         yield user_id, states.get(query_id, nobody).capped(config.state.max_rows_per_user)
 
 
+def read_columns(events: pl.LazyFrame) -> pl.LazyFrame:
+    """Of the log, what states are made of."""
+    return events.select(USER_ID, ITEM_ID, EVENT_TYPE, EFFECTIVE_TIME, *merge_columns(events))
+
+
 def _by_user(events: pl.LazyFrame, directory: Path) -> Iterator[pl.LazyFrame]:
     """The events in parts of which each holds all of those that its users have in the end."""
     num_parts = -(-events.select(pl.len()).collect().item() // _EVENTS_AT_ONCE)
@@ -74,7 +85,7 @@ def _by_user(events: pl.LazyFrame, directory: Path) -> Iterator[pl.LazyFrame]:
         yield events
         return
     part = (_owner(events).hash() % num_parts).alias(_BUCKET)
-    read = events.select(USER_ID, ITEM_ID, EVENT_TYPE, EFFECTIVE_TIME, *merge_columns(events), part)
+    read = read_columns(events).with_columns(part)
     read.sink_parquet(pl.PartitionBy(directory, key=_BUCKET, include_key=False), mkdir=True)
     for path in sorted(directory.iterdir()):
         yield pl.scan_parquet(path)

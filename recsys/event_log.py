@@ -29,6 +29,7 @@ from recsys.schema import (
     EFFECTIVE_TIME,
     EVENT_ID,
     EVENT_SCHEMA,
+    EVENT_TIME,
     MERGE_SCHEMA,
     MERGE_TIME,
     MERGED_INTO,
@@ -83,31 +84,29 @@ class EventLog:
         Raises:
             DataError: A commit is damaged or one of its files is gone.
         """
-        clean: list[Path] = []
-        behind: list[Path] = []
-        num_erasures = len(self._tombstones)
         merges = self.merges(until_ms)
         visitors = visitors_of(shard, merges)
-        for commit in self._read_commits():
-            files = clean if commit.num_erasures >= num_erasures else behind
-            files += [
-                self._path / file
-                for file, first_ms in commit.first_ms.items()
-                if (until_ms is None or first_ms < until_ms) and may_hold(file, shard, visitors)
-            ]
-        missing = next((file for file in (*clean, *behind) if not file.is_file()), None)
-        if missing is not None:
-            raise DataError(f"the event log lacks {missing}; restore it, or ingest the events anew")
-        events = self._living(behind, clean).with_columns(EFFECTIVE)
-        if shard != ALL_USERS:
-            user = pl.col(USER_ID)
-            events = events.filter(
-                shard.has(user) | user.is_in(pl.Series(visitors, dtype=pl.String).implode())
-            )
-        events = _with_merges(events, merges)
-        if until_ms is None:
-            return events
-        return events.filter(pl.col(EFFECTIVE_TIME) < pl.lit(until_ms).cast(TIMESTAMP))
+        clean, behind = self._files_of(until_ms, shard, visitors)
+        return self._read((clean, behind), until_ms, merges, shard, visitors)
+
+    def days(self, until_ms: int | None = None) -> Iterator[pl.DataFrame]:
+        """The events of ``scan``, a day of an append after the other, each in memory when it comes.
+
+        One after the other they have the order in which ``scan`` reads a log without shards, however many
+        this one has: sums of floats depend on it.
+
+        Args:
+            until_ms: See ``scan``.
+
+        Raises:
+            DataError: A commit is damaged or one of its files is gone.
+        """
+        merges = self.merges(until_ms)
+        clean, behind = self._files_of(until_ms, ALL_USERS, [])
+        for files in _by_day(clean):
+            yield self._day(files, [], until_ms, merges)
+        for files in _by_day(behind):
+            yield self._day([], files, until_ms, merges)
 
     def merges(self, until_ms: int | None = None) -> pl.DataFrame:
         """Which visitor was which user from when on: ``MERGE_SCHEMA``, in order of time.
@@ -418,6 +417,52 @@ class EventLog:
             events = older if events is None else pl.concat([events, older])
         return pl.LazyFrame(schema=EVENT_SCHEMA) if events is None else events
 
+    def _files_of(
+        self, until_ms: int | None, shard: UserShard, visitors: list[str]
+    ) -> tuple[list[Path], list[Path]]:
+        """Files that hold nothing of erased people, and those that may."""
+        clean: list[Path] = []
+        behind: list[Path] = []
+        num_erasures = len(self._tombstones)
+        for commit in self._read_commits():
+            files = clean if commit.num_erasures >= num_erasures else behind
+            files += [
+                self._path / file
+                for file, first_ms in commit.first_ms.items()
+                if (until_ms is None or first_ms < until_ms) and may_hold(file, shard, visitors)
+            ]
+        missing = next((file for file in (*clean, *behind) if not file.is_file()), None)
+        if missing is not None:
+            raise DataError(f"the event log lacks {missing}; restore it, or ingest the events anew")
+        return clean, behind
+
+    def _read(
+        self,
+        files: tuple[list[Path], list[Path]],
+        until_ms: int | None,
+        merges: pl.DataFrame,
+        shard: UserShard,
+        visitors: list[str],
+    ) -> pl.LazyFrame:
+        """What ``scan`` returns, of some files of ``_files_of``."""
+        clean, behind = files
+        events = self._living(behind, clean).with_columns(EFFECTIVE)
+        if shard != ALL_USERS:
+            user = pl.col(USER_ID)
+            events = events.filter(
+                shard.has(user) | user.is_in(pl.Series(visitors, dtype=pl.String).implode())
+            )
+        events = _with_merges(events, merges)
+        if until_ms is None:
+            return events
+        return events.filter(pl.col(EFFECTIVE_TIME) < pl.lit(until_ms).cast(TIMESTAMP))
+
+    def _day(
+        self, clean: list[Path], behind: list[Path], until_ms: int | None, merges: pl.DataFrame
+    ) -> pl.DataFrame:
+        events = self._read((clean, behind), until_ms, merges, ALL_USERS, []).collect()
+        return events.sort(EVENT_TIME, EVENT_ID) if len(clean) + len(behind) > 1 else events
+
     def _living_merges(self, merges: pl.DataFrame) -> pl.DataFrame:
         at = pl.col(MERGE_TIME)
         return self._tombstones.living(self._tombstones.living(merges, VISITOR, at), USER_ID, at)
@@ -498,6 +543,16 @@ def _remove(path: Path) -> None:
         ) from error
 
 
+def _by_day(files: list[Path]) -> Iterator[list[Path]]:
+    """Files in groups of an append's day, by append and then by day."""
+    appends: dict[str, dict[str, list[Path]]] = {}
+    for file in files:
+        name = file.name.removesuffix(".parquet").partition("~")[0]
+        appends.setdefault(name, {}).setdefault(file.parent.name, []).append(file)
+    for days in appends.values():
+        yield from (days[day] for day in sorted(days))
+
+
 def visitors_of(shard: UserShard, merges: pl.DataFrame) -> list[str]:
     """The visitors who turned out to be a user of the shard; of all users, nobody needs to ask."""
     if shard == ALL_USERS or merges.is_empty():
@@ -531,4 +586,7 @@ def _with_merges(events: pl.LazyFrame, merges: pl.DataFrame) -> pl.LazyFrame:
     spans = pl.concat([by_visitor, later])  # every moment lies in one span of its visitor
     inside = pl.col("after").is_null() | (pl.col(EFFECTIVE_TIME) > pl.col("after"))
     inside &= pl.col(MERGE_TIME).is_null() | (pl.col(EFFECTIVE_TIME) <= pl.col(MERGE_TIME))
-    return events.join(spans.lazy(), on=USER_ID, how="left").filter(inside).drop("after")
+    met = events.join(
+        spans.lazy(), on=USER_ID, how="left", maintain_order="left"
+    )  # as sums of floats need it
+    return met.filter(inside).drop("after")

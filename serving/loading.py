@@ -10,7 +10,7 @@ import polars as pl
 import structlog
 
 from features.registry import OnlineFeatures, fingerprint
-from features.states import every_state, states_at
+from features.states import every_state, read_columns, states_at
 from recsys.answer import Query
 from recsys.bundle import Bundle, load_bundle
 from recsys.errors import RecsysError
@@ -26,6 +26,7 @@ from recsys.schema import AS_OF, EVENT_TYPE_CODES, USER_ID
 from recsys.signature import read_key, require_signature
 from recsys.text_reader import TextReader
 from recsys.text_vector_cache import CACHE_FILE, TextVectorCache
+from recsys.user_shard import ALL_USERS, every_shard
 from recsys.user_state import UserState
 from recsys.workspace import Workspace
 from serving.compaction import not_in_log
@@ -199,8 +200,12 @@ class LoggedStates:
     def __iter__(self) -> Iterator[tuple[str, UserState]]:
         """All of them, for an online store; in no particular order."""
         parts, config = self.pipeline.bundle.parts, self.pipeline.config
-        log = EventLog(self.workspace.events)
-        return every_state(log.scan(), log_end_ms(self.workspace), parts.catalogue, config)
+        log, end_ms = EventLog(self.workspace.events), log_end_ms(self.workspace)
+        for shard in every_shard(log.num_shards):
+            events = log.scan(shard=shard)
+            if shard != ALL_USERS:  # of many small files, which are not to be opened again
+                events = read_columns(events).collect().lazy()
+            yield from every_state(events, end_ms, parts.catalogue, config, shard)
 
     def of(self, user_ids: Sequence[str]) -> Iterator[tuple[str, UserState]]:
         """Those of some users."""

@@ -19,6 +19,7 @@ from recsys.schema import (
     TIMESTAMP,
     USER_ID,
 )
+from recsys.user_shard import every_shard
 from recsys.user_state import UserState
 from recsys.workspace import Workspace
 from serving.loading import load_pipeline
@@ -70,21 +71,31 @@ class Replay:
         require_fitted_before(f"bundle {manifest.version}", manifest.fitted_until_ms, first_ms)
 
     def moments(self) -> Iterator[tuple[int, int, UserState]]:
-        """Row, as-of and user state of every query, in order of time."""
-        states = states_at(
-            self._log.scan(),
-            self._queries.select(USER_ID, AS_OF),
-            self.pipeline.bundle.parts.catalogue,
-            self.pipeline.config,
-        )
+        """Row, as-of and user state of every query, in order of time.
+
+        Where all have the same time, the states of one shard of users are in memory at a time.
+        """
+        if self._queries[AS_OF].n_unique() == 1:
+            for shard in every_shard(self._log.num_shards):
+                mine = self._queries.filter(shard.has(pl.col(USER_ID)))
+                if not mine.is_empty():
+                    yield from self._with_states(mine, self._log.scan(shard=shard))
+            return
         later = self._later_events()
         event = next(later, None)
-        for (row, as_of_ms), (_, state) in zip(
-            self._queries.select(_ORDER, AS_OF).iter_rows(), states, strict=True
-        ):
+        for row, as_of_ms, state in self._with_states(self._queries, self._log.scan()):
             while event is not None and event[2] < as_of_ms:
                 self.pipeline.record(*event)
                 event = next(later, None)
+            yield row, as_of_ms, state
+
+    def _with_states(
+        self, queries: pl.DataFrame, events: pl.LazyFrame
+    ) -> Iterator[tuple[int, int, UserState]]:
+        catalogue, config = self.pipeline.bundle.parts.catalogue, self.pipeline.config
+        states = states_at(events, queries.select(USER_ID, AS_OF), catalogue, config)
+        asked = queries.select(_ORDER, AS_OF).iter_rows()
+        for (row, as_of_ms), (_, state) in zip(asked, states, strict=True):
             yield row, as_of_ms, state
 
     def _later_events(self) -> Iterator[tuple[str, int, int]]:

@@ -1,15 +1,16 @@
 """Past decisions: what could have been recommended at a moment, and what the user then did."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 from jaxtyping import Bool, Float32, Float64, Int64, UInt32
 
+from features.histories import histories
 from features.log import POSITION, OfflineLog
-from features.moments import offline_moments
 from features.registry import (
     as_ranker_input,
     log_matrix,
@@ -119,13 +120,20 @@ class DecisionTable:
     """Positives that no candidate source found: lost recall, never put in."""
 
 
-def collect_decisions(events: pl.LazyFrame, parts: Parts, as_of_ms: int, to_ms: int) -> dict[str, Decisions]:
+def collect_decisions(
+    events: pl.LazyFrame,
+    parts: Parts,
+    as_of_ms: int,
+    to_ms: int,
+    *,
+    shards: Sequence[pl.LazyFrame] = (),
+) -> dict[str, Decisions]:
     """Build the ranking groups of one label window, by what there is to order; see ``decision_table``.
 
     Raises:
         LeakageError: A fitted part saw events at or after ``as_of_ms``.
     """
-    table = decision_table(events, parts, as_of_ms, to_ms)
+    table = decision_table(events, parts, as_of_ms, to_ms, shards=shards)
     return {
         name: as_decisions(table.matrix[rows], table.pairs.filter(rows), table.users)
         for name, rows in table.orders.items()
@@ -139,6 +147,7 @@ def decision_table(
     to_ms: int,
     *,
     placement: str = "home",
+    shards: Sequence[pl.LazyFrame] = (),
 ) -> DecisionTable:
     """Gather candidates, features and labels of one label window.
 
@@ -150,15 +159,30 @@ def decision_table(
     An item that nobody has touched to the end of the data is left out, unless its ``created_time`` says that
     it could be chosen: a product that came later would teach that what has no history is never taken.
 
+    Args:
+        events: Event log with ``effective_time``, until the end of the data.
+        parts: The fitted parts that features are read with.
+        as_of_ms: Start of the window and moment of the features, milliseconds since the epoch.
+        to_ms: End of the window, exclusive.
+        placement: A placement that starts from a user.
+        shards: See ``describe_labels``.
+
     Raises:
         LeakageError: A fitted part saw events at or after ``as_of_ms``.
     """
     labels = label_table(events, parts.config, as_of_ms, to_ms)
-    return describe_labels(events, labels, parts, as_of_ms, Offers(events, parts, as_of_ms, placement))
+    offers = Offers(events, parts, as_of_ms, placement)
+    return describe_labels(events, labels, parts, as_of_ms, offers, shards=shards)
 
 
 def describe_labels(
-    events: pl.LazyFrame, labels: pl.DataFrame, parts: Parts, as_of_ms: int, offers: "Offers"
+    events: pl.LazyFrame,
+    labels: pl.DataFrame,
+    parts: Parts,
+    as_of_ms: int,
+    offers: "Offers",
+    *,
+    shards: Sequence[pl.LazyFrame] = (),
 ) -> DecisionTable:
     """The decision table of some labels, of which every user is one query.
 
@@ -168,12 +192,13 @@ def describe_labels(
         parts: The fitted parts that features are read with.
         as_of_ms: The moment, milliseconds since the epoch.
         offers: Asks the sources.
+        shards: The events once more, cut by user as ``recsys.user_shard`` does: then one shard's histories
+            are in memory at a time. The table is the same.
 
     Raises:
         LeakageError: A fitted part saw events at or after ``as_of_ms``.
     """
     require_parts_fitted_before(parts, as_of_ms)
-    config = parts.config
     queries = (
         labels.select(USER_ID)
         .unique()
@@ -182,23 +207,62 @@ def describe_labels(
         .select(pl.col(QUERY_ID).cast(pl.Int64), USER_ID, pl.lit(as_of_ms, pl.Int64).alias(AS_OF))
     )
     if queries.is_empty():
-        return empty_table(config)
-    log = OfflineLog.of(events, queries, parts.catalogue, config)
+        return empty_table(parts.config)
     grades_of = grades_by_query(labels.join(queries, on=USER_ID), parts)
-    moments = offline_moments(log, parts, events)
     with progress("gathering candidates", queries.height) as advance:
-        described = offers.described(moments, grades_of, moment_matrix, advance)
-    rows = pl.concat([pl.DataFrame(schema=ROWS), *(frame for frame, _ in described)])
-    nothing = np.empty((0, num_moment_features(config.state)), np.float32)
-    from_moments = np.concatenate([nothing, *(block for _, block in described)])
-    pairs = rows.drop(ORDERS)
+        blocks = [
+            _block(log, moments, offers, grades_of, advance)
+            for log, moments in histories(events, queries, parts, shards)
+        ]
+    rows, matrix = _in_order_of_queries(blocks)
     return DecisionTable(
-        pairs=pairs,
-        matrix=np.column_stack((as_ranker_input(log_matrix(log, pairs)), from_moments)),
+        pairs=rows.drop(ORDERS),
+        matrix=matrix,
         orders={name: rows[name].to_numpy() for name in ORDERS},
         users=queries[USER_ID].to_list(),
         lost=labels.height - rows.filter(pl.col(LABEL) > 0).height,
     )
+
+
+def _block(
+    log: OfflineLog,
+    moments: Iterable[tuple[int, Moment]],
+    offers: "Offers",
+    grades_of: Mapping[int, Mapping[int, int]],
+    advance: Callable[[int], None],
+) -> "_Block":
+    """Rows and features of some queries, by query."""
+    described = offers.described(moments, grades_of, moment_matrix, advance)
+    rows = pl.concat([pl.DataFrame(schema=ROWS), *(frame for frame, _ in described)])
+    nothing = np.empty((0, num_moment_features(log.config.state)), np.float32)
+    from_moments = np.concatenate([nothing, *(block for _, block in described)])
+    del described
+    from_log = as_ranker_input(log_matrix(log, rows.drop(ORDERS)))
+    return _Block(rows, np.column_stack((from_log, from_moments)))
+
+
+class _Block(NamedTuple):
+    """Rows of a decision table, with the columns of the orders, and their features."""
+
+    rows: pl.DataFrame
+    matrix: Float32[np.ndarray, "rows features"]
+
+
+def _in_order_of_queries(blocks: list[_Block]) -> _Block:
+    """All of them as one, without having two of everything; ``blocks`` is empty afterwards."""
+    if len(blocks) == 1:
+        return blocks.pop()
+    rows = pl.concat([block.rows for block in blocks])
+    order = np.argsort(rows[QUERY_ID].to_numpy(), kind="stable")
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
+    matrix = np.empty((rows.height, blocks[0].matrix.shape[1]), np.float32)
+    end = rows.height
+    while blocks:
+        block = blocks.pop().matrix
+        matrix[place[end - len(block) : end]] = block
+        end -= len(block)
+    return _Block(rows[order], matrix)
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ from recsys.config import Config
 from recsys.encoder import TextEncoder, Towers
 from recsys.pretrained import model_path
 from recsys.runner import Group, Runner
-from recsys.schema import EFFECTIVE_TIME
+from recsys.schema import EFFECTIVE_TIME, EVENT_TYPE, ITEM_ID, LIST_ID, POSITION, USER_ID
 from training import adapters
 from training.calibration_fit import calibrate
 from training.checkpoint import Checkpoints
@@ -88,18 +88,17 @@ def fit_encoder(  # noqa: PLR0917 (the first five are given in this order)
     path = model_path(settings.model)
     encoder = TextEncoder(path, adapters.num_upper_layers(settings), settings.max_tokens)
     lora = adapters.prepare(encoder, settings)
-    seen = events.filter(pl.col(EFFECTIVE_TIME).dt.epoch("ms") < until_ms).collect()
+    seen = seen_before(events, until_ms)
     train, validation = split_examples(seen, catalogue, config, until_ms)
+    run = _fingerprint(seen, catalogue, until_ms, config, path)
+    del seen
     encode = _encode_by(runner, catalogue.texts, log_dir) if runner is not None else encode_all
     budget = adapters.state_budget(settings)
     table = read_texts(encoder, catalogue.texts, train, validation, budget, encode=encode)
     towers = Towers(encoder.width, settings)
     towers.item.start_from(table.frozen_base[table.used])
     module = EncoderModule(encoder, towers, table, settings, train.shown.rate if train.shown else 0.0)
-    checkpoints = Checkpoints(
-        (checkpoint_dir or log_dir.parent / "encoder-checkpoint").absolute(),
-        _fingerprint(seen, catalogue, until_ms, config, path),
-    )
+    checkpoints = Checkpoints((checkpoint_dir or log_dir.parent / "encoder-checkpoint").absolute(), run)
     fit = partial(train_together, runner) if isinstance(runner, Group) else run_training
     processes = fit(module, train, validation, config=config, log_dir=log_dir, checkpoints=checkpoints)
     if lora is not None:
@@ -122,6 +121,14 @@ def fit_encoder(  # noqa: PLR0917 (the first five are given in this order)
         num_lists=len(train.shown) if train.shown else 0,
         processes=processes or {},
     )
+
+
+def seen_before(events: pl.LazyFrame, until_ms: int) -> pl.DataFrame:
+    """What the examples are made of: the columns of earlier events that say who met what, when and where."""
+    known = events.collect_schema().names()
+    read = (USER_ID, ITEM_ID, EVENT_TYPE, EFFECTIVE_TIME, LIST_ID, POSITION)
+    earlier = events.filter(pl.col(EFFECTIVE_TIME).dt.epoch("ms") < until_ms)
+    return earlier.select(name for name in read if name in known).collect()
 
 
 def _encode_by(runner: Runner, texts: Sequence[str], directory: Path) -> EncodeAll:

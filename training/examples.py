@@ -52,8 +52,7 @@ def split_examples(
     time = pl.col(EFFECTIVE_TIME).dt.epoch("ms")
     last_fifth = seen.select(time.quantile(1 - _MOST_TO_VALIDATE, "higher")).item() or 0
     split_ms = max(until_ms - round(days * DAY_MS), int(last_fifth))
-    earlier = seen.filter(time < split_ms)
-    train = _examples(earlier, catalogue, config, from_ms=0)
+    train = _examples(seen.filter(time < split_ms), catalogue, config, from_ms=0)
     validation = _examples(seen, catalogue, config, from_ms=split_ms)
     if not len(train.next_items) or not len(validation.next_items):
         raise DataError(

@@ -20,6 +20,7 @@ from recsys.schema import AS_OF, ITEM_ID, QUERY_ID, SOURCES, TIMESTAMP, USER_ID
 from recsys.timestamps import iso
 from recsys.workspace import Workspace, atomic_path
 from training.decisions import LABEL, SOURCE_BITS, decision_table, gains
+from training.log_copy import LogCopy
 
 Orders = Literal["all", "new"]
 _SOURCE = pl.Enum(SOURCE_NAMES)
@@ -77,8 +78,8 @@ def export_features(
     _require_placement(manifest.config, placement)
     _require_fitted_before(manifest, from_ms)
     parts = load_bundle(directory, fingerprint(manifest.config.state)).parts
-    events = EventLog(workspace.events).scan(to_ms).collect().lazy()
-    table = decision_table(events, parts, from_ms, to_ms, placement=placement)
+    log = LogCopy(EventLog(workspace.events), to_ms)
+    table = decision_table(log.events, parts, from_ms, to_ms, placement=placement, shards=log.shards)
     rows = table.orders[orders]
     if not rows.any():
         raise DataError(

@@ -33,6 +33,7 @@ from recsys.timestamps import iso, utc
 from recsys.workspace import Workspace
 from training.decisions import Decisions, collect_decisions, grades
 from training.encoder_fit import FittedEncoder, fit_encoder
+from training.log_copy import LogCopy
 from training.notes import notes
 from training.ranker_fit import Settled, canary_rows, fit_ranker, monotone_constraints
 from training.ranker_shares import fit_ranker_together
@@ -146,7 +147,8 @@ class TrainingRun:
         until_ms = min(until_ms, end_ms + 1) if until_ms is not None else end_ms + 1
         self.registry, self.workspace, self.taken, self.runner = registry, workspace, taken, runner
         self.config, self.catalogue, self.until_ms = config, catalogue, until_ms
-        self.events = log.scan(until_ms).collect().lazy()
+        self.log = LogCopy(log, until_ms)
+        self.events = self.log.events
         if self.events.limit(1).collect().is_empty():
             raise DataError(f"no event happened before {iso(until_ms)}; set a later --until")
         window_ms = label_window_ms(self.events, config, until_ms)
@@ -270,8 +272,11 @@ class TrainingRun:
         parts = self.parts(encoder, start_ms)
         window = self.events, parts, start_ms, end_ms
         visits = collect_visits(*window)
-        home = {name: found + visits[name] for name, found in collect_decisions(*window).items()}
-        home["new"] += collect_unknown(*window)
+        home = {
+            name: found + visits[name]
+            for name, found in collect_decisions(*window, shards=self.log.shards).items()
+        }
+        home["new"] += collect_unknown(*window, shards=self.log.shards)
         return home | {"shown": collect_shown(*window)}
 
     def _publish(

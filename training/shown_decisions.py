@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float32, Int64
 
-from features.log import OfflineLog, require_fitted_before
+from features.log import OfflineLog, events_of, require_fitted_before
 from features.moments import offline_moments
 from features.registry import as_ranker_input, names, online_matrix
 from recsys.config import Config
@@ -120,7 +120,8 @@ def _described(
     if lists.is_empty():
         return
     queries = lists.select(QUERY_ID, USER_ID, AS_OF)
-    log = OfflineLog.of(events, queries, parts.catalogue, parts.config)
+    theirs = events_of(events, queries[USER_ID])
+    log = OfflineLog.of(theirs, queries, parts.catalogue, parts.config)
 
     def describe(query: tuple[int, Moment]) -> tuple[_List, Float32[np.ndarray, "items features"]]:
         row, moment = query

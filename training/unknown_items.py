@@ -5,6 +5,7 @@ their ends, and where nothing came at all a ranker learns that what has no past 
 are met a second time, as if nobody had touched the newest items before.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -21,7 +22,14 @@ from training.decisions import Decisions, Offers, as_decisions, describe_labels,
 _KEY = [USER_ID, ITEM_ID]
 
 
-def collect_unknown(events: pl.LazyFrame, parts: Parts, as_of_ms: int, to_ms: int) -> Decisions:
+def collect_unknown(
+    events: pl.LazyFrame,
+    parts: Parts,
+    as_of_ms: int,
+    to_ms: int,
+    *,
+    shards: Sequence[pl.LazyFrame] = (),
+) -> Decisions:
     """Build ranking groups of what is new to the user, in one label window, without the newest items' past.
 
     Of the items that were touched before ``as_of_ms``, the ``ranker.unknown_share`` that came last lose their
@@ -34,6 +42,7 @@ def collect_unknown(events: pl.LazyFrame, parts: Parts, as_of_ms: int, to_ms: in
         parts: Parts that were fitted before the window.
         as_of_ms: Start of the window; milliseconds since the epoch.
         to_ms: End of the window, exclusive.
+        shards: See ``training.decisions.describe_labels``.
 
     Returns:
         The groups; none where no item is unknown or no user is to be met.
@@ -55,7 +64,8 @@ def collect_unknown(events: pl.LazyFrame, parts: Parts, as_of_ms: int, to_ms: in
     labels = labels.filter(pl.col(USER_ID).is_in(met.implode()))
     without = replace(parts, tables=parts.tables.without(items, catalogue))
     offers = Offers(events, without, as_of_ms)  # what sold no more could still be bought
-    table = describe_labels(events.filter(~gone), labels, without, as_of_ms, offers)
+    left = [shard.filter(~gone) for shard in shards]
+    table = describe_labels(events.filter(~gone), labels, without, as_of_ms, offers, shards=left)
     rows = table.orders["new"] & ~_among(table.pairs, table.users, had, catalogue.item_ids)
     return as_decisions(table.matrix[rows], table.pairs.filter(rows), table.users)
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 
-from features.log import OfflineLog
+from features.log import OfflineLog, events_of
 from features.moments import offline_moments
 from features.registry import names, online_matrix, require_parts_fitted_before
 from recsys.moment import Parts
@@ -58,7 +58,8 @@ def collect_visits(events: pl.LazyFrame, parts: Parts, from_ms: int, to_ms: int)
     )
     grades_of = grades_by_query(labels, parts)
     offers = Offers(events, parts, from_ms)
-    log = OfflineLog.of(events, queries, parts.catalogue, parts.config) if queries.height else None
+    theirs = events_of(events, queries[USER_ID])
+    log = OfflineLog.of(theirs, queries, parts.catalogue, parts.config) if queries.height else None
     described = []
     with progress("reading visits", queries.height) as advance:
         for chunk in queries.iter_slices(_AT_ONCE):

@@ -1,5 +1,6 @@
 import io
 import json
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -38,6 +39,17 @@ def test_every_query_gets_its_list_in_the_order_asked(trained: Trained) -> None:
     assert frame[RANK].to_list() == [1, 2, 3] * 3
     assert set(frame[ITEM_ID].to_list()[:3]) <= set(trained.shop.regular[BOB])
     assert set(frame[ITEM_ID].to_list()[6:]) <= set(trained.shop.regular[ANN])
+
+
+def test_a_log_in_shards_answers_as_a_whole_one_does(
+    trained: Trained, later: Workspace, tmp_path: Path
+) -> None:
+    queries = pl.DataFrame({USER_ID: [*list(trained.shop.withheld)[:20], "new", "new"]})
+    shutil.copytree(later.root, tmp_path / "cut", symlinks=True)
+    cut = Workspace(tmp_path / "cut")
+    EventLog(cut.events).reshard(4)
+    expected, found = (recommend_queries(where, queries) for where in (later, cut))
+    assert found.frame().equals(expected.frame())
 
 
 def test_a_query_keeps_its_id_and_its_own_moment(later: Workspace, trained: Trained) -> None:
