@@ -63,7 +63,8 @@ class EventLog:
     """The log under one directory, which need not exist yet."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
+        """The directory."""
         self._commits = path / "_commits"
         self._tombstones = Tombstones(path.parent)
 
@@ -117,7 +118,7 @@ class EventLog:
         Raises:
             DataError: A commit is damaged or one of its files is gone.
         """
-        files = [self._path / commit.merges for commit in self._read_commits() if commit.merges is not None]
+        files = [self.path / commit.merges for commit in self._read_commits() if commit.merges is not None]
         missing = next((file for file in files if not file.is_file()), None)
         if missing is not None:
             raise DataError(f"the event log lacks {missing}; restore it from a backup")
@@ -143,14 +144,14 @@ class EventLog:
             raise ValueError(f"append name {name!r} must be letters, digits, '.', '_' or '-'")
         if events.schema != EVENT_SCHEMA:
             raise ValueError(f"expected the columns of EVENT_SCHEMA, got {events.schema}")
-        with exclusive(self._path / ".lock"):
+        with exclusive(self.path / ".lock"):
             target = self._commits / f"{name}.json"
             if target.exists():
                 return
             self._remove_uncommitted()
             num_erasures = len(self._tombstones)  # first: what is erased meanwhile is found again
             left = self._tombstones.living(events, USER_ID, EFFECTIVE)
-            commit = write_events(self._path, left, name, self.num_shards)
+            commit = write_events(self.path, left, name, self.num_shards)
             if merges is not None and not (merges := self._living_merges(merges)).is_empty():
                 commit = self._write_merges(commit, merges, name)
             reach("log-written")
@@ -170,13 +171,13 @@ class EventLog:
         """
         if not _NAME.fullmatch(name):
             raise ValueError(f"append name {name!r} must be letters, digits, '.', '_' or '-'")
-        with exclusive(self._path / ".lock"):
+        with exclusive(self.path / ".lock"):
             target = self._commits / f"{name}.json"
             if target.exists():
                 return
             self._remove_uncommitted()
             for file in commit.files:
-                move(directory / file, self._path / file)
+                move(directory / file, self.path / file)
             reach("log-written")
             commit.save(target)
             reach("log-committed")
@@ -194,16 +195,16 @@ class EventLog:
         """
         if wrong := [name for name in commits if not _NAME.fullmatch(name)]:
             raise ValueError(f"append name {wrong[0]!r} must be letters, digits, '.', '_' or '-'")
-        with exclusive(self._path / ".lock"):
+        with exclusive(self.path / ".lock"):
             self._remove_uncommitted()
             new = [
                 file for name, commit in commits.items() for file in self._prepare(directory, commit, name)
             ]
             for file in new:  # directories once, not once a file
-                (self._path / file).parent.mkdir(parents=True, exist_ok=True)
-                (directory / file).replace(self._path / file)
+                (self.path / file).parent.mkdir(parents=True, exist_ok=True)
+                (directory / file).replace(self.path / file)
                 reach("log-moved")
-            for parent in {(self._path / file).parent for file in new}:
+            for parent in {(self.path / file).parent for file in new}:
                 sync(parent)
             reach("log-written")
             for name, commit in commits.items():
@@ -214,9 +215,9 @@ class EventLog:
     def _prepare(self, directory: Path, commit: Commit, name: str) -> list[str]:
         """The files of an append that are to be moved; of those that they replace, no digest is known now."""
         new = [file for file in commit.files if (directory / file).is_file()]
-        lacking = [file for file in commit.files if file not in new and not (self._path / file).is_file()]
+        lacking = [file for file in commit.files if file not in new and not (self.path / file).is_file()]
         if lacking:
-            raise DataError(f"the event log lacks {self._path / lacking[0]}, and it is not brought either")
+            raise DataError(f"the event log lacks {self.path / lacking[0]}, and it is not brought either")
         path = self._commits / f"{name}.json"
         if path.exists():  # a crash leaves a file without a digest, and none with a wrong one
             old = Commit.model_validate_json(path.read_bytes())
@@ -232,7 +233,7 @@ class EventLog:
         Raises:
             DataError: The layout is damaged.
         """
-        path = self._path / _LAYOUT
+        path = self.path / _LAYOUT
         try:
             return _Layout.model_validate_json(path.read_bytes()).num_shards
         except FileNotFoundError:
@@ -253,11 +254,11 @@ class EventLog:
             DataError: A commit or a file is damaged, or a file is gone.
         """
         num_recut = 0
-        with exclusive(self._path / ".lock"):
+        with exclusive(self.path / ".lock"):
             self._remove_uncommitted()
             layout = _Layout(num_shards=num_shards)
-            if num_shards != 1 or (self._path / _LAYOUT).exists():
-                with atomic_path(self._path / _LAYOUT) as partial:
+            if num_shards != 1 or (self.path / _LAYOUT).exists():
+                with atomic_path(self.path / _LAYOUT) as partial:
                     partial.write_text(layout.model_dump_json(), encoding="utf-8")
             for path, commit in self._named_commits():
                 old = [file for file in commit.first_ms if UserShard.of_file(file).count != num_shards]
@@ -269,17 +270,17 @@ class EventLog:
 
     def _recut(self, old: Sequence[str], commit: Commit, path: Path, num_shards: int) -> None:
         for file in old:
-            if not (self._path / file).is_file():
-                raise DataError(f"the event log lacks {self._path / file}; restore it from a backup")
+            if not (self.path / file).is_file():
+                raise DataError(f"the event log lacks {self.path / file}; restore it from a backup")
         for file in self._damaged(commit):
-            raise DataError(f"{self._path / file} is not as it was written; restore it from a backup")
+            raise DataError(f"{self.path / file} is not as it was written; restore it from a backup")
         days: dict[str, list[Path]] = {}
         for file in old:
-            days.setdefault(file.partition("/")[0], []).append(self._path / file)
+            days.setdefault(file.partition("/")[0], []).append(self.path / file)
         after = reduce(Commit.without, old, commit)
         for files in days.values():
             events = pl.concat(pl.read_parquet(file, hive_partitioning=False) for file in files)
-            new = write_events(self._path, events, path.stem, num_shards)
+            new = write_events(self.path, events, path.stem, num_shards)
             after = after.model_copy(
                 update={"first_ms": after.first_ms | new.first_ms, "digests": after.digests | new.digests}
             )
@@ -302,7 +303,7 @@ class EventLog:
             DataError: A commit is damaged, one of its files is gone, or what was set aside cannot be removed.
         """
         gone: list[str] = []
-        with exclusive(self._path / ".lock"):
+        with exclusive(self.path / ".lock"):
             self._remove_uncommitted()
             num_erasures = len(self._tombstones)
             for path, commit in self._named_commits():
@@ -313,10 +314,10 @@ class EventLog:
                     cleaned, ids = self._clean(file, cleaned, path, leaving)
                     gone += ids
                 if commit.merges is not None:
-                    merges = pl.read_parquet(self._path / commit.merges)
+                    merges = pl.read_parquet(self.path / commit.merges)
                     cleaned = self._rewrite(commit.merges, merges, self._living_merges(merges), cleaned, path)
                 cleaned.model_copy(update={"num_erasures": num_erasures}).save(path)
-            _remove(self._path / _DAMAGED)  # what cannot be read cannot be searched
+            _remove(self.path / _DAMAGED)  # what cannot be read cannot be searched
         return gone
 
     def prune(self, before_ms: int) -> int:
@@ -330,14 +331,14 @@ class EventLog:
         """
         last = datetime.fromtimestamp(before_ms / 1000, UTC).date()
         num_events = 0
-        with exclusive(self._path / ".lock"):
+        with exclusive(self.path / ".lock"):
             self._remove_uncommitted()
             for path, commit in self._named_commits():
                 old = [file for file in commit.first_ms if date.fromisoformat(file[4:14]) < last]
                 if not old and commit.merges is None:
                     continue
                 num_events += sum(
-                    pl.scan_parquet(self._path / f).select(pl.len()).collect().item() for f in old
+                    pl.scan_parquet(self.path / f).select(pl.len()).collect().item() for f in old
                 )
                 for file in old:
                     commit = commit.without(file)  # noqa: PLW2901
@@ -345,11 +346,11 @@ class EventLog:
                 if commit.merges is not None:
                     self._prune_merges(commit.merges, commit, path, before_ms)
             self._remove_uncommitted()
-            for day in (self._path / _DAMAGED).glob("day=*"):
+            for day in (self.path / _DAMAGED).glob("day=*"):
                 if date.fromisoformat(day.name[4:]) < last:
                     _remove(day)
             ends = {path.stem: commit.end_ms for path, commit in self._named_commits()}
-            for merges in (self._path / _DAMAGED / "_merges").glob("*"):
+            for merges in (self.path / _DAMAGED / "_merges").glob("*"):
                 if (ends.get(merges.stem) or 0) < before_ms:
                     _remove(merges)
         return num_events
@@ -372,22 +373,22 @@ class EventLog:
             DataError: A commit is damaged.
         """
         aside: list[str] = []
-        with exclusive(self._path / ".lock"):
+        with exclusive(self.path / ".lock"):
             for path, commit in self._named_commits():
                 damaged = self._damaged(commit)
                 for file in damaged:
-                    kept = self._path / _DAMAGED / file
+                    kept = self.path / _DAMAGED / file
                     kept.parent.mkdir(parents=True, exist_ok=True)
-                    shutil.copyfile(self._path / file, kept)
+                    shutil.copyfile(self.path / file, kept)
                     commit = commit.without(file)  # noqa: PLW2901
                     commit.save(path)
-                    (self._path / file).unlink()
+                    (self.path / file).unlink()
                 aside += damaged
         return aside
 
     def _damaged(self, commit: Commit) -> list[str]:
-        there = (file for file in commit.digests if (self._path / file).is_file())
-        return [file for file in there if digest(self._path / file) != commit.digests[file]]
+        there = (file for file in commit.digests if (self.path / file).is_file())
+        return [file for file in there if digest(self.path / file) != commit.digests[file]]
 
     def end_ms(self) -> int | None:
         """Greatest time of an event or merge, milliseconds since the epoch; ``None`` for an empty log."""
@@ -427,7 +428,7 @@ class EventLog:
         for commit in self._read_commits():
             files = clean if commit.num_erasures >= num_erasures else behind
             files += [
-                self._path / file
+                self.path / file
                 for file, first_ms in commit.first_ms.items()
                 if (until_ms is None or first_ms < until_ms) and may_hold(file, shard, visitors)
             ]
@@ -471,17 +472,17 @@ class EventLog:
         self, file: str, commit: Commit, path: Path, leaving: Callable[[list[str]], object]
     ) -> tuple[Commit, list[str]]:
         """Take the erased people's events out of a file; its commit, and the ids of what went."""
-        users = pl.read_parquet(self._path / file, columns=[USER_ID])[USER_ID]
+        users = pl.read_parquet(self.path / file, columns=[USER_ID])[USER_ID]
         if self._tombstones.of(users).is_empty():
             return commit, []
-        events = pl.read_parquet(self._path / file, hive_partitioning=False)
+        events = pl.read_parquet(self.path / file, hive_partitioning=False)
         kept = self._tombstones.living(events, USER_ID, EFFECTIVE)
         gone = events.join(kept, on=EVENT_ID, how="anti")[EVENT_ID].to_list()
         leaving(gone)
         return self._rewrite(file, events, kept, commit, path), gone
 
     def _prune_merges(self, file: str, commit: Commit, path: Path, before_ms: int) -> None:
-        merges = pl.read_parquet(self._path / file)
+        merges = pl.read_parquet(self.path / file)
         kept = merges.filter(pl.col(MERGE_TIME) >= pl.lit(before_ms).cast(TIMESTAMP))
         self._rewrite(file, merges, kept, commit, path).save(path)
 
@@ -493,11 +494,11 @@ class EventLog:
             return commit
         commit = commit.with_digest(file, None)
         commit.save(path)  # first: a crash leaves a file without a digest, and none with a wrong one
-        return commit.with_digest(file, write_table(kept, self._path / file))
+        return commit.with_digest(file, write_table(kept, self.path / file))
 
     def _write_merges(self, commit: Commit, merges: pl.DataFrame, name: str) -> Commit:
         file = f"_merges/{name}.parquet"
-        written = write_table(merges, self._path / file)
+        written = write_table(merges, self.path / file)
         [end_ms] = merges.select(pl.col(MERGE_TIME).max().dt.epoch("ms")).row(0)
         return commit.with_digest(file, written).model_copy(
             update={"merges": file, "end_ms": max(end_ms, commit.end_ms or 0)}
@@ -517,8 +518,8 @@ class EventLog:
 
     def _remove_uncommitted(self) -> None:
         committed = {file for commit in self._read_commits() for file in commit.files}
-        for path in [*self._path.glob("day=*/*"), *self._path.glob("_merges/*")]:
-            if path.relative_to(self._path).as_posix() in committed:
+        for path in [*self.path.glob("day=*/*"), *self.path.glob("_merges/*")]:
+            if path.relative_to(self.path).as_posix() in committed:
                 continue
             if path.is_dir():
                 shutil.rmtree(path)

@@ -5,16 +5,16 @@ temporary files: once in the order of a log without shards, for what is summed o
 shard, for what is computed of each user. They do not change while the log does.
 """
 
-import shutil
-import tempfile
 import weakref
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import polars as pl
 
 from recsys.event_log import EventLog
 from recsys.schema import MERGED_INTO, USER_ID
+from recsys.unfinished import scratch_beside
 from recsys.user_shard import UserShard, every_shard
 
 _ROWS_OF_A_FILE = 1_000_000
@@ -33,20 +33,22 @@ class LogCopy:
         Raises:
             DataError: A commit is damaged or one of its files is gone.
         """
-        num_shards = log.num_shards
-        if num_shards == 1:
-            self.events = log.scan(until_ms).collect().lazy()
-            self.shards = [self.events]
-            return
-        directory = Path(tempfile.mkdtemp(prefix="recsys-log-"))
-        self._remove = weakref.finalize(self, shutil.rmtree, directory, ignore_errors=True)
-        empty = log.scan(until_ms).head(0).collect()
-        everybody = directory / "everybody"
-        _write(log.days(until_ms), empty, everybody)
-        self.events: pl.LazyFrame = _read(everybody)
+        self.events: pl.LazyFrame
         """Everybody's, in the order of a log without shards; columns of ``EventLog.scan``."""
         self.shards: list[pl.LazyFrame] = []
         """The same, cut by user as ``recsys.user_shard`` does; a visitor's also come with the user's."""
+        num_shards = log.num_shards
+        if num_shards == 1:
+            self.events = log.scan(until_ms).collect().lazy()
+            self.shards.append(self.events)
+            return
+        scratch = ExitStack()  # in the log's directory, where what a crash leaves is removed
+        directory = scratch.enter_context(scratch_beside(log.path / "copy"))
+        self._remove = weakref.finalize(self, scratch.close)
+        empty = log.scan(until_ms).head(0).collect()
+        everybody = directory / "everybody"
+        _write(log.days(until_ms), empty, everybody)
+        self.events = _read(everybody)
         for shard in every_shard(num_shards):
             mine = (pl.scan_parquet(file).filter(_is_of(shard, empty)) for file in _files(everybody))
             target = directory / f"shard-{shard.number}"

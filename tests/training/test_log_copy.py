@@ -1,5 +1,4 @@
 import gc
-import tempfile
 from pathlib import Path
 
 import polars as pl
@@ -42,17 +41,16 @@ def test_each_shard_holds_what_the_log_gives_of_it(tmp_path: Path, monkeypatch: 
         assert_frame_equal(copied.sort(EVENT_ID).collect(), found.sort(EVENT_ID).collect())
 
 
-def test_a_copy_outlives_the_log_and_leaves_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+def test_a_copy_outlives_the_log_and_leaves_no_files(tmp_path: Path) -> None:
     log = shopping_log(tmp_path / "events", num_shards=3)
     copy = LogCopy(log, NOW)
     before = copy.events.collect()
     log.reshard(2)
     assert_frame_equal(copy.events.collect(), before)
-    assert list(tmp_path.glob("recsys-log-*"))
+    assert list(tmp_path.glob("events/.copy.*"))
     del copy
     gc.collect()
-    assert not list(tmp_path.glob("recsys-log-*"))
+    assert not list(tmp_path.glob("events/.copy.*"))
 
 
 def test_an_empty_log_in_shards_has_no_events(tmp_path: Path) -> None:
