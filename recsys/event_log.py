@@ -334,14 +334,16 @@ class EventLog:
         with exclusive(self.path / ".lock"):
             self._remove_uncommitted()
             for path, commit in self._named_commits():
-                old = [file for file in commit.first_ms if date.fromisoformat(file[4:14]) < last]
-                if not old and commit.merges is None:
+                old = [file for file in commit.first_ms if _lies_before(file, last)]
+                aside = [file for file in commit.aside if not _lies_before(file, last)]
+                if not old and commit.merges is None and aside == commit.aside:
                     continue
                 num_events += sum(
                     pl.scan_parquet(self.path / f).select(pl.len()).collect().item() for f in old
                 )
                 for file in old:
                     commit = commit.without(file)  # noqa: PLW2901
+                commit = commit.model_copy(update={"aside": aside})  # noqa: PLW2901
                 commit.save(path)
                 if commit.merges is not None:
                     self._prune_merges(commit.merges, commit, path, before_ms)
@@ -380,7 +382,7 @@ class EventLog:
                     kept = self.path / _DAMAGED / file
                     kept.parent.mkdir(parents=True, exist_ok=True)
                     shutil.copyfile(self.path / file, kept)
-                    commit = commit.without(file)  # noqa: PLW2901
+                    commit = commit.setting_aside(file)  # noqa: PLW2901
                     commit.save(path)
                     (self.path / file).unlink()
                 aside += damaged
@@ -542,6 +544,11 @@ def _remove(path: Path) -> None:
         raise DataError(
             f"{path} is to be removed and cannot be: {error}; see that it is writable, or remove it by hand"
         ) from error
+
+
+def _lies_before(file: str, day: date) -> bool:
+    """Whether a file holds the events of an earlier day."""
+    return file.startswith("day=") and date.fromisoformat(file[4:14]) < day
 
 
 def _by_day(files: list[Path]) -> Iterator[list[Path]]:

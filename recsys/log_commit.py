@@ -28,6 +28,8 @@ class Commit(BaseModel):
     """Tombstones that were there when its files were written: of those, nothing is in them."""
     digests: dict[str, str] = {}
     """SHA-256 of its files; of one that is being rewritten, or is older than digests are, there is none."""
+    aside: list[str] = []
+    """Files that it had too, and that were set aside because they were damaged: who has them may bring them."""
 
     @property
     def files(self) -> list[str]:
@@ -40,15 +42,23 @@ class Commit(BaseModel):
         merges = None if self.merges == file else self.merges
         return self.with_digest(file, None).model_copy(update={"first_ms": first_ms, "merges": merges})
 
+    def setting_aside(self, file: str) -> "Commit":
+        """The commit of the other files, which knows that there was this one."""
+        return self.without(file).model_copy(update={"aside": [*self.aside, file]})
+
     def with_digest(self, file: str, digest: str | None) -> "Commit":
         """The commit with another digest of a file, or with none."""
         others = {one: of for one, of in self.digests.items() if one != file}
         return self.model_copy(update={"digests": others if digest is None else others | {file: digest}})
 
+    def to_json(self) -> str:
+        """What is written: the same for the same commit, whatever it need not say."""
+        return self.model_dump_json(exclude=None if self.aside else {"aside"})
+
     def save(self, path: Path) -> None:
         """Write it, or replace the one that is there."""
         with atomic_path(path) as partial:
-            partial.write_text(self.model_dump_json(), encoding="utf-8")
+            partial.write_text(self.to_json(), encoding="utf-8")
 
 
 def write_events(log: Path, events: pl.DataFrame, name: str, num_shards: int) -> Commit:

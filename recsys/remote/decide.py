@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from recsys.manifest import SIGNATURE
 from recsys.remote.head import Head
 from recsys.remote.record import Record
-from recsys.remote.units import Part, Unit, Units, is_of, kind_of
+from recsys.remote.units import SET_ASIDE, Part, Unit, Units, is_of, kind_of
 
 
 @dataclass
@@ -25,6 +25,8 @@ class Differences:
     gone_there: list[str] = field(default_factory=list)
     partial: list[str] = field(default_factory=list)
     """Changed here, where only some of its files are: nothing can be made of that."""
+    unsendable: dict[str, str] = field(default_factory=dict)
+    """What the store lacks and cannot have from here, and why."""
 
 
 def differences(record: Record, here: Units, head: Head, parts: Collection[Part]) -> Differences:
@@ -48,6 +50,9 @@ def _sort(found: Differences, name: str, record: Record, here: Unit | None, head
     step = record.units.get(name)
     if here == there:
         return
+    if here is not None and SET_ASIDE in here.values():
+        _sort_set_aside(found, name, here, there)
+        return
     if here is None:
         was_deleted = step is not None and kind_of(name) == "lists" and step.there == there
         (found.gone_here if was_deleted else found.to_take).append(name)
@@ -61,6 +66,18 @@ def _sort(found: Differences, name: str, record: Record, here: Unit | None, head
         (found.to_send if step.is_whole else found.partial).append(name)
     else:
         _sort_torn(found, name, step.there if step else None, here, there)
+
+
+def _sort_set_aside(found: Differences, name: str, here: Unit, there: Unit | None) -> None:
+    """An append some files of which were damaged: it is not what the others are to have."""
+    if there is not None:
+        found.to_mend.append(name)
+        return
+    files = ", ".join(path for path, content in here.items() if content == SET_ASIDE)
+    found.unsendable[name] = (
+        f"{files} was damaged and set aside, and the store never had it; restore events/ from a backup, "
+        "or push it from a machine that has it whole"
+    )
 
 
 def _sort_torn(found: Differences, name: str, before: Unit | None, here: Unit, there: Unit) -> None:

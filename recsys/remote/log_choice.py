@@ -39,7 +39,7 @@ class Chosen:
     def here(self) -> Unit:
         """The unit that it will be."""
         paths = [f"{_EVENTS}/{file}" for file in self.commit.files]
-        commit = Content.of_bytes(self.commit.model_dump_json().encode())
+        commit = Content.of_bytes(self.commit.to_json().encode())
         return {path: self.there[path] for path in paths} | {commit_path(self.append): commit}
 
 

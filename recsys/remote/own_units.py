@@ -15,7 +15,7 @@ from recsys.file_lock import exclusive
 from recsys.log_commit import Commit
 from recsys.manifest import MANIFEST, SIGNATURE, read_manifest
 from recsys.remote.record import Mark
-from recsys.remote.units import Content, Part, Unit, commit_path, is_of
+from recsys.remote.units import SET_ASIDE, Content, Part, Unit, commit_path, is_of
 from recsys.workspace import Workspace
 
 _SCRATCH = re.compile(r"\..+")
@@ -54,7 +54,8 @@ class OwnUnits:
         except ValidationError as error:
             raise DataError(f"the event log's commit {path} is damaged; restore it from a backup") from error
         files = {f"events/{file}": commit.digests.get(file) for file in commit.files}
-        return {path: self._read(path)} | {file: self._read(file, digest) for file, digest in files.items()}
+        unit = {path: self._read(path)} | {file: self._read(file, digest) for file, digest in files.items()}
+        return unit | {f"events/{file}": SET_ASIDE for file in commit.aside}
 
     def _log(self) -> Iterator[tuple[str, Unit]]:
         with exclusive(self._workspace.events / ".lock"):

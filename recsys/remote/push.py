@@ -47,7 +47,7 @@ class Pushed:
     torn: dict[str, str] = field(default_factory=dict)
     """Units that were changed here and there, which stay as they are there, and what to do."""
     left_out: dict[str, str] = field(default_factory=dict)
-    """Models that do not verify, and why."""
+    """Models that do not verify, appends that are not wholly here, and why."""
 
 
 def push(
@@ -126,7 +126,7 @@ class _Sending:
         gone = found.gone_here if has_lists(self.workspace) else []
         num_bytes = self._send({name: here[name] for name in names}, head, stored, push)
         after = self._next(record, head, here, names, gone, stored)
-        pushed = Pushed(head.number, left_out=own.left_out, torn={n: advice(n) for n in found.torn})
+        pushed = Pushed(head.number, left_out=own.left_out | found.unsendable, torn={n: advice(n) for n in found.torn})
         if not _is_same(head, after):
             reach("remote-sent")
             if not publish_head(self.objects, after):

@@ -62,6 +62,8 @@ class Content(BaseModel):
 
 Unit: TypeAlias = dict[str, Content]
 """Its files, by their paths within a workspace."""
+SET_ASIDE: Final = Content(sha256="", size=0)
+"""What a file of an append holds that was damaged and is no longer here; a store has no such files."""
 Units: TypeAlias = Mapping[str, Unit]
 """Units by name."""
 
