@@ -29,7 +29,7 @@ class Commit(BaseModel):
     digests: dict[str, str] = {}
     """SHA-256 of its files; of one that is being rewritten, or is older than digests are, there is none."""
     aside: list[str] = []
-    """Files that it had too, and that were set aside because they were damaged: who has them may bring them."""
+    """Files that it had too, and which were damaged and set aside: who has them may bring them."""
 
     @property
     def files(self) -> list[str]:

@@ -24,7 +24,7 @@ class Differences:
     gone_here: list[str] = field(default_factory=list)
     gone_there: list[str] = field(default_factory=list)
     partial: list[str] = field(default_factory=list)
-    """Changed here, where only some of its files are: nothing can be made of that."""
+    """New or changed here, where only some of its files are: nothing can be made of that."""
     unsendable: dict[str, str] = field(default_factory=dict)
     """What the store lacks and cannot have from here, and why."""
 
@@ -42,6 +42,11 @@ def differences(record: Record, here: Units, head: Head, parts: Collection[Part]
     for name in sorted({*here, *head.units, *record.units}):
         if is_of(name, parts):
             _sort(found, name, record, here.get(name), head)
+    if cut := [name for name in found.partial if name not in head.units]:
+        found.unsendable["event log"] = (
+            f"{len(cut):,} appends, such as {cut[0]}, are held for a shard of users only, and the store has "
+            "none of them; push them from a machine that holds the whole log"
+        )
     return found
 
 
@@ -58,7 +63,10 @@ def _sort(found: Differences, name: str, record: Record, here: Unit | None, head
         (found.gone_here if was_deleted else found.to_take).append(name)
     elif there is None:
         unchanged = step is not None and step.here == here and kind_of(name) == "lists"
-        (found.gone_there if unchanged else found.to_send).append(name)
+        if record.is_cut(name):
+            found.partial.append(name)
+        else:
+            (found.gone_there if unchanged else found.to_send).append(name)
     elif step is not None and step.here == here:
         if step.there != there:
             found.to_take.append(name)
@@ -83,7 +91,9 @@ def _sort_set_aside(found: Differences, name: str, here: Unit, there: Unit | Non
 def _sort_torn(found: Differences, name: str, before: Unit | None, here: Unit, there: Unit) -> None:
     """What both changed. Appends and lists change when somebody is erased, or they are pruned or cut anew."""
     kind = kind_of(name)
-    if kind in {"log", "layout", "lists"}:
+    if kind == "log" and before is None and _files(there) < _files(here):
+        found.torn.append(name)  # a part of it, which somebody sent as the whole
+    elif kind in {"log", "layout", "lists"}:
         found.to_mend.append(name)
     elif kind in {"items", "users"}:
         last = max(before, default="") if before else ""
@@ -96,6 +106,10 @@ def _sort_torn(found: Differences, name: str, before: Unit | None, here: Unit, t
         (found.to_send if len(here) > len(there) else found.to_take).append(name)
     else:
         found.torn.append(name)
+
+
+def _files(append: Unit) -> set[str]:
+    return {path for path in append if not path.startswith("events/_commits/")}
 
 
 def _unsigned(bundle: Unit) -> Unit:

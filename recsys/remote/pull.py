@@ -271,6 +271,12 @@ class Taking:
 def advice(name: str) -> str:
     """What to do about a unit that was changed here and there."""
     again = {"pointers": "promote again", "items": "ingest again", "users": "ingest again"}
+    if kind_of(name) == "log":
+        return (
+            "other events were appended there under this name, as by a copy of a workspace with its state/, "
+            "or fewer: keep events/ of here aside, take the store's with: recsys remote pull --theirs, and "
+            "ingest what it lacks; or push to an empty prefix from a whole copy"
+        )
     then = again.get(kind_of(name), "do it again")
     return f"take the store's with: recsys remote pull --theirs; then {then}"
 

@@ -126,7 +126,8 @@ class _Sending:
         gone = found.gone_here if has_lists(self.workspace) else []
         num_bytes = self._send({name: here[name] for name in names}, head, stored, push)
         after = self._next(record, head, here, names, gone, stored)
-        pushed = Pushed(head.number, left_out=own.left_out | found.unsendable, torn={n: advice(n) for n in found.torn})
+        left_out = own.left_out | found.unsendable
+        pushed = Pushed(head.number, left_out=left_out, torn={n: advice(n) for n in found.torn})
         if not _is_same(head, after):
             reach("remote-sent")
             if not publish_head(self.objects, after):

@@ -57,6 +57,8 @@ class Record(BaseModel):
     num_shards: int = 1
     """Whose events the workspace holds, see ``recsys.user_shard``."""
     units: dict[str, Step] = {}
+    cut: frozenset[str] = frozenset()
+    """Appends that came from another store, and not wholly."""
     objections: frozenset[str] = frozenset()
     """As both had them."""
     marks: dict[str, Mark] = {}
@@ -66,7 +68,18 @@ class Record(BaseModel):
         """The record of a store that has come so far; a store that was farther once is another one now."""
         if number >= self.number:
             return self
-        return Record(url=self.url, writer=self.writer, marks=self.marks)
+        return self.anew(self.url)
+
+    def anew(self, url: str) -> "Record":
+        """The record of another store: nothing is in step with it, and what is held in part still is."""
+        cut = {name for name in {*self.cut, *self.units} if self.is_cut(name)}
+        kept = {name: getattr(self, name) for name in ("writer", "shard", "num_shards", "marks")}
+        return Record(url=url, cut=frozenset(cut), **kept)
+
+    def is_cut(self, name: str) -> bool:
+        """Whether only some of a unit's files are held, as of an append that came to a shard of users."""
+        step = self.units.get(name)
+        return name in self.cut if step is None else not step.is_whole
 
     @property
     def users(self) -> UserShard:
@@ -75,18 +88,19 @@ class Record(BaseModel):
 
 
 def read_record(workspace: Workspace, url: str, writer: str) -> Record:
-    """What is known of a workspace and a store; of another store than the last one, nothing.
+    """What is known of a workspace and a store; of another store than the last one, little.
 
     Args:
         workspace: Where the record lies.
         url: The store.
         writer: Who pushes from here from now on, if nobody did so far.
     """
+    url = url.rstrip("/")  # with or without, it is the same store
     try:
         found = Record.model_validate_json((remote_directory(workspace) / _FILE).read_bytes())
     except (OSError, ValidationError):
         return Record(url=url, writer=writer)
-    return found if found.url == url else Record(url=url, writer=found.writer, marks=found.marks)
+    return found if found.url == url else found.anew(url)
 
 
 def save_record(workspace: Workspace, record: Record) -> None:
