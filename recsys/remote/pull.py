@@ -33,6 +33,7 @@ from recsys.remote.record import (
     remote_directory,
     save_record,
 )
+from recsys.remote.same_name import with_other_events
 from recsys.remote.transfer import MissingObjectError, download
 from recsys.remote.units import Part, Unit, kind_of
 from recsys.table_sweep import sweep
@@ -134,7 +135,7 @@ class Taking:
         pulled = Pulled(self.head.number, num_erased=self.take_people())
         own = OwnUnits(self.workspace, self.record.marks)
         here = own.look(parts)
-        found = differences(self.record, here, self.head, parts)
+        found = self.differences(here, parts)
         names = {*found.to_take, *found.to_mend}
         if theirs:
             names |= {*found.torn}
@@ -156,6 +157,15 @@ class Taking:
         save_record(self.workspace, self.record)
         shutil.rmtree(incoming_directory(self.workspace), ignore_errors=True)
         return pulled
+
+    def differences(self, here: Mapping[str, Unit], parts: Collection[Part]) -> Differences:
+        """What is to become of which units; for whoever took the people, so that nobody erased is missed."""
+        found = differences(self.record, here, self.head, parts)
+        unknown = [name for name in found.to_mend if kind_of(name) == "log" and name not in self.record.units]
+        torn = with_other_events(self.workspace, self.objects, self.head, unknown, here)
+        found.to_mend = [name for name in found.to_mend if name not in torn]
+        found.torn += torn
+        return found
 
     def take_people(self) -> int:
         """Let the workspace know who is erased; how many it did not know. What there is of them goes."""

@@ -13,7 +13,7 @@ from recsys.errors import ObjectStoreError
 from recsys.fault_point import reach
 from recsys.file_lock import exclusive
 from recsys.registry import Registry
-from recsys.remote.decide import Differences, differences
+from recsys.remote.decide import Differences
 from recsys.remote.head import File, Head, publish_head, read_head, remove_older_heads
 from recsys.remote.objects import Objects, Stored, require_create_once
 from recsys.remote.own_units import OwnUnits
@@ -108,12 +108,12 @@ class _Sending:
         taking.take_people()
         own = OwnUnits(self.workspace, record.marks)
         here = own.look(self.parts)
-        found = differences(record, here, head, self.parts)
+        found = taking.differences(here, self.parts)
         joined = [name for name in found.torn if taking.joins(name, here)]
         if found.to_mend or joined:
             taking.take(found.to_mend, here)
             here = own.look(self.parts)
-            found = differences(record, here, head, self.parts)
+            found = taking.differences(here, self.parts)
         save_record(self.workspace, record)  # who pushes from here, before anything bears the name
         return self._publish(record, head, here, found, own)
 
