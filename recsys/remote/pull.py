@@ -227,7 +227,7 @@ class Taking:
             came = [path for name in found.to_take for path in self.head.units[name]]
             if self.is_same_shard and not any(path.startswith("events/_merges/") for path in came):
                 shared = {name for name in shared if self._is_too_much(here[name])}
-            return shared - {*found.to_send, *found.partial}
+            return shared - {*found.to_send, *found.partial, *found.torn}
         return {name for name, step in unchanged.items() if not step.is_whole}
 
     def _is_too_much(self, append: Unit) -> bool:

@@ -6,6 +6,7 @@ import pytest
 from recsys.remote.pull import pull, torn_error
 from recsys.remote.push import push
 from recsys.remote.record import remote_directory
+from recsys.user_shard import UserShard
 from tests.recsys.remote.shops import Shop, events, merge, new_store
 
 
@@ -29,6 +30,8 @@ def test_what_a_copied_workspace_appends_under_the_same_name_is_lost_by_neither(
     pull(one.workspace, store)
     assert one.bought() == {"e1", "e2", "e4"}
     assert other.bought() == {"e1", "e3", "e4"}
+    pull(other.workspace, store, users=UserShard(0, 2))  # other files of the rest
+    assert "e3" in other.bought()
     assert pull(other.workspace, store, theirs=True).torn == {}
     assert other.bought() == {"e1", "e2", "e4"}
     assert other.log.merges()["user_id"].to_list() == ["ann"]
