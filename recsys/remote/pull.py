@@ -135,7 +135,7 @@ class Taking:
         pulled = Pulled(self.head.number, num_erased=self.take_people())
         own = OwnUnits(self.workspace, self.record.marks)
         here = own.look(parts)
-        found = self.differences(here, parts)
+        found = self.differences(here, parts, sends=theirs)
         names = {*found.to_take, *found.to_mend}
         if theirs:
             names |= {*found.torn}
@@ -158,11 +158,22 @@ class Taking:
         shutil.rmtree(incoming_directory(self.workspace), ignore_errors=True)
         return pulled
 
-    def differences(self, here: Mapping[str, Unit], parts: Collection[Part]) -> Differences:
-        """What is to become of which units; for whoever took the people, so that nobody erased is missed."""
+    def differences(
+        self, here: Mapping[str, Unit], parts: Collection[Part], *, sends: bool = False
+    ) -> Differences:
+        """What is to become of which units; for whoever took the people, so that nobody erased is missed.
+
+        Args:
+            here: The workspace's units.
+            parts: Of what.
+            sends: Whether what changed here alone is compared too: an append may be another one than it was.
+        """
         found = differences(self.record, here, self.head, parts)
         unknown = [name for name in found.to_mend if kind_of(name) == "log" and name not in self.record.units]
-        torn = with_other_events(self.workspace, self.objects, self.head, unknown, here)
+        changed = [name for name in found.to_send if kind_of(name) == "log" and name in self.head.units]
+        compared = [*unknown, *(changed if sends else ())]
+        torn = with_other_events(self.workspace, self.objects, self.head, compared, here)
+        found.to_send = [name for name in found.to_send if name not in torn]
         found.to_mend = [name for name in found.to_mend if name not in torn]
         found.torn += torn
         return found

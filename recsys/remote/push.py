@@ -108,12 +108,12 @@ class _Sending:
         taking.take_people()
         own = OwnUnits(self.workspace, record.marks)
         here = own.look(self.parts)
-        found = taking.differences(here, self.parts)
+        found = taking.differences(here, self.parts, sends=True)
         joined = [name for name in found.torn if taking.joins(name, here)]
         if found.to_mend or joined:
             taking.take(found.to_mend, here)
             here = own.look(self.parts)
-            found = taking.differences(here, self.parts)
+            found = taking.differences(here, self.parts, sends=True)
         save_record(self.workspace, record)  # who pushes from here, before anything bears the name
         return self._publish(record, head, here, found, own)
 

@@ -1,7 +1,8 @@
 """Appends of one name that are not the same one: what one machine wrote under it must not undo the other's.
 
-A copy of a workspace with its buffer of events goes on counting where the first one does. Appends of one name
-may differ for other reasons: somebody was taken out of one, or one was cut into other shards.
+A copy of a workspace with its buffer of events goes on counting where the first one does; so does a backup
+that was restored. Appends of one name may differ for other reasons: somebody was taken out of one, or one was
+cut into other shards.
 """
 
 import shutil
@@ -14,7 +15,7 @@ from recsys.errors import DataError
 from recsys.remote.head import Head
 from recsys.remote.objects import Objects
 from recsys.remote.record import remote_directory
-from recsys.remote.transfer import download
+from recsys.remote.transfer import MissingObjectError, download
 from recsys.remote.units import SET_ASIDE, Unit, Units
 from recsys.schema import EVENT_ID, MERGE_SCHEMA
 from recsys.workspace import Workspace
@@ -37,7 +38,6 @@ def with_other_events(
     Raises:
         DataError: A file here cannot be read.
         ObjectStoreError: The store cannot be reached, or holds something else than its head says.
-        MissingObjectError: The store changed meanwhile.
     """
     compared = remote_directory(workspace) / _COMPARED
     found: list[str] = []
@@ -46,7 +46,10 @@ def with_other_events(
             own, theirs = _differing(here[name], there := head.contents(name))
             if not own:
                 continue
-            download(objects, {path: head.units[name][path] for path in theirs}, compared, stays=False)
+            try:
+                download(objects, {path: head.units[name][path] for path in theirs}, compared, stays=False)
+            except MissingObjectError:  # nothing is lost that is not lost already
+                continue
             known = _rows([compared / path for path in theirs if there[path].size])
             if not _rows([workspace.root / path for path in own]) <= known:
                 found.append(name)

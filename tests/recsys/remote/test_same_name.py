@@ -50,3 +50,21 @@ def test_an_append_that_was_only_rewritten_there_is_the_same_one(tmp_path: Path,
     assert push(other.workspace, store).torn == {}
     assert pull(other.workspace, store).torn == {}
     assert other.bought() == one.bought() == {"e2", "e3"} | ({"e1"} if change == "shards" else set())
+
+
+def test_a_backup_that_was_restored_overwrites_nothing_that_came_after_it(tmp_path: Path) -> None:
+    store = new_store(kind="file", root=tmp_path)
+    one = Shop(tmp_path / "one")
+    one.buy("buffer-x-1-1", ("e1", "ann"))
+    shutil.copytree(one.workspace.events, tmp_path / "backup")
+    one.buy("buffer-x-2-2", ("e2", "ann"))
+    push(one.workspace, store)
+    shutil.rmtree(one.workspace.events)
+    shutil.copytree(tmp_path / "backup", one.workspace.events)
+    one.buy("buffer-x-2-2", ("e3", "ann"))  # the record of what was in step is the younger one
+    assert push(one.workspace, store).torn.keys() == {"log/buffer-x-2-2"}
+    other = Shop(tmp_path / "other")
+    pull(other.workspace, store)
+    assert pull(one.workspace, store, theirs=True).num_units == 1
+    assert one.bought() == {"e1", "e2"}
+    assert other.bought() == {"e1", "e2"}
