@@ -25,6 +25,8 @@ class Differences:
     gone_there: list[str] = field(default_factory=list)
     partial: list[str] = field(default_factory=list)
     """New or changed here, where only some of its files are: nothing can be made of that."""
+    doubling: dict[str, str] = field(default_factory=dict)
+    """What holds events that are where it would go under another name, and what to do."""
     unsendable: dict[str, str] = field(default_factory=dict)
     """What the store lacks and cannot have from here, and why."""
 

@@ -127,7 +127,9 @@ class _Sending:
         num_bytes = self._send({name: here[name] for name in names}, head, stored, push)
         after = self._next(record, head, here, names, gone, stored)
         left_out = own.left_out | found.unsendable
-        pushed = Pushed(head.number, left_out=left_out, torn={n: advice(n) for n in found.torn})
+        torn = {name: advice(name) for name in found.torn}
+        torn |= {name: why for name, why in found.doubling.items() if name in here}
+        pushed = Pushed(head.number, left_out=left_out, torn=torn)
         if not _is_same(head, after):
             reach("remote-sent")
             if not publish_head(self.objects, after):
