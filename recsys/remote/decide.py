@@ -25,10 +25,10 @@ class Differences:
     gone_there: list[str] = field(default_factory=list)
     partial: list[str] = field(default_factory=list)
     """New or changed here, where only some of its files are: nothing can be made of that."""
-    doubling: dict[str, str] = field(default_factory=dict)
-    """What holds events that are where it would go under another name, and what to do."""
-    unsendable: dict[str, str] = field(default_factory=dict)
-    """What the store lacks and cannot have from here, and why."""
+    set_aside: list[str] = field(default_factory=list)
+    """New here, but some of its files were damaged and are not here any more."""
+    doubling: list[str] = field(default_factory=list)
+    """What holds events that are under another name where it would go."""
 
 
 def differences(record: Record, here: Units, head: Head, parts: Collection[Part]) -> Differences:
@@ -44,12 +44,24 @@ def differences(record: Record, here: Units, head: Head, parts: Collection[Part]
     for name in sorted({*here, *head.units, *record.units}):
         if is_of(name, parts):
             _sort(found, name, record, here.get(name), head)
+    return found
+
+
+def unsendable(found: Differences, here: Units, head: Head) -> dict[str, str]:
+    """What the store lacks and cannot have from here, and why."""
+    reasons: dict[str, str] = {}
+    for name in found.set_aside:
+        files = ", ".join(path for path, content in here[name].items() if content == SET_ASIDE)
+        reasons[name] = (
+            f"{files} was damaged and set aside, and the store never had it; restore events/ from a backup, "
+            "or push it from a machine that has it whole"
+        )
     if cut := [name for name in found.partial if name not in head.units]:
-        found.unsendable["event log"] = (
+        reasons["event log"] = (
             f"{len(cut):,} appends, such as {cut[0]}, are held for a shard of users only, and the store has "
             "none of them; push them from a machine that holds the whole log"
         )
-    return found
+    return reasons
 
 
 def _sort(found: Differences, name: str, record: Record, here: Unit | None, head: Head) -> None:
@@ -58,7 +70,7 @@ def _sort(found: Differences, name: str, record: Record, here: Unit | None, head
     if here == there:
         return
     if here is not None and SET_ASIDE in here.values():
-        _sort_set_aside(found, name, here, there)
+        (found.set_aside if there is None else found.to_mend).append(name)
         return
     if here is None:
         was_deleted = step is not None and kind_of(name) == "lists" and step.there == there
@@ -76,18 +88,6 @@ def _sort(found: Differences, name: str, record: Record, here: Unit | None, head
         (found.to_send if step.is_whole else found.partial).append(name)
     else:
         _sort_torn(found, name, step.there if step else None, here, there)
-
-
-def _sort_set_aside(found: Differences, name: str, here: Unit, there: Unit | None) -> None:
-    """An append some files of which were damaged: it is not what the others are to have."""
-    if there is not None:
-        found.to_mend.append(name)
-        return
-    files = ", ".join(path for path, content in here.items() if content == SET_ASIDE)
-    found.unsendable[name] = (
-        f"{files} was damaged and set aside, and the store never had it; restore events/ from a backup, "
-        "or push it from a machine that has it whole"
-    )
 
 
 def _sort_torn(found: Differences, name: str, before: Unit | None, here: Unit, there: Unit) -> None:

@@ -10,14 +10,15 @@ from typing import TypeAlias
 
 _NAME = re.compile(r"log/kafka-(.+-\d+)-(\d+)-(\d+)")
 _Range: TypeAlias = tuple[int, int]
-_ADVICE = (
+DOUBLING = (
     "records of a topic were read here and by a consumer on a machine that shares no log with this one; keep "
     "events/ and .remote/ of here aside and pull: the consumer goes on behind what came, and loses nothing"
 )
+"""What to do about them."""
 
 
-def doubling(names: Iterable[str], known: Collection[str]) -> dict[str, str]:
-    """Those of some appends whose offsets an append of another name covers too, and what to do.
+def doubling(names: Iterable[str], known: Collection[str]) -> list[str]:
+    """Those of some appends whose offsets an append of another name covers too.
 
     Args:
         names: Units that are to be sent or brought; only those of appends from topics matter.
@@ -28,7 +29,7 @@ def doubling(names: Iterable[str], known: Collection[str]) -> dict[str, str]:
         ranges.setdefault(partition, []).append(covered)
     for found in ranges.values():
         found.sort()
-    return {name: _ADVICE for name in names if name not in known and _is_covered(name, ranges)}
+    return [name for name in names if name not in known and _is_covered(name, ranges)]
 
 
 def _parse(name: str) -> tuple[str, _Range] | None:

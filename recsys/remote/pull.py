@@ -20,7 +20,7 @@ from recsys.log_commit import Commit
 from recsys.registry import Pointers
 from recsys.remote.decide import Differences, differences
 from recsys.remote.head import Head, read_head
-from recsys.remote.kafka_ranges import doubling
+from recsys.remote.kafka_ranges import DOUBLING, doubling
 from recsys.remote.log_choice import Chosen, choose_log
 from recsys.remote.objects import Objects
 from recsys.remote.own_units import OwnUnits
@@ -142,7 +142,7 @@ class Taking:
             names |= {*found.torn}
         else:
             pulled.torn = {name: advice(name) for name in found.torn if not self.joins(name, here)}
-        pulled.torn |= {name: why for name, why in found.doubling.items() if name not in here}
+        pulled.torn |= {name: DOUBLING for name in found.doubling if name not in here}
         if "data" in parts:
             names |= self._recut(here, found)
             names |= set() if has_lists(self.workspace) else {*found.gone_here}
@@ -178,7 +178,7 @@ class Taking:
         found.to_send = [name for name in found.to_send if name not in torn]
         found.to_mend = [name for name in found.to_mend if name not in torn]
         found.torn += torn
-        found.doubling = doubling(found.to_send, self.head.units) | doubling(found.to_take, here)
+        found.doubling = doubling(found.to_send, self.head.units) + doubling(found.to_take, here)
         found.to_send = [name for name in found.to_send if name not in found.doubling]
         found.to_take = [name for name in found.to_take if name not in found.doubling]
         return found

@@ -13,8 +13,9 @@ from recsys.errors import ObjectStoreError
 from recsys.fault_point import reach
 from recsys.file_lock import exclusive
 from recsys.registry import Registry
-from recsys.remote.decide import Differences
+from recsys.remote.decide import Differences, unsendable
 from recsys.remote.head import File, Head, publish_head, read_head, remove_older_heads
+from recsys.remote.kafka_ranges import DOUBLING
 from recsys.remote.objects import Objects, Stored, require_create_once
 from recsys.remote.own_units import OwnUnits
 from recsys.remote.people import own_people, together
@@ -126,9 +127,9 @@ class _Sending:
         gone = found.gone_here if has_lists(self.workspace) else []
         num_bytes = self._send({name: here[name] for name in names}, head, stored, push)
         after = self._next(record, head, here, names, gone, stored)
-        left_out = own.left_out | found.unsendable
+        left_out = own.left_out | unsendable(found, here, head)
         torn = {name: advice(name) for name in found.torn}
-        torn |= {name: why for name, why in found.doubling.items() if name in here}
+        torn |= {name: DOUBLING for name in found.doubling if name in here}
         pushed = Pushed(head.number, left_out=left_out, torn=torn)
         if not _is_same(head, after):
             reach("remote-sent")
