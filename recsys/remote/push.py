@@ -21,7 +21,7 @@ from recsys.remote.people import own_people, together
 from recsys.remote.pull import ALL_PARTS, Forget, Taking, advice, forget_in_files, has_lists
 from recsys.remote.record import Record, Step, read_record, remote_directory, save_record
 from recsys.remote.transfer import ChangedFileError, MissingObjectError, upload
-from recsys.remote.units import Part, Unit, kind_of
+from recsys.remote.units import Content, Part, Unit, kind_of
 from recsys.workspace import Workspace
 
 UNFINISHED = timedelta(hours=24)
@@ -97,6 +97,8 @@ class _Sending:
     parts: Collection[Part]
     forget: Forget
     unfinished: timedelta
+    token: str = field(default_factory=lambda: secrets.token_hex(8))
+    """This push's alone: what one that was killed has left is never named, and may go at any time."""
     sent: dict[tuple[str, str], File] = field(default_factory=dict)
     """By path and digest."""
 
@@ -122,10 +124,11 @@ class _Sending:
     ) -> Pushed | None:
         names = self._with_their_models(found.to_send, here, head, own)
         stored = self.objects.list("data")
-        push = f"{record.writer}-{head.number + 1}"
+        push = f"{record.writer}-{self.token}"
         gone = found.gone_here if has_lists(self.workspace) else []
-        num_bytes = self._send({name: here[name] for name in names}, head, stored, push)
-        after = self._next(record, head, here, names, gone, stored)
+        units = {name: here[name] for name in names}
+        num_bytes = self._send(units, head, stored, push)
+        after = self._next(record, head, units, gone, stored)
         pushed = Pushed(head.number, left_out=own.left_out, torn={n: advice(n) for n in found.torn})
         if not _is_same(head, after):
             reach("remote-sent")
@@ -156,9 +159,7 @@ class _Sending:
         fresh = datetime.now(UTC) - self.unfinished / 2
         for name, unit in units.items():
             for path, content in unit.items():
-                old = head.units.get(name, {}).get(path)
-                if old is not None and (old.sha256, old.size) == (content.sha256, content.size):
-                    self.sent[path, content.sha256] = old
+                if _kept(head, name, path, content) is not None:
                     continue
                 file = self.sent.get((path, content.sha256)) or File(**content.model_dump(), push=push)
                 self.sent[path, content.sha256] = file
@@ -168,36 +169,46 @@ class _Sending:
         upload(self.objects, to_send, self.workspace.root)
         return sum(file.size for file in to_send.values())
 
-    def _next(  # noqa: PLR0917
+    def _next(
         self,
         record: Record,
         head: Head,
-        here: Mapping[str, Unit],
-        names: list[str],
+        changed: Mapping[str, Unit],
         gone: list[str],
         stored: Mapping[str, Stored],
     ) -> Head:
         units = {name: unit for name, unit in head.units.items() if name not in gone}
-        for name in names:
-            units[name] = {path: self.sent[path, content.sha256] for path, content in here[name].items()}
+        for name, unit in changed.items():
+            units[name] = {
+                path: _kept(head, name, path, content) or self.sent[path, content.sha256]
+                for path, content in unit.items()
+            }
         people = together(own_people(self.workspace), head.people, record.objections)
         after = Head(number=head.number + 1, units=units, people=people)
         removed = (head.objects() | ({*head.removed} & stored.keys())) - after.objects()
         return after.model_copy(update={"removed": tuple(sorted(removed))})
 
     def _remove(self, head: Head, stored: Mapping[str, Stored]) -> int:
-        """Remove what no head names: at once where one did, later what another push may have just sent."""
-        named, condemned = head.objects(), {*head.removed}
-        old = datetime.now(UTC) - self.unfinished
-        unnamed = [
-            name
-            for name, found in stored.items()
-            if name not in named and (name in condemned or found.modified < old)
-        ]
+        """Remove what no head names; what was listed long ago is looked at again first."""
+        unnamed = self._unnamed(head, stored)
+        if unnamed:
+            stored = self.objects.list("data")  # before the head: what is published after it is not listed
+            unnamed = self._unnamed(read_head(self.objects), stored)
         self.objects.remove(unnamed)
         remove_older_heads(self.objects, head.number)
         reach("remote-removed")
         return len(unnamed)
+
+    def _unnamed(self, head: Head, stored: Mapping[str, Stored]) -> list[str]:
+        """What can go: at once what a head named or was sent here in vain; of others, what is old."""
+        named, old = head.objects(), datetime.now(UTC) - self.unfinished
+        own = {file.object_name(path) for (path, _), file in self.sent.items()}
+        at_once = {*head.removed} | own
+        return [
+            name
+            for name, found in stored.items()
+            if name not in named and (name in at_once or found.modified < old)
+        ]
 
     def _pushed(
         self, pushed: Pushed, after: Head, record: Record, names: list[str], num_bytes: int, *, grew: bool
@@ -224,6 +235,12 @@ class _Sending:
             record.units.pop(name, None)
         record.objections, record.number = head.people.objections, head.number
         save_record(self.workspace, record)
+
+
+def _kept(head: Head, name: str, path: str, content: Content) -> File | None:
+    """A file as the head has it, if it is the same."""
+    old = head.units.get(name, {}).get(path)
+    return old if old and (old.sha256, old.size) == (content.sha256, content.size) else None
 
 
 def _is_same(head: Head, after: Head) -> bool:
