@@ -127,8 +127,11 @@ class _Sending:
         push = f"{record.writer}-{self.token}"
         gone = found.gone_here if has_lists(self.workspace) else []
         units = {name: here[name] for name in names}
-        num_bytes = self._send(units, head, stored, push)
-        after = self._next(record, head, units, gone, stored)
+        lost = _lost(head, here, stored)
+        num_bytes = self._send(lost, Head(), stored, push)
+        mended = self._mended(head, lost)
+        num_bytes += self._send(units, mended, stored, push)
+        after = self._next(record, mended, units, gone, stored)
         pushed = Pushed(head.number, left_out=own.left_out, torn={n: advice(n) for n in found.torn})
         if not _is_same(head, after):
             reach("remote-sent")
@@ -136,6 +139,7 @@ class _Sending:
                 return None
             reach("remote-published")
             pushed = self._pushed(pushed, after, record, names, num_bytes, grew=_grew(head, after))
+            pushed.num_units += len(lost.keys() - {*names})
             head = after
         pushed.num_removed = self._remove(head, stored)
         self._remember(record, head, here, names, gone)
@@ -168,6 +172,16 @@ class _Sending:
                     to_send[path] = file
         upload(self.objects, to_send, self.workspace.root)
         return sum(file.size for file in to_send.values())
+
+    def _mended(self, head: Head, lost: Mapping[str, Unit]) -> Head:
+        """A head with what was sent again in the place of what the store lost."""
+        again = {
+            name: {path: self.sent[path, content.sha256] for path, content in unit.items()}
+            for name, unit in lost.items()
+        }
+        old = [head.units[name][path].object_name(path) for name, unit in lost.items() for path in unit]
+        units = head.units | {name: head.units[name] | files for name, files in again.items()}
+        return head.model_copy(update={"units": units, "removed": (*head.removed, *old)})
 
     def _next(
         self,
@@ -241,6 +255,20 @@ def _kept(head: Head, name: str, path: str, content: Content) -> File | None:
     """A file as the head has it, if it is the same."""
     old = head.units.get(name, {}).get(path)
     return old if old and (old.sha256, old.size) == (content.sha256, content.size) else None
+
+
+def _lost(head: Head, here: Mapping[str, Unit], stored: Mapping[str, Stored]) -> dict[str, Unit]:
+    """Files that the store should have, and has not or not wholly, and that are here; by unit."""
+    found: dict[str, Unit] = {}
+    for name, files in head.units.items():
+        for path, file in files.items():
+            there = stored.get(file.object_name(path))
+            if not file.size or (there is not None and there.size == file.size):
+                continue
+            content = here.get(name, {}).get(path)
+            if content is not None and _kept(head, name, path, content) is not None:
+                found.setdefault(name, {})[path] = content
+    return found
 
 
 def _is_same(head: Head, after: Head) -> bool:

@@ -190,3 +190,26 @@ def test_what_a_push_sent_in_vain_goes_with_it(tmp_path: Path) -> None:
     push(other.workspace, Pausing(root, publishing=lambda: push(one.workspace, objects)))
     named = read_head(objects).objects()
     assert objects.list("data").keys() == named
+
+
+@pytest.mark.parametrize("damage", ["gone", "cut"])
+def test_what_the_store_lost_is_sent_again_by_a_machine_that_has_it(tmp_path: Path, damage: str) -> None:
+    objects = DirectoryObjects("file:///store", tmp_path / "store")
+    one, other, reader = (Shop(tmp_path / name) for name in ("one", "other", "reader"))
+    one.buy("a", ("e1", "ann"))
+    one.train("v1")
+    push(one.workspace, objects)
+    pull(other.workspace, objects)
+    lost = [*(tmp_path / "store").glob("data/events/day=*/a.parquet/*")]
+    lost += (tmp_path / "store").glob("data/registry/bundles/v1/ranker.txt/*")
+    for path in lost:
+        path.unlink() if damage == "gone" else path.write_bytes(b"x")
+    with pytest.raises(ObjectStoreError, match=r"push it again from a machine that has it"):
+        pull(reader.workspace, objects)
+    pushed = push(other.workspace, objects)
+    assert (pushed.num_units, pushed.num_removed) == (2, 2 * (damage == "cut"))
+    pull(reader.workspace, objects)
+    assert reader.bought() == {"e1"}
+    assert reader.registry.pointers().stable == "v1"
+    assert pull(one.workspace, objects).num_units == 0
+    assert push(one.workspace, objects).num_units == 0
