@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Callable, Collection, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from recsys.errors import ModelConflictError, ObjectStoreError, RecsysError
 from recsys.event_log import READERS_LOCK, EventLog
@@ -22,7 +23,7 @@ from recsys.remote.decide import Differences, differences
 from recsys.remote.head import Head, read_head
 from recsys.remote.log_choice import Chosen, choose_log
 from recsys.remote.objects import Objects
-from recsys.remote.own_units import OwnUnits
+from recsys.remote.own_units import LostFileError, OwnUnits
 from recsys.remote.people import take_people
 from recsys.remote.place import in_order, join_lines, place, remove
 from recsys.remote.record import (
@@ -133,7 +134,7 @@ class Taking:
         """Bring what is new; see ``pull``."""
         pulled = Pulled(self.head.number, num_erased=self.take_people())
         own = OwnUnits(self.workspace, self.record.marks)
-        here = own.look(parts)
+        here = own.look(parts, but_lost=True)
         found = differences(self.record, here, self.head, parts)
         names = {*found.to_take, *found.to_mend}
         if theirs:
@@ -149,6 +150,7 @@ class Taking:
             names = self._without_unpointed(names)
         self._remember_same(here)
         pulled.num_units = self.take(names, here)
+        self._forget_what_is_back()
         for name in found.gone_there:
             remove(self.workspace, here[name])
             del self.record.units[name]
@@ -158,12 +160,15 @@ class Taking:
         return pulled
 
     def take_people(self) -> int:
-        """Let the workspace know who is erased; how many it did not know. What there is of them goes."""
+        """Let the workspace know who is erased; how many it did not know. What there is of them goes.
+
+        Of a log that lacks files it goes when they are back.
+        """
         before = len(Tombstones(self.workspace.root))
         is_new = take_people(self.workspace, self.head.people, self.record.objections)
         self.record.objections = self.head.people.objections
         reach("remote-people")
-        if is_new or _is_behind(self.workspace):
+        if (is_new or _is_behind(self.workspace)) and not self._lost():
             self.forget(self.workspace)
         return len(Tombstones(self.workspace.root)) - before
 
@@ -205,8 +210,21 @@ class Taking:
         tombstones = Tombstones(self.workspace.root)
         if len(tombstones):
             sweep(self.workspace, tombstones)
-        if _is_behind(self.workspace):
+        if _is_behind(self.workspace) and not self._lost():
             self.forget(self.workspace)
+
+    def _forget_what_is_back(self) -> None:
+        if not _is_behind(self.workspace):
+            return
+        if lost := self._lost():
+            raise LostFileError(
+                f"{lost[0]} is gone, so who was erased cannot be taken out of the event log, and "
+                "this pull brought it not; restore it from a backup"
+            )
+        self.forget(self.workspace)
+
+    def _lost(self) -> list[Path]:
+        return OwnUnits(self.workspace, {}).lost()
 
     def _recut(self, here: Mapping[str, Unit], found: Differences) -> set[str]:
         """Appends of which other files may have to be held than are: those of other users, or of visitors."""

@@ -6,8 +6,10 @@ import pytest
 from recsys.errors import ConfigError, DataError, ObjectStoreError
 from recsys.objections import Objections
 from recsys.remote.objects import DirectoryObjects
+from recsys.remote.own_units import OwnUnits
 from recsys.remote.pull import pull, torn_error
 from recsys.remote.push import push
+from recsys.remote.record import Mark
 from recsys.user_shard import UserShard, shard_number
 from tests.recsys.remote.shops import Shop, events, merge
 
@@ -193,3 +195,56 @@ def test_a_machine_that_serves_needs_only_the_models_that_are_pointed_at(tmp_pat
     assert other.registry.pointers().stable == "v2"
     assert other.log.names() == []
     assert push(other.workspace, store(tmp_path)).num_units == 0
+
+
+@pytest.mark.parametrize("erased", [False, True])
+def test_a_file_that_was_lost_here_is_said_by_a_push_and_comes_back_with_a_pull(
+    tmp_path: Path, erased: bool
+) -> None:
+    one, other = shops(tmp_path)
+    one.buy("a", ("e1", "ann"), ("e2", "bob"))
+    push(one.workspace, store(tmp_path))
+    pull(other.workspace, store(tmp_path))
+    one.buy("b", ("e3", "cid"))
+    push(one.workspace, store(tmp_path))
+    if erased:
+        pull(other.workspace, store(tmp_path))
+        other.erase("ann")
+        push(other.workspace, store(tmp_path))
+    [path] = one.workspace.events.glob("day=*/a.parquet")
+    path.unlink()
+    with pytest.raises(DataError, match=r"a\.parquet is gone; .* run: recsys remote pull"):
+        push(one.workspace, store(tmp_path))
+    assert pull(one.workspace, store(tmp_path)).num_units == 1 + int(erased)
+    assert one.bought() == {"e2", "e3"} | (set() if erased else {"e1"})
+    assert one.log.damaged() == []
+    assert not one.log.is_behind(int(erased))
+    assert push(one.workspace, store(tmp_path)).num_units == 0
+
+
+def test_an_erasure_that_cannot_reach_a_lost_file_is_an_error_until_it_is_back(tmp_path: Path) -> None:
+    one, other = shops(tmp_path)
+    one.buy("a", ("e1", "ann"))
+    other.erase("ann")
+    push(other.workspace, store(tmp_path))
+    [path] = one.workspace.events.glob("day=*/a.parquet")
+    path.rename(tmp_path / "backup")
+    with pytest.raises(DataError, match="who was erased cannot be taken out"):
+        pull(one.workspace, store(tmp_path))
+    (tmp_path / "backup").rename(path)
+    pull(one.workspace, store(tmp_path))
+    assert b"ann" not in b"".join(path.read_bytes() for path in one.workspace.events.glob("day=*/*"))
+
+
+def test_a_list_that_retention_takes_while_it_is_looked_at_is_no_error(tmp_path: Path) -> None:
+    one, _ = shops(tmp_path)
+    path = one.workspace.served_lists / "day=2024-05-01" / "x.parquet"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"a list")
+
+    class Retention(dict[str, Mark]):
+        def get(self, name: str, default: Mark | None = None) -> Mark | None:  # type: ignore[override]
+            path.unlink(missing_ok=True)
+            return super().get(name, default)
+
+    assert OwnUnits(one.workspace, Retention()).look(["data"]) == {}
