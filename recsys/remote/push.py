@@ -6,7 +6,7 @@ begins again on what the other machine did. What no head names any more is remov
 
 import secrets
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 
 from recsys.errors import ObjectStoreError
@@ -21,11 +21,13 @@ from recsys.remote.people import own_people, together
 from recsys.remote.pull import ALL_PARTS, Forget, Taking, advice, forget_in_files, has_lists
 from recsys.remote.record import Record, Step, read_record, remote_directory, save_record
 from recsys.remote.transfer import ChangedFileError, MissingObjectError, upload
-from recsys.remote.units import Content, Part, Unit, kind_of
+from recsys.remote.units import Content, Part, Unit, is_of, kind_of
 from recsys.workspace import Workspace
 
 UNFINISHED = timedelta(hours=24)
 """Age from which an object that no head names is what a push that was killed has left."""
+_OF_PEOPLE = {"log", "users", "lists"}
+"""Kinds of units from which an erasure takes somebody."""
 _ATTEMPTS = 20
 _LOOKS = 3
 
@@ -43,7 +45,9 @@ class Pushed:
     num_removed: int = 0
     """Objects that nothing names any more."""
     num_unclean: int = 0
-    """Appends that are not wholly here, so that nobody here could take those out who were erased since."""
+    """Appends, lists and users tables that are not here as they are there, right after an erasure: nobody here
+    could take the person out of them.
+    """
     torn: dict[str, str] = field(default_factory=dict)
     """Units that were changed here and there, which stay as they are there, and what to do."""
     left_out: dict[str, str] = field(default_factory=dict)
@@ -63,7 +67,7 @@ def push(
     Args:
         workspace: What is brought.
         objects: The store.
-        parts: Of what.
+        parts: Of what; once somebody was erased, also of whatever the store has with people in it.
         forget: See ``recsys.remote.pull.pull``.
         unfinished: Age from which what no head names is removed; no push may take longer.
 
@@ -109,15 +113,26 @@ class _Sending:
         taking = Taking(self.workspace, self.objects, record, head, self.forget)
         taking.take_people()
         own = OwnUnits(self.workspace, record.marks)
-        here = own.look(self.parts)
-        found = differences(record, here, head, self.parts)
+        parts = ALL_PARTS if own_people(self.workspace).tombstones else self.parts
+        here = own.look(parts)
+        found = self._narrowed(differences(record, here, head, parts), head)
         joined = [name for name in found.torn if taking.joins(name, here)]
         if found.to_mend or joined:
             taking.take(found.to_mend, here)
-            here = own.look(self.parts)
-            found = differences(record, here, head, self.parts)
+            here = own.look(parts)
+            found = self._narrowed(differences(record, here, head, parts), head)
         save_record(self.workspace, record)  # who pushes from here, before anything bears the name
         return self._publish(record, head, here, found, own)
+
+    def _narrowed(self, found: Differences, head: Head) -> Differences:
+        """Only the parts that were asked for, and what may have people in it and is in the store already."""
+
+        def is_meant(name: str) -> bool:
+            return is_of(name, self.parts) or (name in head.units and kind_of(name) in _OF_PEOPLE)
+
+        return Differences(
+            **{one.name: [*filter(is_meant, getattr(found, one.name))] for one in fields(found)}
+        )
 
     def _publish(
         self, record: Record, head: Head, here: Mapping[str, Unit], found: Differences, own: OwnUnits
@@ -138,8 +153,9 @@ class _Sending:
             if not publish_head(self.objects, after):
                 return None
             reach("remote-published")
-            pushed = self._pushed(pushed, after, record, names, num_bytes, grew=_grew(head, after))
-            pushed.num_units += len(lost.keys() - {*names})
+            pushed.number, pushed.num_bytes = after.number, num_bytes
+            pushed.num_units = len({*names, *lost})
+            pushed.num_unclean = _num_unclean(here, after) if _grew(head, after) else 0
             head = after
         pushed.num_removed = self._remove(head, stored)
         self._remember(record, head, here, names, gone)
@@ -224,19 +240,6 @@ class _Sending:
             if name not in named and (name in at_once or found.modified < old)
         ]
 
-    def _pushed(
-        self, pushed: Pushed, after: Head, record: Record, names: list[str], num_bytes: int, *, grew: bool
-    ) -> Pushed:
-        pushed.number, pushed.num_units, pushed.num_bytes = after.number, len(names), num_bytes
-        if grew:
-            steps = {**record.units, **dict.fromkeys(names)}
-            pushed.num_unclean = sum(
-                name not in steps or ((step := steps[name]) is not None and not step.is_whole)
-                for name in after.units
-                if kind_of(name) == "log"
-            )
-        return pushed
-
     def _remember(
         self, record: Record, head: Head, here: Mapping[str, Unit], names: list[str], gone: list[str]
     ) -> None:
@@ -269,6 +272,10 @@ def _lost(head: Head, here: Mapping[str, Unit], stored: Mapping[str, Stored]) ->
             if content is not None and _kept(head, name, path, content) is not None:
                 found.setdefault(name, {})[path] = content
     return found
+
+
+def _num_unclean(here: Mapping[str, Unit], after: Head) -> int:
+    return sum(here.get(name) != after.contents(name) for name in after.units if kind_of(name) in _OF_PEOPLE)
 
 
 def _is_same(head: Head, after: Head) -> bool:
