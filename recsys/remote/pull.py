@@ -36,7 +36,7 @@ from recsys.remote.record import (
 )
 from recsys.remote.transfer import MissingObjectError, download
 from recsys.remote.units import Part, Unit, kind_of
-from recsys.table_sweep import sweep
+from recsys.table_sweep import pruned_before, sweep
 from recsys.tombstones import Tombstones
 from recsys.user_shard import ALL_USERS, UserShard
 from recsys.workspace import Workspace
@@ -107,9 +107,10 @@ def pull(
     raise ObjectStoreError(f"{objects.url} changes faster than it can be read; try again")
 
 
-def has_lists(workspace: Workspace) -> bool:
-    """Whether there are served lists: where all are gone at once, a disk was lost, and nobody pruned them."""
-    return any(workspace.served_lists.glob("day=*/*.parquet"))
+def pruned(workspace: Workspace, gone: Collection[str]) -> list[str]:
+    """Which served lists that are gone here were pruned; the others are lost."""
+    before = pruned_before(workspace)
+    return [name for name in gone if name.removeprefix("lists/day=").partition("/")[0] < before]
 
 
 def forget_in_files(workspace: Workspace) -> None:
@@ -143,7 +144,7 @@ class Taking:
             pulled.torn = {name: advice(name) for name in found.torn if not self.joins(name, here)}
         if "data" in parts:
             names |= self._recut(here, found)
-            names |= set() if has_lists(self.workspace) else {*found.gone_here}
+            names |= {*found.gone_here} - {*pruned(self.workspace, found.gone_here)}
         if self.record.users != ALL_USERS:
             names = {name for name in names if kind_of(name) != "lists"}
         if pointed:

@@ -18,7 +18,7 @@ from recsys.remote.head import File, Head, publish_head, read_head, remove_older
 from recsys.remote.objects import Objects, Stored, require_create_once
 from recsys.remote.own_units import OwnUnits
 from recsys.remote.people import own_people, together
-from recsys.remote.pull import ALL_PARTS, Forget, Taking, advice, forget_in_files, has_lists
+from recsys.remote.pull import ALL_PARTS, Forget, Taking, advice, forget_in_files, pruned
 from recsys.remote.record import Record, Step, read_record, remote_directory, save_record
 from recsys.remote.transfer import ChangedFileError, MissingObjectError, upload
 from recsys.remote.units import Content, Part, Unit, is_of, kind_of
@@ -45,8 +45,8 @@ class Pushed:
     num_removed: int = 0
     """Objects that nothing names any more."""
     num_unclean: int = 0
-    """Appends, lists and users tables that are not here as they are there, right after an erasure: nobody here
-    could take the person out of them.
+    """Appends, lists and users tables that are not here as they are there, right after an erasure: nobody
+    here could take the person out of them.
     """
     torn: dict[str, str] = field(default_factory=dict)
     """Units that were changed here and there, which stay as they are there, and what to do."""
@@ -140,7 +140,7 @@ class _Sending:
         names = self._with_their_models(found.to_send, here, head, own)
         stored = self.objects.list("data")
         push = f"{record.writer}-{self.token}"
-        gone = found.gone_here if has_lists(self.workspace) else []
+        gone = pruned(self.workspace, found.gone_here)
         units = {name: here[name] for name in names}
         lost = _lost(head, here, stored)
         num_bytes = self._send(lost, Head(), stored, push)

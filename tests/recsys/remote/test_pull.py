@@ -10,8 +10,9 @@ from recsys.remote.own_units import OwnUnits
 from recsys.remote.pull import pull, torn_error
 from recsys.remote.push import push
 from recsys.remote.record import Mark
+from recsys.table_sweep import prune_lists
 from recsys.user_shard import UserShard, shard_number
-from tests.recsys.remote.shops import Shop, events, merge
+from tests.recsys.remote.shops import HOUR, NOON, Shop, events, merge
 
 
 def store(tmp_path: Path) -> DirectoryObjects:
@@ -92,28 +93,48 @@ def test_two_ingests_at_once_are_a_conflict_that_says_what_to_do(tmp_path: Path)
     assert other.items() == {"hat", "scarf"}
 
 
-def test_lists_that_were_pruned_go_from_the_store_and_from_the_others(tmp_path: Path) -> None:
-    one, other = shops(tmp_path)
-    lists = [f"day=2024-05-0{day}/x.parquet" for day in (1, 2)]
-    for name in lists:
-        path = one.workspace.served_lists / name
+def with_lists(shop: Shop, *days: int) -> None:
+    """Served lists of days of May."""
+    for day in days:
+        path = shop.workspace.served_lists / f"day=2024-05-0{day}" / "x.parquet"
         path.parent.mkdir(parents=True)
         pl.DataFrame({"subject": ["ann"]}).write_parquet(path)
+
+
+def days_of(shop: Shop) -> list[int]:
+    return sorted(int(path.parent.name[-2:]) for path in shop.workspace.served_lists.glob("*/*.parquet"))
+
+
+@pytest.mark.parametrize("num_kept", [0, 1])
+def test_lists_that_were_pruned_go_from_the_store_and_from_the_others(tmp_path: Path, num_kept: int) -> None:
+    one, other = shops(tmp_path)
+    with_lists(one, 1, 2)
     push(one.workspace, store(tmp_path))
     pull(other.workspace, store(tmp_path))
-    (one.workspace.served_lists / lists[0]).unlink()
-    assert push(one.workspace, store(tmp_path)).num_removed == 1
+    assert prune_lists(one.workspace, NOON + (2 - num_kept) * 24 * HOUR) == 2 - num_kept
+    pull(one.workspace, store(tmp_path))
+    assert days_of(one) == [2][:num_kept], "a pull brings back nothing that was pruned"
+    assert push(one.workspace, store(tmp_path)).num_removed == 2 - num_kept
     pull(other.workspace, store(tmp_path))
-    found = sorted(path.parent.name for path in other.workspace.served_lists.glob("*/*"))
-    assert found == ["day=2024-05-02"]
+    assert days_of(other) == [2][:num_kept]
+
+
+def test_lists_that_were_lost_beside_others_come_back(tmp_path: Path) -> None:
+    one, _ = shops(tmp_path)
+    with_lists(one, 1, 2, 3)
+    push(one.workspace, store(tmp_path))
+    prune_lists(one.workspace, NOON + 24 * HOUR)
+    (one.workspace.served_lists / "day=2024-05-03" / "x.parquet").unlink()
+    assert push(one.workspace, store(tmp_path)).num_removed == 1
+    pull(one.workspace, store(tmp_path))
+    assert days_of(one) == [2, 3]
 
 
 def test_a_lost_disk_takes_nothing_from_the_store(tmp_path: Path) -> None:
     one, _ = shops(tmp_path)
     one.buy("a", ("e1", "ann"))
     one.train("v1")
-    (one.workspace.served_lists / "day=2024-05-01").mkdir(parents=True)
-    pl.DataFrame({"subject": ["ann"]}).write_parquet(one.workspace.served_lists / "day=2024-05-01/x.parquet")
+    with_lists(one, 1)
     push(one.workspace, store(tmp_path))
     for name in ("events", "registry", "served_lists"):
         (one.workspace.root / name).rename(tmp_path / name)
