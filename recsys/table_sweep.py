@@ -8,6 +8,7 @@ import json
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 import polars as pl
@@ -24,6 +25,8 @@ from recsys.workspace import Workspace, atomic_path
 
 LISTS_LOCK = ".lock"
 """Name of the file in ``Workspace.served_lists`` that whoever writes or rewrites files there holds."""
+_PRUNED = ".pruned"
+"""Name of the file in ``Workspace.served_lists`` that says before which day lists were pruned."""
 _LEDGER = "swept.json"
 _SUBJECT = "_subject"
 
@@ -116,9 +119,23 @@ def prune_lists(workspace: Workspace, before_ms: int) -> int:
     day = pl.select(pl.lit(before_ms).cast(TIMESTAMP).dt.date().cast(pl.String)).item()
     old = [path for path in workspace.served_lists.glob("day=*/*.parquet") if path.parent.name[4:] < day]
     with exclusive(workspace.served_lists / LISTS_LOCK):  # a sweep would bring back what goes under it
+        if old and day > pruned_before(workspace):
+            with atomic_path(workspace.served_lists / _PRUNED) as partial:
+                partial.write_text(day, encoding="ascii")
         for path in old:
             path.unlink(missing_ok=True)
     return len(old)
+
+
+def pruned_before(workspace: Workspace) -> str:
+    """The day, ``YYYY-MM-DD``, before which served lists were pruned; empty where none ever were.
+
+    What is gone of other days was lost, and so were all where the directory is.
+    """
+    try:
+        return date.fromisoformat((workspace.served_lists / _PRUNED).read_text(encoding="ascii")).isoformat()
+    except (FileNotFoundError, ValueError):
+        return ""
 
 
 def _kinds(workspace: Workspace) -> tuple[_Kind, ...]:

@@ -154,8 +154,8 @@ def _show_pushed(url: str, pushed: "Pushed", json_output: bool) -> None:
             typer.echo(f"left out: {version}: {reason}")
         if pushed.num_unclean:
             typer.echo(
-                f"{pushed.num_unclean:,} appends in the store may still hold what was erased, and are not "
-                "wholly here: pull and push them on a machine that holds the whole log"
+                f"{pushed.num_unclean:,} appends, lists or tables in the store may still hold what was "
+                "erased, and are not wholly here: pull and push them on a machine that holds the whole log"
             )
     if (error := torn_error(url, pushed.torn)) is not None:
         raise error

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from recsys.errors import ConfigError, ObjectStoreError
 from recsys.unfinished import scratch_beside
-from recsys.workspace import atomic_path
+from recsys.workspace import atomic_path, sync
 
 _PROBE = "head/probe"
 _TIMES = ("LastModified", "last_modified", "mtime", "created")
@@ -148,16 +148,18 @@ class DirectoryObjects:
             shutil.copyfile(path, partial)
 
     def create(self, name: str, content: bytes) -> bool:
-        """See ``Objects``; written aside and linked, so that nobody reads half of it."""
+        """See ``Objects``; written aside and linked, so that nobody reads half of it, and then on disk."""
         target = self._root / name
         with _asking(self.url):
             target.parent.mkdir(parents=True, exist_ok=True)
             with scratch_beside(target) as scratch:
                 (scratch / "content").write_bytes(content)
+                sync(scratch / "content")
                 try:
                     target.hardlink_to(scratch / "content")
                 except FileExistsError:
                     return False
+            sync(target.parent)
         return True
 
     def remove(self, names: Sequence[str]) -> None:

@@ -21,6 +21,10 @@ from recsys.workspace import Workspace
 _SCRATCH = re.compile(r"\..+")
 
 
+class LostFileError(DataError):
+    """A file that should be here is gone."""
+
+
 class OwnUnits:
     """Looks at one workspace."""
 
@@ -30,17 +34,35 @@ class OwnUnits:
         self.left_out: dict[str, str] = {}
         """Models that do not verify, and why: they travel nowhere."""
 
-    def look(self, parts: Collection[Part]) -> dict[str, Unit]:
+    def look(self, parts: Collection[Part], *, but_lost: bool = False) -> dict[str, Unit]:
         """The units of some parts of the workspace, by name.
 
+        Args:
+            parts: Which.
+            but_lost: Whether an append of which a file is gone counts as not being here.
+
         Raises:
+            LostFileError: A file is gone, also when it is looked for again.
             DataError: The event log is damaged.
             OSError: A file cannot be read.
         """
+        try:
+            return self._look(parts, but_lost)
+        except LostFileError:  # retention, or whoever replaces a table, may have been faster
+            return self._look(parts, but_lost)
+
+    def lost(self) -> list[Path]:
+        """The files that the event log should have and has not; raises as ``look``."""
+        events = self._workspace.events
+        with exclusive(events / ".lock"):
+            commits = [self._commit(path.stem) for path in sorted((events / "_commits").glob("*.json"))]
+        return [events / file for commit in commits for file in commit.files if not (events / file).is_file()]
+
+    def _look(self, parts: Collection[Part], but_lost: bool) -> dict[str, Unit]:
         self.left_out = {}
         units: dict[str, Unit] = {}
         if "data" in parts:
-            units |= dict(self._log())
+            units |= dict(self._log(but_lost))
             units |= dict(self._tables())
         if "models" in parts:
             units |= dict(self._models())
@@ -48,19 +70,26 @@ class OwnUnits:
 
     def append(self, name: str) -> Unit:
         """The unit of an append to the log; raises as ``look``."""
-        path = commit_path(name)
-        try:
-            commit = Commit.model_validate_json((self._workspace.root / path).read_bytes())
-        except ValidationError as error:
-            raise DataError(f"the event log's commit {path} is damaged; restore it from a backup") from error
+        path, commit = commit_path(name), self._commit(name)
         files = {f"events/{file}": commit.digests.get(file) for file in commit.files}
         unit = {path: self._read(path)} | {file: self._read(file, digest) for file, digest in files.items()}
         return unit | {f"events/{file}": SET_ASIDE for file in commit.aside}
 
-    def _log(self) -> Iterator[tuple[str, Unit]]:
+    def _commit(self, name: str) -> Commit:
+        path = commit_path(name)
+        try:
+            return Commit.model_validate_json((self._workspace.root / path).read_bytes())
+        except ValidationError as error:
+            raise DataError(f"the event log's commit {path} is damaged; restore it from a backup") from error
+
+    def _log(self, but_lost: bool) -> Iterator[tuple[str, Unit]]:
         with exclusive(self._workspace.events / ".lock"):
             for path in sorted((self._workspace.events / "_commits").glob("*.json")):
-                yield f"log/{path.stem}", self.append(path.stem)
+                try:
+                    yield f"log/{path.stem}", self.append(path.stem)
+                except LostFileError:
+                    if not but_lost:
+                        raise
         if (self._workspace.events / "_layout.json").exists():
             yield "layout", self._unit(self._workspace.events / "_layout.json")
 
@@ -111,5 +140,8 @@ class OwnUnits:
                 mark = Mark(inode=stat.st_ino, mtime_ns=stat.st_mtime_ns, content=Content.of(path))
                 self._marks[name] = mark
         except FileNotFoundError as error:
-            raise DataError(f"{path} is gone; restore it from a backup, or pull it") from error
+            raise LostFileError(
+                f"{path} is gone; if it was pushed before, run: recsys remote pull; "
+                "else restore it from a backup"
+            ) from error
         return mark.content

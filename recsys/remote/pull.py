@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Callable, Collection, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from recsys.errors import ModelConflictError, ObjectStoreError, RecsysError
 from recsys.event_log import READERS_LOCK, EventLog
@@ -23,7 +24,7 @@ from recsys.remote.head import Head, read_head
 from recsys.remote.kafka_ranges import DOUBLING, doubling
 from recsys.remote.log_choice import Chosen, choose_log
 from recsys.remote.objects import Objects
-from recsys.remote.own_units import OwnUnits
+from recsys.remote.own_units import LostFileError, OwnUnits
 from recsys.remote.people import take_people
 from recsys.remote.place import in_order, join_lines, place, remove
 from recsys.remote.record import (
@@ -37,7 +38,7 @@ from recsys.remote.record import (
 from recsys.remote.same_name import with_other_events
 from recsys.remote.transfer import MissingObjectError, download
 from recsys.remote.units import Part, Unit, kind_of
-from recsys.table_sweep import sweep
+from recsys.table_sweep import pruned_before, sweep
 from recsys.tombstones import Tombstones
 from recsys.user_shard import ALL_USERS, UserShard
 from recsys.workspace import Workspace
@@ -108,9 +109,10 @@ def pull(
     raise ObjectStoreError(f"{objects.url} changes faster than it can be read; try again")
 
 
-def has_lists(workspace: Workspace) -> bool:
-    """Whether there are served lists: where all are gone at once, a disk was lost, and nobody pruned them."""
-    return any(workspace.served_lists.glob("day=*/*.parquet"))
+def pruned(workspace: Workspace, gone: Collection[str]) -> list[str]:
+    """Which served lists that are gone here were pruned; the others are lost."""
+    before = pruned_before(workspace)
+    return [name for name in gone if name.removeprefix("lists/day=").partition("/")[0] < before]
 
 
 def forget_in_files(workspace: Workspace) -> None:
@@ -135,7 +137,7 @@ class Taking:
         """Bring what is new; see ``pull``."""
         pulled = Pulled(self.head.number, num_erased=self.take_people())
         own = OwnUnits(self.workspace, self.record.marks)
-        here = own.look(parts)
+        here = own.look(parts, but_lost=True)
         found = self.differences(here, parts, sends=theirs)
         names = {*found.to_take, *found.to_mend}
         if theirs:
@@ -145,13 +147,14 @@ class Taking:
         pulled.torn |= {name: DOUBLING for name in found.doubling if name not in here}
         if "data" in parts:
             names |= self._recut(here, found)
-            names |= set() if has_lists(self.workspace) else {*found.gone_here}
+            names |= {*found.gone_here} - {*pruned(self.workspace, found.gone_here)}
         if self.record.users != ALL_USERS:
             names = {name for name in names if kind_of(name) != "lists"}
         if pointed:
             names = self._without_unpointed(names)
         self._remember_same(here)
         pulled.num_units = self.take(names, here)
+        self._forget_what_is_back()
         for name in found.gone_there:
             remove(self.workspace, here[name])
             del self.record.units[name]
@@ -184,12 +187,15 @@ class Taking:
         return found
 
     def take_people(self) -> int:
-        """Let the workspace know who is erased; how many it did not know. What there is of them goes."""
+        """Let the workspace know who is erased; how many it did not know. What there is of them goes.
+
+        Of a log that lacks files it goes when they are back.
+        """
         before = len(Tombstones(self.workspace.root))
         is_new = take_people(self.workspace, self.head.people, self.record.objections)
         self.record.objections = self.head.people.objections
         reach("remote-people")
-        if is_new or _is_behind(self.workspace):
+        if (is_new or _is_behind(self.workspace)) and not self._lost():
             self.forget(self.workspace)
         return len(Tombstones(self.workspace.root)) - before
 
@@ -231,8 +237,21 @@ class Taking:
         tombstones = Tombstones(self.workspace.root)
         if len(tombstones):
             sweep(self.workspace, tombstones)
-        if _is_behind(self.workspace):
+        if _is_behind(self.workspace) and not self._lost():
             self.forget(self.workspace)
+
+    def _forget_what_is_back(self) -> None:
+        if not _is_behind(self.workspace):
+            return
+        if lost := self._lost():
+            raise LostFileError(
+                f"{lost[0]} is gone, so who was erased cannot be taken out of the event log, and "
+                "this pull brought it not; restore it from a backup"
+            )
+        self.forget(self.workspace)
+
+    def _lost(self) -> list[Path]:
+        return OwnUnits(self.workspace, {}).lost()
 
     def _recut(self, here: Mapping[str, Unit], found: Differences) -> set[str]:
         """Appends of which other files may have to be held than are: those of other users, or of visitors."""

@@ -6,7 +6,7 @@ begins again on what the other machine did. What no head names any more is remov
 
 import secrets
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 
 from recsys.errors import ObjectStoreError
@@ -19,14 +19,16 @@ from recsys.remote.kafka_ranges import DOUBLING
 from recsys.remote.objects import Objects, Stored, require_create_once
 from recsys.remote.own_units import OwnUnits
 from recsys.remote.people import own_people, together
-from recsys.remote.pull import ALL_PARTS, Forget, Taking, advice, forget_in_files, has_lists
+from recsys.remote.pull import ALL_PARTS, Forget, Taking, advice, forget_in_files, pruned
 from recsys.remote.record import Record, Step, read_record, remote_directory, save_record
 from recsys.remote.transfer import ChangedFileError, MissingObjectError, upload
-from recsys.remote.units import Part, Unit, kind_of
+from recsys.remote.units import Content, Part, Unit, is_of, kind_of
 from recsys.workspace import Workspace
 
 UNFINISHED = timedelta(hours=24)
 """Age from which an object that no head names is what a push that was killed has left."""
+_OF_PEOPLE = {"log", "users", "lists"}
+"""Kinds of units from which an erasure takes somebody."""
 _ATTEMPTS = 20
 _LOOKS = 3
 
@@ -44,7 +46,9 @@ class Pushed:
     num_removed: int = 0
     """Objects that nothing names any more."""
     num_unclean: int = 0
-    """Appends that are not wholly here, so that nobody here could take those out who were erased since."""
+    """Appends, lists and users tables that are not here as they are there, right after an erasure: nobody
+    here could take the person out of them.
+    """
     torn: dict[str, str] = field(default_factory=dict)
     """Units that were changed here and there, which stay as they are there, and what to do."""
     left_out: dict[str, str] = field(default_factory=dict)
@@ -64,7 +68,7 @@ def push(
     Args:
         workspace: What is brought.
         objects: The store.
-        parts: Of what.
+        parts: Of what; once somebody was erased, also of whatever the store has with people in it.
         forget: See ``recsys.remote.pull.pull``.
         unfinished: Age from which what no head names is removed; no push may take longer.
 
@@ -98,6 +102,8 @@ class _Sending:
     parts: Collection[Part]
     forget: Forget
     unfinished: timedelta
+    token: str = field(default_factory=lambda: secrets.token_hex(8))
+    """This push's alone: what one that was killed has left is never named, and may go at any time."""
     sent: dict[tuple[str, str], File] = field(default_factory=dict)
     """By path and digest."""
 
@@ -108,25 +114,40 @@ class _Sending:
         taking = Taking(self.workspace, self.objects, record, head, self.forget)
         taking.take_people()
         own = OwnUnits(self.workspace, record.marks)
-        here = own.look(self.parts)
-        found = taking.differences(here, self.parts, sends=True)
+        parts = ALL_PARTS if own_people(self.workspace).tombstones else self.parts
+        here = own.look(parts)
+        found = self._narrowed(taking.differences(here, parts, sends=True), head)
         joined = [name for name in found.torn if taking.joins(name, here)]
         if found.to_mend or joined:
             taking.take(found.to_mend, here)
-            here = own.look(self.parts)
-            found = taking.differences(here, self.parts, sends=True)
+            here = own.look(parts)
+            found = self._narrowed(taking.differences(here, parts, sends=True), head)
         save_record(self.workspace, record)  # who pushes from here, before anything bears the name
         return self._publish(record, head, here, found, own)
+
+    def _narrowed(self, found: Differences, head: Head) -> Differences:
+        """Only the parts that were asked for, and what may have people in it and is in the store already."""
+
+        def is_meant(name: str) -> bool:
+            return is_of(name, self.parts) or (name in head.units and kind_of(name) in _OF_PEOPLE)
+
+        return Differences(
+            **{one.name: [*filter(is_meant, getattr(found, one.name))] for one in fields(found)}
+        )
 
     def _publish(
         self, record: Record, head: Head, here: Mapping[str, Unit], found: Differences, own: OwnUnits
     ) -> Pushed | None:
         names = self._with_their_models(found.to_send, here, head, own)
         stored = self.objects.list("data")
-        push = f"{record.writer}-{head.number + 1}"
-        gone = found.gone_here if has_lists(self.workspace) else []
-        num_bytes = self._send({name: here[name] for name in names}, head, stored, push)
-        after = self._next(record, head, here, names, gone, stored)
+        push = f"{record.writer}-{self.token}"
+        gone = pruned(self.workspace, found.gone_here)
+        units = {name: here[name] for name in names}
+        lost = _lost(head, here, stored)
+        num_bytes = self._send(lost, Head(), stored, push)
+        mended = self._mended(head, lost)
+        num_bytes += self._send(units, mended, stored, push)
+        after = self._next(record, mended, units, gone, stored)
         left_out = own.left_out | unsendable(found, here, head)
         torn = {name: advice(name) for name in found.torn}
         torn |= {name: DOUBLING for name in found.doubling if name in here}
@@ -136,7 +157,9 @@ class _Sending:
             if not publish_head(self.objects, after):
                 return None
             reach("remote-published")
-            pushed = self._pushed(pushed, after, record, names, num_bytes, grew=_grew(head, after))
+            pushed.number, pushed.num_bytes = after.number, num_bytes
+            pushed.num_units = len({*names, *lost})
+            pushed.num_unclean = _num_unclean(here, after) if _grew(head, after) else 0
             head = after
         pushed.num_removed = self._remove(head, stored)
         self._remember(record, head, here, names, gone)
@@ -160,9 +183,7 @@ class _Sending:
         fresh = datetime.now(UTC) - self.unfinished / 2
         for name, unit in units.items():
             for path, content in unit.items():
-                old = head.units.get(name, {}).get(path)
-                if old is not None and (old.sha256, old.size) == (content.sha256, content.size):
-                    self.sent[path, content.sha256] = old
+                if _kept(head, name, path, content) is not None:
                     continue
                 file = self.sent.get((path, content.sha256)) or File(**content.model_dump(), push=push)
                 self.sent[path, content.sha256] = file
@@ -172,49 +193,56 @@ class _Sending:
         upload(self.objects, to_send, self.workspace.root)
         return sum(file.size for file in to_send.values())
 
-    def _next(  # noqa: PLR0917
+    def _mended(self, head: Head, lost: Mapping[str, Unit]) -> Head:
+        """A head with what was sent again in the place of what the store lost."""
+        again = {
+            name: {path: self.sent[path, content.sha256] for path, content in unit.items()}
+            for name, unit in lost.items()
+        }
+        old = [head.units[name][path].object_name(path) for name, unit in lost.items() for path in unit]
+        units = head.units | {name: head.units[name] | files for name, files in again.items()}
+        return head.model_copy(update={"units": units, "removed": (*head.removed, *old)})
+
+    def _next(
         self,
         record: Record,
         head: Head,
-        here: Mapping[str, Unit],
-        names: list[str],
+        changed: Mapping[str, Unit],
         gone: list[str],
         stored: Mapping[str, Stored],
     ) -> Head:
         units = {name: unit for name, unit in head.units.items() if name not in gone}
-        for name in names:
-            units[name] = {path: self.sent[path, content.sha256] for path, content in here[name].items()}
+        for name, unit in changed.items():
+            units[name] = {
+                path: _kept(head, name, path, content) or self.sent[path, content.sha256]
+                for path, content in unit.items()
+            }
         people = together(own_people(self.workspace), head.people, record.objections)
         after = Head(number=head.number + 1, units=units, people=people)
         removed = (head.objects() | ({*head.removed} & stored.keys())) - after.objects()
         return after.model_copy(update={"removed": tuple(sorted(removed))})
 
     def _remove(self, head: Head, stored: Mapping[str, Stored]) -> int:
-        """Remove what no head names: at once where one did, later what another push may have just sent."""
-        named, condemned = head.objects(), {*head.removed}
-        old = datetime.now(UTC) - self.unfinished
-        unnamed = [
-            name
-            for name, found in stored.items()
-            if name not in named and (name in condemned or found.modified < old)
-        ]
+        """Remove what no head names; what was listed long ago is looked at again first."""
+        unnamed = self._unnamed(head, stored)
+        if unnamed:
+            stored = self.objects.list("data")  # before the head: what is published after it is not listed
+            unnamed = self._unnamed(read_head(self.objects), stored)
         self.objects.remove(unnamed)
         remove_older_heads(self.objects, head.number)
         reach("remote-removed")
         return len(unnamed)
 
-    def _pushed(
-        self, pushed: Pushed, after: Head, record: Record, names: list[str], num_bytes: int, *, grew: bool
-    ) -> Pushed:
-        pushed.number, pushed.num_units, pushed.num_bytes = after.number, len(names), num_bytes
-        if grew:
-            steps = {**record.units, **dict.fromkeys(names)}
-            pushed.num_unclean = sum(
-                name not in steps or ((step := steps[name]) is not None and not step.is_whole)
-                for name in after.units
-                if kind_of(name) == "log"
-            )
-        return pushed
+    def _unnamed(self, head: Head, stored: Mapping[str, Stored]) -> list[str]:
+        """What can go: at once what a head named or was sent here in vain; of others, what is old."""
+        named, old = head.objects(), datetime.now(UTC) - self.unfinished
+        own = {file.object_name(path) for (path, _), file in self.sent.items()}
+        at_once = {*head.removed} | own
+        return [
+            name
+            for name, found in stored.items()
+            if name not in named and (name in at_once or found.modified < old)
+        ]
 
     def _remember(
         self, record: Record, head: Head, here: Mapping[str, Unit], names: list[str], gone: list[str]
@@ -228,6 +256,30 @@ class _Sending:
             record.units.pop(name, None)
         record.objections, record.number = head.people.objections, head.number
         save_record(self.workspace, record)
+
+
+def _kept(head: Head, name: str, path: str, content: Content) -> File | None:
+    """A file as the head has it, if it is the same."""
+    old = head.units.get(name, {}).get(path)
+    return old if old and (old.sha256, old.size) == (content.sha256, content.size) else None
+
+
+def _lost(head: Head, here: Mapping[str, Unit], stored: Mapping[str, Stored]) -> dict[str, Unit]:
+    """Files that the store should have, and has not or not wholly, and that are here; by unit."""
+    found: dict[str, Unit] = {}
+    for name, files in head.units.items():
+        for path, file in files.items():
+            there = stored.get(file.object_name(path))
+            if not file.size or (there is not None and there.size == file.size):
+                continue
+            content = here.get(name, {}).get(path)
+            if content is not None and _kept(head, name, path, content) is not None:
+                found.setdefault(name, {})[path] = content
+    return found
+
+
+def _num_unclean(here: Mapping[str, Unit], after: Head) -> int:
+    return sum(here.get(name) != after.contents(name) for name in after.units if kind_of(name) in _OF_PEOPLE)
 
 
 def _is_same(head: Head, after: Head) -> bool:

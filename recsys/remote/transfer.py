@@ -77,7 +77,10 @@ def _download(objects: Objects, path: str, file: File, target: Path, stays: bool
         raise MissingObjectError(path) from error
     if Content.of(target) != wanted:
         target.unlink()
-        raise ObjectStoreError(f"{objects.url} holds something else as {path} than was pushed; push it again")
+        raise ObjectStoreError(
+            f"{objects.url} holds something else than was pushed as {file.object_name(path)}; remove that "
+            "object, then push it again from a machine that has it"
+        )
     if stays:
         sync(target)
     reach("remote-downloaded")

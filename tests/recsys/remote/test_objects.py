@@ -1,3 +1,4 @@
+import os
 import sys
 from pathlib import Path
 
@@ -47,6 +48,22 @@ def test_an_object_is_created_once_and_read_back(url: str, tmp_path: Path) -> No
     with pytest.raises(FileNotFoundError):
         objects.read("data/a/b")
     objects.remove(["data/c"])
+
+
+def test_what_was_created_in_a_directory_is_on_disk_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[tuple[str, bool]] = []
+    fsync = os.fsync
+
+    def note(descriptor: int) -> None:
+        path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        synced.append((path.name, (tmp_path / "head" / "1").exists()))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    assert DirectoryObjects("file:///store", tmp_path).create("head/1", b"one")
+    assert synced == [("content", False), ("head", True)]
 
 
 def test_a_directory_that_cannot_be_written_is_an_error_of_the_store(tmp_path: Path) -> None:

@@ -6,10 +6,13 @@ import pytest
 from recsys.errors import ConfigError, DataError, ObjectStoreError
 from recsys.objections import Objections
 from recsys.remote.objects import DirectoryObjects
+from recsys.remote.own_units import OwnUnits
 from recsys.remote.pull import pull, torn_error
 from recsys.remote.push import push
+from recsys.remote.record import Mark
+from recsys.table_sweep import prune_lists
 from recsys.user_shard import UserShard, shard_number
-from tests.recsys.remote.shops import Shop, events, merge
+from tests.recsys.remote.shops import HOUR, NOON, Shop, events, merge
 
 
 def store(tmp_path: Path) -> DirectoryObjects:
@@ -90,28 +93,48 @@ def test_two_ingests_at_once_are_a_conflict_that_says_what_to_do(tmp_path: Path)
     assert other.items() == {"hat", "scarf"}
 
 
-def test_lists_that_were_pruned_go_from_the_store_and_from_the_others(tmp_path: Path) -> None:
-    one, other = shops(tmp_path)
-    lists = [f"day=2024-05-0{day}/x.parquet" for day in (1, 2)]
-    for name in lists:
-        path = one.workspace.served_lists / name
+def with_lists(shop: Shop, *days: int) -> None:
+    """Served lists of days of May."""
+    for day in days:
+        path = shop.workspace.served_lists / f"day=2024-05-0{day}" / "x.parquet"
         path.parent.mkdir(parents=True)
         pl.DataFrame({"subject": ["ann"]}).write_parquet(path)
+
+
+def days_of(shop: Shop) -> list[int]:
+    return sorted(int(path.parent.name[-2:]) for path in shop.workspace.served_lists.glob("*/*.parquet"))
+
+
+@pytest.mark.parametrize("num_kept", [0, 1])
+def test_lists_that_were_pruned_go_from_the_store_and_from_the_others(tmp_path: Path, num_kept: int) -> None:
+    one, other = shops(tmp_path)
+    with_lists(one, 1, 2)
     push(one.workspace, store(tmp_path))
     pull(other.workspace, store(tmp_path))
-    (one.workspace.served_lists / lists[0]).unlink()
-    assert push(one.workspace, store(tmp_path)).num_removed == 1
+    assert prune_lists(one.workspace, NOON + (2 - num_kept) * 24 * HOUR) == 2 - num_kept
+    pull(one.workspace, store(tmp_path))
+    assert days_of(one) == [2][:num_kept], "a pull brings back nothing that was pruned"
+    assert push(one.workspace, store(tmp_path)).num_removed == 2 - num_kept
     pull(other.workspace, store(tmp_path))
-    found = sorted(path.parent.name for path in other.workspace.served_lists.glob("*/*"))
-    assert found == ["day=2024-05-02"]
+    assert days_of(other) == [2][:num_kept]
+
+
+def test_lists_that_were_lost_beside_others_come_back(tmp_path: Path) -> None:
+    one, _ = shops(tmp_path)
+    with_lists(one, 1, 2, 3)
+    push(one.workspace, store(tmp_path))
+    prune_lists(one.workspace, NOON + 24 * HOUR)
+    (one.workspace.served_lists / "day=2024-05-03" / "x.parquet").unlink()
+    assert push(one.workspace, store(tmp_path)).num_removed == 1
+    pull(one.workspace, store(tmp_path))
+    assert days_of(one) == [2, 3]
 
 
 def test_a_lost_disk_takes_nothing_from_the_store(tmp_path: Path) -> None:
     one, _ = shops(tmp_path)
     one.buy("a", ("e1", "ann"))
     one.train("v1")
-    (one.workspace.served_lists / "day=2024-05-01").mkdir(parents=True)
-    pl.DataFrame({"subject": ["ann"]}).write_parquet(one.workspace.served_lists / "day=2024-05-01/x.parquet")
+    with_lists(one, 1)
     push(one.workspace, store(tmp_path))
     for name in ("events", "registry", "served_lists"):
         (one.workspace.root / name).rename(tmp_path / name)
@@ -193,3 +216,56 @@ def test_a_machine_that_serves_needs_only_the_models_that_are_pointed_at(tmp_pat
     assert other.registry.pointers().stable == "v2"
     assert other.log.names() == []
     assert push(other.workspace, store(tmp_path)).num_units == 0
+
+
+@pytest.mark.parametrize("erased", [False, True])
+def test_a_file_that_was_lost_here_is_said_by_a_push_and_comes_back_with_a_pull(
+    tmp_path: Path, erased: bool
+) -> None:
+    one, other = shops(tmp_path)
+    one.buy("a", ("e1", "ann"), ("e2", "bob"))
+    push(one.workspace, store(tmp_path))
+    pull(other.workspace, store(tmp_path))
+    one.buy("b", ("e3", "cid"))
+    push(one.workspace, store(tmp_path))
+    if erased:
+        pull(other.workspace, store(tmp_path))
+        other.erase("ann")
+        push(other.workspace, store(tmp_path))
+    [path] = one.workspace.events.glob("day=*/a.parquet")
+    path.unlink()
+    with pytest.raises(DataError, match=r"a\.parquet is gone; .* run: recsys remote pull"):
+        push(one.workspace, store(tmp_path))
+    assert pull(one.workspace, store(tmp_path)).num_units == 1 + int(erased)
+    assert one.bought() == {"e2", "e3"} | (set() if erased else {"e1"})
+    assert one.log.damaged() == []
+    assert not one.log.is_behind(int(erased))
+    assert push(one.workspace, store(tmp_path)).num_units == 0
+
+
+def test_an_erasure_that_cannot_reach_a_lost_file_is_an_error_until_it_is_back(tmp_path: Path) -> None:
+    one, other = shops(tmp_path)
+    one.buy("a", ("e1", "ann"))
+    other.erase("ann")
+    push(other.workspace, store(tmp_path))
+    [path] = one.workspace.events.glob("day=*/a.parquet")
+    path.rename(tmp_path / "backup")
+    with pytest.raises(DataError, match="who was erased cannot be taken out"):
+        pull(one.workspace, store(tmp_path))
+    (tmp_path / "backup").rename(path)
+    pull(one.workspace, store(tmp_path))
+    assert b"ann" not in b"".join(path.read_bytes() for path in one.workspace.events.glob("day=*/*"))
+
+
+def test_a_list_that_retention_takes_while_it_is_looked_at_is_no_error(tmp_path: Path) -> None:
+    one, _ = shops(tmp_path)
+    path = one.workspace.served_lists / "day=2024-05-01" / "x.parquet"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"a list")
+
+    class Retention(dict[str, Mark]):
+        def get(self, name: str, default: Mark | None = None) -> Mark | None:  # type: ignore[override]
+            path.unlink(missing_ok=True)
+            return super().get(name, default)
+
+    assert OwnUnits(one.workspace, Retention()).look(["data"]) == {}

@@ -1,3 +1,6 @@
+import os
+import time
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -5,7 +8,7 @@ import pytest
 
 from recsys.errors import ObjectStoreError
 from recsys.remote.head import Head, publish_head, read_head
-from recsys.remote.objects import DirectoryObjects
+from recsys.remote.objects import DirectoryObjects, Stored
 from recsys.remote.pull import pull
 from recsys.remote.push import push
 from tests.recsys.remote.shops import Shop, everything
@@ -22,6 +25,41 @@ class Meeting(DirectoryObjects):
         if name.endswith(".gz") and self._other:
             push(self._other.pop().workspace, DirectoryObjects("file:///store", self._root_of_other))
         return super().create(name, content)
+
+
+class Pausing(DirectoryObjects):
+    """A store in which something happens once after its data was listed, or before a head is published."""
+
+    def __init__(
+        self, root: Path, *, listed: Callable[[], object] = int, publishing: Callable[[], object] = int
+    ) -> None:
+        super().__init__("file:///store", root)
+        self._listed, self._publishing = [listed], [publishing]
+
+    def list(self, prefix: str) -> dict[str, Stored]:
+        found = super().list(prefix)
+        if prefix == "data" and self._listed:
+            self._listed.pop()()
+        return found
+
+    def create(self, name: str, content: bytes) -> bool:
+        if name.endswith(".gz") and self._publishing:
+            self._publishing.pop()()
+        return super().create(name, content)
+
+
+class KilledError(BaseException):
+    pass
+
+
+def kill() -> None:
+    raise KilledError
+
+
+def make_old(objects: DirectoryObjects, root: Path) -> None:
+    """Let what lies in a store have been written long ago."""
+    for name in objects.list("data"):
+        os.utime(root / name, (time.time() - 90_000,) * 2)
 
 
 def test_of_two_pushes_at_once_both_come_to_be(tmp_path: Path) -> None:
@@ -97,3 +135,81 @@ def test_decisions_of_two_machines_are_all_kept(tmp_path: Path) -> None:
     pull(one.workspace, objects)
     kept = (one.workspace.registry / "decisions" / "v1.jsonl").read_text(encoding="utf-8")
     assert kept.split() == ["first", "one", "other"]
+
+
+def test_what_a_killed_push_left_may_be_removed_while_it_is_pushed_again(tmp_path: Path) -> None:
+    root = tmp_path / "store"
+    objects = DirectoryObjects("file:///store", root)
+    one, other, reader = (Shop(tmp_path / name) for name in ("one", "other", "reader"))
+    one.buy("a", ("e1", "ann"))
+    push(one.workspace, objects)
+    pull(other.workspace, objects)
+    one.buy("b", ("e2", "bob"))
+    with pytest.raises(KilledError):
+        push(one.workspace, Pausing(root, publishing=kill))
+    make_old(objects, root)
+    assert push(other.workspace, Pausing(root, listed=lambda: push(one.workspace, objects))).num_units == 0
+    pull(reader.workspace, objects)
+    assert reader.bought() == {"e1", "e2"}
+    push(other.workspace, objects)
+    assert len(objects.list("data")) == 4, "two appends of two files each"
+
+
+def test_what_a_slow_push_sent_long_ago_stays_when_its_head_was_published_just_now(tmp_path: Path) -> None:
+    root = tmp_path / "store"
+    objects = DirectoryObjects("file:///store", root)
+    one, other, reader = (Shop(tmp_path / name) for name in ("one", "other", "reader"))
+    one.offer("hat")
+    push(one.workspace, objects)
+    pull(other.workspace, objects)
+    one.buy("b", ("e2", "bob"))
+
+    class Slow(DirectoryObjects):
+        def create(self, name: str, content: bytes) -> bool:
+            if not name.endswith(".gz"):
+                return super().create(name, content)
+            make_old(objects, root)
+            made = []
+            push(other.workspace, Pausing(root, listed=lambda: made.append(objects.create(name, content))))
+            return made == [True]
+
+    push(one.workspace, Slow("file:///store", root))
+    pull(reader.workspace, objects)
+    assert reader.bought() == {"e2"}
+
+
+def test_what_a_push_sent_in_vain_goes_with_it(tmp_path: Path) -> None:
+    root = tmp_path / "store"
+    objects = DirectoryObjects("file:///store", root)
+    one, other = Shop(tmp_path / "one"), Shop(tmp_path / "other")
+    one.buy("a", ("e1", "ann-the-erased"), ("e2", "bob"))
+    push(one.workspace, objects)
+    pull(other.workspace, objects)
+    other.log.reshard(2)
+    one.erase("ann-the-erased")
+    push(other.workspace, Pausing(root, publishing=lambda: push(one.workspace, objects)))
+    named = read_head(objects).objects()
+    assert objects.list("data").keys() == named
+
+
+@pytest.mark.parametrize("damage", ["gone", "cut"])
+def test_what_the_store_lost_is_sent_again_by_a_machine_that_has_it(tmp_path: Path, damage: str) -> None:
+    objects = DirectoryObjects("file:///store", tmp_path / "store")
+    one, other, reader = (Shop(tmp_path / name) for name in ("one", "other", "reader"))
+    one.buy("a", ("e1", "ann"))
+    one.train("v1")
+    push(one.workspace, objects)
+    pull(other.workspace, objects)
+    lost = [*(tmp_path / "store").glob("data/events/day=*/a.parquet/*")]
+    lost += (tmp_path / "store").glob("data/registry/bundles/v1/ranker.txt/*")
+    for path in lost:
+        path.unlink() if damage == "gone" else path.write_bytes(b"x")
+    with pytest.raises(ObjectStoreError, match=r"push it again from a machine that has it"):
+        pull(reader.workspace, objects)
+    pushed = push(other.workspace, objects)
+    assert (pushed.num_units, pushed.num_removed) == (2, 2 * (damage == "cut"))
+    pull(reader.workspace, objects)
+    assert reader.bought() == {"e1"}
+    assert reader.registry.pointers().stable == "v1"
+    assert pull(one.workspace, objects).num_units == 0
+    assert push(one.workspace, objects).num_units == 0

@@ -68,6 +68,34 @@ def test_who_is_erased_is_nowhere_in_the_store_and_not_brought_back(store: Objec
     assert other.log.is_behind(1) is False
 
 
+def test_a_push_of_models_takes_the_erased_out_of_the_store_too_and_sends_nothing_else(
+    store: Objects, tmp_path: Path
+) -> None:
+    one, reader = Shop(tmp_path / "one"), Shop(tmp_path / "reader")
+    one.buy("a", ("e1", "ann-the-erased"), ("e2", "bob"))
+    push(one.workspace, store)
+    one.buy("b", ("e3", "bob"))
+    one.offer("hat")
+    one.erase("ann-the-erased")
+    pushed = push(one.workspace, store, parts=["models"])
+    assert (pushed.num_units, pushed.num_unclean) == (1, 0)
+    assert b"ann-the-erased" not in _unpacked(store)
+    pull(reader.workspace, store)
+    assert reader.bought() == {"e2"}
+
+
+def test_a_push_after_an_erasure_says_what_another_machine_holds_of_people(
+    store: Objects, tmp_path: Path
+) -> None:
+    one, other = Shop(tmp_path / "one"), Shop(tmp_path / "other")
+    one.buy("a", ("e1", "ann-the-erased"))
+    push(one.workspace, store)
+    other.erase("ann-the-erased")
+    assert push(other.workspace, store, parts=["models"]).num_unclean == 1
+    push(one.workspace, store, parts=["models"])
+    assert b"ann-the-erased" not in _unpacked(store)
+
+
 def _unpacked(store: Objects) -> bytes:
     import io
 
