@@ -201,6 +201,8 @@ def test_a_file_with_a_flipped_bit_is_found_and_the_others_are_read(tmp_path: Pa
     assert log.set_aside_damaged() == [file]
     assert ids(log.scan()) == {"one", "three"}
     assert (tmp_path / "events" / "_damaged" / file).is_file()
+    commits = {path.stem: path.read_text(encoding="utf-8") for path in log.path.glob("_commits/*")}
+    assert [name for name, commit in commits.items() if '"aside"' in commit] == ["a"]  # others are as ever
     assert log.set_aside_damaged() == []
 
 
