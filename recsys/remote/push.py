@@ -113,7 +113,7 @@ class _Sending:
         taking = Taking(self.workspace, self.objects, record, head, self.forget)
         taking.take_people()
         own = OwnUnits(self.workspace, record.marks)
-        parts = ALL_PARTS if own_people(self.workspace).tombstones else self.parts
+        parts = {*self.parts, "data"} if own_people(self.workspace).tombstones else self.parts
         here = own.look(parts)
         found = self._narrowed(differences(record, here, head, parts), head)
         joined = [name for name in found.torn if taking.joins(name, here)]
