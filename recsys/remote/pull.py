@@ -21,6 +21,7 @@ from recsys.log_commit import Commit
 from recsys.registry import Pointers
 from recsys.remote.decide import Differences, differences
 from recsys.remote.head import Head, read_head
+from recsys.remote.incoming import RemovedMeanwhileError, needed
 from recsys.remote.kafka_ranges import DOUBLING, doubling
 from recsys.remote.log_choice import Chosen, choose_log
 from recsys.remote.objects import Objects
@@ -93,7 +94,7 @@ def pull(
     """
     remote_directory(workspace).mkdir(parents=True, exist_ok=True)
     with exclusive(remote_directory(workspace) / "lock"):
-        for _ in range(_ATTEMPTS):
+        for attempt in range(_ATTEMPTS):
             record = read_record(workspace, objects.url, secrets.token_hex(6))
             head = read_head(objects)
             record = record.beside(head.number)
@@ -106,6 +107,9 @@ def pull(
                 return taking.pull(parts, pointed=pointed, theirs=theirs)
             except MissingObjectError as error:
                 _require_newer(objects, head, error)
+            except RemovedMeanwhileError:
+                if attempt == _ATTEMPTS - 1:
+                    raise
     raise ObjectStoreError(f"{objects.url} changes faster than it can be read; try again")
 
 
@@ -204,19 +208,22 @@ class Taking:
         incoming = incoming_directory(self.workspace)
         logs = [name for name in names if kind_of(name) == "log"]
         others = in_order([name for name in names if kind_of(name) != "log"])
-        chosen = choose_log(self.workspace, self.objects, self.head, logs, here, self.record.users, incoming)
-        chosen = [one for one in chosen if one.here() != here.get(f"log/{one.append}")]
-        files = {path: file for one in chosen for path, file in one.files.items()}
-        for name in others:
-            files |= self.head.units[name]
-        download(self.objects, files, incoming)
-        reach("remote-fetched")
-        self._place_log(chosen, here)
-        for name in others:
-            if name == "pointers":
-                self._require_models()
-            place(self.workspace, name, self.head.contents(name), here.get(name))
-            self.record.units[name] = Step(there=self.head.contents(name), here=self.head.contents(name))
+        with needed(incoming):
+            chosen = choose_log(
+                self.workspace, self.objects, self.head, logs, here, self.record.users, incoming
+            )
+            chosen = [one for one in chosen if one.here() != here.get(f"log/{one.append}")]
+            files = {path: file for one in chosen for path, file in one.files.items()}
+            for name in others:
+                files |= self.head.units[name]
+            download(self.objects, files, incoming)
+            reach("remote-fetched")
+            self._place_log(chosen, here)
+            for name in others:
+                if name == "pointers":
+                    self._require_models()
+                place(self.workspace, name, self.head.contents(name), here.get(name))
+                self.record.units[name] = Step(there=self.head.contents(name), here=self.head.contents(name))
         if {kind_of(name) for name in others} & {"users", "lists"} or chosen:
             self._forget_what_came()
         return len(chosen) + len(others)
@@ -276,13 +283,15 @@ class Taking:
             return False
         incoming = incoming_directory(self.workspace)
         [path] = here[name]
-        download(self.objects, self.head.units[name], incoming)
-        join_lines(self.workspace, path)
+        with needed(incoming):
+            download(self.objects, self.head.units[name], incoming)
+            join_lines(self.workspace, path)
         self.record.units[name] = Step(there=self.head.contents(name), here=self.head.contents(name))
         return True
 
     def _without_unpointed(self, names: Collection[str]) -> set[str]:
-        kept = {f"bundle/{version}" for version in self._pointers().targets().values()}
+        with needed(incoming_directory(self.workspace)):
+            kept = {f"bundle/{version}" for version in self._pointers().targets().values()}
         return {name for name in names if kind_of(name) != "bundle" or name in kept}
 
     def _pointers(self) -> Pointers:

@@ -114,7 +114,7 @@ class _Sending:
         taking = Taking(self.workspace, self.objects, record, head, self.forget)
         taking.take_people()
         own = OwnUnits(self.workspace, record.marks)
-        parts = ALL_PARTS if own_people(self.workspace).tombstones else self.parts
+        parts = {*self.parts, "data"} if own_people(self.workspace).tombstones else self.parts
         here = own.look(parts)
         found = self._narrowed(taking.differences(here, parts, sends=True), head)
         joined = [name for name in found.torn if taking.joins(name, here)]

@@ -57,7 +57,7 @@ def test_what_was_created_in_a_directory_is_on_disk_then(
     fsync = os.fsync
 
     def note(descriptor: int) -> None:
-        path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
         synced.append((path.name, (tmp_path / "head" / "1").exists()))
         fsync(descriptor)
 
