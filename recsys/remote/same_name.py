@@ -14,13 +14,14 @@ import polars as pl
 from recsys.errors import DataError
 from recsys.remote.head import Head
 from recsys.remote.objects import Objects
-from recsys.remote.record import remote_directory
-from recsys.remote.transfer import MissingObjectError, download
+from recsys.remote.record import incoming_directory
+from recsys.remote.transfer import ChangedFileError, MissingObjectError, download
 from recsys.remote.units import SET_ASIDE, Unit, Units
 from recsys.schema import EVENT_ID, MERGE_SCHEMA
 from recsys.workspace import Workspace
 
 _COMPARED = "compared"
+"""Beside what is brought, so that it goes with it."""
 
 
 def with_other_events(
@@ -36,10 +37,10 @@ def with_other_events(
         here: The workspace's units.
 
     Raises:
-        DataError: A file here cannot be read.
+        DataError: A file here cannot be read, or went meanwhile.
         ObjectStoreError: The store cannot be reached, or holds something else than its head says.
     """
-    compared = remote_directory(workspace) / _COMPARED
+    compared = incoming_directory(workspace) / _COMPARED
     found: list[str] = []
     try:
         for name in names:
@@ -75,6 +76,8 @@ def _rows(files: Iterable[Path]) -> set[tuple[object, ...]]:
         columns = list(MERGE_SCHEMA) if file.parent.name == "_merges" else [EVENT_ID]
         try:
             rows |= set(pl.read_parquet(file, columns=columns, hive_partitioning=False).iter_rows())
+        except FileNotFoundError as error:
+            raise ChangedFileError(f"{file} went while it was read; run it again") from error
         except pl.exceptions.PolarsError as error:
             raise DataError(f"{file} is not as it was written; restore it from a backup") from error
     return rows
