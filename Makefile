@@ -5,7 +5,7 @@ UNITS := tests/recsys tests/features
 export HF_HUB_OFFLINE := 1
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: demo test test-distributed suite lint bench fuzz fuzz-parsers faults audit proto clean
+.PHONY: demo test test-distributed suite lint bench fuzz fuzz-parsers faults soak audit proto clean
 
 demo: .venv/installed
 	$(BIN)/recsys demo

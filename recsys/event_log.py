@@ -13,7 +13,7 @@ What an erased person did is never read, see ``recsys.tombstones``; ``forget_era
 
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from functools import reduce
 from pathlib import Path
@@ -407,6 +407,21 @@ class EventLog:
     def event_ids(self) -> pl.Series:
         """Ids of all events, in no particular order."""
         return self.scan().select(EVENT_ID).collect()[EVENT_ID]
+
+    def event_ids_of(self, names: Collection[str]) -> pl.Series:
+        """Ids of the events of appends, in no particular order, the erased people's among them.
+
+        Raises:
+            DataError: A commit is damaged.
+        """
+        files = [
+            self.path / f
+            for path, commit in self._named_commits()
+            if path.stem in names
+            for f in commit.first_ms
+        ]
+        ids = [pl.read_parquet(file, columns=[EVENT_ID])[EVENT_ID] for file in files]
+        return pl.concat(ids) if ids else pl.Series(EVENT_ID, dtype=pl.String)
 
     def _living(self, behind: list[Path], clean: list[Path]) -> pl.LazyFrame:
         """Events of files that were written before the last erasures, and of others, without the erased."""

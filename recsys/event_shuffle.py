@@ -78,6 +78,14 @@ class Shuffle:
         """What the tasks of a step leave, by number."""
         return [self.scratch / step / f"{number}.parquet" for number in range(self.num_parts)]
 
+    def num_of(self, event_ids: pl.Series) -> int:
+        """How many of some ids are among the distinct events."""
+        if event_ids.is_empty():
+            return 0
+        left = pl.scan_parquet(self.files(DISTINCT), hive_partitioning=False, glob=False)
+        known = pl.col(EVENT_ID).is_in(event_ids.implode())
+        return int(left.filter(known).select(pl.len()).collect().item())
+
 
 CHECKED, DISTINCT = "checked", "distinct"
 """Steps whose tasks leave a file each."""

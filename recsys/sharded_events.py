@@ -9,12 +9,15 @@ from pathlib import Path
 
 import polars as pl
 
+from recsys.errors import DataError
+from recsys.event_log import EventLog
 from recsys.event_shuffle import PartCheck, ShareCheck, Shuffle, check_part, keep_distinct, write_shard
 from recsys.log_commit import joined
 from recsys.log_layout import log_for_appends, num_user_shards
 from recsys.pseudonyms import Pseudonyms
 from recsys.row_spans import Cut, cut_rows
 from recsys.runner import Runner
+from recsys.tombstones import Tombstones
 from recsys.unfinished import remove_unfinished, scratch_beside
 from recsys.workspace import Workspace
 
@@ -33,14 +36,29 @@ class ShardedEvents:
     shuffle: Shuffle
     name: str
     """What the log is to call them."""
+    known_names: frozenset[str]
+    """Appends that the log had before its ids were asked for."""
 
     def publish(self) -> None:
-        """Add them to the log in one step; killed before its end, nothing was added."""
+        """Add them to the log in one step; killed before its end, nothing was added.
+
+        Raises:
+            DataError: The log is damaged, or some of the events have come to it by another way meanwhile.
+        """
         if not self.num_accepted:
             return
         write = partial(write_shard, self.shuffle, self.name)
         commits = self.runner.run(write, range(self.shuffle.num_shards), "writing the log")
-        log_for_appends(self.shuffle.workspace).adopt(self.shuffle.log, joined(commits), self.name)
+        log = log_for_appends(self.shuffle.workspace)
+        ids = log.event_ids_of(set(log.names()) - self.known_names - {self.name})
+        if num_twice := self.shuffle.num_of(ids):
+            raise DataError(
+                f"{num_twice:,} of the events came to the log by another way while they were checked; "
+                "nothing was added: run the command again"
+            )
+        log.adopt(self.shuffle.log, joined(commits), self.name)
+        if log.is_behind(len(Tombstones(self.shuffle.workspace.root))):
+            log.forget_erased()  # somebody was erased after the files were written
 
 
 @contextmanager
@@ -66,11 +84,12 @@ def checked_in_shards(
     workspace.events.mkdir(parents=True, exist_ok=True)
     remove_unfinished(workspace.events)
     with scratch_beside(workspace.events / "ingest") as scratch:
+        known_names = frozenset(EventLog(workspace.events).names())
         cut = cut_rows(runner, path, scratch)
         shuffle = Shuffle(workspace, scratch, item_ids, now_ms, len(cut.parts), num_user_shards(workspace))
         parts = runner.run(partial(check_part, shuffle, cut), list(enumerate(cut.parts)), "checking events")
         shares = runner.run(partial(keep_distinct, shuffle), range(len(parts)), "comparing event ids")
-        yield _summed(parts, shares, _unreadable(workspace, cut), runner, shuffle)
+        yield _summed(parts, shares, _unreadable(workspace, cut), runner, shuffle, known_names=known_names)
 
 
 def _unreadable(workspace: Workspace, cut: Cut) -> pl.DataFrame:
@@ -84,6 +103,8 @@ def _summed(
     unreadable: pl.DataFrame,
     runner: Runner,
     shuffle: Shuffle,
+    *,
+    known_names: frozenset[str],
 ) -> ShardedEvents:
     num_new, num_taken = sum(share.num_new for share in shares), sum(part.num_accepted for part in parts)
     digest = hashlib.sha256("\n".join(share.digest for share in shares).encode()).hexdigest()
@@ -97,4 +118,5 @@ def _summed(
         runner,
         shuffle,
         f"ingest-{digest[:32]}",
+        known_names,
     )

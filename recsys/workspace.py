@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from recsys.errors import DataError
 from recsys.fault_point import reach
 from recsys.unfinished import scratch_beside
 
@@ -15,6 +16,16 @@ class Workspace:
     """Where everything of one tenant lies."""
 
     root: Path
+
+    def existing(self) -> "Workspace":
+        """This one, for whoever is to find something in it.
+
+        Raises:
+            DataError: There is no such directory.
+        """
+        if not self.root.is_dir():
+            raise DataError(f"there is no workspace {self.root}; name the one of your shop with --workspace")
+        return self
 
     @property
     def items(self) -> Path:

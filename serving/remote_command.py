@@ -51,7 +51,7 @@ def push_command(
     from recsys.remote.objects import open_objects
     from recsys.remote.push import push
 
-    objects, place = open_objects(url), Workspace(workspace)
+    objects, place = open_objects(url), Workspace(workspace).existing()
     _repeat(
         lambda: _show_pushed(url, push(place, objects, parts=_parts(only), forget=forget), json_output),
         every,

@@ -18,6 +18,7 @@ from recsys.file_lock import exclusive_if_free
 from recsys.objections import Objections
 from recsys.options import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption, time_ms
 from recsys.pseudonyms import Pseudonyms
+from recsys.timestamps import iso
 from recsys.workspace import Workspace, atomic_path
 
 users = typer.Typer(help="Erase, export and object: what a person may ask.", no_args_is_help=True)
@@ -40,8 +41,10 @@ def erase(
     json_output: JsonOption = False,
 ) -> None:
     """Erase a person from the workspace, and from the store of a server that runs on it."""
-    place = Workspace(workspace)
-    now_ms = WallClock().now_ms() if at is None else time_ms(at, "--at")
+    place = Workspace(workspace).existing()
+    now_ms = WallClock().now_ms()
+    if at is not None:
+        now_ms = _past(time_ms(at, "--at"), now_ms)
     receipt = erase_user(place, subject_of(place, person, visitor=visitor), now_ms, patience)
     if json_output:
         typer.echo(json.dumps(receipt))
@@ -59,7 +62,7 @@ def export(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
     """Write everything that is held of a person, one JSON document a line."""
-    place = Workspace(workspace)
+    place = Workspace(workspace).existing()
     lines = export_user(place, subject_of(place, person, visitor=visitor))
     if output is None:
         for line in lines:
@@ -78,7 +81,7 @@ def profiling(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
     """Say whether a person may be profiled; servers obey within a second."""
-    place = Workspace(workspace)
+    place = Workspace(workspace).existing()
     Objections(place.root).set(subject_of(place, person, visitor=visitor), objects=not allow)
 
 
@@ -107,6 +110,15 @@ def subject_of(workspace: Workspace, person: str, *, visitor: bool = False) -> s
     if found is None or own.startswith(VISITOR_PREFIX[0]):
         raise ConfigError("ID is empty or begins with U+001F; expected a user's id, or a visitor's")
     return found
+
+
+def _past(at_ms: int, now_ms: int) -> int:
+    if at_ms > now_ms:
+        raise ConfigError(
+            f"--at: expected a time up to now, got {iso(at_ms)}; "
+            "until then every event of the person would be refused"
+        )
+    return at_ms
 
 
 def erase_user(workspace: Workspace, subject: str, now_ms: int, patience: float) -> dict[str, object]:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import polars as pl
 
-from recsys.event_log import EventLog
+from recsys.event_log import READERS_LOCK, EventLog
+from recsys.file_lock import shared
 from recsys.schema import MERGED_INTO, USER_ID
 from recsys.unfinished import scratch_beside
 from recsys.user_shard import UserShard, every_shard
@@ -37,6 +38,10 @@ class LogCopy:
         """Everybody's, in the order of a log without shards; columns of ``EventLog.scan``."""
         self.shards: list[pl.LazyFrame] = []
         """The same, cut by user as ``recsys.user_shard`` does; a visitor's also come with the user's."""
+        with shared(log.path / READERS_LOCK):
+            self._copy(log, until_ms)
+
+    def _copy(self, log: EventLog, until_ms: int) -> None:
         num_shards = log.num_shards
         if num_shards == 1:
             self.events = log.scan(until_ms).collect().lazy()

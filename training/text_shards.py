@@ -36,7 +36,7 @@ def encode_in_shards(
         found = runner.run(task, [list(texts[part]) for part in parts], label)
     base = room(len(texts), encoder.width)
     for part in reversed(parts):  # each is let go when it was copied
-        base[part] = torch.from_numpy(found.pop())
+        base.numpy()[part] = found.pop()  # what comes from other processes cannot be written to
     return base
 
 

@@ -19,7 +19,7 @@ from recsys.event_log import EventLog
 from recsys.fault_point import EXIT_CODE
 from recsys.ingest import IngestSummary, TableSummary, ingest
 from recsys.runner import Result, Runner, Shard
-from recsys.schema import DAY_MS, EVENT_ID
+from recsys.schema import DAY_MS, EVENT_ID, EVENT_SCHEMA
 from recsys.tombstones import Tombstones
 from recsys.workspace import Workspace
 
@@ -37,6 +37,20 @@ class Parts:
         """See ``recsys.runner.Runner``."""
         assert label
         return [[task(shard) for _ in range(2)][-1] for shard in shards]
+
+
+@dataclass(frozen=True)
+class Interrupted(Parts):
+    """The same, and something happens once the files for the log are written."""
+
+    meanwhile: Callable[[], object] = dict
+
+    def run(self, task: Callable[[Shard], Result], shards: Sequence[Shard], label: str) -> list[Result]:
+        """See ``recsys.runner.Runner``."""
+        results = super().run(task, shards, label)
+        if label == "writing the log":
+            self.meanwhile()
+        return results
 
 
 def write_shop(directory: Path, num_events: int = 40) -> tuple[Path, Path]:
@@ -112,6 +126,33 @@ def test_what_is_taken_in_again_is_all_known(
     assert (again.events.accepted, again.events.rejected) == (0, first.events.rejected)
     assert again.events.duplicates == first.events.accepted + first.events.duplicates
     assert EventLog(tmp_path / "shop" / "events").event_ids().len() == first.events.accepted
+
+
+def test_what_comes_to_the_log_by_another_way_meanwhile_is_not_there_twice(tmp_path: Path) -> None:
+    given = write_shop(tmp_path / "given")
+    expected = take(tmp_path / "expected", given, None)
+    log = EventLog(tmp_path / "shop" / "events")
+
+    def other_way() -> None:
+        mine = EventLog(tmp_path / "expected" / "events").scan().select(EVENT_SCHEMA.names()).collect()
+        log.append(mine.head(3), "other")
+
+    with pytest.raises(DataError, match="3 of the events came to the log by another way"):
+        take(tmp_path / "shop", given, Interrupted(meanwhile=other_way))
+    assert log.event_ids().len() == 3
+    again = take(tmp_path / "shop", given, Parts())
+    assert again.events.accepted == expected.events.accepted - 3
+    assert log.event_ids().n_unique() == log.event_ids().len() == expected.events.accepted
+
+
+def test_who_is_erased_after_the_files_were_written_is_in_no_file_of_the_log(tmp_path: Path) -> None:
+    def erase() -> None:
+        Tombstones(tmp_path / "shop").add(["user3"], NOON + 30 * DAY_MS)
+
+    take(tmp_path / "shop", write_shop(tmp_path / "given"), Interrupted(meanwhile=erase))
+    users = [row[2] for rows in logged(tmp_path / "shop").values() for row in rows]
+    assert "user3" not in users
+    assert "user4" in users
 
 
 def test_the_rows_of_one_file_are_cut_too(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import grpc
 import polars as pl
 import pytest
 from structlog.testing import capture_logs
+from typer.testing import CliRunner
 
 from recsys.config import StateConfig
 from recsys.errors import DataError
@@ -28,7 +29,7 @@ from serving.erasure import open_eraser, resume_erasures
 from serving.event import VISITOR_PREFIX, BufferedEvent
 from serving.personal_data import remembered
 from serving.state_store import StateStore, connect
-from serving.users_command import erase_user
+from serving.users_command import erase_user, users
 from tests.serving.running import PATIENCE_SECONDS, free_port, running_server
 from tests.serving.small_shop import make_event
 
@@ -247,3 +248,12 @@ def test_an_export_tells_what_the_store_remembers_beside_states() -> None:
         {"kind": "progress", "id": PERSON, "sources": {"events/0": 4}},
     ]
     assert lines[0]["kind"] == "state"
+
+
+def test_nobody_is_erased_up_to_a_time_to_come_or_where_there_is_no_shop(tmp_path: Path) -> None:
+    words = ["erase", PERSON, "--workspace"]
+    future = CliRunner().invoke(users, [*words, str(tmp_path), "--at", "2999-01-01"])
+    assert "expected a time up to now" in str(future.exception)
+    nowhere = CliRunner().invoke(users, [*words, str(tmp_path / "none")])
+    assert "there is no workspace" in str(nowhere.exception)
+    assert not list(tmp_path.iterdir())
