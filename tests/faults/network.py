@@ -76,6 +76,7 @@ def cable() -> Iterator[Cable]:
 @contextmanager
 def small_disk(directory: Path, size: str) -> Iterator[None]:
     """A file system of its own under a directory, of a size such as ``4m``; what was there is copied in."""
+    directory.mkdir(exist_ok=True)
     kept = directory.with_name(f"{directory.name}.kept")
     shutil.copytree(directory, kept)
     mounted = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(directory)]

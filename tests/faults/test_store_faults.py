@@ -226,10 +226,13 @@ def test_t12_a_failover_that_loses_acknowledged_writes_loses_no_purchase(
         lacking = states_in(second)
         expected = oracle(shop, tmp_path / "oracle")
         assert lacking[USERS[3]].latest_ms < expected[USERS[3]].latest_ms
-        seconds = until(
-            lambda: states_in(second)[USERS[3]].latest_ms == expected[USERS[3]].latest_ms,
-            what="the lost purchases",
-        )
+        latest = {user_id: expected[user_id].latest_ms for user_id in USERS[:6]}
+
+        def are_back() -> bool:
+            found = states_in(second)  # they come one after the other
+            return all(user_id in found and found[user_id].latest_ms == latest[user_id] for user_id in latest)
+
+        seconds = until(are_back, what="the lost purchases")
         until(lambda: server.metric("recsys_unapplied_events") == 0)
         server.kill()
         agree(states_in(second), expected)
