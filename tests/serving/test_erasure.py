@@ -73,7 +73,14 @@ def best(client: Client, **asked: str) -> str:
 def hits(root: Path) -> list[str]:
     """Files that hold the person's ids anywhere in their bytes."""
     files = [path for path in root.rglob("*") if path.is_file()]
-    return [str(path.relative_to(root)) for path in files if b"canary-4711" in path.read_bytes()]
+    return [str(path.relative_to(root)) for path in files if b"canary-4711" in _content(path)]
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:  # a server took it away since it was listed
+        return b""
 
 
 def log_ids(root: Path) -> list[str]:
