@@ -12,6 +12,7 @@ from pathlib import Path
 
 from recsys.errors import ConfigError, DataError
 from recsys.key_file import own_key, read_key
+from recsys.workspace import sync
 
 DIRECTORY = "privacy"
 """Name of the directory in a workspace that holds such directories and their key."""
@@ -46,9 +47,9 @@ class DigestNames:
         for subject, number in subjects.items():
             path = self._directory / f"{self._digest(subject)}-{number}"
             path.touch()
-            _sync(path)
+            sync(path)
         for directory in (self._directory, *list(self._directory.parents)[:2]):
-            _sync(directory)
+            sync(directory)
         self._seen = None
 
     def remove(self, subject: str) -> None:
@@ -57,7 +58,7 @@ class DigestNames:
         if self._key:
             for path in self._directory.glob(f"{self._digest(subject)}-*"):
                 path.unlink(missing_ok=True)
-            _sync(self._directory)
+            sync(self._directory)
             self._seen = None
 
     def get(self, subject: str) -> int:
@@ -118,11 +119,3 @@ class DigestNames:
 
     def _digest(self, subject: str) -> str:
         return hmac.digest(self._key, subject.encode(), "sha256").hex()
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -39,7 +39,7 @@ from recsys.schema import (
 )
 from recsys.tombstones import Tombstones, living
 from recsys.user_shard import ALL_USERS, UserShard, shard_number
-from recsys.workspace import atomic_path, move, sync
+from recsys.workspace import atomic_path, sync
 
 MOST_SHARDS = 4096
 READERS_LOCK = ".readers.lock"
@@ -168,19 +168,10 @@ class EventLog:
 
         Raises:
             ValueError: The name is not as described.
+            DataError: A file is not there.
         """
-        if not _NAME.fullmatch(name):
-            raise ValueError(f"append name {name!r} must be letters, digits, '.', '_' or '-'")
-        with exclusive(self.path / ".lock"):
-            target = self._commits / f"{name}.json"
-            if target.exists():
-                return
-            self._remove_uncommitted()
-            for file in commit.files:
-                move(directory / file, self.path / file)
-            reach("log-written")
-            commit.save(target)
-            reach("log-committed")
+        if name not in self.names():
+            self.replace(directory, {name: commit})
 
     def replace(self, directory: Path, commits: Mapping[str, Commit]) -> None:
         """Let appends be what they are elsewhere, each in one step, whether or not they are in the log.

@@ -24,7 +24,7 @@ def needed(incoming: Path) -> Iterator[None]:
     (incoming / _BEGUN).touch()
     try:
         yield
-    except Exception as error:
+    except Exception as error:  # whatever it came to: without what was brought, anything may fail
         if (incoming / _BEGUN).exists():
             raise
         raise RemovedMeanwhileError(
