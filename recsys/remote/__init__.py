@@ -3,8 +3,9 @@
 Every machine works on files of its own, as ever; ``push`` brings what is new there to the store, ``pull``
 what is new in the store to the machine. Roles:
 
-- ``objects`` and ``cloud``: named bytes in a store; the one thing asked beyond reading and writing is that a
-  name can be taken once.
+- ``objects``: named bytes in a store; the one thing asked beyond reading and writing is that a name can be
+  taken once. ``opening`` finds one by its URL: ``directory_objects``, ``fsspec_objects`` or ``cloud``, whose
+  errors ``refusals`` words.
 - ``head``: what the store holds, one numbered document. The highest number counts, so a push is seen whole or
   not at all, and of two pushes at once one finds its number taken and begins again on what the other did.
 - ``units``: what changes as one: an append with its files, a model, a table, the pointers.

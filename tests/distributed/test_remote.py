@@ -12,7 +12,8 @@ import pytest
 
 from recsys.fault_point import EXIT_CODE
 from recsys.manifest import read_manifest, verify_files
-from recsys.remote.objects import Objects, open_objects
+from recsys.remote.objects import Objects
+from recsys.remote.opening import open_objects
 from recsys.remote.pull import pull
 from recsys.remote.push import push
 from recsys.user_shard import UserShard, shard_number

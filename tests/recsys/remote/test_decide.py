@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from recsys.remote.objects import open_objects
+from recsys.remote.opening import open_objects
 from recsys.remote.pull import pull
 from recsys.remote.push import push
 from recsys.remote.record import read_record

@@ -5,7 +5,7 @@ import pytest
 
 from recsys.errors import ConfigError, DataError, ObjectStoreError
 from recsys.objections import Objections
-from recsys.remote.objects import DirectoryObjects
+from recsys.remote.directory_objects import DirectoryObjects
 from recsys.remote.own_units import OwnUnits
 from recsys.remote.pull import pull, torn_error
 from recsys.remote.push import push
