@@ -142,7 +142,7 @@ def _users(shard: str | None) -> UserShard:
 
 
 def _show_pushed(url: str, pushed: "Pushed", json_output: bool) -> None:
-    from recsys.remote.pull import torn_error
+    from recsys.remote.torn import torn_error
 
     if json_output:
         typer.echo(json.dumps(asdict(pushed)))
@@ -162,7 +162,7 @@ def _show_pushed(url: str, pushed: "Pushed", json_output: bool) -> None:
 
 
 def _show_pulled(url: str, pulled: "Pulled", json_output: bool) -> None:
-    from recsys.remote.pull import torn_error
+    from recsys.remote.torn import torn_error
 
     if json_output:
         typer.echo(json.dumps(asdict(pulled)))
