@@ -1,10 +1,11 @@
-"""The verbs ``recsys remote push`` and ``pull``: a workspace and its copy in an object store."""
+"""The verbs ``recsys remote push``, ``pull`` and ``prune``: a workspace and its copy in an object store."""
 
 import json
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import structlog
@@ -18,6 +19,7 @@ from recsys.user_shard import ALL_USERS, UserShard
 from recsys.workspace import Workspace
 
 if TYPE_CHECKING:
+    from recsys.remote.prune import Pruned
     from recsys.remote.pull import Pulled
     from recsys.remote.push import Pushed
     from recsys.remote.units import Part
@@ -27,7 +29,8 @@ remote = typer.Typer(help="The workspace's copy in an object store.", no_args_is
 _log = structlog.get_logger(__name__)
 
 UrlArgument = Annotated[
-    str, typer.Argument(metavar="URL", help="s3://BUCKET/PREFIX, file:///DIRECTORY or another of fsspec's.")
+    str,
+    typer.Argument(metavar="URL", help="s3://BUCKET/PREFIX, gs://, az://, file:///DIRECTORY or fsspec's."),
 ]
 OnlyOption = Annotated[
     Literal["all", "data", "models"],
@@ -81,6 +84,7 @@ def pull_command(
     from recsys.remote.opening import open_objects
     from recsys.remote.pull import pull
 
+    _require_used(only, shard, pointed)
     objects, place, users = open_objects(url), Workspace(workspace), _users(shard)
 
     def once() -> None:
@@ -96,6 +100,25 @@ def pull_command(
         _show_pulled(url, pulled, json_output)
 
     _repeat(once, every)
+
+
+@remote.command("prune")
+def prune_command(
+    url: UrlArgument,
+    *,
+    keep: Annotated[int, typer.Option(min=1, help="How many of the newest models stay in any case.")] = 10,
+    days: Annotated[
+        float, typer.Option(min=1.0, help="How long ago a model has to have been pushed, in days.")
+    ] = 30.0,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove them; without it, they are only named.")] = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Remove old models that no pointer and no experiment names from the store, and from it alone."""
+    from recsys.remote.opening import open_objects
+    from recsys.remote.prune import prune
+
+    pruned = prune(open_objects(url), keep=keep, min_age=timedelta(days=days), is_meant=yes)
+    _show_pruned(pruned, yes, json_output)
 
 
 def forget(workspace: Workspace) -> None:
@@ -123,6 +146,16 @@ def _repeat(once: Callable[[], None], every: float | None) -> None:
         if every is None:
             return
         time.sleep(every)
+
+
+def _require_used(only: str, shard: str | None, pointed: bool) -> None:
+    """Refuse what would change nothing: whoever gave it expected something else."""
+    if only == "data" and pointed:
+        raise ConfigError("--pointed chooses among models, and --only data brings none; leave one out")
+    if only == "models" and shard is not None:
+        raise ConfigError(
+            "--shard chooses among the files of the event log, and --only models brings none; leave one out"
+        )
 
 
 def _parts(only: str) -> "tuple[Part, ...]":
@@ -170,3 +203,14 @@ def _show_pulled(url: str, pulled: "Pulled", json_output: bool) -> None:
         typer.echo(f"{pulled.num_units:,} brought, {pulled.num_erased:,} erasures; version {pulled.number:,}")
     if (error := torn_error(url, pulled.torn)) is not None:
         raise error
+
+
+def _show_pruned(pruned: "Pruned", is_meant: bool, json_output: bool) -> None:
+    if json_output:
+        typer.echo(json.dumps(asdict(pruned) | {"is_removed": is_meant}, default=str))
+        return
+    for model in pruned.models:
+        typer.echo(f"{model.version}: {model.num_bytes:,} bytes, pushed {model.pushed:%Y-%m-%d %H:%M}")
+    num_bytes = sum(model.num_bytes for model in pruned.models)
+    done = "removed" if is_meant else "would be removed; say so with --yes"
+    typer.echo(f"{len(pruned.models):,} models ({num_bytes:,} bytes) {done}; {pruned.num_kept:,} stay")

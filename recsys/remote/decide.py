@@ -25,6 +25,8 @@ class Differences:
     gone_there: list[str] = field(default_factory=list)
     partial: list[str] = field(default_factory=list)
     """New or changed here, where only some of its files are: nothing can be made of that."""
+    pruned: list[str] = field(default_factory=list)
+    """Models that were in the store and are no more: they go there again only if pointers name them."""
     set_aside: list[str] = field(default_factory=list)
     """New here, but some of its files were damaged and are not here any more."""
     doubling: list[str] = field(default_factory=list)
@@ -79,6 +81,8 @@ def _sort(found: Differences, name: str, record: Record, here: Unit | None, head
         unchanged = step is not None and step.here == here and kind_of(name) == "lists"
         if record.is_cut(name):
             found.partial.append(name)
+        elif step is not None and kind_of(name) == "bundle":
+            found.pruned.append(name)
         else:
             (found.gone_there if unchanged else found.to_send).append(name)
     elif step is not None and step.here == here:

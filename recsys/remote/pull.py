@@ -5,7 +5,6 @@ models and last the pointers are put into place. A pull that was killed leaves e
 be, and the next one fetches only what is not there yet.
 """
 
-import json
 import secrets
 import shutil
 from collections.abc import Callable, Collection, Mapping
@@ -17,7 +16,6 @@ from recsys.errors import ConfigError, ObjectStoreError
 from recsys.event_log import EventLog
 from recsys.fault_point import reach
 from recsys.log_commit import Commit
-from recsys.registry import Pointers
 from recsys.remote.decide import Differences, differences
 from recsys.remote.head import Head, read_head
 from recsys.remote.incoming import RemovedMeanwhileError, needed
@@ -27,6 +25,7 @@ from recsys.remote.objects import Objects
 from recsys.remote.own_units import LostFileError, OwnUnits
 from recsys.remote.people import take_people
 from recsys.remote.place import in_order, join_lines, place, remove
+from recsys.remote.pointed import read_pointers
 from recsys.remote.record import (
     Record,
     Step,
@@ -320,28 +319,18 @@ class Taking:
         return True
 
     def _without_unpointed(self, names: Collection[str]) -> set[str]:
-        with needed(incoming_directory(self.workspace)):
-            kept = {f"bundle/{version}" for version in self._pointers().targets().values()}
+        kept = {f"bundle/{version}" for version in self._pointed()}
         return {name for name in names if kind_of(name) != "bundle" or name in kept}
 
-    def _pointers(self) -> Pointers:
-        if "pointers" not in self.head.units:
-            return Pointers()
-        [(path, file)] = self.head.units["pointers"].items()
-        incoming = incoming_directory(self.workspace)
-        download(self.objects, {path: file}, incoming)
-        try:
-            return Pointers.model_validate(json.loads((incoming / path).read_bytes()))
-        except ValueError as error:
-            raise ObjectStoreError(f"the pointers in {self.objects.url} are damaged; push them again") from (
-                error
-            )
+    def _pointed(self) -> Collection[str]:
+        return read_pointers(self.objects, self.head).targets().values()
 
     def _require_models(self) -> None:
-        for version in self._pointers().targets().values():
+        for version in self._pointed():
             if not (self.workspace.registry / "bundles" / version / "manifest.json").exists():
                 raise ObjectStoreError(
-                    f"the pointers in {self.objects.url} name {version}, which is not there; push it again"
+                    f"the pointers in {self.objects.url} name {version}, which is not there; push it again "
+                    "from a machine that has it"
                 )
 
     def _remember_same(self, here: Mapping[str, Unit]) -> None:

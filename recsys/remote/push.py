@@ -143,7 +143,7 @@ class _Sending:
     def _publish(
         self, record: Record, head: Head, here: Mapping[str, Unit], found: Differences, own: OwnUnits
     ) -> Pushed | None:
-        names = self._with_their_models(found.to_send, here, head, own)
+        names = self._with_their_models(found, here, head, own)
         stored = self.objects.list("data")
         push = f"{record.writer}-{self.token}"
         gone = pruned(self.workspace, found.gone_here)
@@ -171,16 +171,18 @@ class _Sending:
         return pushed
 
     def _with_their_models(
-        self, names: list[str], here: Mapping[str, Unit], head: Head, own: OwnUnits
+        self, found: Differences, here: Mapping[str, Unit], head: Head, own: OwnUnits
     ) -> list[str]:
-        """What is to be sent; pointers only with the models that they name."""
+        """What is to be sent; pointers only with the models that they name, also those that were pruned."""
+        names = found.to_send
         if "pointers" not in names:
             return names
-        for version in Registry(self.workspace.registry).pointers().targets().values():
+        pointed = Registry(self.workspace.registry).pointers().targets().values()
+        for version in pointed:
             if f"bundle/{version}" not in {*here, *head.units}:
                 own.left_out.setdefault(version, f"pointers name {version}, which is not here")
                 return [name for name in names if name != "pointers"]
-        return names
+        return [*(f"bundle/{version}" for version in pointed if f"bundle/{version}" in found.pruned), *names]
 
     def _send(self, units: Mapping[str, Unit], head: Head, stored: Mapping[str, Stored], push: str) -> int:
         """Send files of units that the store has not; how many bytes."""

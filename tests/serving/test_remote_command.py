@@ -1,4 +1,5 @@
 import json
+import os
 from contextlib import closing
 from pathlib import Path
 
@@ -49,3 +50,36 @@ def test_a_conflict_ends_the_command_with_an_error(tmp_path: Path) -> None:
 def test_a_shard_that_is_none_is_refused(tmp_path: Path, shard: str) -> None:
     with pytest.raises(ConfigError, match="--shard takes I/N"):
         tell("pull", f"file://{tmp_path}", "--shard", shard, "--workspace", str(tmp_path / "one"))
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (("--only", "data", "--pointed"), "--pointed chooses among models, and --only data brings none"),
+        (("--only", "models", "--shard", "0/4"), "--only models brings none; leave one out"),
+    ],
+)
+def test_options_that_would_change_nothing_together_are_refused(
+    tmp_path: Path, words: tuple[str, ...], problem: str
+) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        tell("pull", f"file://{tmp_path}/store", *words, "--workspace", str(tmp_path / "one"))
+
+
+def test_a_pruning_names_what_would_go_until_it_is_meant(tmp_path: Path) -> None:
+    url = f"file://{tmp_path}/store"
+    one = Shop(tmp_path / "one")
+    for version in ("v1", "v2", "v3"):
+        one.train(version)
+    push(one.workspace, open_objects(url))
+    for path in (tmp_path / "store" / "data").rglob("v1/*/*"):
+        os.utime(path, (0, 0))
+    said = CliRunner().invoke(remote, ["prune", url, "--keep", "1"]).stdout
+    assert "v1: " in said
+    assert "bytes, pushed 1970-01-01 00:00" in said
+    assert "1 models" in said
+    assert "would be removed; say so with --yes; 2 stay" in said
+    told = tell("prune", url, "--keep", "1", "--yes")
+    assert (told["num_kept"], told["is_removed"]) == (2, True)
+    assert not [*(tmp_path / "store" / "data").rglob("v1/*/*")]
+    assert "0 models (0 bytes) removed; 2 stay" in CliRunner().invoke(remote, ["prune", url, "--yes"]).stdout
