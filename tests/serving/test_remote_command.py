@@ -72,7 +72,8 @@ def test_a_pruning_names_what_would_go_until_it_is_meant(tmp_path: Path) -> None
     for version in ("v1", "v2", "v3"):
         one.train(version)
     push(one.workspace, open_objects(url))
-    for path in (tmp_path / "store" / "data").rglob("v1/*/*"):
+    stored = tmp_path / "store" / "data" / "registry" / "bundles" / "v1"
+    for path in stored.rglob("*"):
         os.utime(path, (0, 0))
     said = CliRunner().invoke(remote, ["prune", url, "--keep", "1"]).stdout
     assert "v1: " in said
@@ -81,5 +82,5 @@ def test_a_pruning_names_what_would_go_until_it_is_meant(tmp_path: Path) -> None
     assert "would be removed; say so with --yes; 2 stay" in said
     told = tell("prune", url, "--keep", "1", "--yes")
     assert (told["num_kept"], told["is_removed"]) == (2, True)
-    assert not [*(tmp_path / "store" / "data").rglob("v1/*/*")]
+    assert not [path for path in stored.rglob("*") if path.is_file()]
     assert "0 models (0 bytes) removed; 2 stay" in CliRunner().invoke(remote, ["prune", url, "--yes"]).stdout
