@@ -23,12 +23,15 @@ suite: .venv/installed
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(UNITS)
 
 # Ray on three nodes of this machine, one of which is lost; a store of six, one of which is killed under load; two servers
-# behind Envoy, likewise; brokers; an S3 server, whose packages are
-# older than ours and lie apart: half an hour. Ray's token must be there before it is imported.
+# behind Envoy, likewise; brokers; an S3 server, whose packages are older than ours and lie apart, and where there is npm,
+# Azure's: half an hour. Ray's token must be there before it is imported.
 test-distributed: .venv/installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[ray,distributed,kafka,s3]'
 	@test -x .venv/moto/bin/moto_server || { $(PYTHON) -m venv .venv/moto && \
 		.venv/moto/bin/python -m pip install --quiet --no-compile 'moto[server,s3]==5.2.5'; }
+	@test -e .venv/azurite/node_modules/azurite || { mkdir -p .venv/azurite && npm install --prefix .venv/azurite \
+		--ignore-scripts --no-audit --no-fund --loglevel error azurite@3.37.0; } || \
+		{ rm -rf .venv/azurite; echo "Azurite could not be installed, so az:// is not tested"; }
 	rm -rf workspace/distributed
 	RECSYS_FAULTS_OUTPUT=workspace/distributed \
 	RAY_AUTH_MODE=token RAY_AUTH_TOKEN=$$($(BIN)/python -c 'import secrets; print(secrets.token_hex(32))') \

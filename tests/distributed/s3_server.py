@@ -21,6 +21,8 @@ class S3Server:
     """A server with one empty bucket."""
 
     endpoint: str
+    scheme = "s3"
+    secret = "a-secret-that-no-output-may-show"
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -28,7 +30,7 @@ class S3Server:
         return {
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE",
-            "AWS_SECRET_ACCESS_KEY": "a-secret-that-no-output-may-show",
+            "AWS_SECRET_ACCESS_KEY": self.secret,
             "AWS_REGION": "us-east-1",
         }
 

@@ -1,10 +1,12 @@
-"""Machines that share nothing but a bucket of a real S3 server; every command is a process of its own."""
+"""Machines that share nothing but a bucket of a real server, S3's or Azure's; every command is a process."""
 
+import base64
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 
 import polars as pl
@@ -14,9 +16,11 @@ from recsys.fault_point import EXIT_CODE
 from recsys.manifest import read_manifest, verify_files
 from recsys.remote.objects import Objects
 from recsys.remote.opening import open_objects
+from recsys.remote.prune import prune
 from recsys.remote.pull import pull
 from recsys.remote.push import push
 from recsys.user_shard import UserShard, shard_number
+from tests.distributed.azure_server import AzureServer, azure_server
 from tests.distributed.s3_server import BUCKET, S3Server, s3_server
 from tests.recsys.remote.shops import Shop, everything
 
@@ -27,13 +31,13 @@ _NUM_MACHINES = 4
 class Bucket:
     """A prefix of the server's bucket that nobody used before."""
 
-    server: S3Server
+    server: S3Server | AzureServer
     prefix: str
     name: str = BUCKET
 
     @property
     def url(self) -> str:
-        return f"s3://{self.name}/{self.prefix}"
+        return f"{self.server.scheme}://{self.name}/{self.prefix}"
 
     def start(self, shop: Shop, *words: str, fault: str = "") -> "subprocess.Popen[str]":
         environment = os.environ | self.server.environment | {"RECSYS_FAULT": fault, "OMP_NUM_THREADS": "1"}
@@ -58,18 +62,22 @@ class Bucket:
         process = self.start(shop, *words, fault=fault)
         said, _ = process.communicate(timeout=120)
         assert process.returncode == code, said
-        assert self.server.environment["AWS_SECRET_ACCESS_KEY"] not in said
+        assert self.server.secret not in said
         return said
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    with s3_server(tmp_path_factory.mktemp("s3")) as running:
+@pytest.fixture(scope="module", params=[s3_server, azure_server], ids=["s3", "azure"])
+def server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[S3Server | AzureServer]:
+    with request.param(tmp_path_factory.mktemp("store")) as running:
         yield running
 
 
 @pytest.fixture
-def bucket(server: S3Server, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Bucket:
+def bucket(
+    server: S3Server | AzureServer, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Bucket:
     for name, value in server.environment.items():
         monkeypatch.setenv(name, value)
     return Bucket(server, f"tests/{request.node.name}")
@@ -215,5 +223,32 @@ def test_what_is_wrong_with_a_store_is_said_in_words(bucket: Bucket, tmp_path: P
     assert "nothing was pushed to" in bucket.run(shop, "pull", code=1)
     elsewhere = Bucket(bucket.server, "x", name="there-is-none")
     assert "there is no such bucket" in elsewhere.run(shop, "pull", code=1)
-    away = Bucket(S3Server("http://127.0.0.1:1"), "x")
+    away = Bucket(replace(bucket.server, endpoint="http://127.0.0.1:1"), "x")
     assert "the store cannot be reached" in away.run(shop, "push", code=1)
+
+
+def test_credentials_that_azure_does_not_know_are_refused_in_words(
+    server: S3Server | AzureServer, bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not isinstance(server, AzureServer):
+        pytest.skip("moto takes any key")
+    shop = Shop(tmp_path / "one")
+    shop.train("v1")
+    monkeypatch.setattr(AzureServer, "secret", base64.b64encode(b"of another account").decode())
+    assert "the store refuses these credentials" in bucket.run(shop, "push", code=1)
+
+
+def test_a_model_that_was_pruned_is_nowhere_in_the_bucket(
+    bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recsys.remote.prune.LEAST_AGE", timedelta())
+    shop, objects = Shop(tmp_path / "one"), open_objects(bucket.url)
+    for version in ("v1", "v2", "v3"):
+        shop.train(version)
+    bucket.run(shop, "push")
+    found = prune(objects, keep=1, min_age=timedelta(), is_meant=True)
+    assert [model.version for model in found.models] == ["v1"]
+    assert not objects.list("data/registry/bundles/v1")
+    reader = Shop(tmp_path / "reader")
+    bucket.run(reader, "pull")
+    assert {entry.version for entry in reader.registry.entries()} == {"v2", "v3"}
