@@ -31,6 +31,7 @@ def prune_log(log: Path, before_ms: int) -> int:
         commits.remove_uncommitted()
         for name, commit in commits:
             left, num_gone = _without_days(commits, commit, last)
+            left = _without_aside(left, last, before_ms)
             if left != commit:
                 commits.save(name, left)
             if left.merges is not None:
@@ -44,10 +45,20 @@ def prune_log(log: Path, before_ms: int) -> int:
 def _without_days(commits: Commits, commit: Commit, last: date) -> tuple[Commit, int]:
     """An append without its days before the last one that goes, and how many events those had."""
     old = [file for file in commit.first_ms if _lies_before(file, last)]
-    aside = [file for file in commit.aside if not _lies_before(file, last)]
     commits.require(old)
     counts = [pl.scan_parquet(commits.log / file).select(pl.len()).collect().item() for file in old]
-    return reduce(Commit.without, old, commit).model_copy(update={"aside": aside}), sum(counts)
+    return reduce(Commit.without, old, commit), sum(counts)
+
+
+def _without_aside(commit: Commit, last: date, before_ms: int) -> Commit:
+    """An append that no longer says that there were damaged files which would have gone by now."""
+    ends_before = (commit.end_ms or 0) < before_ms
+    aside = [
+        file
+        for file in commit.aside
+        if not (_lies_before(file, last) or (file.startswith("_merges/") and ends_before))
+    ]
+    return commit.model_copy(update={"aside": aside})
 
 
 def _prune_merges(commits: Commits, name: str, commit: Commit, file: str, before_ms: int) -> None:
