@@ -9,7 +9,7 @@ from recsys.visitor_merges import living_merges, may_hold, visitors_of, with_mer
 from tests.recsys.log_events import NOON, event_rows
 
 MERGES = pl.DataFrame([("v", "ann", NOON), ("v", "bob", NOON + 2)], list(MERGE_SCHEMA), orient="row").cast(
-    dict(MERGE_SCHEMA)
+    MERGE_SCHEMA
 )
 
 

@@ -8,7 +8,8 @@ from recsys.remote.pull import pull
 from recsys.remote.push import push
 from recsys.remote.record import read_record
 from recsys.user_shard import UserShard
-from tests.recsys.remote.shops import NOON, Shop, new_store
+from tests.recsys.log_events import NOON
+from tests.recsys.remote.shops import Shop, new_store
 
 
 def damage(shop: Shop) -> None:

@@ -14,7 +14,8 @@ from recsys.remote.push import push
 from recsys.remote.record import Mark
 from recsys.table_sweep import prune_lists
 from recsys.user_shard import UserShard, shard_number
-from tests.recsys.remote.shops import HOUR, NOON, Shop, events, merge
+from tests.recsys.log_events import HOUR, NOON
+from tests.recsys.remote.shops import Shop, events, merge
 
 
 def store(tmp_path: Path) -> DirectoryObjects:
