@@ -59,6 +59,20 @@ def test_what_a_store_has_is_not_given_up_and_comes_back(tmp_path: Path) -> None
     assert shop.bought() == {"e1"}
 
 
+def test_what_another_machine_sends_after_all_comes_back_though_it_was_given_up(tmp_path: Path) -> None:
+    store = new_store(kind="file", root=tmp_path)
+    one, other = Shop(tmp_path / "one"), Shop(tmp_path / "other")
+    for shop in (one, other):
+        shop.buy("a", ("e1", "ann"))
+    push(other.workspace, store)
+    damage(one.workspace, "a")
+    asked(one.workspace, "--yes")
+    assert push(one.workspace, store).torn == {}
+    pull(one.workspace, store)
+    pull(other.workspace, store)
+    assert one.bought() == other.bought() == {"e1"}
+
+
 def test_a_file_whose_rows_nobody_can_count_is_said(tmp_path: Path) -> None:
     shop = Shop(tmp_path / "one")
     shop.buy("a", ("e1", "ann"))
