@@ -17,7 +17,10 @@ from recsys.errors import ModelConflictError, ObjectStoreError, RecsysError
 from recsys.event_log import READERS_LOCK, EventLog
 from recsys.fault_point import reach
 from recsys.file_lock import exclusive
+from recsys.log_adoption import replace
 from recsys.log_commit import Commit
+from recsys.log_commits import Commits
+from recsys.log_erasure import forget_erased
 from recsys.registry import Pointers
 from recsys.remote.decide import Differences, differences
 from recsys.remote.head import Head, read_head
@@ -121,7 +124,7 @@ def pruned(workspace: Workspace, gone: Collection[str]) -> list[str]:
 
 def forget_in_files(workspace: Workspace) -> None:
     """Take everybody who is erased out of the event log and the tables."""
-    EventLog(workspace.events).forget_erased()
+    forget_erased(workspace.events)
     sweep(workspace, Tombstones(workspace.root))
 
 
@@ -235,7 +238,7 @@ class Taking:
         lock = self.workspace.events / READERS_LOCK
         if commits:
             with exclusive(lock) if goes else nullcontext():  # who reads long needs what would go
-                EventLog(self.workspace.events).replace(incoming, commits)
+                replace(self.workspace.events, incoming, commits)
         for one in chosen:
             self.record.units[f"log/{one.append}"] = Step(there=one.there, here=one.here())
 
@@ -258,7 +261,9 @@ class Taking:
         self.forget(self.workspace)
 
     def _lost(self) -> list[Path]:
-        return OwnUnits(self.workspace, {}).lost()
+        commits = Commits(self.workspace.events)
+        with commits.lock():
+            return commits.lost()
 
     def _recut(self, here: Mapping[str, Unit], found: Differences) -> set[str]:
         """Appends of which other files may have to be held than are: those of other users, or of visitors."""

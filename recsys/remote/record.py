@@ -96,17 +96,29 @@ def read_record(workspace: Workspace, url: str, writer: str) -> Record:
         writer: Who pushes from here from now on, if nobody did so far.
     """
     url = url.rstrip("/")  # with or without, it is the same store
-    try:
-        found = Record.model_validate_json((remote_directory(workspace) / _FILE).read_bytes())
-    except (OSError, ValidationError):
+    found = _read(workspace)
+    if found is None:
         return Record(url=url, writer=writer)
     return found if found.url == url else found.anew(url)
+
+
+def stored_units(workspace: Workspace) -> frozenset[str]:
+    """Names of the units that the last store is known to have; none where nothing is known."""
+    found = _read(workspace)
+    return frozenset() if found is None else frozenset(found.units)
 
 
 def save_record(workspace: Workspace, record: Record) -> None:
     """Write what is known."""
     with atomic_path(remote_directory(workspace) / _FILE) as partial:
         partial.write_text(record.model_dump_json(), encoding="utf-8")
+
+
+def _read(workspace: Workspace) -> Record | None:
+    try:
+        return Record.model_validate_json((remote_directory(workspace) / _FILE).read_bytes())
+    except (OSError, ValidationError):
+        return None
 
 
 def remote_directory(workspace: Workspace) -> Path:
