@@ -125,7 +125,7 @@ class OwnUnits:
                 self._marks[name] = mark
         except FileNotFoundError as error:
             raise LostFileError(
-                f"{path} is gone; if it was pushed before, run: recsys remote pull; "
+                f"{path} is gone; if it was pushed before, run: recsys remote pull URL; "
                 "else restore it from a backup"
             ) from error
         return mark.content

@@ -108,6 +108,12 @@ def stored_units(workspace: Workspace) -> frozenset[str]:
     return frozenset() if found is None else frozenset(found.units)
 
 
+def known_url(workspace: Workspace) -> str | None:
+    """The store that the workspace was last in step with; ``None`` where nothing is known of one."""
+    found = _read(workspace)
+    return None if found is None else found.url
+
+
 def save_record(workspace: Workspace, record: Record) -> None:
     """Write what is known."""
     with atomic_path(remote_directory(workspace) / _FILE) as partial:
@@ -129,3 +135,10 @@ def remote_directory(workspace: Workspace) -> Path:
 def incoming_directory(workspace: Workspace) -> Path:
     """Where files lie that were read from the store and are not yet in their place."""
     return remote_directory(workspace) / _INCOMING
+
+
+def _read(workspace: Workspace) -> Record | None:
+    try:
+        return Record.model_validate_json((remote_directory(workspace) / _FILE).read_bytes())
+    except (OSError, ValidationError):
+        return None

@@ -14,7 +14,8 @@ from recsys.damaged_files import DamagedFiles
 from recsys.fault_point import EXIT_CODE
 from recsys.log_shards import reshard
 from recsys.manifest import read_manifest, verify_files
-from recsys.remote.objects import Objects, open_objects
+from recsys.remote.objects import Objects
+from recsys.remote.opening import open_objects
 from recsys.remote.pull import pull
 from recsys.remote.push import push
 from recsys.user_shard import UserShard, shard_number
@@ -183,7 +184,9 @@ def test_of_many_pushes_at_once_nothing_is_lost_and_one_moves_the_pointers(
     codes = [process.returncode for process in running]
     assert sorted(codes) == [0, *[1] * (_NUM_MACHINES - 1)], said
     assert all(
-        "pointers; take the store's with" in text for text, code in zip(said, codes, strict=True) if code
+        f"pointers: take the store's with: recsys remote pull {bucket.url} --theirs" in text
+        for text, code in zip(said, codes, strict=True)
+        if code
     )
     reader = Shop(tmp_path / "reader")
     bucket.run(reader, "pull")

@@ -7,7 +7,8 @@ import polars as pl
 from recsys.event_log import EventLog
 from recsys.log_erasure import forget_erased
 from recsys.registry import Registry
-from recsys.remote.objects import Objects, open_objects
+from recsys.remote.objects import Objects
+from recsys.remote.opening import open_objects
 from recsys.schema import (
     EVENT_ID,
     ITEM_ID,

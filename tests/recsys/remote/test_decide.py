@@ -3,7 +3,7 @@ from pathlib import Path
 from recsys.damaged_files import DamagedFiles
 from recsys.log_pruning import prune_log
 from recsys.log_shards import reshard
-from recsys.remote.objects import open_objects
+from recsys.remote.opening import open_objects
 from recsys.remote.pull import pull
 from recsys.remote.push import push
 from recsys.remote.record import read_record

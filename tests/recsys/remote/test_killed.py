@@ -12,7 +12,7 @@ import pytest
 from recsys import fault_point
 from recsys.damaged_files import DamagedFiles
 from recsys.manifest import read_manifest, verify_files
-from recsys.remote.objects import DirectoryObjects
+from recsys.remote.directory_objects import DirectoryObjects
 from recsys.remote.pull import pull
 from recsys.remote.push import push
 from tests.recsys.remote.shops import Shop

@@ -8,8 +8,9 @@ import pytest
 
 from recsys.errors import ObjectStoreError
 from recsys.log_shards import reshard
+from recsys.remote.directory_objects import DirectoryObjects
 from recsys.remote.head import Head, publish_head, read_head
-from recsys.remote.objects import DirectoryObjects, Stored
+from recsys.remote.objects import Stored
 from recsys.remote.pull import pull
 from recsys.remote.push import push
 from tests.recsys.remote.shops import Shop, everything
