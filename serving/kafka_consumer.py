@@ -17,7 +17,7 @@ from recsys.clock import WallClock
 from recsys.config import StateConfig
 from recsys.errors import DataError, IntakeError, RecsysError
 from recsys.fault_point import reach
-from recsys.file_lock import exclusive, shared
+from recsys.file_lock import exclusive_if_free
 from recsys.user_state import UserState
 from recsys.workspace import Workspace
 from serving.cluster_client import StoreClient
@@ -36,11 +36,12 @@ _AT_ONCE = 1000  # records
 _FIRST = 0  # partition
 _WAIT_SECONDS = 0.05
 _LOOK_SECONDS = 1.0
+_MOVE_AGAIN_SECONDS = 5.0
 _WATERMARK_SECONDS = 5.0
 _MOST_WAITING = 100_000  # records, in memory, of all partitions
 _DEFAULTS: Options = {
     "session.timeout.ms": 10_000,
-    "max.poll.interval.ms": 3_600_000,  # one member fills the store meanwhile, and the others wait for it
+    "max.poll.interval.ms": 3_600_000,  # one member fills the store meanwhile
     "reconnect.backoff.ms": 50,
     "reconnect.backoff.max.ms": 1000,
     "fetch.wait.max.ms": 100,
@@ -142,11 +143,11 @@ class KafkaConsumer:
     async def _apply(self) -> None:
         """Let records become visible in the states, unless somebody fills the store."""
         for partition in self._partitions.values():
-            if not partition.is_due(self._states.filling):
+            filling = self._states.filling
+            if not partition.is_due(filling):
                 continue
             try:
-                async with self._states.steady() as filling:
-                    await partition.apply(filling)
+                await partition.apply(filling)
             except RecsysError as error:
                 self._say(error)
 
@@ -159,7 +160,8 @@ class KafkaConsumer:
                     behind = await asyncio.to_thread(partition.move, filling)
             except (RecsysError, OSError) as error:
                 self._say(error)
-                continue
+                self._moved += _MOVE_AGAIN_SECONDS - self._every
+                break
             if behind is not None:
                 _log.info("events moved into the log", partition=partition.number, offset=behind)
                 await asyncio.to_thread(self._commit, partition.number, behind)
@@ -169,8 +171,9 @@ class KafkaConsumer:
     def _prune(self) -> None:
         """Remove what is too old; the member that has the first partition does."""
         try:
-            with exclusive(self._workspace.state / COMPACTION_LOCK):
-                prune(self._workspace, WallClock().now_ms())
+            with exclusive_if_free(self._workspace.state / COMPACTION_LOCK) as is_ours:
+                if is_ours:  # else the next time
+                    prune(self._workspace, WallClock().now_ms())
         except (RecsysError, OSError) as error:
             self._say(error)
 
@@ -191,13 +194,12 @@ class KafkaConsumer:
 
     def _assigned(self, consumer: Consumer, given: list[TopicPartition]) -> None:
         """Take partitions over, in the thread that reads."""
-        with shared(self._workspace.state / COMPACTION_LOCK):
-            past = self._states.past()
-            for one in given:
-                store = self._store(f"{self._topic}/{one.partition}")
-                self._partitions[one.partition] = KafkaPartition(
-                    self._workspace, self._topic, one.partition, tenant=self._tenant, store=store, past=past
-                )
+        past = self._states.past()
+        for one in given:
+            store = self._store(f"{self._topic}/{one.partition}")
+            self._partitions[one.partition] = KafkaPartition(
+                self._workspace, self._topic, one.partition, tenant=self._tenant, store=store, past=past
+            )
         for one in given:
             start = self._partitions[one.partition].start
             one.offset = OFFSET_BEGINNING if start is None else start

@@ -1,32 +1,38 @@
 """The online states of a log that several consumers carry on, and their fillings from it.
 
-A filling writes all states anew from the log, alone, and has a number. It takes place where the store is
-empty or not the one that the last filling was written to, as after a failover that may have lost the latest
+A filling writes all states anew from the log, and has a number, see ``serving.fillings``. It takes place
+where the store is empty or not the one that the last filling was written to, as after a failover that may have lost the latest
 writes: nobody can tell what is missing from a state that was given later events since then. Each consumer
 builds on the number that it finds: another one, and it applies again all that it has and the log has not (see
 ``serving.kafka_partition``). Nothing moves into the log but what was applied since the filling.
+
+Who moves events into the log holds its lock. Should that one be stopped in its tracks, the log stands still,
+and the states go on: whoever reads the log waits for the lock ``_LOG_SECONDS``, then reads without it, and looks
+whether it changed meanwhile.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import ExitStack, asynccontextmanager, closing
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import ExitStack, asynccontextmanager, closing, suppress
+from dataclasses import dataclass, field
 
 import polars as pl
 import structlog
 
+from recsys.errors import IntakeError
 from recsys.event_log import EventLog
-from recsys.file_lock import exclusive, shared
+from recsys.file_lock import within
 from recsys.schema import EVENT_ID, MERGE_TIME, RECEIVED_TIME, TIMESTAMP
 from recsys.tombstones import Tombstones
 from recsys.user_state import UserState
-from recsys.workspace import Workspace, atomic_path
+from recsys.workspace import Workspace
 from serving.compaction import COMPACTION_LOCK
 from serving.event import Merge
 from serving.event_buffer import SqliteEventBuffer
+from serving.fillings import Filling, Fillings, were_begun
+from serving.kafka_offsets import next_offsets
 from serving.origins import origins_in
 from serving.state_store import StateStore
-from serving.states_lock import alone, beside_others
 from serving.visitor_link import VisitorLink
 
 _log = structlog.get_logger(__name__)
@@ -34,7 +40,9 @@ _log = structlog.get_logger(__name__)
 REMEMBER_MS = 60 * 60 * 1000
 """How long a partition's reader knows the id of an event that is in the log already, in milliseconds; the log
 itself takes an id once, however old."""
-_FILLING = "states.filling"
+_LOG_SECONDS = 10.0
+_RENEW_SECONDS = 1.0
+_READINGS = 5
 
 
 @dataclass(frozen=True)
@@ -47,11 +55,13 @@ class Past:
     """Ids of its latest events, each with the time it was received, milliseconds since the epoch."""
     erased_ms: Callable[[str], int] = lambda _: -1
     """Who was erased by then, see ``Tombstones.erased_ms``; that is left out."""
+    starts: Mapping[int, int] = field(default_factory=dict)
+    """Of each partition of which it has something, the first offset that it lacks."""
 
 
 def have_consumers(workspace: Workspace) -> bool:
     """Whether consumers keep the log and the states of a workspace, or once did."""
-    return (workspace.state / _FILLING).exists()
+    return were_begun(workspace.state)
 
 
 class KafkaStates:
@@ -75,46 +85,59 @@ class KafkaStates:
         self._state, self._store, self._states = workspace.state, store, states
         self._event_log = EventLog(workspace.events)
         self._tombstones, self._topic = Tombstones(workspace.root), topic
+        self._fillings = Fillings(workspace.state)
 
     @property
     def filling(self) -> int:
-        """Number of the last filling; 0 before the first."""
-        try:
-            return int((self._state / _FILLING).read_text(encoding="ascii"))
-        except FileNotFoundError:
-            return 0
+        """Number of the filling that the store has; 0 while one is under way, and before the first."""
+        return self._fillings.complete
 
     async def ensure(self) -> None:
-        """Fill the store, unless it has all that was written to it since the last filling.
+        """Fill the store, unless it has all that was written to it since, or somebody else is at it.
 
         Raises:
             StoreError: The store did not answer.
             DataError: The log is damaged.
         """
-        if await self._is_filled():
+        if await self._is_filled() or (filling := self._fillings.begin()) is None:
             return
-        with ExitStack() as held:
-            await asyncio.to_thread(held.enter_context, alone(self._state))
-            if not await self._is_filled():  # else another consumer was faster
-                await asyncio.to_thread(held.enter_context, shared(self._state / COMPACTION_LOCK))
-                await self._fill()
-
-    @asynccontextmanager
-    async def steady(self) -> AsyncIterator[int]:
-        """Nobody fills the store meanwhile; yields the number of the filling to build on."""
-        with ExitStack() as held:
-            await asyncio.to_thread(held.enter_context, beside_others(self._state))
-            yield self.filling
+        renewing = asyncio.create_task(_renew(filling))
+        try:
+            await self._fill(filling)
+        finally:
+            filling.give_up()  # which does nothing to a complete one
+            renewing.cancel()
+            with suppress(asyncio.CancelledError):
+                await renewing
 
     @asynccontextmanager
     async def moving(self) -> AsyncIterator[int]:
-        """Nobody else changes the log meanwhile; yields the number of the filling, 0 where it is void."""
+        """Nobody else changes the log meanwhile; yields the number of the filling, 0 where it is void.
+
+        Raises:
+            IntakeError: Somebody has the lock of the log, and keeps it.
+        """
         with ExitStack() as held:
-            await asyncio.to_thread(held.enter_context, exclusive(self._state / COMPACTION_LOCK))
+            lock = within(self._state / COMPACTION_LOCK, _RENEW_SECONDS)
+            if not await asyncio.to_thread(held.enter_context, lock):
+                raise IntakeError("another process has the lock of the log; if it is stopped, end it")
             yield self.filling if await self._is_filled() else 0
 
     def past(self) -> Past:
-        """What the log says that a partition's reader has to know; under the lock of the log."""
+        """What the log says that a partition's reader has to know.
+
+        Raises:
+            IntakeError: The log keeps changing.
+        """
+        with within(self._state / COMPACTION_LOCK, _LOG_SECONDS, is_shared=True):
+            for _ in range(_READINGS):
+                names = set(self._event_log.names())
+                past = self._past()
+                if names == set(self._event_log.names()):
+                    return past
+        raise IntakeError("the log keeps changing while it is read")
+
+    def _past(self) -> Past:
         erased_ms = self._tombstones.as_of_now()  # first: who is erased meanwhile is found again
         since_ms = (self._event_log.end_ms() or 0) - REMEMBER_MS
         recent = (
@@ -123,19 +146,28 @@ class KafkaStates:
             .select(EVENT_ID, pl.col(RECEIVED_TIME).dt.epoch("ms"))
             .collect()
         )
-        return Past(tuple(self._merges()), tuple(recent.rows()), erased_ms)
+        starts = next_offsets(self._event_log, self._topic)
+        return Past(tuple(self._merges()), tuple(recent.rows()), erased_ms, starts)
 
     async def _is_filled(self) -> bool:
-        return await self._store.is_loaded(self._marker(await self._store.server_id(), self.filling))
+        server_id = await self._store.server_id()
+        return bool(number := self.filling) and await self._store.is_loaded(self._marker(server_id, number))
 
-    async def _fill(self) -> None:
-        server_id = await self._store.server_id()  # first: a failover meanwhile makes the filling void
-        links = await asyncio.to_thread(self._links)
-        filling = self.filling + 1
-        with atomic_path(self._state / _FILLING) as partial:
-            partial.write_text(str(filling), encoding="ascii")
-        num_users = await self._store.load(self._states(), self._marker(server_id, filling), links)
-        await self._store.learn_origins(await asyncio.to_thread(origins_in, self._event_log))
+    async def _fill(self, filling: Filling) -> None:
+        """Fill the store from the log; whatever happens to either meanwhile makes the filling void."""
+        self._store.footing = filling.footing
+        server_id = await self._store.server_id()
+        with ExitStack() as held:
+            lock = within(self._state / COMPACTION_LOCK, _LOG_SECONDS, is_shared=True)
+            await asyncio.to_thread(held.enter_context, lock)
+            names = set(await asyncio.to_thread(self._event_log.names))
+            links = await asyncio.to_thread(self._links)
+            marker = self._marker(server_id, filling.number)
+            num_users = await self._store.load(self._states(), marker, links)
+            await self._store.learn_origins(await asyncio.to_thread(origins_in, self._event_log))
+            if names != set(await asyncio.to_thread(self._event_log.names)):
+                raise IntakeError("the log changed while the states were filled from it")
+        filling.finish(base=filling.number)
         _log.info("user states loaded", num_users=num_users)
 
     def _marker(self, server_id: str, filling: int) -> str:
@@ -149,3 +181,9 @@ class KafkaStates:
         with closing(SqliteEventBuffer(self._state / "links", in_memory=True)) as buffer:
             buffer.learn(list(self._merges()))
             return buffer.links()
+
+
+async def _renew(filling: Filling) -> None:
+    while True:
+        filling.renew()
+        await asyncio.sleep(_RENEW_SECONDS)

@@ -155,8 +155,7 @@ class Topic:
 
     async def step(self, reader: KafkaPartition) -> None:
         """Let somebody apply some records, whatever the store has lost that nobody has noticed."""
-        async with self.states().steady() as filling:
-            await reader.apply(filling)
+        await reader.apply(self.states().filling)
 
     async def move(self, reader: KafkaPartition) -> int | None:
         async with self.states().moving() as filling:
