@@ -1,8 +1,8 @@
 """Who fills the online states from the log, where several consumers write them; nobody waits for anybody.
 
 A filling has a number, and a mark in ``Workspace.state/fillings``: ``7.begun`` once somebody has taken it
-upon itself, ``7`` when it is complete, ``7.void`` when it was given up. One process alone can make a mark, and
-those of lower numbers go at once. The holder renews its mark each second. Whoever has seen one begun and
+upon itself, ``7`` when it is complete, ``7.void`` when it was given up. One process alone can make a mark,
+and those of lower numbers go at once. The holder renews its mark each second. Whoever has seen one begun and
 unchanged for ``LEASE_SECONDS`` of its own clock takes the next number, whatever became of the holder: it may
 be dead, or stopped, and go on hours later.
 
@@ -76,11 +76,27 @@ class Fillings:
         if not (number := self.complete):
             return None
         mark = self._directory / str(number)
-        try:
-            base = int(mark.read_text(encoding="ascii"))
-        except FileNotFoundError:
+        if not (said := _said(mark)):
             return None
-        return Footing(number, base, lambda: _is_there(mark) and also())
+        return Footing(number, int(said[0]), lambda: _is_there(mark) and also())
+
+    @property
+    def doubt(self) -> str:
+        """What ``Filling.finish`` was told of the complete filling and nobody has removed; else empty."""
+        return "".join(_said(self._directory / str(self.complete))[1:])
+
+    def remove_doubt(self) -> None:
+        """Let the filling be as good as any."""
+        mark = self._directory / str(self.complete)
+        with suppress(FileNotFoundError), mark.open("r+", encoding="ascii") as file:
+            said = file.read()
+            file.seek(0)
+            file.write(said.split()[0].ljust(len(said)))  # at once: there is always a base to be read
+
+    def renounce(self) -> None:
+        """Let the complete filling count no more."""
+        if (filling := self.begin()) is not None:
+            filling.give_up()
 
     def begin(self) -> "Filling | None":
         """Take the next filling upon oneself, unless somebody else is at it."""
@@ -136,15 +152,19 @@ class Filling:
         with suppress(FileNotFoundError):
             os.utime(self._mark)
 
-    def finish(self, base: int) -> None:
-        """Let others build on it; ``base`` as in ``Footing``.
+    def finish(self, base: int, doubt: str = "") -> None:
+        """Let others build on it.
+
+        Args:
+            base: See ``Footing``.
+            doubt: A word to be found again; what it was made from may have changed since.
 
         Raises:
             StoreError: It was overtaken.
         """
         try:
             with self._mark.open("r+", encoding="ascii") as file:  # never makes a mark that was removed
-                file.write(str(base))
+                file.write(f"{base} {doubt}")
             self._mark.replace(self._mark.with_suffix(""))
         except FileNotFoundError:
             raise StoreError("this filling of the states was overtaken by another one") from None
@@ -153,6 +173,13 @@ class Filling:
         """Let others begin at once."""
         with suppress(FileNotFoundError):
             self._mark.replace(self._mark.with_suffix(_VOID))
+
+
+def _said(mark: Path) -> list[str]:
+    try:
+        return mark.read_text(encoding="ascii").split()
+    except FileNotFoundError:
+        return []
 
 
 def _is_there(mark: Path) -> bool:

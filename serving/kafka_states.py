@@ -1,17 +1,19 @@
 """The online states of a log that several consumers carry on, and their fillings from it.
 
 A filling writes all states anew from the log, and has a number, see ``serving.fillings``. It takes place
-where the store is empty or not the one that the last filling was written to, as after a failover that may have lost the latest
-writes: nobody can tell what is missing from a state that was given later events since then. Each consumer
-builds on the number that it finds: another one, and it applies again all that it has and the log has not (see
+where the store is empty or not the one that the last filling was written to, as after a failover that may
+have lost the latest writes: nobody can tell what is missing from a state that was given later events since
+then. Each consumer builds on the number that it finds: another one, and it applies again all that it has and the log has not (see
 ``serving.kafka_partition``). Nothing moves into the log but what was applied since the filling.
 
 Who moves events into the log holds its lock. Should that one be stopped in its tracks, the log stands still,
-and the states go on: whoever reads the log waits for the lock ``_LOG_SECONDS``, then reads without it, and looks
-whether it changed meanwhile.
+and the states go on: whoever fills waits for the lock ``_LOG_SECONDS``, then reads without it, and notes
+which log it read. As soon as the lock is free somebody looks whether the log is still that one, before
+anything else moves into it; if not, for the one that was stopped has finished, the filling was in vain.
 """
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import ExitStack, asynccontextmanager, closing, suppress
 from dataclasses import dataclass, field
@@ -99,6 +101,10 @@ class KafkaStates:
             StoreError: The store did not answer.
             DataError: The log is damaged.
         """
+        if self._fillings.doubt:
+            with within(self._state / COMPACTION_LOCK, 0.0, is_shared=True) as is_at_rest:
+                if is_at_rest:
+                    await asyncio.to_thread(self._clear_up)
         if await self._is_filled() or (filling := self._fillings.begin()) is None:
             return
         renewing = asyncio.create_task(_renew(filling))
@@ -121,6 +127,7 @@ class KafkaStates:
             lock = within(self._state / COMPACTION_LOCK, _RENEW_SECONDS)
             if not await asyncio.to_thread(held.enter_context, lock):
                 raise IntakeError("another process has the lock of the log; if it is stopped, end it")
+            await asyncio.to_thread(self._clear_up)
             yield self.filling if await self._is_filled() else 0
 
     def past(self) -> Past:
@@ -131,9 +138,9 @@ class KafkaStates:
         """
         with within(self._state / COMPACTION_LOCK, _LOG_SECONDS, is_shared=True):
             for _ in range(_READINGS):
-                names = set(self._event_log.names())
+                log = self._describe_log()
                 past = self._past()
-                if names == set(self._event_log.names()):
+                if log == self._describe_log():
                     return past
         raise IntakeError("the log keeps changing while it is read")
 
@@ -159,16 +166,29 @@ class KafkaStates:
         server_id = await self._store.server_id()
         with ExitStack() as held:
             lock = within(self._state / COMPACTION_LOCK, _LOG_SECONDS, is_shared=True)
-            await asyncio.to_thread(held.enter_context, lock)
-            names = set(await asyncio.to_thread(self._event_log.names))
+            is_at_rest = await asyncio.to_thread(held.enter_context, lock)
+            log = await asyncio.to_thread(self._describe_log)
             links = await asyncio.to_thread(self._links)
             marker = self._marker(server_id, filling.number)
             num_users = await self._store.load(self._states(), marker, links)
             await self._store.learn_origins(await asyncio.to_thread(origins_in, self._event_log))
-            if names != set(await asyncio.to_thread(self._event_log.names)):
+            if log != await asyncio.to_thread(self._describe_log):
                 raise IntakeError("the log changed while the states were filled from it")
-        filling.finish(base=filling.number)
+            filling.finish(base=filling.number, doubt="" if is_at_rest else log)
         _log.info("user states loaded", num_users=num_users)
+
+    def _clear_up(self) -> None:
+        """See whether a filling that was made without the lock is of this log; under the lock."""
+        if not (doubt := self._fillings.doubt):
+            return
+        if doubt == self._describe_log():
+            self._fillings.remove_doubt()
+        else:
+            self._fillings.renounce()
+
+    def _describe_log(self) -> str:
+        names = sorted(self._event_log.names())
+        return hashlib.sha256("\n".join(names).encode()).hexdigest()
 
     def _marker(self, server_id: str, filling: int) -> str:
         return f"kafka {self._topic} {server_id} {filling}"

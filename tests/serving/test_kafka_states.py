@@ -10,8 +10,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from recsys.errors import ConfigError, StoreError
+from recsys.errors import ConfigError, IntakeError, StoreError
 from recsys.tombstones import Tombstones
+from serving import kafka_states
 from serving.event import VISITOR_PREFIX, Event, Merge
 from serving.fillings import LEASE_SECONDS, Fillings, Footing
 from serving.kafka_partition import KafkaPartition
@@ -261,6 +262,37 @@ def test_a_filling_whose_holder_was_stopped_as_it_wrote_undoes_nothing_of_the_ne
             with pytest.raises(StoreError, match="filled anew"):
                 await writing
             await assert_states_are_the_topics(topic)
+
+    play(tmp_path, scenario)
+
+
+def test_whoever_was_stopped_as_it_moved_events_into_the_log_holds_no_filling_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kafka_states, "_LOG_SECONDS", 0.01)
+    monkeypatch.setattr(kafka_states, "_RENEW_SECONDS", 0.01)
+
+    async def scenario(topic: Topic) -> None:
+        topic.lying[0] = [purchase(0), purchase(1)]
+        with closing(topic.reader(0)) as late:
+            await topic.read(late)
+            async with topic.states().moving() as filling:
+                topic.server.empty()
+                with closing(topic.reader(0)) as other:
+                    await topic.read(other)
+                    await assert_states_are_the_topics(topic)
+                    with pytest.raises(IntakeError, match="lock of the log"):
+                        await topic.move(other)
+                assert late.move(filling) == 2
+            assert topic.states().filling == filling + 1
+        with closing(topic.reader(0)) as successor:
+            assert successor.start == 2
+            await topic.read(successor)
+            await assert_states_are_the_topics(topic)
+            topic.lying[0].append(purchase(2))
+            topic.take(successor, 2)
+            await topic.carry_on(successor)
+            assert await topic.move(successor) == 3
 
     play(tmp_path, scenario)
 
