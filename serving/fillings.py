@@ -43,6 +43,8 @@ class Footing:
     number: int
     base: int
     """Number of the last filling of the whole log; states that were built on an earlier one do not count."""
+    server: str
+    """The server that has the states, see ``Filling.finish``."""
     stands: Callable[[], bool]
     """Whether nobody has begun another one, nor erased anybody of whom the writer does not know."""
 
@@ -78,12 +80,12 @@ class Fillings:
         mark = self._directory / str(number)
         if not (said := _said(mark)):
             return None
-        return Footing(number, int(said[0]), lambda: _is_there(mark) and also())
+        return Footing(number, int(said[0]), said[1], lambda: _is_there(mark) and also())
 
     @property
     def doubt(self) -> str:
         """What ``Filling.finish`` was told of the complete filling and nobody has removed; else empty."""
-        return "".join(_said(self._directory / str(self.complete))[1:])
+        return "".join(_said(self._directory / str(self.complete))[2:])
 
     def remove_doubt(self) -> None:
         """Let the filling be as good as any."""
@@ -91,7 +93,7 @@ class Fillings:
         with suppress(FileNotFoundError), mark.open("r+", encoding="ascii") as file:
             said = file.read()
             file.seek(0)
-            file.write(said.split()[0].ljust(len(said)))  # at once: there is always a base to be read
+            file.write(" ".join(said.split()[:2]).ljust(len(said)))  # at once: nobody reads half of it
 
     def renounce(self) -> None:
         """Let the complete filling count no more."""
@@ -145,18 +147,19 @@ class Filling:
     @property
     def footing(self) -> Footing:
         """For its writes."""
-        return Footing(self.number, 0, lambda: _is_there(self._mark))
+        return Footing(self.number, 0, "", lambda: _is_there(self._mark))
 
     def renew(self) -> None:
         """Show that its holder lives."""
         with suppress(FileNotFoundError):
             os.utime(self._mark)
 
-    def finish(self, base: int, doubt: str = "") -> None:
+    def finish(self, base: int, server: str, doubt: str = "") -> None:
         """Let others build on it.
 
         Args:
             base: See ``Footing``.
+            server: A word for the server that has the states.
             doubt: A word to be found again; what it was made from may have changed since.
 
         Raises:
@@ -164,7 +167,7 @@ class Filling:
         """
         try:
             with self._mark.open("r+", encoding="ascii") as file:  # never makes a mark that was removed
-                file.write(f"{base} {doubt}")
+                file.write(f"{base} {server} {doubt}")
             self._mark.replace(self._mark.with_suffix(""))
         except FileNotFoundError:
             raise StoreError("this filling of the states was overtaken by another one") from None

@@ -18,17 +18,17 @@ from recsys.config import StateConfig
 from recsys.errors import DataError, IntakeError, RecsysError
 from recsys.fault_point import reach
 from recsys.file_lock import exclusive_if_free
-from recsys.user_state import UserState
 from recsys.workspace import Workspace
 from serving.cluster_client import StoreClient
 from serving.compaction import COMPACTION_LOCK
 from serving.discretion import Discretion
 from serving.kafka_options import Options, client_options, refused
 from serving.kafka_partition import KafkaPartition, Record
-from serving.kafka_states import KafkaStates
+from serving.kafka_states import KafkaStates, StatesOfLog
 from serving.retention import prune
 from serving.settings import Settings
 from serving.state_store import StateStore
+from serving.topic_reading import TopicReading
 
 _log = structlog.get_logger(__name__)
 
@@ -36,6 +36,7 @@ _AT_ONCE = 1000  # records
 _FIRST = 0  # partition
 _WAIT_SECONDS = 0.05
 _LOOK_SECONDS = 1.0
+_NOTE_SECONDS = 2.0
 _MOVE_AGAIN_SECONDS = 5.0
 _WATERMARK_SECONDS = 5.0
 _MOST_WAITING = 100_000  # records, in memory, of all partitions
@@ -64,7 +65,7 @@ class KafkaConsumer:
         settings: Settings,
         client: StoreClient,
         rules: StateConfig,
-        states: Callable[[], Iterable[tuple[str, UserState]]],
+        states: Callable[[], StatesOfLog],
     ) -> None:
         """Make a member; it joins when it runs.
 
@@ -73,7 +74,7 @@ class KafkaConsumer:
             settings: Name brokers, topic and tenant.
             client: The store.
             rules: What a state remembers.
-            states: All states of the log, read anew at each call.
+            states: The states of the log, read anew at each call.
 
         Raises:
             ConfigError: librdkafka does not take the options.
@@ -81,7 +82,8 @@ class KafkaConsumer:
         self._workspace, self._topic, self._tenant = workspace, settings.kafka_topic, settings.tenant
         self._every = settings.compact_every.total_seconds()
         self._client, self._rules, self._discretion = client, rules, Discretion(workspace.root)
-        self._states = KafkaStates(workspace, self._store("none"), self._topic, states)
+        reading = TopicReading(settings)
+        self._states = KafkaStates(workspace, self._store("none"), self._topic, states, reading)
         group: Options = {"group.id": f"recsys-{settings.tenant}"}
         options = client_options(settings, _DEFAULTS | group, _OWN)
         try:
@@ -89,7 +91,7 @@ class KafkaConsumer:
         except KafkaException as error:
             raise refused(error, options) from None
         self._partitions: dict[int, KafkaPartition] = {}
-        self._looked = self._moved = time.monotonic()
+        self._looked = self._moved = self._noted = time.monotonic()
         self._is_paused = False
         self._fails = False
 
@@ -133,6 +135,9 @@ class KafkaConsumer:
         num_waiting = sum(partition.num_waiting for partition in self._partitions.values())
         try:
             await self._states.ensure()
+            if now >= self._noted + _NOTE_SECONDS:
+                self._noted = now
+                await self._states.note(self._partitions.values())
             self._fails = False
         except RecsysError as error:  # the records wait meanwhile
             self._say(error)

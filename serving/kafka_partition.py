@@ -6,7 +6,7 @@ partition gives it the same number, and a state that has it already is left alon
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -19,7 +19,7 @@ from recsys.workspace import Workspace
 from serving.compaction import compact
 from serving.event import BufferedEvent, Event, Merge
 from serving.event_buffer import SqliteEventBuffer
-from serving.fillings import Fillings
+from serving.fillings import Fillings, Footing
 from serving.kafka_offsets import append_name, next_offset
 from serving.kafka_record import decode, is_of
 from serving.kafka_states import REMEMBER_MS, Past
@@ -77,6 +77,7 @@ class KafkaPartition:
         self._updater = StateUpdater(self._buffer, store, _NoModels())
         self._logged = self.start or 0  # the last sequence number of the log, when last asked for
         self._fillings, self._filling = Fillings(workspace.state), 0
+        self._noted = 0, 0
         self._rests = True
         self.num_foreign = 0
         """Records that no server of ours wrote, since the start."""
@@ -145,6 +146,20 @@ class KafkaPartition:
         compact(self._buffer, log_for_appends(self._workspace), through=through, name=self._name)
         self._release()
         return self._logged
+
+    async def note(self, footing: Footing, is_server: Callable[[str], bool]) -> None:
+        """Write down how far the states had come at the last note but this: the server was the same since.
+
+        Args:
+            footing: The filling that the store has.
+            is_server: See ``OffsetNotes.write``.
+
+        Raises:
+            StoreError: The store did not answer.
+        """
+        before, self._noted = self._noted, (self._filling, max(self._updater.applied, self._logged))
+        if before[0] == self._filling == footing.number:
+            await self._store.offsets().write(footing, before[1], is_server)
 
     def close(self) -> None:
         """Forget what was not moved; the next reader reads it."""

@@ -1,10 +1,13 @@
 """The online states of a log that several consumers carry on, and their fillings from it.
 
-A filling writes all states anew from the log, and has a number, see ``serving.fillings``. It takes place
-where the store is empty or not the one that the last filling was written to, as after a failover that may
-have lost the latest writes: nobody can tell what is missing from a state that was given later events since
-then. Each consumer builds on the number that it finds: another one, and it applies again all that it has and the log has not (see
-``serving.kafka_partition``). Nothing moves into the log but what was applied since the filling.
+A filling has a number, see ``serving.fillings``, and takes place where the store is empty or not the one that
+the last filling was written to, as after a failover that may have lost the latest writes: nobody can tell
+what is missing from a state that was given later events since then. Where the store itself says up to which
+offsets it has everything (``serving.offset_notes``), only the states of those concerned by later records are
+made anew from the log (``serving.losses``); else all. Each consumer builds on the number that it finds:
+another one, and it applies again all that it has and the log has not (see ``serving.kafka_partition``), which
+changes nothing in states that were left alone. Nothing moves into the log but what was applied since the
+filling.
 
 Who moves events into the log holds its lock. Should that one be stopped in its tracks, the log stands still,
 and the states go on: whoever fills waits for the lock ``_LOG_SECONDS``, then reads without it, and notes
@@ -14,9 +17,10 @@ anything else moves into it; if not, for the one that was stopped has finished, 
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, closing, suppress
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import polars as pl
 import structlog
@@ -31,8 +35,9 @@ from recsys.workspace import Workspace
 from serving.compaction import COMPACTION_LOCK
 from serving.event import Merge
 from serving.event_buffer import SqliteEventBuffer
-from serving.fillings import Filling, Fillings, were_begun
+from serving.fillings import Filling, Fillings, Footing, were_begun
 from serving.kafka_offsets import next_offsets
+from serving.losses import Lying, concerned
 from serving.origins import origins_in
 from serving.state_store import StateStore
 from serving.visitor_link import VisitorLink
@@ -45,6 +50,7 @@ itself takes an id once, however old."""
 _LOG_SECONDS = 10.0
 _RENEW_SECONDS = 1.0
 _READINGS = 5
+_PEOPLE_AT_ONCE = 500
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,38 @@ class Past:
     """Of each partition of which it has something, the first offset that it lacks."""
 
 
+class StatesOfLog(Protocol):
+    """The states of a log; ``serving.loading.LoggedStates``."""
+
+    def __iter__(self) -> Iterator[tuple[str, UserState]]:
+        """All of them."""
+        ...
+
+    def of(self, user_ids: Sequence[str]) -> Iterable[tuple[str, UserState]]:
+        """Those of some users."""
+        ...
+
+
+class ReadsTopic(Protocol):
+    """Reads a topic; ``serving.topic_reading.TopicReading``. Methods raise ``IntakeError``."""
+
+    def spans(self) -> Mapping[int, tuple[int, int]]:
+        """Of each partition, its first offset and the one behind its last."""
+        ...
+
+    def since(self, starts: Mapping[int, int]) -> Iterable[Lying]:
+        """The records of partitions from offsets on."""
+        ...
+
+
+class Notes(Protocol):
+    """A partition's reader; ``serving.kafka_partition.KafkaPartition``."""
+
+    async def note(self, footing: Footing, is_server: Callable[[str], bool]) -> None:
+        """Write down how far the states have come."""
+        ...
+
+
 def have_consumers(workspace: Workspace) -> bool:
     """Whether consumers keep the log and the states of a workspace, or once did."""
     return were_begun(workspace.state)
@@ -74,7 +112,8 @@ class KafkaStates:
         workspace: Workspace,
         store: StateStore,
         topic: str,
-        states: Callable[[], Iterable[tuple[str, UserState]]],
+        states: Callable[[], StatesOfLog],
+        reading: ReadsTopic,
     ) -> None:
         """Look after the states.
 
@@ -82,9 +121,11 @@ class KafkaStates:
             workspace: Whose log it is.
             store: The store, for a source that no partition stands for.
             topic: The topic that comes after the log.
-            states: All states of the log, read anew at each call.
+            states: The states of the log, read anew at each call.
+            reading: Reads the topic once more, to find who is concerned by a failover.
         """
         self._state, self._store, self._states = workspace.state, store, states
+        self._reading = reading
         self._event_log = EventLog(workspace.events)
         self._tombstones, self._topic = Tombstones(workspace.root), topic
         self._fillings = Fillings(workspace.state)
@@ -105,11 +146,16 @@ class KafkaStates:
             with within(self._state / COMPACTION_LOCK, 0.0, is_shared=True) as is_at_rest:
                 if is_at_rest:
                     await asyncio.to_thread(self._clear_up)
-        if await self._is_filled() or (filling := self._fillings.begin()) is None:
+        if await self._is_filled():
+            return
+        before = None if self._fillings.doubt else self._fillings.footing()
+        if before is not None and not await self._store.is_loaded(self._marker(before.number)):
+            before = None
+        if (filling := self._fillings.begin()) is None:
             return
         renewing = asyncio.create_task(_renew(filling))
         try:
-            await self._fill(filling)
+            await self._fill(filling, before)
         finally:
             filling.give_up()  # which does nothing to a complete one
             renewing.cancel()
@@ -156,26 +202,88 @@ class KafkaStates:
         starts = next_offsets(self._event_log, self._topic)
         return Past(tuple(self._merges()), tuple(recent.rows()), erased_ms, starts)
 
-    async def _is_filled(self) -> bool:
-        server_id = await self._store.server_id()
-        return bool(number := self.filling) and await self._store.is_loaded(self._marker(server_id, number))
+    async def note(self, partitions: Iterable[Notes]) -> None:
+        """Write down in the store how far it has come in partitions, if it is the one that was filled.
 
-    async def _fill(self, filling: Filling) -> None:
-        """Fill the store from the log; whatever happens to either meanwhile makes the filling void."""
+        Raises:
+            StoreError: The store did not answer, or is another one.
+        """
+        footing = self._fillings.footing()
+        if footing is None or _word(await self._store.server_id()) != footing.server:
+            return
+        for partition in partitions:
+            await partition.note(footing, lambda server: _word(server) == footing.server)
+
+    async def _is_filled(self) -> bool:
+        server = _word(await self._store.server_id())
+        footing = self._fillings.footing()
+        if footing is None or footing.server != server:
+            return False
+        return await self._store.is_loaded(self._marker(footing.number))
+
+    async def _fill(self, filling: Filling, before: Footing | None) -> None:
+        """Fill the store from the log; whatever happens to either meanwhile makes the filling void.
+
+        Args:
+            filling: Begun.
+            before: The filling before, if the store has at least that.
+        """
         self._store.footing = filling.footing
-        server_id = await self._store.server_id()
+        server = _word(await self._store.server_id())
+        num_erasures, erased_ms = len(self._tombstones), self._tombstones.as_of_now()
+        noted = None if before is None else await self._noted(before.number)
         with ExitStack() as held:
             lock = within(self._state / COMPACTION_LOCK, _LOG_SECONDS, is_shared=True)
             is_at_rest = await asyncio.to_thread(held.enter_context, lock)
             log = await asyncio.to_thread(self._describe_log)
-            links = await asyncio.to_thread(self._links)
-            marker = self._marker(server_id, filling.number)
-            num_users = await self._store.load(self._states(), marker, links)
-            await self._store.learn_origins(await asyncio.to_thread(origins_in, self._event_log))
+            marker = self._marker(filling.number)
+            if before is not None and noted is not None:
+                base, num_users = before.base, await self._mend(noted)
+                await self._store.mark(marker)
+            else:
+                links = await asyncio.to_thread(self._links)
+                base, num_users = filling.number, await self._store.load(self._states(), marker, links)
+                await self._store.learn_origins(await asyncio.to_thread(origins_in, self._event_log))
+            await self._forget_erased(num_erasures, erased_ms)
             if log != await asyncio.to_thread(self._describe_log):
                 raise IntakeError("the log changed while the states were filled from it")
-            filling.finish(base=filling.number, doubt="" if is_at_rest else log)
-        _log.info("user states loaded", num_users=num_users)
+            filling.finish(base, server, doubt="" if is_at_rest else log)
+        _log.info("user states loaded" if noted is None else "user states mended", num_users=num_users)
+
+    async def _noted(self, number: int) -> dict[int, int] | None:
+        """By partition, the first offset that the store may lack; ``None`` when it does not say."""
+        noted: dict[int, int] = {}
+        try:
+            for partition, (low, high) in (await asyncio.to_thread(self._reading.spans)).items():
+                note = await self._store.offsets(f"{self._topic}/{partition}").read(number)
+                if high and (note is None or note < low):
+                    return None
+                noted[partition] = note or 0
+        except IntakeError as error:
+            _log.warning("all states are made anew", reason=str(error))
+            return None
+        return noted
+
+    async def _mend(self, noted: dict[int, int]) -> int:
+        """Write the log's states of those whose latest events may be lost; how many they are."""
+        logged = next_offsets(self._event_log, self._topic)
+        starts = {partition: min(offset, logged.get(partition, 0)) for partition, offset in noted.items()}
+        lying = await asyncio.to_thread(lambda: list(self._reading.since(starts)))
+        people = sorted(concerned(lying, noted, self._merges()))
+        links = dict(await asyncio.to_thread(self._links))
+        states = dict(await asyncio.to_thread(lambda: list(self._states().of(people))))
+        found = [(person, links.get(person) or _known(states.get(person))) for person in people]
+        for start in range(0, len(found), _PEOPLE_AT_ONCE):
+            await self._store.rewrite(found[start : start + _PEOPLE_AT_ONCE])
+        return len(people)
+
+    async def _forget_erased(self, num_erasures: int, erased_ms: Callable[[str], int]) -> None:
+        """Let the store forget who was erased while it was filled; the rest is what was known before."""
+        while len(self._tombstones) != num_erasures:
+            num_erasures, now_ms = len(self._tombstones), self._tombstones.as_of_now()
+            async for person in self._store.people():
+                if now_ms(person) > erased_ms(person):
+                    await self._store.erase_state(person, now_ms(person))
 
     def _clear_up(self) -> None:
         """See whether a filling that was made without the lock is of this log; under the lock."""
@@ -190,8 +298,8 @@ class KafkaStates:
         names = sorted(self._event_log.names())
         return hashlib.sha256("\n".join(names).encode()).hexdigest()
 
-    def _marker(self, server_id: str, filling: int) -> str:
-        return f"kafka {self._topic} {server_id} {filling}"
+    def _marker(self, filling: int) -> str:
+        return f"kafka {self._topic} {filling}"
 
     def _merges(self) -> Iterable[Merge]:
         merges = self._event_log.merges().with_columns(pl.col(MERGE_TIME).dt.epoch("ms"))
@@ -201,6 +309,14 @@ class KafkaStates:
         with closing(SqliteEventBuffer(self._state / "links", in_memory=True)) as buffer:
             buffer.learn(list(self._merges()))
             return buffer.links()
+
+
+def _word(server_id: str) -> str:
+    return hashlib.sha256(server_id.encode()).hexdigest()[:16]
+
+
+def _known(state: UserState | None) -> UserState | None:
+    return state if state is not None and state.num_rows else None
 
 
 async def _renew(filling: Filling) -> None:

@@ -8,7 +8,7 @@ after its last change.
 import asyncio
 import hashlib
 import math
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import islice
@@ -33,6 +33,7 @@ from serving.cluster_client import STORE_ERRORS, LearningCluster, StoreClient, l
 from serving.discretion import Discretion
 from serving.event import VISITOR_PREFIX, BufferedEvent
 from serving.fillings import Footing
+from serving.offset_notes import OffsetNotes
 from serving.origin_sweep import forget_origins
 from serving.shard_notes import ShardNotes
 from serving.visitor_link import VisitorLink
@@ -224,6 +225,17 @@ class StateStore:
         """The same of somebody's state alone."""
         await self._retried(partial(self._try_erase, subject, through_ms))
 
+    async def people(self) -> AsyncIterator[str]:
+        """Everybody of whom there is a state, some perhaps twice.
+
+        Raises:
+            StoreError: The store did not answer.
+        """
+        start, end = (part.encode() for part in self.key("\0").split("\0"))
+        keys = self._client.scan_iter(match=self.key("*"), count=_CHUNK)
+        while (key := await _guard(anext(keys, None))) is not None:
+            yield key.removeprefix(start).removesuffix(end).decode()
+
     async def unlink(self, keys: Iterable[str]) -> None:
         """Remove keys of whatever kind.
 
@@ -291,7 +303,7 @@ class StateStore:
         time_ms = None if buffered is None else buffered.event.effective_ms
         return self._discretion.may_remember(user_id, time_ms)
 
-    async def rewrite(self, states: Sequence[tuple[str, UserState | None]]) -> None:
+    async def rewrite(self, states: Sequence[tuple[str, UserState | VisitorLink | None]]) -> None:
         """Replace some states, those of nobody known, or of whom nothing may be remembered, by nothing.
 
         Whoever is known is so all the while.
@@ -303,7 +315,7 @@ class StateStore:
             (user_id, state) for user_id, state in states if state is not None and self._may_remember(user_id)
         ]
         for user_id in {user_id for user_id, _ in states} - {user_id for user_id, _ in known}:
-            await _guard(self._client.delete(self.key(user_id), self.marks_key(user_id)))
+            await self._change([(self.key(user_id), b""), (self.marks_key(user_id), None)])
         await _guard(self._write(known))
 
     async def server_id(self) -> str:
@@ -340,6 +352,11 @@ class StateStore:
             StoreError: The store did not answer.
         """
         return min(int(raw or 0) for raw in await _guard(self._progress.read()))
+
+    def offsets(self, source: str = "") -> OffsetNotes:
+        """Where it lies how far the states have come in a source, this one's when absent."""
+        name = f"{self._prefix}:progress:{source or self._source}"
+        return OffsetNotes(self._client, name, self._ttl_seconds)
 
     def key(self, user_id: str) -> str:
         """Where a user's state lies."""
@@ -537,7 +554,9 @@ class StateStore:
 
     def _queue(self, pipe: Pipeline, changes: Sequence[tuple[str, bytes | None]], *, only_new: bool) -> None:
         for key, value in changes:
-            if value is None:
+            if value == b"":  # gone for those, too, who have read that it is not there
+                pipe.set(key, value)
+            if not value:
                 pipe.delete(key)  # a cluster's pipeline would have to await unlink
             else:
                 pipe.set(key, value, ex=self._ttl_seconds, nx=only_new)

@@ -27,10 +27,10 @@ def test_a_filling_counts_from_when_it_is_complete_until_the_next_is_begun(tmp_p
     assert fillings.complete == 0
     assert fillings.footing() is None
     assert Fillings(tmp_path).begin() is None
-    first.finish(base=1)
+    first.finish(1, "here")
     footing = fillings.footing()
     assert footing is not None
-    assert (footing.number, footing.base) == (1, 1)
+    assert (footing.number, footing.base, footing.server) == (1, 1, "here")
     footing.require()
     assert Fillings(tmp_path).begin() is not None
     with pytest.raises(StoreError, match="filled anew"):
@@ -60,10 +60,15 @@ def test_one_that_is_not_renewed_is_overtaken_and_can_do_nothing_any_more(tmp_pa
     assert second.number == 2
     first.renew()
     first.give_up()
-    for late in (first.footing.require, lambda: first.finish(base=1)):
+    for late in (first.footing.require, lambda: first.finish(1, "here")):
         with pytest.raises(StoreError):
             late()
     second.footing.require()
-    second.finish(base=2)
+    second.finish(2, "here", "doubt")
+    assert other.doubt == "doubt"
+    other.remove_doubt()
+    assert not other.doubt
+    assert (footing := other.footing()) is not None
+    assert footing.base == 2
     assert other.complete == 2
     assert [mark.name for mark in tmp_path.glob("*/*")] == ["2"]

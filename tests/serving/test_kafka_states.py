@@ -4,7 +4,9 @@ import asyncio
 import random
 import threading
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -12,13 +14,14 @@ import pytest
 
 from recsys.errors import ConfigError, IntakeError, StoreError
 from recsys.tombstones import Tombstones
+from recsys.user_state import UserState
 from serving import kafka_states
 from serving.event import VISITOR_PREFIX, Event, Merge
 from serving.fillings import LEASE_SECONDS, Fillings, Footing
 from serving.kafka_partition import KafkaPartition
 from serving.state_store import connect
 from serving.users_command import erase_user
-from tests.serving.kafka_topic import Topic, logged_states, play
+from tests.serving.kafka_topic import PurchaseStates, Topic, logged_states, play
 from tests.serving.small_shop import NOON, make_event
 
 VISITOR = VISITOR_PREFIX + "v1"
@@ -105,6 +108,71 @@ def test_a_failover_that_lost_a_write_is_mended_though_a_later_one_came_since(
             await topic.carry_on(reader)
             await assert_states_are_the_topics(topic)
             assert await topic.move(reader) == 4
+
+    play(tmp_path, scenario)
+
+
+def test_after_a_failover_those_alone_are_made_anew_who_may_have_lost_something(tmp_path: Path) -> None:
+    async def scenario(topic: Topic) -> None:
+        everybody = [f"u{number}" for number in range(40)]
+        topic.lying[0] = [purchase(number, user_id) for number, user_id in enumerate(everybody)]
+        topic.lying[1] = [purchase(50, VISITOR)]
+        with closing(topic.reader(0)) as zero, closing(topic.reader(1)) as one:
+            for reader in (zero, one):
+                await topic.read(reader)
+            await topic.move(zero)
+            topic.lying[1].append(Merge(VISITOR, "u7", NOON + 51))
+            topic.take(one, 1)
+            await topic.carry_on(zero, one)
+            await topic.note(zero, one)
+            topic.server.keep()
+            topic.lying[0] += [purchase(60, "u7"), purchase(61, "u8"), purchase(62, "new")]
+            topic.take(zero, 40)
+            await topic.carry_on(zero, one)
+            assert await topic.move(zero) == 43
+            topic.server.fail()
+            topic.lying[0].append(purchase(63, "u8"))
+            topic.take(zero, 43)
+            for _ in range(2):  # the first finds its connection gone
+                await topic.step(zero)
+            before = {user_id: await topic.client.get(topic.store().key(user_id)) for user_id in everybody}
+            await topic.carry_on(zero, one)
+            await assert_states_are_the_topics(topic)
+            after = {user_id: await topic.client.get(topic.store().key(user_id)) for user_id in everybody}
+            assert {user_id for user_id in everybody if before[user_id] != after[user_id]} == {"u7", "u8"}
+            topic.server.empty()
+            await topic.carry_on(zero, one)
+            await assert_states_are_the_topics(topic)
+
+    play(tmp_path, scenario)
+
+
+def test_whoever_is_erased_while_the_store_is_filled_is_not_in_it(tmp_path: Path) -> None:
+    async def scenario(topic: Topic) -> None:
+        topic.lying[0] = [purchase(0), purchase(1, "u2")]
+        with closing(topic.reader(0)) as reader:
+            await topic.read(reader)
+            await topic.move(reader)
+
+        async def erase() -> None:
+            client = connect(topic.server.url, 5000)
+            await replace(topic, client=client).store().erase(["u1"], NOON + 1)
+            await client.aclose()
+
+        class Slow(PurchaseStates):
+            def __iter__(self) -> Iterator[tuple[str, UserState]]:
+                found = logged_states(self.workspace)
+                Tombstones(topic.root).add(["u1"], NOON + 1)
+                asyncio.run(erase())
+                yield from found
+
+        topic.server.empty()
+        states = topic.states()
+        states._states = lambda: Slow(topic.workspace)
+        await states.ensure()
+        assert states.filling
+        assert not await topic.counts("u1")
+        assert await topic.counts("u2") == 1
 
     play(tmp_path, scenario)
 
@@ -375,7 +443,7 @@ class Chance:
     async def act(self) -> None:
         """Let one thing happen."""
         reader, has_kept = self.dice.choice(self.readers), self.dice.random() < 0.5
-        match self.dice.choices(range(8), (16, 16, 16, 6, 2, 2, 1, 2))[0]:
+        match self.dice.choices(range(9), (16, 16, 16, 6, 2, 2, 1, 6, 4))[0]:
             case 0:
                 self._happen()
             case 1:
@@ -391,6 +459,8 @@ class Chance:
                 self.topic.server.keep()
             case 6:
                 await self._erase()
+            case 7:
+                await self.topic.note(reader)
             case _ if has_kept:
                 self.topic.server.fail()
             case _:
