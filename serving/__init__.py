@@ -10,6 +10,7 @@
   ``compaction`` into the event log
 * beyond one machine: ``kafka_intake`` is durable, ``kafka_consumer`` carries it on, ``kafka_tail`` to models
 * changes while it runs: ``model_follower`` swaps ``models``, ``live_catalogue`` items, ``rule_watch`` rules
-* process: ``settings``, ``embedded_store``, ``server``, and ``bootstrap`` where the concrete classes meet;
-  ``worker`` is one process, ``supervisor`` starts several, and ``progress_board`` tells them of each other
+* process: ``settings``, ``embedded_store``, ``server``, and ``bootstrap`` where the concrete classes meet, of
+  which ``stores``, ``event_flow`` and ``followers`` put some together on a ``site``; ``worker`` is one
+  process, ``supervisor`` starts several, and ``progress_board`` tells them of each other
 """
