@@ -9,7 +9,7 @@ from recsys.errors import ConfigError, StoreError
 from recsys.event_log import EventLog
 from recsys.pipeline import Pipeline
 from recsys.user_state import UserState
-from serving.event_buffer import EventBuffer
+from serving.event_buffer import SqliteEventBuffer
 from serving.event_intake import EventIntake
 from serving.loading import LoggedStates
 from serving.log_sync import LogSync
@@ -35,7 +35,7 @@ def durable_intake(site: Site) -> EventIntake:
     return intake
 
 
-def counted_events(site: Site) -> EventBuffer:
+def counted_events(site: Site) -> SqliteEventBuffer:
     """The events behind the log, which models count; to be called while nothing moves into the log.
 
     Raises:

@@ -9,7 +9,7 @@ from recsys.registry import Registry
 from recsys.text_reader import TextReader
 from recsys.text_vector_cache import CACHE_FILE, TextVectorCache
 from serving.blurb_desk import BlurbDesk
-from serving.event_buffer import EventBuffer
+from serving.event_buffer import SqliteEventBuffer
 from serving.experiment_watch import ExperimentWatch
 from serving.live_catalogue import LiveCatalogue
 from serving.loading import load_encoder, load_model, load_text_reader, require_signed, warm_up
@@ -30,7 +30,7 @@ def follow_rules(site: Site) -> None:
     site.run("rules", RuleWatch(site.workspace.rules, site.models.use_rules).run())
 
 
-def follow_models(site: Site, counted: EventBuffer) -> tuple[ModelFollower, Shadow]:
+def follow_models(site: Site, counted: SqliteEventBuffer) -> tuple[ModelFollower, Shadow]:
     """Follow the registry, and let a shadow answer too; a model counts the log first, then the rest."""
 
     def load(version: str) -> Model:

@@ -10,7 +10,7 @@ from serving.access_log import AccessLog
 from serving.blurb_reader import BlurbReader
 from serving.call import Observer
 from serving.engine import Engine
-from serving.event_buffer import EventBuffer
+from serving.event_buffer import SqliteEventBuffer
 from serving.interceptors import Recording
 from serving.overload import Overload
 from serving.settings import Settings
@@ -27,7 +27,7 @@ class Watched:
 
     engine: Engine
     store: StateStore
-    buffer: EventBuffer
+    buffer: SqliteEventBuffer
     updater: StateUpdater
     substitutions: Substitutions
     blurbs: BlurbReader

@@ -17,7 +17,7 @@ from recsys.schema import DAY_MS
 from recsys.workspace import Workspace
 from serving.compaction import COMPACTION_LOCK
 from serving.erasure import SERVING_LOCK
-from serving.event_buffer import BUFFER_FILE, EventBuffer, SqliteEventBuffer
+from serving.event_buffer import BUFFER_FILE, SqliteEventBuffer
 from serving.models import Models
 from serving.progress_board import ProgressBoard
 from serving.settings import Settings
@@ -52,7 +52,7 @@ class Site:
     settings: Settings
     seat: Seat
     models: Models
-    buffer: EventBuffer
+    buffer: SqliteEventBuffer
     clock: Clock
 
     @property
@@ -103,7 +103,7 @@ def open_site(
     return Site(stack, workspace, settings, seat, models, buffer, clock)
 
 
-def _clock(settings: Settings, event_log: EventLog, buffer: EventBuffer, board: ProgressBoard) -> Clock:
+def _clock(settings: Settings, event_log: EventLog, buffer: SqliteEventBuffer, board: ProgressBoard) -> Clock:
     """The wall's, or one that goes on where the log and the buffer end."""
     if settings.clock == "wall":
         clock = WallClock()
