@@ -3,7 +3,8 @@
 * wire: ``servicer``, ``catalog_servicer`` and ``admin`` translate with ``requests`` and ``responses``;
   ``interceptors`` admit calls (``access``, ``tokens``), record them (``recorder``), and map errors by the
   table in ``status``; ``client`` is the other end, and ``repeats`` what it asks again
-* domain: ``engine`` answers, ``intake`` takes events in, ``item_intake`` items
+* domain: ``engine`` answers a ``question`` with a ``ranking_pipeline``, ``intake`` takes events in,
+  ``item_intake`` items
 * lists: ``lists`` gives answers their tokens, ``list_log`` remembers them for ``attribution``, ``page_store``
   what follows it for the next page
 * state: ``event_buffer`` is durable, by ``buffer_file`` and ``group_commit``; ``state_updater`` carries it

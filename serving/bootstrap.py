@@ -22,7 +22,7 @@ from serving.blurb_servicer import BlurbServicer
 from serving.call_limit import Limit
 from serving.catalog_servicer import CatalogServicer
 from serving.edge import PseudonymEdge
-from serving.engine import Engine, RankingPipeline
+from serving.engine import Engine
 from serving.event_flow import counted_events, durable_intake, keep_states
 from serving.experiment_servicer import ExperimentServicer
 from serving.followers import (
@@ -40,6 +40,7 @@ from serving.models import Model, Models
 from serving.origins import Origins
 from serving.overload import Overload, Pressure
 from serving.privacy_servicer import PrivacyDesk
+from serving.ranking_pipeline import RankingPipeline
 from serving.ranking_threads import RankingThreads
 from serving.recorder import Watched, recorded
 from serving.server import listening
@@ -99,7 +100,6 @@ async def serving(
         await follow_experiments(site, treatments, follower)
         desk = await follow_blurbs(site, stores.url, catalogue)
         engine = Engine(
-            models,
             stores.reader,
             stores.lists,
             site.clock,
@@ -121,7 +121,8 @@ async def serving(
         edge = None if pseudonyms is None else PseudonymEdge(pseudonyms)
         overload = _overload(site, shadow)
         watched = Watched(
-            engine,
+            models,
+            stores.reader,
             stores.states,
             site.buffer,
             updater,

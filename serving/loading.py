@@ -30,9 +30,9 @@ from recsys.user_shard import ALL_USERS, every_shard
 from recsys.user_state import UserState
 from recsys.workspace import Workspace
 from serving.compaction import not_in_log
-from serving.engine import RankingPipeline
 from serving.event_buffer import SqliteEventBuffer
 from serving.models import Model
+from serving.ranking_pipeline import RankingPipeline
 from serving.settings import Settings
 from serving.text_vectors import TextVectorSource
 

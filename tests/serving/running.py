@@ -13,7 +13,7 @@ from recsys.v1.recommendation_service_pb2 import RecommendRequest
 from recsys.workspace import Workspace
 from serving.bootstrap import serving
 from serving.client import Client
-from serving.engine import RankingPipeline
+from serving.ranking_pipeline import RankingPipeline
 from serving.settings import load_settings
 from tests.serving.small_shop import SmallPipeline
 
