@@ -21,7 +21,7 @@ from recsys.log_layout import log_for_appends
 from recsys.schema import EVENT_ID
 from recsys.workspace import Workspace
 from serving.event import BufferedEvent, event_frame, merge_frame
-from serving.event_buffer import BUFFER_FILE, EventBuffer, SqliteEventBuffer
+from serving.event_buffer import BUFFER_FILE, SqliteEventBuffer
 
 _log = structlog.get_logger(__name__)
 
@@ -30,7 +30,7 @@ COMPACTION_LOCK = "compaction.lock"
 
 
 def compact(
-    buffer: EventBuffer,
+    buffer: SqliteEventBuffer,
     event_log: EventLog,
     *,
     through: int,

@@ -33,7 +33,7 @@ from recsys.workspace import Workspace
 from serving.compaction import COMPACTION_LOCK
 from serving.erasure_journal import Erasure, ErasureJournal
 from serving.event import VISITOR_PREFIX
-from serving.event_buffer import BUFFER_FILE, EventBuffer, SqliteEventBuffer
+from serving.event_buffer import BUFFER_FILE, SqliteEventBuffer
 from serving.list_log import LIST_FILE, ListLog
 from serving.page_store import PageStore
 from serving.state_store import StateStore
@@ -60,7 +60,7 @@ class Erased:
 class Eraser:
     """Erases people from the files of one workspace; any thread may call any method."""
 
-    def __init__(self, workspace: Workspace, buffer: EventBuffer, list_log: ListLog) -> None:
+    def __init__(self, workspace: Workspace, buffer: SqliteEventBuffer, list_log: ListLog) -> None:
         """Args: the workspace with its open buffer and list log."""
         self._workspace = workspace
         self._buffer = buffer
@@ -169,7 +169,9 @@ class Eraser:
 class OnlineEraser:
     """Erases people from a running server's store too, and finishes what others ordered."""
 
-    def __init__(self, eraser: Eraser, store: StateStore, pages: PageStore, buffer: EventBuffer) -> None:
+    def __init__(
+        self, eraser: Eraser, store: StateStore, pages: PageStore, buffer: SqliteEventBuffer
+    ) -> None:
         self._eraser = eraser
         self._store = store
         self._pages = pages
