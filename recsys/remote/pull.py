@@ -96,7 +96,7 @@ def pull(
         DataError: The event log is damaged.
         BundleError: A model does not verify.
     """
-    attempt = 0
+    attempt, taking = 0, None
     while attempt < _ATTEMPTS:
         try:
             with turn(workspace):
@@ -106,6 +106,8 @@ def pull(
             wait_for_readers(workspace)
             continue
         except MissingObjectError as error:
+            if taking is None:
+                raise
             _require_newer(objects, taking.head, error)
         except RemovedMeanwhileError:
             if attempt == _ATTEMPTS - 1:

@@ -120,13 +120,6 @@ def save_record(workspace: Workspace, record: Record) -> None:
         partial.write_text(record.model_dump_json(), encoding="utf-8")
 
 
-def _read(workspace: Workspace) -> Record | None:
-    try:
-        return Record.model_validate_json((remote_directory(workspace) / _FILE).read_bytes())
-    except (OSError, ValidationError):
-        return None
-
-
 def remote_directory(workspace: Workspace) -> Path:
     """Where what concerns the store lies, on the file system of the workspace's data."""
     return workspace.root / ".remote"

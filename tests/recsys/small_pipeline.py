@@ -5,10 +5,11 @@ from datetime import UTC, datetime
 
 from recsys.bundle import Bundle
 from recsys.config import Config
+from recsys.gathered import FeatureSource
 from recsys.item_state import ItemState
 from recsys.manifest import Manifest
 from recsys.moment import Parts
-from recsys.pipeline import FeatureSource, Pipeline
+from recsys.pipeline import Pipeline
 from recsys.ranker import Ranker
 from tests.recsys.small_catalogue import NOW, Event, events_frame
 

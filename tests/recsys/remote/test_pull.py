@@ -69,7 +69,7 @@ def test_a_shard_of_a_log_that_is_not_cut_is_refused_before_anything_is_brought(
     with pytest.raises(ConfigError, match=r"file:///store is not cut .* 3/16 .* recsys log reshard 16, and"):
         pull(other.workspace, store(tmp_path), users=UserShard(3, 16))
     assert other.bought() == set()
-    one.log.reshard(2)
+    reshard(one.log.path, 2)
     push(one.workspace, store(tmp_path))
     pull(other.workspace, store(tmp_path), users=UserShard(shard_number("ann", 2), 2))
     assert "e1" in other.bought()
@@ -77,7 +77,7 @@ def test_a_shard_of_a_log_that_is_not_cut_is_refused_before_anything_is_brought(
 
 def test_a_machine_that_holds_a_shard_still_holds_it_after_a_pull_of_models_alone(tmp_path: Path) -> None:
     one, other = shops(tmp_path)
-    one.log.reshard(2)
+    reshard(one.log.path, 2)
     one.buy("a", *((f"e{user}", user) for user in in_shard(0, 2)[:2] + in_shard(1, 2)[:2]))
     push(one.workspace, store(tmp_path))
     pull(other.workspace, store(tmp_path), users=UserShard(0, 2))

@@ -15,7 +15,7 @@ from tests.recsys.remote.shops import Shop, events, merge, new_store
 def test_what_a_copied_workspace_appends_under_the_same_name_is_lost_by_neither(tmp_path: Path) -> None:
     store = new_store(kind="file", root=tmp_path)
     one, other = Shop(tmp_path / "one"), Shop(tmp_path / "other")
-    one.log.reshard(2)
+    reshard(one.log.path, 2)
     one.buy("buffer-x-1-1", ("e1", "ann"))
     push(one.workspace, store)
     shutil.copytree(tmp_path / "one", tmp_path / "other")
