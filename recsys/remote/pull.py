@@ -15,7 +15,10 @@ from pathlib import Path
 from recsys.errors import ConfigError, ObjectStoreError
 from recsys.event_log import EventLog
 from recsys.fault_point import reach
+from recsys.log_adoption import replace
 from recsys.log_commit import Commit
+from recsys.log_commits import Commits
+from recsys.log_erasure import forget_erased
 from recsys.remote.decide import Differences, differences
 from recsys.remote.head import Head, read_head
 from recsys.remote.incoming import RemovedMeanwhileError, needed
@@ -92,7 +95,7 @@ def pull(
         DataError: The event log is damaged.
         BundleError: A model does not verify.
     """
-    attempt = 0
+    attempt, taking = 0, None
     while attempt < _ATTEMPTS:
         try:
             with turn(workspace):
@@ -102,6 +105,8 @@ def pull(
             wait_for_readers(workspace)
             continue
         except MissingObjectError as error:
+            if taking is None:
+                raise
             _require_newer(objects, taking.head, error)
         except RemovedMeanwhileError:
             if attempt == _ATTEMPTS - 1:
@@ -149,7 +154,7 @@ def pruned(workspace: Workspace, gone: Collection[str]) -> list[str]:
 
 def forget_in_files(workspace: Workspace) -> None:
     """Take everybody who is erased out of the event log and the tables."""
-    EventLog(workspace.events).forget_erased()
+    forget_erased(workspace.events)
     sweep(workspace, Tombstones(workspace.root))
 
 
@@ -264,7 +269,7 @@ class Taking:
         goes = any(here.get(f"log/{one.append}", {}).keys() - one.here().keys() for one in chosen)
         if commits:
             with while_unread(self.workspace) if goes else nullcontext():  # who reads needs what would go
-                EventLog(self.workspace.events).replace(incoming, commits)
+                replace(self.workspace.events, incoming, commits)
         for one in chosen:
             self.record.units[f"log/{one.append}"] = Step(there=one.there, here=one.here())
 
@@ -287,7 +292,9 @@ class Taking:
         self.forget(self.workspace)
 
     def _lost(self) -> list[Path]:
-        return OwnUnits(self.workspace, {}).lost()
+        commits = Commits(self.workspace.events)
+        with commits.lock():
+            return commits.lost()
 
     def _recut(self, here: Mapping[str, Unit], found: Differences) -> set[str]:
         """Appends of which other files may have to be held than are: those of other users, or of visitors."""

@@ -102,6 +102,12 @@ def read_record(workspace: Workspace, url: str, writer: str) -> Record:
     return found if found.url == url else found.anew(url)
 
 
+def stored_units(workspace: Workspace) -> frozenset[str]:
+    """Names of the units that the last store is known to have; none where nothing is known."""
+    found = _read(workspace)
+    return frozenset() if found is None else frozenset(found.units)
+
+
 def known_url(workspace: Workspace) -> str | None:
     """The store that the workspace was last in step with; ``None`` where nothing is known of one."""
     found = _read(workspace)

@@ -12,7 +12,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from recsys.damaged_files import DamagedFiles
 from recsys.fault_point import EXIT_CODE
+from recsys.log_shards import reshard
 from recsys.manifest import read_manifest, verify_files
 from recsys.remote.objects import Objects
 from recsys.remote.opening import open_objects
@@ -170,7 +172,7 @@ def test_a_pull_that_is_killed_leaves_what_can_be_read(bucket: Bucket, tmp_path:
     push(one.workspace, objects)
     bucket.run(reader, "pull", fault=fault, code=EXIT_CODE)
     assert {"e2"} <= reader.bought() <= {"e2", "e3"}
-    assert reader.log.damaged() == []
+    assert DamagedFiles(reader.log.path).find() == []
     stable = reader.registry.stable()
     verify_files(stable, read_manifest(stable))
     bucket.run(reader, "pull")
@@ -204,7 +206,7 @@ def test_of_many_pushes_at_once_nothing_is_lost_and_one_moves_the_pointers(
 
 def test_a_shard_of_the_users_takes_a_shard_of_the_bytes(bucket: Bucket, tmp_path: Path) -> None:
     one = Shop(tmp_path / "one")
-    one.log.reshard(4)
+    reshard(one.log.path, 4)
     users = [str(number) for number in range(400)]
     one.buy("a", *((f"e{user}", user) for user in users))
     bucket.run(one, "push")

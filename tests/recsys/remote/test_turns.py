@@ -7,6 +7,7 @@ from structlog.testing import capture_logs
 
 from recsys.event_log import READERS_LOCK
 from recsys.file_lock import exclusive, shared
+from recsys.log_shards import reshard
 from recsys.remote import turns
 from recsys.remote.directory_objects import DirectoryObjects
 from recsys.remote.pull import pull
@@ -21,7 +22,7 @@ def test_a_pull_that_takes_files_from_a_log_that_is_read_waits_and_holds_up_no_o
     one.buy("a", ("e1", "ann"))
     push(one.workspace, objects)
     pull(other.workspace, objects)
-    one.log.reshard(2)
+    reshard(one.log.path, 2)
     one.train("v1")
     push(one.workspace, objects)
     waiting = threading.Thread(target=pull, args=(other.workspace, objects))
