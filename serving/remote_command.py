@@ -201,6 +201,11 @@ def _show_pulled(url: str, pulled: "Pulled", json_output: bool) -> None:
         typer.echo(json.dumps(asdict(pulled)))
     else:
         typer.echo(f"{pulled.num_units:,} brought, {pulled.num_erased:,} erasures; version {pulled.number:,}")
+        if pulled.num_wider:
+            typer.echo(
+                f"{pulled.num_wider:,} files of the log hold other users' events too: it is cut into shards "
+                "of another number, see recsys log reshard"
+            )
     if (error := torn_error(url, pulled.torn)) is not None:
         raise error
 

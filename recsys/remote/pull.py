@@ -12,7 +12,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from recsys.errors import ConfigError, ObjectStoreError
+from recsys.errors import ObjectStoreError
 from recsys.event_log import EventLog
 from recsys.fault_point import reach
 from recsys.log_adoption import replace
@@ -37,6 +37,7 @@ from recsys.remote.record import (
     save_record,
 )
 from recsys.remote.same_name import with_other_events
+from recsys.remote.shard_fit import num_wider, require_fit
 from recsys.remote.torn import advice
 from recsys.remote.transfer import MissingObjectError, download
 from recsys.remote.turns import LogInUseError, turn, wait_for_readers, while_unread
@@ -63,6 +64,8 @@ class Pulled:
     """Appends, tables, models and the like that were taken."""
     num_erased: int = 0
     """Tombstones that were not known here."""
+    num_wider: int = 0
+    """Files of the log that hold events of others than the users who were asked for too."""
     torn: dict[str, str] = field(default_factory=dict)
     """Units that were changed here and there, which stay as they are here, and what to do."""
 
@@ -128,22 +131,10 @@ def _beginning(
     record = record.beside(head.number)
     is_same_shard = True
     if "data" in parts:
-        _require_shards(objects, head, users)
+        require_fit(objects.url, head, users)
         is_same_shard = record.users == users
         record.shard, record.num_shards = users.number, users.count
     return Taking(workspace, objects, record, head, forget or forget_in_files, is_same_shard)
-
-
-def _require_shards(objects: Objects, head: Head, users: UserShard) -> None:
-    """Refuse to bring everybody's events to who asked for some users': there may be no room for them."""
-    files = [path for name, unit in head.units.items() if kind_of(name) == "log" for path in unit]
-    events = [path for path in files if path.startswith("events/day=")]
-    if users != ALL_USERS and events and all(UserShard.of_file(path) == ALL_USERS for path in events):
-        raise ConfigError(
-            f"the event log in {objects.url} is not cut into shards of users, so {users.number}/{users.count}"
-            " would bring all of it; on a machine that holds it run: recsys log reshard "
-            f"{users.count}, and push; or pull without --shard"
-        )
 
 
 def pruned(workspace: Workspace, gone: Collection[str]) -> list[str]:
@@ -173,6 +164,8 @@ class Taking:
     def pull(self, parts: Collection[Part], *, pointed: bool, theirs: bool) -> Pulled:
         """Bring what is new; see ``pull``."""
         pulled = Pulled(self.head.number, num_erased=self.take_people())
+        if "data" in parts:
+            pulled.num_wider = num_wider(self.head, self.record.users)
         own = OwnUnits(self.workspace, self.record.marks)
         here = own.look(parts, but_lost=True)
         found = self.differences(here, parts, sends=theirs)

@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from recsys.errors import ConfigError, ModelConflictError
+from recsys.log_shards import reshard
 from recsys.remote.opening import open_objects
 from recsys.remote.push import push
 from serving.event_buffer import BUFFER_FILE, SqliteEventBuffer
@@ -84,3 +85,14 @@ def test_a_pruning_names_what_would_go_until_it_is_meant(tmp_path: Path) -> None
     assert (told["num_kept"], told["is_removed"]) == (2, True)
     assert not [path for path in stored.rglob("*") if path.is_file()]
     assert "0 models (0 bytes) removed; 2 stay" in CliRunner().invoke(remote, ["prune", url, "--yes"]).stdout
+
+
+def test_a_pull_says_that_it_brought_others_events_too(tmp_path: Path) -> None:
+    url = f"file://{tmp_path}/store"
+    one = Shop(tmp_path / "one")
+    one.log.path.mkdir(parents=True)
+    reshard(one.log.path, 2)
+    one.buy("a", *((f"e{number}", str(number)) for number in range(20)))
+    push(one.workspace, open_objects(url))
+    words = ["pull", url, "--shard", "1/4", "--workspace", str(tmp_path / "other")]
+    assert "1 files of the log hold other users' events too" in CliRunner().invoke(remote, words).stdout

@@ -61,20 +61,6 @@ def test_a_machine_may_hold_one_shard_of_the_users_and_push_what_it_does(tmp_pat
     assert other.bought() == one.bought()
 
 
-def test_a_shard_of_a_log_that_is_not_cut_is_refused_before_anything_is_brought(tmp_path: Path) -> None:
-    one, other = shops(tmp_path)
-    one.buy("a", ("e1", "ann"), ("e2", "bob"))
-    one.train("v1")
-    push(one.workspace, store(tmp_path))
-    with pytest.raises(ConfigError, match=r"file:///store is not cut .* 3/16 .* recsys log reshard 16, and"):
-        pull(other.workspace, store(tmp_path), users=UserShard(3, 16))
-    assert other.bought() == set()
-    reshard(one.log.path, 2)
-    push(one.workspace, store(tmp_path))
-    pull(other.workspace, store(tmp_path), users=UserShard(shard_number("ann", 2), 2))
-    assert "e1" in other.bought()
-
-
 def test_a_machine_that_holds_a_shard_still_holds_it_after_a_pull_of_models_alone(tmp_path: Path) -> None:
     one, other = shops(tmp_path)
     reshard(one.log.path, 2)
