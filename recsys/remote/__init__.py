@@ -11,9 +11,9 @@ what is new in the store to the machine. Roles:
 - ``units``: what changes as one: an append with its files, a model, a table, the pointers.
 - ``own_units``: the units of a workspace, and ``record``: how they were when last in step with the store.
 - ``decide``: from these two and the head, what is new where, and what was changed on both sides.
-- ``push``, ``pull``, and for the latter ``shard_fit``, ``log_choice``, ``place`` and ``people``; the ``turns``
-  they take; ``prune``, which takes old models out of the store; and ``torn``: what to say of what was changed
-  on both sides.
+- ``push``, ``pull``, and for the latter ``shard_fit``, ``log_choice``, ``place`` and ``people``; the
+  ``turns`` they take; ``prune``, which takes old models out of the store; and ``torn``: what to say of what
+  was changed on both sides.
 
 Objects are never overwritten: their names hold their digest and the push that wrote them. An object that a
 head no longer names is removed by whoever published that head, or by the next push.

@@ -1,15 +1,18 @@
 import asyncio
 import json
 from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import numpy as np
 import pytest
 import redis
 
 from recsys.cli import run
+from recsys.errors import DataError
 from recsys.mapped import mapped_arrays
 from recsys.registry import Registry
 from recsys.user_state import UserState
+from recsys.workspace import Workspace
 from serving.capacity import Capacity, measure_capacity, store_bytes
 from serving.embedded_store import embedded_store
 from serving.footprint import Footprint, Inventory
@@ -93,3 +96,12 @@ def test_the_command_says_what_was_asked_for(trained: Trained, capsys: pytest.Ca
     assert printed["total_bytes"] == pytest.approx(expected, abs=10)
     assert run(words, CAPACITY) == 0
     assert "per million users" in capsys.readouterr().out
+
+
+def test_a_machine_that_pulled_models_alone_is_told_to_pull_the_data(
+    trained: Trained, tmp_path: Path
+) -> None:
+    alone = Workspace(tmp_path)
+    alone.registry.symlink_to(trained.workspace.registry)
+    with pytest.raises(DataError, match="recsys remote pull URL --only data"):
+        measure_capacity(alone)
