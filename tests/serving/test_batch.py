@@ -119,9 +119,7 @@ def test_a_moment_that_the_model_has_seen_is_refused(trained: Trained) -> None:
         recommend_queries(trained.workspace, single_queries([ANN], []), at_ms=CUT_MS - 14 * 86_400_000)
 
 
-def test_a_machine_that_pulled_models_alone_is_told_to_pull_the_data(
-    trained: Trained, tmp_path: Path
-) -> None:
+def test_a_machine_with_models_alone_is_told_to_pull_the_data(trained: Trained, tmp_path: Path) -> None:
     alone = Workspace(tmp_path)
     alone.registry.symlink_to(trained.workspace.registry)
     for at_ms in (None, CUT_MS + 1):

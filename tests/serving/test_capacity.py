@@ -98,9 +98,7 @@ def test_the_command_says_what_was_asked_for(trained: Trained, capsys: pytest.Ca
     assert "per million users" in capsys.readouterr().out
 
 
-def test_a_machine_that_pulled_models_alone_is_told_to_pull_the_data(
-    trained: Trained, tmp_path: Path
-) -> None:
+def test_a_machine_with_models_alone_is_told_to_pull_the_data(trained: Trained, tmp_path: Path) -> None:
     alone = Workspace(tmp_path)
     alone.registry.symlink_to(trained.workspace.registry)
     with pytest.raises(DataError, match="recsys remote pull URL --only data"):
