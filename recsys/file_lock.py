@@ -1,9 +1,12 @@
 """One writer at a time, or many readers, across processes."""
 
 import fcntl
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+_POLL_SECONDS = 0.02
 
 
 @contextmanager
@@ -38,3 +41,25 @@ def shared(path: Path) -> Iterator[None]:
     with path.open("a") as handle:
         fcntl.flock(handle, fcntl.LOCK_SH)
         yield
+
+
+@contextmanager
+def within(path: Path, seconds: float, *, is_shared: bool = False) -> Iterator[bool]:
+    """Wait for a lock, ``exclusive`` or ``shared``, no longer than some seconds; whether it is held.
+
+    For those who must go on although its holder is stopped in its tracks.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    deadline = time.monotonic() + seconds
+    with path.open("a") as handle:
+        while True:
+            try:
+                fcntl.flock(handle, (fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    break
+                time.sleep(_POLL_SECONDS)
+            else:
+                yield True
+                return
+        yield False

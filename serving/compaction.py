@@ -12,6 +12,7 @@ import polars as pl
 import structlog
 
 from recsys.change_pruning import prune_changes
+from recsys.damaged_files import DamagedFiles
 from recsys.errors import RecsysError
 from recsys.event_log import EventLog
 from recsys.fault_point import reach
@@ -91,8 +92,7 @@ def settle(workspace: Workspace) -> int:
     lock = exclusive(workspace.state / COMPACTION_LOCK)
     with lock, closing(SqliteEventBuffer(workspace.state / BUFFER_FILE)) as buffer:
         event_log = log_for_appends(workspace)
-        for file in event_log.set_aside_damaged():
-            _log.error("a file of the event log is damaged and set aside; restore it", file=file)
+        DamagedFiles(event_log.path).set_aside()
         return compact(buffer, event_log, through=sys.maxsize)
 
 

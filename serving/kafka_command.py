@@ -2,16 +2,19 @@
 
 import asyncio
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import typer
 
 from recsys.config import StateConfig
 from recsys.errors import ConfigError
 from recsys.options import DEFAULT_WORKSPACE, WorkspaceOption
-from recsys.user_state import UserState
 from recsys.workspace import Workspace
 from serving.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from serving.kafka_states import StatesOfLog
 
 
 def consume(workspace: WorkspaceOption = DEFAULT_WORKSPACE) -> None:
@@ -37,7 +40,7 @@ async def consume_until_stopped(
     workspace: Workspace,
     settings: Settings,
     rules: StateConfig,
-    states: Callable[[], Iterable[tuple[str, UserState]]],
+    states: "Callable[[], StatesOfLog]",
 ) -> None:
     """Consume until SIGTERM or SIGINT.
 
@@ -45,7 +48,7 @@ async def consume_until_stopped(
         workspace: Whose log the events go to.
         settings: Name brokers, topic and store.
         rules: What a state remembers.
-        states: All states of the log, read anew at each call.
+        states: The states of the log, read anew at each call.
 
     Raises:
         ConfigError: The package is not installed, or librdkafka does not take the options.

@@ -17,18 +17,18 @@ from recsys.clock import WallClock
 from recsys.config import StateConfig
 from recsys.errors import DataError, IntakeError, RecsysError
 from recsys.fault_point import reach
-from recsys.file_lock import exclusive, shared
-from recsys.user_state import UserState
+from recsys.file_lock import exclusive_if_free
 from recsys.workspace import Workspace
 from serving.cluster_client import StoreClient
 from serving.compaction import COMPACTION_LOCK
 from serving.discretion import Discretion
 from serving.kafka_options import Options, client_options, refused
 from serving.kafka_partition import KafkaPartition, Record
-from serving.kafka_states import KafkaStates
+from serving.kafka_states import KafkaStates, StatesOfLog
 from serving.retention import prune
 from serving.settings import Settings
 from serving.state_store import StateStore
+from serving.topic_reading import TopicReading
 
 _log = structlog.get_logger(__name__)
 
@@ -36,11 +36,13 @@ _AT_ONCE = 1000  # records
 _FIRST = 0  # partition
 _WAIT_SECONDS = 0.05
 _LOOK_SECONDS = 1.0
+_NOTE_SECONDS = 2.0
+_MOVE_AGAIN_SECONDS = 5.0
 _WATERMARK_SECONDS = 5.0
 _MOST_WAITING = 100_000  # records, in memory, of all partitions
 _DEFAULTS: Options = {
     "session.timeout.ms": 10_000,
-    "max.poll.interval.ms": 3_600_000,  # one member fills the store meanwhile, and the others wait for it
+    "max.poll.interval.ms": 3_600_000,  # one member fills the store meanwhile
     "reconnect.backoff.ms": 50,
     "reconnect.backoff.max.ms": 1000,
     "fetch.wait.max.ms": 100,
@@ -63,7 +65,7 @@ class KafkaConsumer:
         settings: Settings,
         client: StoreClient,
         rules: StateConfig,
-        states: Callable[[], Iterable[tuple[str, UserState]]],
+        states: Callable[[], StatesOfLog],
     ) -> None:
         """Make a member; it joins when it runs.
 
@@ -72,7 +74,7 @@ class KafkaConsumer:
             settings: Name brokers, topic and tenant.
             client: The store.
             rules: What a state remembers.
-            states: All states of the log, read anew at each call.
+            states: The states of the log, read anew at each call.
 
         Raises:
             ConfigError: librdkafka does not take the options.
@@ -80,7 +82,8 @@ class KafkaConsumer:
         self._workspace, self._topic, self._tenant = workspace, settings.kafka_topic, settings.tenant
         self._every = settings.compact_every.total_seconds()
         self._client, self._rules, self._discretion = client, rules, Discretion(workspace.root)
-        self._states = KafkaStates(workspace, self._store("none"), self._topic, states)
+        reading = TopicReading(settings)
+        self._states = KafkaStates(workspace, self._store("none"), self._topic, states, reading)
         group: Options = {"group.id": f"recsys-{settings.tenant}"}
         options = client_options(settings, _DEFAULTS | group, _OWN)
         try:
@@ -88,7 +91,7 @@ class KafkaConsumer:
         except KafkaException as error:
             raise refused(error, options) from None
         self._partitions: dict[int, KafkaPartition] = {}
-        self._looked = self._moved = time.monotonic()
+        self._looked = self._moved = self._noted = time.monotonic()
         self._is_paused = False
         self._fails = False
 
@@ -132,6 +135,9 @@ class KafkaConsumer:
         num_waiting = sum(partition.num_waiting for partition in self._partitions.values())
         try:
             await self._states.ensure()
+            if now >= self._noted + _NOTE_SECONDS:
+                self._noted = now
+                await self._states.note(self._partitions.values())
             self._fails = False
         except RecsysError as error:  # the records wait meanwhile
             self._say(error)
@@ -142,11 +148,11 @@ class KafkaConsumer:
     async def _apply(self) -> None:
         """Let records become visible in the states, unless somebody fills the store."""
         for partition in self._partitions.values():
-            if not partition.is_due(self._states.filling):
+            filling = self._states.filling
+            if not partition.is_due(filling):
                 continue
             try:
-                async with self._states.steady() as filling:
-                    await partition.apply(filling)
+                await partition.apply(filling)
             except RecsysError as error:
                 self._say(error)
 
@@ -159,7 +165,8 @@ class KafkaConsumer:
                     behind = await asyncio.to_thread(partition.move, filling)
             except (RecsysError, OSError) as error:
                 self._say(error)
-                continue
+                self._moved += _MOVE_AGAIN_SECONDS - self._every
+                break
             if behind is not None:
                 _log.info("events moved into the log", partition=partition.number, offset=behind)
                 await asyncio.to_thread(self._commit, partition.number, behind)
@@ -169,8 +176,9 @@ class KafkaConsumer:
     def _prune(self) -> None:
         """Remove what is too old; the member that has the first partition does."""
         try:
-            with exclusive(self._workspace.state / COMPACTION_LOCK):
-                prune(self._workspace, WallClock().now_ms())
+            with exclusive_if_free(self._workspace.state / COMPACTION_LOCK) as is_ours:
+                if is_ours:  # else the next time
+                    prune(self._workspace, WallClock().now_ms())
         except (RecsysError, OSError) as error:
             self._say(error)
 
@@ -191,13 +199,12 @@ class KafkaConsumer:
 
     def _assigned(self, consumer: Consumer, given: list[TopicPartition]) -> None:
         """Take partitions over, in the thread that reads."""
-        with shared(self._workspace.state / COMPACTION_LOCK):
-            past = self._states.past()
-            for one in given:
-                store = self._store(f"{self._topic}/{one.partition}")
-                self._partitions[one.partition] = KafkaPartition(
-                    self._workspace, self._topic, one.partition, tenant=self._tenant, store=store, past=past
-                )
+        past = self._states.past()
+        for one in given:
+            store = self._store(f"{self._topic}/{one.partition}")
+            self._partitions[one.partition] = KafkaPartition(
+                self._workspace, self._topic, one.partition, tenant=self._tenant, store=store, past=past
+            )
         for one in given:
             start = self._partitions[one.partition].start
             one.offset = OFFSET_BEGINNING if start is None else start

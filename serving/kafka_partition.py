@@ -6,7 +6,7 @@ partition gives it the same number, and a state that has it already is left alon
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -19,6 +19,7 @@ from recsys.workspace import Workspace
 from serving.compaction import compact
 from serving.event import BufferedEvent, Event, Merge
 from serving.event_buffer import SqliteEventBuffer
+from serving.fillings import Fillings, Footing
 from serving.kafka_offsets import append_name, next_offset
 from serving.kafka_record import decode, is_of
 from serving.kafka_states import REMEMBER_MS, Past
@@ -71,11 +72,12 @@ class KafkaPartition:
         self._buffer = SqliteEventBuffer(workspace.state / "kafka", in_memory=True, remember_ms=REMEMBER_MS)
         self._buffer.learn(past.merges)
         self._buffer.remember(past.ids)
-        self.start = next_offset(EventLog(workspace.events), self._topic, self.number)
+        self.start = past.starts.get(number)
         """Offset to read from; ``None`` for the first that there is."""
         self._updater = StateUpdater(self._buffer, store, _NoModels())
         self._logged = self.start or 0  # the last sequence number of the log, when last asked for
-        self._filling = 0
+        self._fillings, self._filling = Fillings(workspace.state), 0
+        self._noted = 0, 0
         self._rests = True
         self.num_foreign = 0
         """Records that no server of ours wrote, since the start."""
@@ -106,11 +108,14 @@ class KafkaPartition:
         """Let some records become visible in the states; what the store does not take is tried again.
 
         Args:
-            filling: Number of the filling that the store has, and keeps meanwhile.
+            filling: Number of the filling that the store has.
 
         Raises:
             StoreError: The store did not forget somebody who was erased; it is tried again.
         """
+        self._store.footing = self._fillings.footing(self._knows_the_erased)
+        if self._store.footing is None or self._store.footing.number != filling:
+            return
         if filling != self._filling:
             await asyncio.to_thread(self._begin_again, filling)
         await asyncio.to_thread(self._heed_erasures)
@@ -142,9 +147,26 @@ class KafkaPartition:
         self._release()
         return self._logged
 
+    async def note(self, footing: Footing, is_server: Callable[[str], bool]) -> None:
+        """Write down how far the states had come at the last note but this: the server was the same since.
+
+        Args:
+            footing: The filling that the store has.
+            is_server: See ``OffsetNotes.write``.
+
+        Raises:
+            StoreError: The store did not answer.
+        """
+        before, self._noted = self._noted, (self._filling, max(self._updater.applied, self._logged))
+        if before[0] == self._filling == footing.number:
+            await self._store.offsets().write(footing, before[1], is_server)
+
     def close(self) -> None:
         """Forget what was not moved; the next reader reads it."""
         self._buffer.close()
+
+    def _knows_the_erased(self) -> bool:
+        return len(self._tombstones) == self._num_erasures
 
     def _begin_again(self, filling: int) -> None:
         """Apply everything that the log does not have: the states are the log's, or were just now."""

@@ -8,7 +8,8 @@ after its last change.
 import asyncio
 import hashlib
 import math
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from typing import TypeVar, cast
@@ -20,6 +21,7 @@ from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.crc import key_slot
 from redis.exceptions import ResponseError, WatchError
 
 from recsys.config import StateConfig
@@ -30,6 +32,8 @@ from serving.blocking_cluster import BlockingClient, BlockingCluster
 from serving.cluster_client import STORE_ERRORS, LearningCluster, StoreClient, lineage, transaction
 from serving.discretion import Discretion
 from serving.event import VISITOR_PREFIX, BufferedEvent
+from serving.fillings import Footing
+from serving.offset_notes import OffsetNotes
 from serving.origin_sweep import forget_origins
 from serving.shard_notes import ShardNotes
 from serving.visitor_link import VisitorLink
@@ -39,8 +43,9 @@ _T = TypeVar("_T")
 
 _MAX_ATTEMPTS = 10  # of an optimistic transaction
 _CHUNK = 500  # states in one pipeline
+_AT_ONCE = 16  # transactions of a cluster
 _MOST_DAMAGED = 1000  # that are made anew at once
-_LAYOUT = "2"  # of the keys; states under another one are not recognised, and loaded anew
+_LAYOUT = "3"  # of the keys; states under another one are not recognised, and loaded anew
 
 
 def connect(url: str, timeout_ms: int) -> StoreClient:
@@ -110,6 +115,8 @@ class StateStore:
         self._ttl_seconds = math.ceil((config.max_age_days + 1) * 24 * 60 * 60)
         self.num_unreadable = 0
         """States that were damaged or of another version or configuration, since the start."""
+        self.footing: Footing | None = None
+        """The filling to build on, where several processes write; whoever sets it does before each step."""
         self.damaged: set[str] = set()
         """Whose they were, until they are made anew."""
 
@@ -153,9 +160,11 @@ class StateStore:
             StoreError: The store did not answer, or other writers kept winning.
         """
         raw = await _guard(self._client.get(self.key(visitor)))
-        if _link(raw) is None:
+        if self.footing is not None:
+            link = replace(link, filling=self.footing.number)
+        if (known := self._link(raw)) is None:
             await self._note_origin(link.user_id, visitor)
-        if _link(raw) is None and (state := self.decoded(raw)) is not None:
+        if known is None and (state := self._counted(raw)) is not None:
             await self._retried(lambda: self._try_add(link.user_id, state, link.sequence))
         await self._retried(lambda: self._try_link(self.key(visitor), link))
 
@@ -191,10 +200,8 @@ class StateStore:
         """
         iterator = iter(origins)
         while chunk := list(islice(iterator, _CHUNK)):
-            async with self._client.pipeline(transaction=False) as pipe:
-                for user_id, visitor in chunk:
-                    pipe.set(self.origin_key(user_id), visitor, ex=self._ttl_seconds, nx=True)
-                await _guard(pipe.execute())
+            found = [(self.origin_key(user_id), visitor.encode()) for user_id, visitor in chunk]
+            await self._change(found, only_new=True)
 
     async def erase(self, subjects: Sequence[str], through_ms: int) -> None:
         """Forget people; a state of the same id stays when nothing in it is so old.
@@ -209,7 +216,7 @@ class StateStore:
             StoreError: The store did not answer, or other writers kept winning.
         """
         for subject in subjects:
-            await _guard(self._client.unlink(self.origin_key(subject)))
+            await self._retried(partial(self._try_touch, self.origin_key(subject)))
             await self.erase_state(subject, through_ms)
         if visitors := [subject for subject in subjects if subject.startswith(VISITOR_PREFIX)]:
             await _guard(forget_origins(self._client, self.origin_key("*"), visitors))
@@ -217,6 +224,17 @@ class StateStore:
     async def erase_state(self, subject: str, through_ms: int) -> None:
         """The same of somebody's state alone."""
         await self._retried(partial(self._try_erase, subject, through_ms))
+
+    async def people(self) -> AsyncIterator[str]:
+        """Everybody of whom there is a state, some perhaps twice.
+
+        Raises:
+            StoreError: The store did not answer.
+        """
+        start, end = (part.encode() for part in self.key("\0").split("\0"))
+        keys = self._client.scan_iter(match=self.key("*"), count=_CHUNK)
+        while (key := await _guard(anext(keys, None))) is not None:
+            yield key.removeprefix(start).removesuffix(end).decode()
 
     async def unlink(self, keys: Iterable[str]) -> None:
         """Remove keys of whatever kind.
@@ -235,7 +253,7 @@ class StateStore:
     ) -> int:
         """Replace all states of the tenant and mark where they came from.
 
-        No other process may write meanwhile.
+        No other process may write meanwhile, but for those whom the ``footing`` stops.
 
         Args:
             states: User ids and their states.
@@ -246,7 +264,7 @@ class StateStore:
             How many states were written.
 
         Raises:
-            StoreError: The store did not answer.
+            StoreError: The store did not answer, or another process began to load.
         """
         await _guard(self._clear())
         iterator, num_loaded = (pair for pair in states if self._may_remember(pair[0])), 0
@@ -255,6 +273,7 @@ class StateStore:
             num_loaded += len(chunk)
         for start in range(0, len(links), _CHUNK):
             await _guard(self._write(links[start : start + _CHUNK]))
+        self._require_footing()
         await self.mark(marker)
         return num_loaded
 
@@ -284,7 +303,7 @@ class StateStore:
         time_ms = None if buffered is None else buffered.event.effective_ms
         return self._discretion.may_remember(user_id, time_ms)
 
-    async def rewrite(self, states: Sequence[tuple[str, UserState | None]]) -> None:
+    async def rewrite(self, states: Sequence[tuple[str, UserState | VisitorLink | None]]) -> None:
         """Replace some states, those of nobody known, or of whom nothing may be remembered, by nothing.
 
         Whoever is known is so all the while.
@@ -296,7 +315,7 @@ class StateStore:
             (user_id, state) for user_id, state in states if state is not None and self._may_remember(user_id)
         ]
         for user_id in {user_id for user_id, _ in states} - {user_id for user_id, _ in known}:
-            await _guard(self._client.delete(self.key(user_id), self.marks_key(user_id)))
+            await self._change([(self.key(user_id), b""), (self.marks_key(user_id), None)])
         await _guard(self._write(known))
 
     async def server_id(self) -> str:
@@ -333,6 +352,11 @@ class StateStore:
             StoreError: The store did not answer.
         """
         return min(int(raw or 0) for raw in await _guard(self._progress.read()))
+
+    def offsets(self, source: str = "") -> OffsetNotes:
+        """Where it lies how far the states have come in a source, this one's when absent."""
+        name = f"{self._prefix}:progress:{source or self._source}"
+        return OffsetNotes(self._client, name, self._ttl_seconds)
 
     def key(self, user_id: str) -> str:
         """Where a user's state lies."""
@@ -392,7 +416,7 @@ class StateStore:
 
     async def _try_add(self, user_id: str, other: UserState, sequence: int) -> None:
         async with transaction(self._client, self.key(user_id)) as pipe:
-            state = self.decoded(await self._watched(pipe, user_id))
+            state = self._counted(await self._watched(pipe, user_id))
             state = state or UserState(self._config.half_lives_days)
             if await self._applied(pipe, user_id, state) >= sequence:
                 return
@@ -403,9 +427,10 @@ class StateStore:
     async def _try_link(self, key: str, link: VisitorLink) -> None:
         async with transaction(self._client, key) as pipe:
             await pipe.watch(key)
-            known = _link(await pipe.get(key))
+            known = self._link(await pipe.get(key))
             if known is not None and known.sequence >= link.sequence:
                 return
+            self._require_footing()
             pipe.multi()  # type: ignore[no-untyped-call]  # redis-py leaves it unannotated
             pipe.set(key, link.to_bytes(), ex=self._ttl_seconds)
             await pipe.execute()
@@ -413,9 +438,9 @@ class StateStore:
     async def _try_apply(self, user_id: str, events: Sequence[BufferedEvent]) -> None:
         async with transaction(self._client, self.key(user_id)) as pipe:
             raw = await self._watched(pipe, user_id)
-            if _link(raw) is not None:  # the merge, which lies above these events, was applied already
+            if self._link(raw) is not None:  # the merge, which lies above these events, was applied already
                 return
-            state = self.decoded(raw) or UserState(self._config.half_lives_days)
+            state = self._counted(raw) or UserState(self._config.half_lives_days)
             applied = await self._applied(pipe, user_id, state)
             news = [buffered for buffered in events if buffered.sequence > applied]
             if not news:
@@ -442,12 +467,19 @@ class StateStore:
         """Sequence number up to which a state has the events of this source."""
         if not self._source:
             return state.applied_sequence
+        if self.footing is not None and not state.applied_sequence:  # nobody's, whatever the marks say
+            return 0
         mark = pipe.hget(self.marks_key(user_id), self._source)
         return int(await cast("Awaitable[bytes | None]", mark) or 0)
 
     async def _put(self, pipe: Pipeline, user_id: str, state: UserState, sequence: int) -> None:
         """Write a state and how far it has come, or nothing when another was faster."""
+        self._require_footing()
         pipe.multi()  # type: ignore[no-untyped-call]  # redis-py leaves it unannotated
+        if self.footing is not None:
+            if not state.applied_sequence:
+                pipe.unlink(self.marks_key(user_id))
+            state.applied_sequence = self.footing.number
         if self._source:
             pipe.hset(self.marks_key(user_id), self._source, sequence)
             pipe.expire(self.marks_key(user_id), self._ttl_seconds)
@@ -462,34 +494,108 @@ class StateStore:
             await pipe.watch(key)
             raw = await pipe.get(key)
             state = None if _link(raw) is not None else self.decoded(raw)
-            if state is not None and state.num_rows and state.first_ms.min() > through_ms:
-                return  # else the marks go in any case, which a state that was lost leaves behind
             pipe.multi()  # type: ignore[no-untyped-call]  # redis-py leaves it unannotated
-            pipe.unlink(key, self.marks_key(user_id))
+            pipe.set(key, raw or b"", keepttl=True)  # whoever has read it cannot write it any more
+            if state is None or not state.num_rows or state.first_ms.min() <= through_ms:
+                pipe.unlink(key, self.marks_key(user_id))  # a state that was lost leaves marks behind
+            await pipe.execute()
+
+    async def _try_touch(self, key: str) -> None:
+        """Remove a key so that whoever has read it, even that it is not there, cannot write it any more."""
+        async with transaction(self._client, key) as pipe:
+            pipe.multi()  # type: ignore[no-untyped-call]  # redis-py leaves it unannotated
+            pipe.set(key, b"")
+            pipe.unlink(key)
             await pipe.execute()
 
     async def _write(self, states: Sequence[tuple[str, UserState | VisitorLink]]) -> None:
-        async with self._client.pipeline(transaction=False) as pipe:
-            for user_id, state in states:
-                pipe.set(self.key(user_id), state.to_bytes(), ex=self._ttl_seconds)
-                if self._source:
-                    pipe.delete(self.marks_key(user_id))  # a cluster's pipeline would have to await unlink
-            await pipe.execute()
+        changes: list[tuple[str, bytes | None]] = []
+        for user_id, state in states:
+            changes.append((self.key(user_id), self._marked(state).to_bytes()))
+            if self._source:
+                changes.append((self.marks_key(user_id), None))
+        await self._change(changes)
+
+    def _marked(self, state: UserState | VisitorLink) -> UserState | VisitorLink:
+        """With the number of the filling that it is of."""
+        if self.footing is None:
+            return state
+        if isinstance(state, VisitorLink):
+            return replace(state, filling=self.footing.number)
+        state.applied_sequence = self.footing.number
+        return state
 
     async def _clear(self) -> None:
         for kind in ("u", "o", "k", "progress"):
             found = self._client.scan_iter(match=f"{self._prefix}:{kind}:*", count=_CHUNK)
-            keys = [key async for key in found]
+            keys = [key.decode() async for key in found]
             for start in range(0, len(keys), _CHUNK):
-                async with self._client.pipeline(transaction=False) as pipe:
-                    for key in keys[start : start + _CHUNK]:
-                        pipe.delete(key)
-                    await pipe.execute()
+                await self._change([(key, None) for key in keys[start : start + _CHUNK]])
         await self._loaded.remove()
+
+    async def _change(self, changes: Sequence[tuple[str, bytes | None]], *, only_new: bool = False) -> None:
+        """Set keys, or remove those without a value; where there is a footing, only while it stands."""
+        if self.footing is None:
+            async with self._client.pipeline(transaction=False) as pipe:
+                self._queue(pipe, changes, only_new=only_new)
+                await _guard(pipe.execute())
+            return
+        groups = iter(_transactions(changes) if isinstance(self._client, LearningCluster) else [changes])
+        while some := list(islice(groups, _AT_ONCE)):
+            attempts = (partial(self._try_change, group, only_new=only_new) for group in some)
+            await all_of(map(self._retried, attempts))
+
+    async def _try_change(self, changes: Sequence[tuple[str, bytes | None]], *, only_new: bool) -> None:
+        async with transaction(self._client, changes[0][0]) as pipe:
+            await pipe.watch(*(key for key, _ in changes))
+            self._require_footing()
+            pipe.multi()  # type: ignore[no-untyped-call]  # redis-py leaves it unannotated
+            self._queue(pipe, changes, only_new=only_new)
+            await pipe.execute()
+
+    def _queue(self, pipe: Pipeline, changes: Sequence[tuple[str, bytes | None]], *, only_new: bool) -> None:
+        for key, value in changes:
+            if value == b"":  # gone for those, too, who have read that it is not there
+                pipe.set(key, value)
+            if not value:
+                pipe.delete(key)  # a cluster's pipeline would have to await unlink
+            else:
+                pipe.set(key, value, ex=self._ttl_seconds, nx=only_new)
+
+    def _require_footing(self) -> None:
+        if self.footing is not None:
+            self.footing.require()
+
+    def _counted(self, raw: bytes | str | None) -> UserState | None:
+        """A state, unless it was built on a filling that does not count any more."""
+        state = self.decoded(raw)
+        is_old = state is not None and self.footing and state.applied_sequence < self.footing.base
+        return None if is_old else state
+
+    def _link(self, raw: bytes | str | None) -> VisitorLink | None:
+        """The same of a link."""
+        link = _link(raw)
+        is_old = link is not None and self.footing and link.filling < self.footing.base
+        return None if is_old else link
+
+
+def _transactions(changes: Sequence[tuple[str, bytes | None]]) -> Iterable[list[tuple[str, bytes | None]]]:
+    """Changes by the slot of their keys; a transaction of a cluster touches one."""
+    found: dict[int, list[tuple[str, bytes | None]]] = {}
+    for change in changes:
+        found.setdefault(int(key_slot(change[0].encode())), []).append(change)
+    return found.values()
 
 
 def _link(raw: bytes | str | None) -> VisitorLink | None:
     return VisitorLink.from_bytes(raw) if isinstance(raw, bytes) else None
+
+
+async def all_of(operations: Iterable[Awaitable[None]]) -> None:
+    """Await operations together, all of them also when one fails: none may write on after this has raised."""
+    for outcome in await asyncio.gather(*operations, return_exceptions=True):
+        if isinstance(outcome, BaseException):
+            raise outcome
 
 
 async def _guard(operation: Awaitable[_T]) -> _T:

@@ -21,7 +21,7 @@ from recsys.fault_point import reach
 from serving.event import BufferedEvent
 from serving.event_buffer import SqliteEventBuffer
 from serving.progress_board import ProgressBoard
-from serving.state_store import StateStore
+from serving.state_store import StateStore, all_of
 from serving.visitor_link import VisitorLink
 
 _log = structlog.get_logger(__name__)
@@ -197,7 +197,7 @@ class StateUpdater:
             by_user[buffered.owner].append(buffered)
         users = iter(by_user.items())
         while group := list(islice(users, _USERS_AT_ONCE)):
-            await asyncio.gather(*(self._store.apply(user_id, own) for user_id, own in group))
+            await all_of(self._store.apply(user_id, own) for user_id, own in group)
 
     async def _report(self, applied: int, *, is_behind: bool) -> None:
         if self.is_behind and not is_behind:

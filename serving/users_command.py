@@ -225,7 +225,6 @@ def _forget_in_store(
     from serving.page_store import list_keys
     from serving.settings import load_settings
     from serving.state_store import StateStore, connect
-    from serving.states_lock import alone
 
     settings = load_settings()
     if settings.redis_url is None:
@@ -246,5 +245,4 @@ def _forget_in_store(
         finally:
             await store.close()
 
-    with alone(workspace.state):  # a consumer that applies something of before has finished then
-        asyncio.run(forget())
+    asyncio.run(forget())

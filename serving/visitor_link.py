@@ -3,8 +3,8 @@
 import struct
 from dataclasses import dataclass
 
-_VERSION = 0x81  # no version of ``UserState``, whose bytes stand under the same keys
-_HEADER = struct.Struct("<Bq")
+_VERSION = 0x82  # no version of ``UserState``, whose bytes stand under the same keys
+_HEADER = struct.Struct("<Bqq")
 
 
 @dataclass(frozen=True)
@@ -14,10 +14,12 @@ class VisitorLink:
     user_id: str
     sequence: int
     """Sequence number of the merge in the event buffer: the visitor's events up to it are the user's."""
+    filling: int = 0
+    """On which filling it builds, see ``serving.fillings``; 0 where one process alone writes."""
 
     def to_bytes(self) -> bytes:
         """The inverse of ``from_bytes``."""
-        return _HEADER.pack(_VERSION, self.sequence) + self.user_id.encode()
+        return _HEADER.pack(_VERSION, self.sequence, self.filling) + self.user_id.encode()
 
     @classmethod
     def from_bytes(cls, raw: bytes) -> "VisitorLink | None":
@@ -25,6 +27,7 @@ class VisitorLink:
         if len(raw) < _HEADER.size or raw[0] != _VERSION:
             return None
         try:
-            return cls(raw[_HEADER.size :].decode(), _HEADER.unpack_from(raw)[1])
+            _, sequence, filling = _HEADER.unpack_from(raw)
+            return cls(raw[_HEADER.size :].decode(), sequence, filling)
         except UnicodeDecodeError:
             return None

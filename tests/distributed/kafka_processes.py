@@ -20,7 +20,7 @@ from serving.kafka_consumer import KafkaConsumer
 from serving.kafka_intake import KafkaIntake
 from serving.settings import load_settings
 from tests.distributed.kafka_brokers import Brokers
-from tests.serving.kafka_topic import logged_states
+from tests.serving.kafka_topic import PurchaseStates
 from tests.serving.running import PATIENCE_SECONDS, running_server
 
 PRELOADED = (KafkaConsumer, KafkaIntake)
@@ -84,4 +84,4 @@ def _consume(root: Path, settings: dict[str, object], fault: str) -> None:
     arm(fault)
     chosen = load_settings(**settings)
     workspace = Workspace(root)
-    asyncio.run(consume_until_stopped(workspace, chosen, StateConfig(), lambda: logged_states(workspace)))
+    asyncio.run(consume_until_stopped(workspace, chosen, StateConfig(), lambda: PurchaseStates(workspace)))

@@ -209,6 +209,25 @@ def test_nothing_is_lost_or_doubled_by_a_store_that_is_emptied_under_two_members
     assert_each_once(site, shop.acknowledged)
 
 
+def test_a_member_that_is_stopped_while_the_store_is_emptied_holds_nobody_up_and_damages_nothing(
+    site: Site,
+) -> None:
+    members = [site.consume(group="ours") for _ in range(3)]
+    _, address = site.serve()
+    with closing(Shop(address)) as shop, redis.Redis.from_url(site.store) as store:
+        until_more(site, 100)
+        for stopped in members[:2]:
+            assert stopped.pid is not None
+            os.kill(stopped.pid, signal.SIGSTOP)
+            store.flushall()
+            until(lambda: store.exists("recsys:default:loaded"), "another one fills the store")
+            os.kill(stopped.pid, signal.SIGCONT)
+            until_more(site, 100)
+    for member in members:
+        finish(site, member, len(shop.acknowledged))
+    assert_each_once(site, shop.acknowledged)
+
+
 def until_more(site: Site, num_events: int) -> None:
     num_before = len(logged(site.root))
     until(lambda: len(logged(site.root)) > num_before + num_events, "members move something")

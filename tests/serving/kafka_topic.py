@@ -4,7 +4,7 @@ import asyncio
 import subprocess
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +25,7 @@ from serving.event import Event, Merge
 from serving.kafka_partition import KafkaPartition, Record
 from serving.kafka_record import encode, key_of
 from serving.kafka_states import KafkaStates
+from serving.losses import Lying
 from serving.state_store import StateStore, connect
 
 TOPIC = "events"
@@ -89,8 +90,21 @@ def failing_store() -> Iterator[FailingStore]:
             store.stop()
 
 
-def logged_states(workspace: Workspace) -> list[tuple[str, UserState]]:
+@dataclass(frozen=True)
+class PurchaseStates:
     """The states of a log, in which every event is a purchase."""
+
+    workspace: Workspace
+
+    def __iter__(self) -> Iterator[tuple[str, UserState]]:
+        return iter(logged_states(self.workspace))
+
+    def of(self, user_ids: Sequence[str]) -> list[tuple[str, UserState]]:
+        return [(user_id, state) for user_id, state in self if user_id in user_ids]
+
+
+def logged_states(workspace: Workspace) -> list[tuple[str, UserState]]:
+    """All of them."""
     found: dict[str, UserState] = {}
     rows = EventLog(workspace.events).scan().collect()
     if MERGED_INTO in rows.columns:
@@ -119,7 +133,24 @@ class Topic:
         return StateStore(self.client, "shop", StateConfig(), Discretion(self.root), source=source)
 
     def states(self) -> KafkaStates:
-        return KafkaStates(self.workspace, self.store(), TOPIC, lambda: logged_states(self.workspace))
+        return KafkaStates(
+            self.workspace, self.store(), TOPIC, lambda: PurchaseStates(self.workspace), reading=self
+        )
+
+    def spans(self) -> dict[int, tuple[int, int]]:
+        return {number: (0, len(lying)) for number, lying in self.lying.items()}
+
+    def since(self, starts: Mapping[int, int]) -> list[Lying]:
+        return [
+            Lying(number, offset, record)
+            for number, start in starts.items()
+            for offset, record in enumerate(self.lying[number][start:], start)
+        ]
+
+    async def note(self, *readers: KafkaPartition) -> None:
+        """Let readers write down how far the states have come."""
+        for _ in range(2):
+            await self.states().note(readers)
 
     def reader(self, number: int) -> KafkaPartition:
         """Somebody who has taken a partition over."""
@@ -155,8 +186,7 @@ class Topic:
 
     async def step(self, reader: KafkaPartition) -> None:
         """Let somebody apply some records, whatever the store has lost that nobody has noticed."""
-        async with self.states().steady() as filling:
-            await reader.apply(filling)
+        await reader.apply(self.states().filling)
 
     async def move(self, reader: KafkaPartition) -> int | None:
         async with self.states().moving() as filling:

@@ -2,20 +2,26 @@
 
 import asyncio
 import random
+import threading
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from recsys.errors import ConfigError, StoreError
+from recsys.errors import ConfigError, IntakeError, StoreError
 from recsys.tombstones import Tombstones
+from recsys.user_state import UserState
+from serving import kafka_states
 from serving.event import VISITOR_PREFIX, Event, Merge
+from serving.fillings import LEASE_SECONDS, Fillings, Footing
 from serving.kafka_partition import KafkaPartition
-from serving.states_lock import alone
+from serving.state_store import connect
 from serving.users_command import erase_user
-from tests.serving.kafka_topic import Topic, play
+from tests.serving.kafka_topic import PurchaseStates, Topic, logged_states, play
 from tests.serving.small_shop import NOON, make_event
 
 VISITOR = VISITOR_PREFIX + "v1"
@@ -106,6 +112,71 @@ def test_a_failover_that_lost_a_write_is_mended_though_a_later_one_came_since(
     play(tmp_path, scenario)
 
 
+def test_after_a_failover_those_alone_are_made_anew_who_may_have_lost_something(tmp_path: Path) -> None:
+    async def scenario(topic: Topic) -> None:
+        everybody = [f"u{number}" for number in range(40)]
+        topic.lying[0] = [purchase(number, user_id) for number, user_id in enumerate(everybody)]
+        topic.lying[1] = [purchase(50, VISITOR)]
+        with closing(topic.reader(0)) as zero, closing(topic.reader(1)) as one:
+            for reader in (zero, one):
+                await topic.read(reader)
+            await topic.move(zero)
+            topic.lying[1].append(Merge(VISITOR, "u7", NOON + 51))
+            topic.take(one, 1)
+            await topic.carry_on(zero, one)
+            await topic.note(zero, one)
+            topic.server.keep()
+            topic.lying[0] += [purchase(60, "u7"), purchase(61, "u8"), purchase(62, "new")]
+            topic.take(zero, 40)
+            await topic.carry_on(zero, one)
+            assert await topic.move(zero) == 43
+            topic.server.fail()
+            topic.lying[0].append(purchase(63, "u8"))
+            topic.take(zero, 43)
+            for _ in range(2):  # the first finds its connection gone
+                await topic.step(zero)
+            before = {user_id: await topic.client.get(topic.store().key(user_id)) for user_id in everybody}
+            await topic.carry_on(zero, one)
+            await assert_states_are_the_topics(topic)
+            after = {user_id: await topic.client.get(topic.store().key(user_id)) for user_id in everybody}
+            assert {user_id for user_id in everybody if before[user_id] != after[user_id]} == {"u7", "u8"}
+            topic.server.empty()
+            await topic.carry_on(zero, one)
+            await assert_states_are_the_topics(topic)
+
+    play(tmp_path, scenario)
+
+
+def test_whoever_is_erased_while_the_store_is_filled_is_not_in_it(tmp_path: Path) -> None:
+    async def scenario(topic: Topic) -> None:
+        topic.lying[0] = [purchase(0), purchase(1, "u2")]
+        with closing(topic.reader(0)) as reader:
+            await topic.read(reader)
+            await topic.move(reader)
+
+        async def erase() -> None:
+            client = connect(topic.server.url, 5000)
+            await replace(topic, client=client).store().erase(["u1"], NOON + 1)
+            await client.aclose()
+
+        class Slow(PurchaseStates):
+            def __iter__(self) -> Iterator[tuple[str, UserState]]:
+                found = logged_states(self.workspace)
+                Tombstones(topic.root).add(["u1"], NOON + 1)
+                asyncio.run(erase())
+                yield from found
+
+        topic.server.empty()
+        states = topic.states()
+        states._states = lambda: Slow(topic.workspace)
+        await states.ensure()
+        assert states.filling
+        assert not await topic.counts("u1")
+        assert await topic.counts("u2") == 1
+
+    play(tmp_path, scenario)
+
+
 def test_a_reader_that_has_what_others_moved_counts_none_of_it_again_after_a_filling(tmp_path: Path) -> None:
     async def scenario(topic: Topic) -> None:
         topic.lying[0] = [purchase(0), purchase(1)]
@@ -125,12 +196,171 @@ def test_whoever_fills_is_not_overtaken_by_those_who_apply(tmp_path: Path) -> No
         topic.lying[0] = [purchase(0)]
         with closing(topic.reader(0)) as reader:
             topic.take(reader, 0)
-            with alone(topic.workspace.state):
-                step = asyncio.create_task(topic.step(reader))
-                await asyncio.sleep(0.05)
-                assert not await topic.counts("u1")
-            await step
+            filling = Fillings(topic.workspace.state).begin()
+            assert filling is not None
+            await topic.step(reader)
+            assert not await topic.counts("u1")
+            filling.give_up()
+            await topic.carry_on(reader)
             assert await topic.counts("u1") == 1
+
+    play(tmp_path, scenario)
+
+
+class Stopped:
+    """A consumer in a thread, stopped after it has looked whether it may write; it goes on later."""
+
+    def __init__(
+        self, topic: Topic, reader: KafkaPartition, look: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Stop it at its ``look``-th look, from 1, if it comes so far."""
+        self._topic, self._reader, self._look = topic, reader, look
+        self._goes_on, self.has_stopped = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._apply()))
+        require = Footing.require
+
+        def stop(footing: Footing) -> None:
+            require(footing)
+            if threading.current_thread() is self._thread:
+                self._look -= 1
+                if not self._look:
+                    self.has_stopped.set()
+                    assert self._goes_on.wait(30)
+
+        monkeypatch.setattr(Footing, "require", stop)
+
+    async def _apply(self) -> None:
+        store, client = self._reader._store, connect(self._topic.server.url, 5000)
+        store._client, before = client, store._client
+        for _ in range(2):
+            await self._reader.apply(self._topic.states().filling)
+        store._client = before
+        await client.aclose()
+        self.has_stopped.set()
+
+    def begin(self) -> None:
+        self._thread.start()
+        assert self.has_stopped.wait(30)
+
+    def end(self) -> None:
+        self._goes_on.set()
+        self._thread.join()
+
+
+@pytest.mark.parametrize(
+    ("look", "has_successor"), [(1, True), (2, False), (3, False), (4, True), (4, False)]
+)
+def test_a_consumer_that_was_stopped_as_it_wrote_damages_no_later_filling(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, look: int, *, has_successor: bool
+) -> None:
+    async def scenario(topic: Topic) -> None:
+        topic.lying[0] = [purchase(0, "logged"), purchase(1, VISITOR)]
+        late, successor = topic.reader(0), topic.reader(0)
+        await topic.read(late)
+        await topic.move(late)
+        topic.server.keep()
+        topic.lying[0] += [purchase(2, "logged"), purchase(3, "u1"), purchase(4, VISITOR)]
+        topic.take(late, 2)
+        await topic.carry_on(late)
+        topic.server.fail()
+        topic.lying[0] += [Merge(VISITOR, "u1", NOON + 5), purchase(6, "u1"), purchase(7, "logged")]
+        topic.take(late, 5)
+        stopped = Stopped(topic, late, look, monkeypatch)
+        stopped.begin()
+        if has_successor:
+            await topic.read(successor)
+        else:
+            await topic.carry_on()
+        stopped.end()
+        await topic.read(successor)
+        await assert_states_are_the_topics(topic)
+        assert await topic.move(successor) == 8
+        await topic.carry_on(late)
+        await assert_states_are_the_topics(topic)
+        late.close()
+        successor.close()
+
+    play(tmp_path, scenario)
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+def test_a_consumer_that_was_stopped_as_it_wrote_brings_back_nobody_who_was_erased(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_known: bool
+) -> None:
+    async def scenario(topic: Topic) -> None:
+        topic.lying[0] = [purchase(0, "u1" if is_known else "u2"), purchase(1, "u1")]
+        with closing(topic.reader(0)) as late:
+            topic.take(late, 0, 1)
+            await topic.carry_on(late)
+            topic.take(late, 1)
+            stopped = Stopped(topic, late, 1, monkeypatch)
+            stopped.begin()
+            Tombstones(topic.root).add(["u1"], NOON + 1)
+            await topic.store().erase(["u1"], NOON + 1)
+            stopped.end()
+            assert not await topic.client.keys("*{shop:u1}")
+            await topic.carry_on(late)
+            await assert_states_are_the_topics(topic)
+
+    play(tmp_path, scenario)
+
+
+def test_a_filling_whose_holder_was_stopped_as_it_wrote_undoes_nothing_of_the_next(
+    tmp_path: Path,
+) -> None:
+    async def scenario(topic: Topic) -> None:
+        topic.lying[0] = [purchase(0), purchase(1)]
+        with closing(topic.reader(0)) as reader:
+            await topic.read(reader)
+            await topic.move(reader)
+            late = Fillings(topic.workspace.state).begin()
+            assert late is not None
+            watch = iter((0.0, 0.0, LEASE_SECONDS, LEASE_SECONDS)).__next__
+            others = Fillings(topic.workspace.state, watch)
+            assert others.begin() is None
+            store = topic.store()
+            store.footing = late.footing
+            writing = asyncio.create_task(store.load(logged_states(topic.workspace), "late"))
+            overtaking = others.begin()
+            assert overtaking is not None
+            overtaking.give_up()
+            topic.lying[0].append(purchase(2))
+            topic.take(reader, 2)
+            await topic.carry_on(reader)
+            with pytest.raises(StoreError, match="filled anew"):
+                await writing
+            await assert_states_are_the_topics(topic)
+
+    play(tmp_path, scenario)
+
+
+def test_whoever_was_stopped_as_it_moved_events_into_the_log_holds_no_filling_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kafka_states, "_LOG_SECONDS", 0.01)
+    monkeypatch.setattr(kafka_states, "_RENEW_SECONDS", 0.01)
+
+    async def scenario(topic: Topic) -> None:
+        topic.lying[0] = [purchase(0), purchase(1)]
+        with closing(topic.reader(0)) as late:
+            await topic.read(late)
+            async with topic.states().moving() as filling:
+                topic.server.empty()
+                with closing(topic.reader(0)) as other:
+                    await topic.read(other)
+                    await assert_states_are_the_topics(topic)
+                    with pytest.raises(IntakeError, match="lock of the log"):
+                        await topic.move(other)
+                assert late.move(filling) == 2
+            assert topic.states().filling == filling + 1
+        with closing(topic.reader(0)) as successor:
+            assert successor.start == 2
+            await topic.read(successor)
+            await assert_states_are_the_topics(topic)
+            topic.lying[0].append(purchase(2))
+            topic.take(successor, 2)
+            await topic.carry_on(successor)
+            assert await topic.move(successor) == 3
 
     play(tmp_path, scenario)
 
@@ -197,8 +427,7 @@ async def erase(topic: Topic, until_ms: int, *readers: KafkaPartition) -> None:
     Tombstones(topic.root).add(["u1", VISITOR], until_ms)
     for reader in readers[:1]:  # some notice it before the store has forgotten, some after
         await topic.step(reader)
-    with alone(topic.workspace.state):
-        await topic.store().erase(["u1", VISITOR], until_ms)
+    await topic.store().erase(["u1", VISITOR], until_ms)
     await topic.carry_on(*readers)
 
 
@@ -214,7 +443,7 @@ class Chance:
     async def act(self) -> None:
         """Let one thing happen."""
         reader, has_kept = self.dice.choice(self.readers), self.dice.random() < 0.5
-        match self.dice.choices(range(8), (16, 16, 16, 6, 2, 2, 1, 2))[0]:
+        match self.dice.choices(range(9), (16, 16, 16, 6, 2, 2, 1, 6, 4))[0]:
             case 0:
                 self._happen()
             case 1:
@@ -230,6 +459,8 @@ class Chance:
                 self.topic.server.keep()
             case 6:
                 await self._erase()
+            case 7:
+                await self.topic.note(reader)
             case _ if has_kept:
                 self.topic.server.fail()
             case _:
@@ -262,8 +493,7 @@ class Chance:
         Tombstones(self.topic.root).add(subjects, NOON + self.num_events)
         for reader in self.readers[:: self.dice.choice((1, -1))][:2]:
             await self.topic.step(reader)
-        with alone(self.topic.workspace.state):
-            await self.topic.store().erase(subjects, NOON + self.num_events)
+        await self.topic.store().erase(subjects, NOON + self.num_events)
 
     async def end(self) -> None:
         """Let everybody read and apply all there is."""
