@@ -178,7 +178,7 @@ class OnlineEraser:
         self._buffer = buffer
         self._busy: set[str] = set()
         self._ordering = asyncio.Lock()
-        """Held until an order that is seen is known to be busy: else ``run`` takes it from who answers for it."""
+        """Held until an order that can be seen is busy: else ``run`` takes it from who answers for it."""
 
     async def erase(self, subject: str, now_ms: int) -> tuple[Erasure, Erased, bool]:
         """Erase somebody.
