@@ -177,6 +177,8 @@ class OnlineEraser:
         self._pages = pages
         self._buffer = buffer
         self._busy: set[str] = set()
+        self._ordering = asyncio.Lock()
+        """Held until an order that can be seen is busy: else ``run`` takes it from who answers for it."""
 
     async def erase(self, subject: str, now_ms: int) -> tuple[Erasure, Erased, bool]:
         """Erase somebody.
@@ -188,7 +190,9 @@ class OnlineEraser:
             RecsysError: It could not be ordered, so nothing is erased.
             OSError: Likewise.
         """
-        erasure = await asyncio.to_thread(self._eraser.order, subject, now_ms)
+        async with self._ordering:
+            erasure = await asyncio.to_thread(self._eraser.order, subject, now_ms)
+            self._busy.add(erasure.receipt_id)
         try:
             return erasure, await self._carry_out(erasure), True
         except (RecsysError, OSError) as error:
@@ -199,14 +203,19 @@ class OnlineEraser:
         """Carry out what is ordered and not done, by whomever, until cancelled."""
         while True:
             try:
-                for erasure in await asyncio.to_thread(self._eraser.journal.unfinished):
-                    if erasure.receipt_id not in self._busy:
-                        await self._carry_out(erasure)
-                        _log.info("an erasure is finished", receipt_id=erasure.receipt_id)
+                for erasure in await self._left():
+                    await self._carry_out(erasure)
+                    _log.info("an erasure is finished", receipt_id=erasure.receipt_id)
             except (RecsysError, OSError) as error:
                 _log.error("erasures wait", reason=str(error))
                 await asyncio.sleep(_RETRY.total_seconds())
             await asyncio.sleep(_LOOK.total_seconds())
+
+    async def _left(self) -> list[Erasure]:
+        """What is ordered, and nobody here is about."""
+        async with self._ordering:
+            unfinished = await asyncio.to_thread(self._eraser.journal.unfinished)
+            return [erasure for erasure in unfinished if erasure.receipt_id not in self._busy]
 
     async def _carry_out(self, erasure: Erasure) -> Erased:
         self._busy.add(erasure.receipt_id)
