@@ -40,6 +40,7 @@ from serving.discretion import Discretion
 from serving.edge import PseudonymEdge
 from serving.embedded_store import embedded_store
 from serving.engine import Engine, RankingPipeline
+from serving.erased_pages import ErasedPages
 from serving.erasure import SERVING_LOCK, Eraser, OnlineEraser, forget_when_erased
 from serving.event_buffer import BUFFER_FILE, EventBuffer, SqliteEventBuffer
 from serving.event_intake import EventIntake
@@ -330,11 +331,16 @@ class _Site:
 
     def erasures(self, store: StateStore, lists: Lists, origins: Origins) -> OnlineEraser:
         """Carry out erasures that were ordered, and let go of who was who whenever there is one."""
-        eraser = Eraser(self.workspace, self.buffer, lists.list_log)
+        eraser, tombstones = (
+            Eraser(self.workspace, self.buffer, lists.list_log),
+            Tombstones(self.workspace.root),
+        )
         online = OnlineEraser(eraser, store, lists.pages, self.buffer)
         if self.seat.worker == 0:
             self.run("erasures", online.run())
-        self.run("erasure-watch", forget_when_erased(Tombstones(self.workspace.root), origins.forget))
+            pages = lists.list_log, lists.pages, self.clock.now_ms, self.settings.page_ttl
+            self.run("erased-pages", ErasedPages(tombstones, *pages).run())
+        self.run("erasure-watch", forget_when_erased(tombstones, origins.forget))
         return online
 
     def models_in_service(self, counted: EventBuffer) -> tuple[ModelFollower, Shadow]:
