@@ -30,12 +30,14 @@ def parity(
     from features.registry import fingerprint
     from recsys.bundle import load_bundle
     from recsys.event_log import EventLog
+    from recsys.log_presence import require_events
     from recsys.manifest import read_manifest
     from recsys.registry import Registry
 
     place = Workspace(workspace)
     directory = Registry(place.registry).stable()
     bundle = load_bundle(directory, fingerprint(read_manifest(directory).config.state))
+    require_events(place)
     report = verify_parity(bundle, EventLog(place.events), num_users=users, seed=seed)
     with atomic_path(place.reports / f"{bundle.manifest.version}-parity.json") as path:
         path.write_text(json.dumps(report.to_json(), indent=1), encoding="utf-8")

@@ -3,7 +3,8 @@
 Bottom layer of four packages; it imports none of the others.
 
 * vocabulary: ``schema`` (columns), ``errors``, ``config``, ``workspace``, ``clock``
-* data: ``ingest`` and ``datasets`` write the ``catalogue`` and the ``event_log``
+* data: ``ingest`` and ``datasets`` write the ``catalogue`` and the ``event_log``, whose docstring names the
+  modules of its upkeep
 * changes: ``item_changes`` since the ingest, ``live_parts`` what they make of a loaded model,
   ``change_pruning`` when they go
 * state: ``user_state`` and ``item_state``, what is remembered of the log

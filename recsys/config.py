@@ -415,7 +415,8 @@ class LogConfig(_Config):
     num_shards: int = Field(default=1, ge=1, le=4096)
     """Parts that its users are cut into, so that the largest part, and no longer the whole, has to fit into
     memory where users are worked on; a few times as many as nodes. Of an empty log the first append
-    follows it; ``recsys log reshard`` carries it out for any other."""
+    follows it; ``recsys log reshard`` carries it out for any other, and ``recsys doctor`` says where it has
+    to."""
 
 
 class Config(_Config):

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
-from recsys.schema import EFFECTIVE_TIME, EVENT_ID, EVENT_TIME, RECEIVED_TIME, USER_ID
+from recsys.errors import DataError
+from recsys.schema import EFFECTIVE_TIME, EVENT_ID, EVENT_TIME, MERGE_TIME, RECEIVED_TIME, USER_ID
 from recsys.user_shard import UserShard, shard_numbers
 from recsys.workspace import atomic_path
 
@@ -55,6 +56,18 @@ class Commit(BaseModel):
         """What is written: the same for the same commit, whatever it need not say."""
         return self.model_dump_json(exclude=None if self.aside else {"aside"})
 
+    @classmethod
+    def load(cls, path: Path) -> "Commit":
+        """Read one that was saved.
+
+        Raises:
+            DataError: It is damaged.
+        """
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except ValidationError as error:
+            raise DataError(f"the event log's commit {path} is damaged; restore it from a backup") from error
+
     def save(self, path: Path) -> None:
         """Write it, or replace the one that is there."""
         with atomic_path(path) as partial:
@@ -84,6 +97,26 @@ def write_events(log: Path, events: pl.DataFrame, name: str, num_shards: int) ->
         first_ms[file], end_ms = part.select(first=times.min(), last=times.max()).row(0)
         ends.append(end_ms)
     return Commit(first_ms=first_ms, end_ms=max(ends, default=None), digests=digests)
+
+
+def write_merges(log: Path, commit: Commit, merges: pl.DataFrame, name: str) -> Commit:
+    """Write merges beside the events of an append; nobody reads them yet.
+
+    Args:
+        log: Directory of the log.
+        commit: Of the events.
+        merges: At least one, of ``MERGE_SCHEMA``.
+        name: The append's.
+
+    Returns:
+        The commit of both.
+    """
+    file = f"_merges/{name}.parquet"
+    written = write_table(merges, log / file)
+    [end_ms] = merges.select(pl.col(MERGE_TIME).max().dt.epoch("ms")).row(0)
+    return commit.with_digest(file, written).model_copy(
+        update={"merges": file, "end_ms": max(end_ms, commit.end_ms or 0)}
+    )
 
 
 def joined(commits: Sequence[Commit]) -> Commit:

@@ -12,7 +12,9 @@ import polars as pl
 from recsys.errors import DataError
 from recsys.event_log import EventLog
 from recsys.event_shuffle import PartCheck, ShareCheck, Shuffle, check_part, keep_distinct, write_shard
+from recsys.log_adoption import adopt
 from recsys.log_commit import joined
+from recsys.log_erasure import forget_erased
 from recsys.log_layout import log_for_appends, num_user_shards
 from recsys.pseudonyms import Pseudonyms
 from recsys.row_spans import Cut, cut_rows
@@ -56,9 +58,9 @@ class ShardedEvents:
                 f"{num_twice:,} of the events came to the log by another way while they were checked; "
                 "nothing was added: run the command again"
             )
-        log.adopt(self.shuffle.log, joined(commits), self.name)
+        adopt(log.path, self.shuffle.log, joined(commits), self.name)
         if log.is_behind(len(Tombstones(self.shuffle.workspace.root))):
-            log.forget_erased()  # somebody was erased after the files were written
+            forget_erased(log.path)  # somebody was erased after the files were written
 
 
 @contextmanager

@@ -15,8 +15,8 @@ from recsys.v1.types_pb2 import View
 from serving.blurb_ask import blurb_ask, blurb_violations
 from serving.blurb_desk import BlurbDesk
 from serving.blurb_list import NO_BLURBS_ASKED
-from serving.engine import PipelineChoice
 from serving.event import subject
+from serving.models import Models
 from serving.requests import asker_violations, id_list_violations, raise_violations
 from serving.responses import set_blurb
 from serving.servicer import CallContext
@@ -32,7 +32,7 @@ class BlurbServicer:
 
     descriptor = blurb_pb.DESCRIPTOR.services_by_name["BlurbService"]
 
-    def __init__(self, desk: BlurbDesk, models: PipelineChoice, executor: Executor) -> None:
+    def __init__(self, desk: BlurbDesk, models: Models, executor: Executor) -> None:
         """Serve.
 
         Args:

@@ -21,8 +21,8 @@ from serving.blurb_list import Freshness, ListBlurbs, ShownBlurb
 from serving.blurb_reader import BlurbReader, Rows
 from serving.blurb_wishes import BlurbWishes
 from serving.call import note_blurbs
-from serving.engine import RankingPipeline
 from serving.item_words import ItemWords, ItemWordsCache
+from serving.ranking_pipeline import RankingPipeline
 from serving.segment_choices import SegmentChoices
 
 NO_TEXT: Final = "NONE"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from recsys.config import StateConfig
+from recsys.log_presence import require_events
 from recsys.user_state import UserState
 from recsys.workspace import Workspace
 from serving.blocking_cluster import BlockingClient
@@ -77,11 +78,12 @@ def measure_capacity(workspace: Workspace) -> Capacity:
 
     Raises:
         BundleError: No model has been trained, or it does not verify.
-        DataError: The event log is damaged.
+        DataError: The event log is damaged, or there are no events.
         StoreError: The embedded store does not start.
     """
     one_thread()
     pipeline = load_pipeline(workspace)
+    require_events(workspace)
     warm_up(pipeline, log_end_ms(workspace))
     reader = load_text_reader(workspace, pipeline.version, [pipeline])
     parts = footprints(pipeline)

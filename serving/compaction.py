@@ -12,6 +12,7 @@ import polars as pl
 import structlog
 
 from recsys.change_pruning import prune_changes
+from recsys.damaged_files import DamagedFiles
 from recsys.errors import RecsysError
 from recsys.event_log import EventLog
 from recsys.fault_point import reach
@@ -20,7 +21,7 @@ from recsys.log_layout import log_for_appends
 from recsys.schema import EVENT_ID
 from recsys.workspace import Workspace
 from serving.event import BufferedEvent, event_frame, merge_frame
-from serving.event_buffer import BUFFER_FILE, EventBuffer, SqliteEventBuffer
+from serving.event_buffer import BUFFER_FILE, SqliteEventBuffer
 
 _log = structlog.get_logger(__name__)
 
@@ -29,7 +30,7 @@ COMPACTION_LOCK = "compaction.lock"
 
 
 def compact(
-    buffer: EventBuffer,
+    buffer: SqliteEventBuffer,
     event_log: EventLog,
     *,
     through: int,
@@ -91,8 +92,7 @@ def settle(workspace: Workspace) -> int:
     lock = exclusive(workspace.state / COMPACTION_LOCK)
     with lock, closing(SqliteEventBuffer(workspace.state / BUFFER_FILE)) as buffer:
         event_log = log_for_appends(workspace)
-        for file in event_log.set_aside_damaged():
-            _log.error("a file of the event log is damaged and set aside; restore it", file=file)
+        DamagedFiles(event_log.path).set_aside()
         return compact(buffer, event_log, through=sys.maxsize)
 
 

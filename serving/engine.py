@@ -7,40 +7,31 @@ fails the request.
 import asyncio
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from contextvars import copy_context
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
-from typing import Protocol, Self
 
-import numpy as np
 import structlog
-from jaxtyping import Bool
 
 from recsys.answer import Query, RankedList, ServiceLevel
 from recsys.clock import Clock
-from recsys.config import Config, PlacementConfig
-from recsys.errors import StoreError
-from recsys.experiments.book import UNTREATED, Treatment
-from recsys.item_changes import ItemChange
-from recsys.live_parts import TextVectors
-from recsys.rules import Rule
 from recsys.schema import ITEM_ID
 from recsys.user_state import UserState
-from serving.blurb_ask import BlurbAsk
 from serving.blurb_list import NO_BLURBS_ASKED, ListBlurbs
+from serving.blurbs import Blurbs
 from serving.breaker import Breaker
 from serving.call import note_answer, note_stage, stage
 from serving.ladder import LATE, Popular, answered
 from serving.lists import Issued, Lists, Occasion
 from serving.page_token import PageToken
-from serving.state_reader import StateReader
+from serving.question import Answer, Question
+from serving.ranking_pipeline import RankingPipeline
+from serving.state_reader import STATE_UNAVAILABLE, StateReader
 
 _log = structlog.get_logger(__name__)
 
-STATE_UNAVAILABLE = "state_unavailable"
-"""Degraded reason: the user's state could not be read in time."""
 DO_NOT_PROFILE = "do_not_profile"
 """Degraded reason: whoever asks does not want to be profiled."""
 _RANKER_SHARE = 0.5
@@ -53,156 +44,39 @@ EXPLANATION_UNAVAILABLE = "explanation_unavailable"
 """Degraded reason: an explanation was asked for, and only the ranker can be explained."""
 
 
-class RankingPipeline(Protocol):
-    """Turns queries into ranked lists. Any thread may call any method."""
-
-    version: str
-    """Version of the model."""
-    config: Config
-    """The configuration that the model was trained with."""
-
-    def recommend(self, query: Query) -> RankedList:
-        """Rank the catalogue."""
-        ...
-
-    def rank(self, query: Query, item_ids: Sequence[str]) -> RankedList:
-        """Order all known items of a list; the others are in ``missing_item_ids``."""
-        ...
-
-    def use_rules(self, rules: Sequence[Rule]) -> None:
-        """Apply these business rules instead of those so far."""
-        ...
-
-    def items(self, item_ids: Sequence[str]) -> list[dict[str, object]]:
-        """Catalogue rows, with the names of ``recsys.schema.ITEM_SCHEMA``, of those ids that are known."""
-        ...
-
-    def knows_item(self, item_id: str) -> bool:
-        """Whether the catalogue holds an item."""
-        ...
-
-    def sellable(self, item_ids: Sequence[str]) -> Bool[np.ndarray, " items"]:
-        """Whether each item is in the catalogue and available."""
-        ...
-
-    def record(self, item_id: str, event_type: int, time_ms: int) -> None:
-        """Count an event in the item's aggregates, from the next tick on; unknown items are ignored."""
-        ...
-
-    changed_through: int
-    """Sequence number of the last change of the catalogue that is in it, and all below it."""
-    withdrawn_through: int
-    """The same of those changes that take something out."""
-
-    def withdraw(self, changes: Sequence[ItemChange]) -> None:
-        """Stop offering, at once, what all changes after ``withdrawn_through`` took out."""
-        ...
-
-    def unread_texts(self, changes: Sequence[ItemChange]) -> list[str]:
-        """Texts of changed items that it has no vectors of."""
-        ...
-
-    def with_changes(self, changes: Sequence[ItemChange], vectors: Mapping[str, TextVectors]) -> Self:
-        """Another pipeline in which changes are applied; what is recorded here later counts there too."""
-        ...
-
-
-class PipelineChoice(Protocol):
-    """Says which pipeline answers whom; ``serving.models.Models``."""
-
-    @property
-    def stable(self) -> RankingPipeline:
-        """The pipeline that answers nobody in particular."""
-        ...
-
-    def choose(self, subject: str | None) -> RankingPipeline:
-        """The pipeline that answers somebody, see ``serving.event.subject``."""
-        ...
-
-
-class BlurbSource(Protocol):
-    """Finds the blurbs of lists; ``serving.blurbs.Blurbs``. Any thread may call any method; none raises."""
-
-    def of_list(self, ask: BlurbAsk, pipeline: RankingPipeline, ranked: RankedList) -> ListBlurbs:
-        """The blurbs of a list that was just ranked."""
-        ...
-
-    def of_items(
-        self, ask: BlurbAsk, pipeline: RankingPipeline, item_ids: Sequence[str], segment: str
-    ) -> ListBlurbs:
-        """The blurbs of items, for a segment."""
-        ...
-
-
 Observer = Callable[[RankingPipeline, Query, RankedList], None]
 """Is shown every recommendation, with the pipeline that made it; returns at once."""
 
 
-@dataclass(frozen=True)
-class Question:
-    """What a caller asks, before the user's state and the time are known."""
-
-    subject: str | None
-    """Whose state to read, see ``serving.event.subject``."""
-    placement: str
-    context_item_ids: tuple[str, ...] = ()
-    exclude_item_ids: frozenset[str] = frozenset()
-    filter: str = ""
-    limit: int = 20
-    explain: bool = False
-    query: str = ""
-    attributes: Mapping[str, str] = field(default_factory=dict)
-    with_items: bool = False
-    """Whether the answer carries catalogue rows."""
-    blurbs: BlurbAsk | None = None
-    """Which blurbs the answer carries; ``None`` for none."""
-    identity: bytes = b""
-    """Hash of the request, see ``serving.page_token.request_identity``; empty when it has no pages."""
-    page: PageToken | None = None
-    """The later page that is asked for; ``None`` for the first."""
-    treatment: Treatment = UNTREATED
-    """What experiments make of it."""
-    parameters: PlacementConfig | None = None
-    """The placement where an experiment changes it, see ``recsys.answer.Query.parameters``."""
-    reasons: tuple[str, ...] = ()
-    """Degraded reasons that are known beforehand."""
-    drafted: Callable[[Query], RankedList] | None = None
-    """Makes the list instead of the pipeline where an experiment interleaves two models."""
-    list_id: str = ""
-    """What ``drafted`` drew its coins by, which becomes the list's id; empty for any."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A ranked list, its tokens, and the catalogue rows of its items by id when they were asked for."""
-
-    ranked: RankedList
-    items: dict[str, dict[str, object]]
-    attribution_token: str = ""
-    next_page_token: str = ""
-    arms: tuple[tuple[str, str], ...] = ()
-    """Pairs of experiment and arm that the list is an exposure of."""
-    blurbs: ListBlurbs = NO_BLURBS_ASKED
-
-
 class Engine:
-    """Answers questions, each with one pipeline, from one store."""
+    """Answers questions, each with the pipeline that was chosen for it, from one store."""
 
     def __init__(
         self,
-        models: PipelineChoice,
         states: StateReader,
         lists: Lists,
         clock: Clock,
         executor: Executor,
         *,
-        blurbs: BlurbSource | None = None,
-        observe: Observer | None = None,
-        vouch: Callable[[], None] = lambda: None,
-        is_profiled: Callable[[str], bool] = lambda _: True,
-        reserve: Executor | None = None,
+        blurbs: Blurbs,
+        observe: Observer,
+        vouch: Callable[[], None],
+        is_profiled: Callable[[str], bool],
+        reserve: Executor,
     ) -> None:
-        self.models = models
+        """Put the parts together.
+
+        Args:
+            states: What answers know of whom they are for.
+            lists: Where answers are remembered, and their later pages wait.
+            clock: Tells as of when answers are.
+            executor: The threads that rank.
+            blurbs: Finds the blurbs of lists.
+            observe: Is shown what was ranked.
+            vouch: Raises ``CatalogueError`` where it is not known what may still be shown.
+            is_profiled: Whether somebody's state may be used.
+            reserve: A thread that is free when all others are stuck.
+        """
         self.lists = lists
         self._blurbs = blurbs
         self._observe = observe
@@ -211,9 +85,8 @@ class Engine:
         self._states = states
         self._clock = clock
         self._executor = executor
-        self._reserve = executor if reserve is None else reserve
+        self._reserve = reserve
         self._lateness = Breaker()
-        self.breaker = Breaker()
 
     async def recommend(
         self, question: Question, pipeline: RankingPipeline, seconds_left: float | None = None
@@ -222,7 +95,7 @@ class Engine:
 
         Args:
             question: What is asked.
-            pipeline: Who answers, as ``models`` chose when the request came.
+            pipeline: Who answers, chosen once, when the request came.
             seconds_left: Until the caller gives up; before that, there is at least what is popular.
 
         Raises:
@@ -326,7 +199,7 @@ class Engine:
     ) -> tuple[dict[str, dict[str, object]], ListBlurbs]:
         """What else the answer says of the items of a later page."""
         rows, blurbs, ask = _rows(question, pipeline, item_ids), NO_BLURBS_ASKED, question.blurbs
-        if ask is not None and self._blurbs is not None:
+        if ask is not None:
             with stage("blurbs"):
                 segment = segment if ask.segment is None else ask.segment
                 blurbs = self._blurbs.of_items(ask, pipeline, item_ids, segment)
@@ -365,7 +238,7 @@ class Engine:
         """
         note_stage("waiting", asked)
         with stage("state"):
-            user, reasons = self._read_state(question.subject)
+            user, reasons = self._states.read(question.subject)
             reasons += question.reasons
         with stage("ranking"):
             query = self._query(question, user, rank_until)
@@ -378,7 +251,7 @@ class Engine:
                 ranked = replace(ranked, service_level=ServiceLevel.NO_PERSONAL)
             rows = _rows(question, pipeline, [item.item_id for item in ranked.items])
         answer = Answer(replace(ranked, degraded_reasons=reasons), rows)
-        if question.blurbs is not None and self._blurbs is not None:
+        if question.blurbs is not None:
             with stage("blurbs"):
                 answer = replace(answer, blurbs=self._blurbs.of_list(question.blurbs, pipeline, ranked))
         return query, answer
@@ -401,20 +274,6 @@ class Engine:
             parameters=question.parameters,
             rank_until=rank_until,
         )
-
-    def _read_state(self, subject: str | None) -> tuple[UserState | None, tuple[str, ...]]:
-        if subject is None:
-            return None, ()
-        if self.breaker.is_open():
-            return None, (STATE_UNAVAILABLE,)
-        try:
-            state = self._states.get(subject)
-        except StoreError as error:
-            if self.breaker.failed():
-                _log.warning("answers are not personal", reason=str(error))
-            return None, (STATE_UNAVAILABLE,)
-        self.breaker.succeeded()
-        return state, ()
 
 
 def _rows(

@@ -17,11 +17,13 @@ from functools import partial
 import polars as pl
 import structlog
 
+from recsys.damaged_files import DamagedFiles
 from recsys.digest_names import DIRECTORY
 from recsys.errors import RecsysError
 from recsys.event_log import LOG_COPY, EventLog
 from recsys.fault_point import reach
 from recsys.file_lock import exclusive
+from recsys.log_erasure import forget_erased
 from recsys.objections import Objections
 from recsys.schema import EFFECTIVE_TIME, USER_ID, VISITOR
 from recsys.table_sweep import drop_unreadable, remove_scratch, sweep
@@ -31,7 +33,7 @@ from recsys.workspace import Workspace
 from serving.compaction import COMPACTION_LOCK
 from serving.erasure_journal import Erasure, ErasureJournal
 from serving.event import VISITOR_PREFIX
-from serving.event_buffer import BUFFER_FILE, EventBuffer, SqliteEventBuffer
+from serving.event_buffer import BUFFER_FILE, SqliteEventBuffer
 from serving.list_log import LIST_FILE, ListLog
 from serving.page_store import PageStore
 from serving.state_store import StateStore
@@ -60,12 +62,13 @@ class Erased:
 class Eraser:
     """Erases people from the files of one workspace; any thread may call any method."""
 
-    def __init__(self, workspace: Workspace, buffer: EventBuffer, list_log: ListLog) -> None:
+    def __init__(self, workspace: Workspace, buffer: SqliteEventBuffer, list_log: ListLog) -> None:
         """Args: the workspace with its open buffer and list log."""
         self._workspace = workspace
         self._buffer = buffer
         self._list_log = list_log
         self._event_log = EventLog(workspace.events)
+        self._damaged = DamagedFiles(workspace.events)
         self._tombstones = Tombstones(workspace.root)
         self.journal = ErasureJournal(workspace)
         """What is still to be done."""
@@ -82,7 +85,7 @@ class Eraser:
             OSError: It cannot be written.
         """
         self._list_log.flush()
-        self._set_aside_damaged()
+        self._damaged.set_aside()
         subjects = self.subjects_of(subject)
         erasure = self.journal.begin(subjects, max(now_ms, self._latest_ms(subjects)))
         reach("erasure-ordered")
@@ -153,14 +156,8 @@ class Eraser:
 
     def _forget_in_log(self) -> list[str]:
         """Ids of the events that went; of damaged files nobody knows, and they go as a whole."""
-        self._set_aside_damaged()
-        return self._event_log.forget_erased(partial(self._buffer.erase, (), 0))
-
-    def _set_aside_damaged(self) -> None:
-        for file in self._event_log.set_aside_damaged():
-            _log.error(
-                "a file of the event log is damaged and set aside; restore it from a backup", file=file
-            )
+        self._damaged.set_aside()
+        return forget_erased(self._event_log.path, partial(self._buffer.erase, (), 0))
 
     def subjects_of(self, subject: str) -> tuple[str, ...]:
         """Somebody, and every visitor that somebody was."""
@@ -183,7 +180,9 @@ class Eraser:
 class OnlineEraser:
     """Erases people from a running server's store too, and finishes what others ordered."""
 
-    def __init__(self, eraser: Eraser, store: StateStore, pages: PageStore, buffer: EventBuffer) -> None:
+    def __init__(
+        self, eraser: Eraser, store: StateStore, pages: PageStore, buffer: SqliteEventBuffer
+    ) -> None:
         self._eraser = eraser
         self._store = store
         self._pages = pages

@@ -8,8 +8,8 @@ from recsys.answer import Query, RankedList
 from recsys.experiments.book import Interleaving
 from recsys.experiments.drafted_list import drafted_list
 from recsys.experiments.interleaving import draft_seed
-from serving.engine import RankingPipeline
 from serving.lists import new_list_id
+from serving.ranking_pipeline import RankingPipeline
 
 _log = structlog.get_logger(__name__)
 

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple, TypeVar
 
 from recsys.blurbs.facts import Facts
 from recsys.schema import ITEM_ID, LANGUAGE
-from serving.engine import RankingPipeline
+from serving.ranking_pipeline import RankingPipeline
 
 MAX_KEPT: Final = 20_000
 """Most items that are kept, at about 1 KB each."""

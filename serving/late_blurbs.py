@@ -11,7 +11,7 @@ from serving.blurb_ask import BlurbAsk
 from serving.blurb_list import ListBlurbs, ShownBlurb
 from serving.blurb_watch import BlurbWatch
 from serving.blurbs import Blurbs
-from serving.engine import RankingPipeline
+from serving.ranking_pipeline import RankingPipeline
 
 MAX_FOLLOWED: Final = 64
 """Most lists of one process that are waited for; the others end with the list."""

@@ -19,7 +19,7 @@ import structlog
 from recsys.errors import CatalogueError, RecsysError
 from recsys.item_changes import ItemChanges
 from recsys.live_parts import TextVectors
-from serving.engine import RankingPipeline
+from serving.ranking_pipeline import RankingPipeline
 from serving.text_vectors import TextVectorSource
 
 _A = TypeVar("_A")

@@ -30,9 +30,9 @@ from recsys.user_shard import ALL_USERS, every_shard
 from recsys.user_state import UserState
 from recsys.workspace import Workspace
 from serving.compaction import not_in_log
-from serving.engine import RankingPipeline
-from serving.event_buffer import EventBuffer
+from serving.event_buffer import SqliteEventBuffer
 from serving.models import Model
+from serving.ranking_pipeline import RankingPipeline
 from serving.settings import Settings
 from serving.text_vectors import TextVectorSource
 
@@ -151,7 +151,9 @@ def load_encoder(pipeline: RankingPipeline) -> None:
         pipeline.bundle.queries.load()
 
 
-def load_model(workspace: Workspace, buffer: EventBuffer, now_ms: int, version: str | None = None) -> Model:
+def load_model(
+    workspace: Workspace, buffer: SqliteEventBuffer, now_ms: int, version: str | None = None
+) -> Model:
     """Load a bundle, warmed up, with every event counted: those of the log, and those not there yet.
 
     The caller holds the lock of ``serving.compaction`` shared, until the model counts along with others.
@@ -172,7 +174,7 @@ def load_model(workspace: Workspace, buffer: EventBuffer, now_ms: int, version: 
     return up_to_date(pipeline, workspace, buffer)
 
 
-def up_to_date(pipeline: RankingPipeline, workspace: Workspace, buffer: EventBuffer) -> Model:
+def up_to_date(pipeline: RankingPipeline, workspace: Workspace, buffer: SqliteEventBuffer) -> Model:
     """A pipeline that was loaded from the log, with the events counted that are not there yet.
 
     The caller holds the lock of ``serving.compaction``, see ``load_model``.

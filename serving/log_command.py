@@ -1,37 +1,32 @@
-"""The verbs ``recsys log prune``, which removes what nobody needs any more, and ``recsys log reshard``."""
+"""The verbs ``recsys log``: upkeep of the event log that somebody asks for."""
 
 import json
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated
 
-import structlog
 import typer
 
 from recsys.clock import WallClock
-from recsys.config import load_config
 from recsys.errors import ConfigError
-from recsys.event_log import MOST_SHARDS, READERS_LOCK, EventLog
-from recsys.file_lock import exclusive, exclusive_if_free
+from recsys.event_log import EventLog
+from recsys.log_layout import configured_shards
+from recsys.log_shards import MOST_SHARDS, reshard
 from recsys.options import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption
 from recsys.schema import DAY_MS
-from recsys.table_sweep import prune_lists
 from recsys.timestamps import iso
 from recsys.workspace import Workspace
+from serving.damage_command import forget_damaged
+from serving.retention import prune_workspace
+from serving.unread_log import once_unread
 
 RETENTION_DAYS = 395
 """Thirteen months: a year, and the month that is compared with the one a year before."""
 
-_ASK_AGAIN_SECONDS = 0.2
-
-_log = structlog.get_logger(__name__)
-
 log = typer.Typer(help="The event log.", no_args_is_help=True)
+log.command()(forget_damaged)
 
 
-@log.command()
-def prune(
+@log.command("prune")
+def prune_command(
     days: Annotated[int, typer.Option(min=1, help="Age in days from which events go.")] = RETENTION_DAYS,
     *,
     everything: Annotated[bool, typer.Option("--everything", help="Also when no event is left.")] = False,
@@ -42,15 +37,17 @@ def prune(
     place, before_ms = Workspace(workspace).existing(), WallClock().now_ms() - days * DAY_MS
     if not everything:
         _require_some_left(place, before_ms, days)
-    num_events, num_files = prune_workspace(place, before_ms)
+    pruned = prune_workspace(place, before_ms, once_unread)
     if json_output:
-        typer.echo(json.dumps({"events": num_events, "list_files": num_files}))
+        typer.echo(json.dumps({"events": pruned.num_events, "list_files": pruned.num_list_files}))
     else:
-        typer.echo(f"{num_events:,} events and {num_files:,} files of served lists removed")
+        typer.echo(
+            f"{pruned.num_events:,} events and {pruned.num_list_files:,} files of served lists removed"
+        )
 
 
-@log.command()
-def reshard(
+@log.command("reshard")
+def reshard_command(
     shards: Annotated[
         int | None,
         typer.Option(min=1, max=MOST_SHARDS, help="How many, instead of log.num_shards of recsys.toml."),
@@ -59,7 +56,7 @@ def reshard(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     json_output: JsonOption = False,
 ) -> None:
-    """Cut the log into as many shards of users as recsys.toml says; servers go on meanwhile."""
+    """Cut the log into so many shards of users, or as many as recsys.toml says; servers go on meanwhile."""
     num_shards, num_appends = reshard_workspace(Workspace(workspace).existing(), shards)
     if json_output:
         typer.echo(json.dumps({"num_shards": num_shards, "appends": num_appends}))
@@ -83,46 +80,18 @@ def reshard_workspace(workspace: Workspace, num_shards: int | None = None) -> tu
 
     Args:
         workspace: Whose log.
-        num_shards: How many, from 1 to ``MOST_SHARDS``; when absent, ``log.num_shards``.
+        num_shards: How many, from 1 to ``MOST_SHARDS``; when absent, ``log.num_shards`` where that is set.
 
     Raises:
-        ConfigError: The configuration cannot be read.
+        ConfigError: The configuration cannot be read, or nothing says how many.
         DataError: The log is damaged.
     """
     if num_shards is None:
-        num_shards = load_config(workspace.config).log.num_shards
-    with _while_nobody_reads(workspace):
-        return num_shards, EventLog(workspace.events).reshard(num_shards)
-
-
-def prune_workspace(workspace: Workspace, before_ms: int) -> tuple[int, int]:
-    """Remove whole days that lie before a time: how many events, and how many files of served lists.
-
-    Waits until no server starts and no training, on whichever machine, reads the log.
-
-    Raises:
-        DataError: The log is damaged.
-    """
-    with _while_nobody_reads(workspace):
-        return EventLog(workspace.events).prune(before_ms), prune_lists(workspace, before_ms)
-
-
-@contextmanager
-def _while_nobody_reads(workspace: Workspace) -> Iterator[None]:
-    """Keep compaction and readers out of a block; those that read already may take hours, and end first."""
-    from serving.compaction import COMPACTION_LOCK
-
-    has_told = False
-    while True:
-        # the one is let go of while the other is waited for: everything that writes the log wants it
-        with (
-            exclusive(workspace.state / COMPACTION_LOCK),
-            exclusive_if_free(workspace.events / READERS_LOCK) as is_unread,
-        ):
-            if is_unread:
-                yield
-                return
-        if not has_told:
-            _log.info("waiting for a training or a server's start that reads the log")
-            has_told = True
-        time.sleep(_ASK_AGAIN_SECONDS)
+        num_shards = configured_shards(workspace)
+    if num_shards is None:
+        raise ConfigError(
+            f"{workspace.config} does not say into how many shards; "
+            "set log.num_shards there, or give --shards N: with 1, the log is whole again"
+        )
+    with once_unread(workspace):
+        return num_shards, reshard(workspace.events, num_shards)

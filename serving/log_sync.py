@@ -20,7 +20,7 @@ from recsys.schema import MERGE_TIME
 from recsys.user_state import UserState
 from serving.compaction import compact
 from serving.event import BufferedEvent, Merge
-from serving.event_buffer import EventBuffer
+from serving.event_buffer import SqliteEventBuffer
 from serving.origins import origins_in
 from serving.state_store import StateStore
 from serving.state_updater import StateUpdater
@@ -38,7 +38,7 @@ class LogSync:
     def __init__(
         self,
         event_log: EventLog,
-        buffer: EventBuffer,
+        buffer: SqliteEventBuffer,
         store: StateStore,
         updater: StateUpdater,
         lock: Path,

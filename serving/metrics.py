@@ -14,8 +14,8 @@ from prometheus_client.process_collector import ProcessCollector
 from recsys.answer import RankedList, ServiceLevel
 from serving.arm_answers import ArmAnswers
 from serving.call import Call
-from serving.engine import STATE_UNAVAILABLE
 from serving.score_drift import ScoreDrift
+from serving.state_reader import STATE_UNAVAILABLE
 
 NO_HISTORY = "no_history"
 """Cause of an empty answer: the placement shows only what the user had before, and that is nothing."""

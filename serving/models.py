@@ -15,8 +15,8 @@ from dataclasses import dataclass, field, replace
 from recsys.influence import Influence
 from recsys.registry import PARTS, Pointers
 from recsys.rules import Rule
-from serving.engine import RankingPipeline
 from serving.event import BufferedEvent
+from serving.ranking_pipeline import RankingPipeline
 
 
 @dataclass(eq=False)

@@ -15,7 +15,7 @@ from recsys.table_sweep import rows_of
 from recsys.user_state import UserState
 from recsys.workspace import Workspace
 from serving.event import VISITOR_PREFIX, event_frame
-from serving.event_buffer import EventBuffer
+from serving.event_buffer import SqliteEventBuffer
 from serving.list_log import ListLog
 from serving.served_list import served_frame
 from serving.state_store import StateStore
@@ -24,7 +24,7 @@ _AT_ONCE = 100
 
 
 def personal_data(
-    workspace: Workspace, buffer: EventBuffer, list_log: ListLog, subjects: tuple[str, ...]
+    workspace: Workspace, buffer: SqliteEventBuffer, list_log: ListLog, subjects: tuple[str, ...]
 ) -> Iterator[str]:
     """What the files of a workspace hold of somebody: one JSON document per row, with its ``kind``.
 

@@ -12,7 +12,7 @@ from recsys.workspace import Workspace
 from serving.discretion import Discretion
 from serving.erasure import Eraser, OnlineEraser
 from serving.event import subject
-from serving.event_buffer import EventBuffer
+from serving.event_buffer import SqliteEventBuffer
 from serving.list_log import ListLog
 from serving.personal_data import in_parts, personal_data, remembered
 from serving.requests import asker_violations, raise_violations
@@ -26,7 +26,7 @@ class PrivacyDesk:
     """Erases, exports, and takes objections; one per server process."""
 
     workspace: Workspace
-    buffer: EventBuffer
+    buffer: SqliteEventBuffer
     list_log: ListLog
     store: StateStore
     online: OnlineEraser

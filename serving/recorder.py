@@ -9,11 +9,12 @@ from recsys.errors import ConfigError, IntakeError
 from serving.access_log import AccessLog
 from serving.blurb_reader import BlurbReader
 from serving.call import Observer
-from serving.engine import Engine
-from serving.event_buffer import EventBuffer
+from serving.event_buffer import SqliteEventBuffer
 from serving.interceptors import Recording
+from serving.models import Models
 from serving.overload import Overload
 from serving.settings import Settings
+from serving.state_reader import StateReader
 from serving.state_store import StateStore
 from serving.state_updater import StateUpdater
 from serving.substitutions import Substitutions
@@ -25,9 +26,10 @@ _TRACES_VARIABLE = "OTEL_EXPORTER_OTLP_ENDPOINT"
 class Watched:
     """What metrics read off a running server."""
 
-    engine: Engine
+    models: Models
+    reader: StateReader
     store: StateStore
-    buffer: EventBuffer
+    buffer: SqliteEventBuffer
     updater: StateUpdater
     substitutions: Substitutions
     blurbs: BlurbReader
@@ -35,7 +37,7 @@ class Watched:
 
     def shows_history(self, placement: str) -> bool:
         """Whether a placement shows nothing but what the user had before."""
-        configured = self.engine.models.stable.config.placements.get(placement)
+        configured = self.models.stable.config.placements.get(placement)
         return configured is not None and configured.bought.startswith("only")
 
     def backlog(self) -> tuple[int, int] | None:
@@ -89,11 +91,11 @@ def _metrics(stack: ExitStack, host: str, port: int, watched: Watched, recording
     watch(
         registry,
         worker=watched.updater.worker,
-        model_version=lambda: watched.engine.models.stable.version,
+        model_version=lambda: watched.models.stable.version,
         num_running=lambda: recording.num_running,
         num_unobserved=lambda: recording.num_unobserved,
         num_refused=lambda: watched.overload.num_refused,
-        breaker_is_open=lambda: watched.engine.breaker.has_opened,
+        breaker_is_open=lambda: watched.reader.breaker.has_opened,
         num_unreadable_states=lambda: watched.store.num_unreadable,
         blurb_reads=lambda: (watched.blurbs.num_failed, watched.blurbs.breaker.has_opened),
         backlog=watched.backlog,

@@ -48,7 +48,7 @@ def push_command(
     json_output: JsonOption = False,
 ) -> None:
     """Send what is new here to the store; who was erased here is then nowhere in it."""
-    from recsys.remote.objects import open_objects
+    from recsys.remote.opening import open_objects
     from recsys.remote.push import push
 
     objects, place = open_objects(url), Workspace(workspace).existing()
@@ -78,7 +78,7 @@ def pull_command(
     json_output: JsonOption = False,
 ) -> None:
     """Bring what is new in the store; running servers take over models that are pointed at."""
-    from recsys.remote.objects import open_objects
+    from recsys.remote.opening import open_objects
     from recsys.remote.pull import pull
 
     objects, place, users = open_objects(url), Workspace(workspace), _users(shard)
@@ -142,7 +142,7 @@ def _users(shard: str | None) -> UserShard:
 
 
 def _show_pushed(url: str, pushed: "Pushed", json_output: bool) -> None:
-    from recsys.remote.pull import torn_error
+    from recsys.remote.torn import torn_error
 
     if json_output:
         typer.echo(json.dumps(asdict(pushed)))
@@ -162,7 +162,7 @@ def _show_pushed(url: str, pushed: "Pushed", json_output: bool) -> None:
 
 
 def _show_pulled(url: str, pulled: "Pulled", json_output: bool) -> None:
-    from recsys.remote.pull import torn_error
+    from recsys.remote.torn import torn_error
 
     if json_output:
         typer.echo(json.dumps(asdict(pulled)))

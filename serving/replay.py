@@ -9,6 +9,7 @@ from features.states import states_at
 from recsys.errors import DataError
 from recsys.event_log import EventLog
 from recsys.influence import counted
+from recsys.log_presence import require_events
 from recsys.schema import (
     AS_OF,
     EFFECTIVE_TIME,
@@ -47,7 +48,7 @@ class Replay:
             version: The bundle; the registry's ``stable`` when absent.
 
         Raises:
-            DataError: There are no queries.
+            DataError: There are no queries, or no events.
             BundleError: There is no such bundle, or it does not verify.
             LeakageError: The bundle was fitted on events later than a query.
         """
@@ -67,6 +68,7 @@ class Replay:
         )
         first_ms: int = self._queries[AS_OF][0]
         self.pipeline = load_pipeline(workspace, at_ms=first_ms, version=version)
+        require_events(workspace)
         manifest = self.pipeline.bundle.manifest
         require_fitted_before(f"bundle {manifest.version}", manifest.fitted_until_ms, first_ms)
 

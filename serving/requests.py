@@ -13,10 +13,10 @@ from recsys.schema import MAX_ID_BYTES
 from recsys.v1.event_service_pb2 import Event, RecordEventsRequest
 from recsys.v1.recommendation_service_pb2 import RankRequest, RecommendRequest
 from recsys.v1.types_pb2 import View
-from serving.engine import Question
 from serving.event import VISITOR_PREFIX, subject
 from serving.intake import ReceivedEvent
 from serving.page_token import PageToken, request_identity
+from serving.question import Question
 from serving.signer import Signer
 
 DEFAULT_PLACEMENT = "home"

@@ -26,8 +26,8 @@ from recsys.v1 import event_service_pb2 as event_pb
 from recsys.v1 import recommendation_service_pb2 as recommendation_pb
 from recsys.v1 import types_pb2 as types_pb
 from serving.blurb_list import Freshness, ShownBlurb
-from serving.engine import Answer
 from serving.intake import EventOutcome
+from serving.question import Answer
 
 DISCLOSURE_KEY = "blurb.ai_generated"
 """Key of the words by which a shop tells that a model wrote a blurb."""

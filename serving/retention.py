@@ -1,11 +1,21 @@
-"""Removes from the log what nobody may keep any longer."""
+"""Removes from the log, and from the served lists, what nobody may keep any longer."""
+
+from dataclasses import dataclass
 
 from recsys.config import load_config
-from recsys.event_log import READERS_LOCK, EventLog
-from recsys.file_lock import exclusive_if_free
+from recsys.log_pruning import prune_log
 from recsys.schema import DAY_MS
 from recsys.table_sweep import prune_lists
 from recsys.workspace import Workspace
+from serving.unread_log import Unread, if_unread
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """What was removed."""
+
+    num_events: int = 0
+    num_list_files: int = 0
 
 
 def prune(workspace: Workspace, now_ms: int) -> int:
@@ -24,9 +34,21 @@ def prune(workspace: Workspace, now_ms: int) -> int:
     days = load_config(workspace.config).privacy.retention_days
     if days is None:
         return 0
-    before_ms = now_ms - round(days * DAY_MS)
-    with exclusive_if_free(workspace.events / READERS_LOCK) as is_unread:
+    return prune_workspace(workspace, now_ms - round(days * DAY_MS), if_unread).num_events
+
+
+def prune_workspace(workspace: Workspace, before_ms: int, unread: Unread) -> Pruned:
+    """Remove whole days of events and served lists that lie before a time.
+
+    Args:
+        workspace: Whose.
+        before_ms: The time, milliseconds since the epoch.
+        unread: What to do while somebody reads the log.
+
+    Raises:
+        DataError: The log is damaged.
+    """
+    with unread(workspace) as is_unread:
         if not is_unread:
-            return 0
-        prune_lists(workspace, before_ms)
-        return EventLog(workspace.events).prune(before_ms)
+            return Pruned()
+        return Pruned(prune_log(workspace.events, before_ms), prune_lists(workspace, before_ms))

@@ -17,7 +17,7 @@ from recsys.errors import RecsysError
 from recsys.live_parts import TextVectors
 from recsys.pipeline import Pipeline
 from recsys.user_items import Recent
-from serving.engine import RankingPipeline
+from serving.ranking_pipeline import RankingPipeline
 
 _EVERY_SECONDS = 1.0
 _AGAIN_SECONDS = 30.0

@@ -15,9 +15,10 @@ from recsys.v1.types_pb2 import View
 from serving.blurb_ask import BlurbAsk, blurb_ask, blurb_violations
 from serving.blurb_desk import BlurbDesk
 from serving.call import note_arms, note_outcomes, stage
-from serving.engine import Engine, Question
+from serving.engine import Engine
 from serving.intake import Intake
 from serving.late_blurbs import LateBlurbs
+from serving.question import Question
 from serving.requests import (
     DEFAULT_PLACEMENT,
     parse,

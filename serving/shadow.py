@@ -13,8 +13,8 @@ import numpy as np
 import structlog
 
 from recsys.answer import Query, RankedList
-from serving.engine import RankingPipeline
 from serving.models import Models
+from serving.ranking_pipeline import RankingPipeline
 
 _log = structlog.get_logger(__name__)
 

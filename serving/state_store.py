@@ -539,10 +539,11 @@ class StateStore:
 
     def _marked(self, state: UserState | VisitorLink) -> UserState | VisitorLink:
         """With the number of the filling that it is of."""
-        if self.footing is not None and isinstance(state, VisitorLink):
+        if self.footing is None:
+            return state
+        if isinstance(state, VisitorLink):
             return replace(state, filling=self.footing.number)
-        if self.footing is not None:
-            state.applied_sequence = self.footing.number
+        state.applied_sequence = self.footing.number
         return state
 
     async def _clear(self) -> None:

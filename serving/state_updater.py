@@ -19,7 +19,7 @@ import structlog
 from recsys.errors import IntakeError, StoreError
 from recsys.fault_point import reach
 from serving.event import BufferedEvent
-from serving.event_buffer import EventBuffer
+from serving.event_buffer import SqliteEventBuffer
 from serving.progress_board import ProgressBoard
 from serving.state_store import StateStore, all_of
 from serving.visitor_link import VisitorLink
@@ -50,7 +50,7 @@ class StateUpdater:
 
     def __init__(
         self,
-        buffer: EventBuffer,
+        buffer: SqliteEventBuffer,
         store: StateStore,
         counter: EventCounter,
         board: ProgressBoard | None = None,

@@ -14,7 +14,7 @@ import structlog
 
 from recsys.errors import RecsysError
 from recsys.user_state import UserState
-from serving.event_buffer import EventBuffer
+from serving.event_buffer import SqliteEventBuffer
 from serving.loading import LoggedStates
 from serving.log_sync import LogSync
 from serving.state_store import StateStore
@@ -31,7 +31,7 @@ class StoreWatch:
     def __init__(
         self,
         store: StateStore,
-        buffer: EventBuffer,
+        buffer: SqliteEventBuffer,
         updater: StateUpdater,
         sync: LogSync,
         states: Callable[[], Iterable[tuple[str, UserState]]],

@@ -7,11 +7,11 @@ from recsys.config import PlacementConfig
 from recsys.errors import ConfigError, FieldViolation, InvalidRequestError
 from recsys.experiments.assignment import Assignment
 from recsys.experiments.book import UNTREATED, ExperimentBook, Treatment
-from serving.engine import RankingPipeline
 from serving.event import subject
 from serving.interleaved import Interleaved
 from serving.models import Models
 from serving.origins import Origins
+from serving.ranking_pipeline import RankingPipeline
 from serving.substitutions import Substitutions
 
 _MOST_KEPT = 1000

@@ -17,7 +17,7 @@ from recsys.errors import RecsysError
 from recsys.event_log import READERS_LOCK
 from recsys.file_lock import shared
 from recsys.workspace import Workspace
-from serving.bootstrap import Seat, serve_until_stopped
+from serving.bootstrap import serve_until_stopped
 from serving.compaction import COMPACTION_LOCK, settle, settle_catalogue
 from serving.erasure import resume_erasures
 from serving.event_buffer import BUFFER_FILE, SqliteEventBuffer
@@ -32,6 +32,7 @@ from serving.loading import (
 )
 from serving.progress_board import PREPARED, READY, ProgressBoard
 from serving.settings import Settings
+from serving.site import Seat
 from serving.threads import one_thread
 
 _POLL_SECONDS = 0.02

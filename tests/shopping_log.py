@@ -6,19 +6,10 @@ from pathlib import Path
 import polars as pl
 
 from recsys.event_log import EventLog
-from recsys.schema import (
-    DAY_MS,
-    EVENT_ID,
-    EVENT_SCHEMA,
-    EVENT_TIME,
-    EVENT_TYPE,
-    ITEM_ID,
-    MERGE_SCHEMA,
-    RECEIVED_TIME,
-    TIMESTAMP,
-    USER_ID,
-)
+from recsys.log_shards import reshard
+from recsys.schema import DAY_MS, EVENT_ID, EVENT_TIME, EVENT_TYPE, ITEM_ID, MERGE_SCHEMA, USER_ID
 from tests.features.small_log import ITEM_IDS
+from tests.recsys.log_events import event_rows
 from tests.recsys.small_catalogue import NOW
 
 _TYPES = ("view", "click", "purchase")
@@ -28,7 +19,7 @@ _USERS = [f"user{number}" for number in range(20)] + [f"visitor{number}" for num
 def shopping_log(path: Path, num_shards: int = 1) -> EventLog:
     """Three appends of some days each, and visitors two of whom turn out to be the same user."""
     log = EventLog(path)
-    log.reshard(num_shards)
+    reshard(log.path, num_shards)
     for number in range(3):
         merges = pl.DataFrame(
             [
@@ -54,7 +45,4 @@ def _events(number: int) -> pl.DataFrame:
         )
         for _ in range(400)
     ]
-    columns = [EVENT_ID, USER_ID, ITEM_ID, EVENT_TYPE, EVENT_TIME]
-    given = pl.DataFrame(rows, columns, orient="row").with_columns(pl.col(EVENT_TIME).cast(TIMESTAMP))
-    known = given.with_columns(pl.col(EVENT_TIME).alias(RECEIVED_TIME))
-    return pl.concat([pl.DataFrame(schema=EVENT_SCHEMA), known], how="diagonal")
+    return event_rows([EVENT_ID, USER_ID, ITEM_ID, EVENT_TYPE, EVENT_TIME], rows)

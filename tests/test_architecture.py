@@ -16,6 +16,7 @@ OPTIONAL = (
     "serving.kafka_consumer",
     "serving.kafka_intake",
     "serving.kafka_tail",
+    "serving.topic_reading",
 )
 """Only their own commands import these: their packages need not be there."""
 LIGHTNING = ("pytorch_lightning", "lightning", "lightning_fabric")

@@ -19,8 +19,10 @@ from recsys.registry import Registry
 from recsys.schema import AS_OF, ITEM_ID, QUERY_ID, SOURCES, TIMESTAMP, USER_ID
 from recsys.timestamps import iso
 from recsys.workspace import Workspace, atomic_path
-from training.decisions import LABEL, SOURCE_BITS, decision_table, gains
+from training.decision_table import decision_table
+from training.labels import LABEL, gains
 from training.log_copy import LogCopy
+from training.offers import SOURCE_BITS
 
 Orders = Literal["all", "new"]
 _SOURCE = pl.Enum(SOURCE_NAMES)

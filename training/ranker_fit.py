@@ -13,8 +13,9 @@ from recsys.lightgbm_alone import lightgbm
 from recsys.progress import progress
 from recsys.ranker import Ranker
 from training.boosting import ALONE, Boosting
-from training.decisions import Decisions, gains
+from training.decisions import Decisions
 from training.forest import joined
+from training.labels import gains
 
 _EVALUATED_AT = 10
 

@@ -31,8 +31,10 @@ from recsys.schema import EFFECTIVE_TIME, EVENT_TYPE
 from recsys.tables import TRAINING_LOCK
 from recsys.timestamps import iso, utc
 from recsys.workspace import Workspace
-from training.decisions import Decisions, collect_decisions, grades
+from training.decision_table import collect_decisions
+from training.decisions import Decisions
 from training.encoder_fit import FittedEncoder, fit_encoder
+from training.labels import grades
 from training.log_copy import LogCopy
 from training.notes import notes
 from training.ranker_fit import Settled, canary_rows, fit_ranker, monotone_constraints

@@ -28,7 +28,8 @@ from recsys.schema import (
     QUERY_ID,
     USER_ID,
 )
-from training.decisions import LABEL, Decisions, grades
+from training.decisions import Decisions
+from training.labels import LABEL, grades
 from training.threads import in_threads
 
 _AT_ONCE = 500

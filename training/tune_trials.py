@@ -22,8 +22,9 @@ from recsys.index import VectorIndex, quantise
 from recsys.metrics import recall_at
 from recsys.moment import Moment, Parts
 from recsys.schema import AS_OF, ITEM_ID, QUERY_ID, USER_ID
-from training.decisions import Decisions, label_table
+from training.decisions import Decisions
 from training.encoder_fit import fit_encoder
+from training.labels import label_table
 from training.ranker_fit import search_num_trees
 from training.recipe import TrainingRun
 from training.tune_spaces import suggested

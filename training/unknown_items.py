@@ -17,7 +17,10 @@ from features.registry import require_parts_fitted_before
 from recsys.item_history import ItemHistory
 from recsys.moment import Parts
 from recsys.schema import EFFECTIVE_TIME, ITEM_ID, QUERY_ID, USER_ID
-from training.decisions import Decisions, Offers, as_decisions, describe_labels, empty_table, label_table
+from training.decision_table import describe_labels, empty_table
+from training.decisions import Decisions, as_decisions
+from training.labels import label_table
+from training.offers import Offers
 
 _KEY = [USER_ID, ITEM_ID]
 
@@ -42,7 +45,7 @@ def collect_unknown(
         parts: Parts that were fitted before the window.
         as_of_ms: Start of the window; milliseconds since the epoch.
         to_ms: End of the window, exclusive.
-        shards: See ``training.decisions.describe_labels``.
+        shards: See ``training.decision_table.describe_labels``.
 
     Returns:
         The groups; none where no item is unknown or no user is to be met.

@@ -15,16 +15,9 @@ from features.registry import names, online_matrix, require_parts_fitted_before
 from recsys.moment import Parts
 from recsys.progress import progress
 from recsys.schema import AS_OF, EFFECTIVE_TIME, EVENT_TYPE, ITEM_ID, QUERY_ID, USER_ID
-from training.decisions import (
-    LABEL,
-    ORDERS,
-    ROWS,
-    Decisions,
-    Offers,
-    as_decisions,
-    grades,
-    grades_by_query,
-)
+from training.decisions import Decisions, as_decisions
+from training.labels import LABEL, grades, grades_by_query
+from training.offers import ORDERS, ROWS, Offers
 
 _AT_ONCE = 500
 """Moments whose user states are held in memory together."""

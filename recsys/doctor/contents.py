@@ -1,10 +1,11 @@
 """What a workspace holds."""
 
+from contextlib import suppress
 from pathlib import Path
 
 from recsys.config import load_config
 from recsys.doctor.finding import Checks, Finding, Status
-from recsys.errors import BundleError, DataError
+from recsys.errors import BundleError, ConfigError, DataError
 from recsys.timestamps import iso
 from recsys.workspace import Workspace
 
@@ -18,6 +19,7 @@ def contents(workspace: Workspace) -> Checks:
         "configuration": (lambda: _configuration(workspace.config), f"correct {workspace.config}"),
         "items": (lambda: _items(workspace), again),
         "events": (lambda: _events(workspace), again),
+        "shards": (lambda: _shards(workspace), f"recsys log reshard --shards N --workspace {workspace.root}"),
         "models": (lambda: _models(workspace), again),
     }
 
@@ -38,19 +40,43 @@ def _items(workspace: Workspace) -> Finding:
 def _events(workspace: Workspace) -> Finding:
     import polars as pl
 
+    from recsys.damaged_files import DamagedFiles
     from recsys.event_log import EventLog
 
     log = EventLog(workspace.events)
     end_ms = log.end_ms()
     if end_ms is None:
         return Finding(Status.WARNING, "none", f"{_INGEST} --workspace {workspace.root}")
-    if damaged := log.damaged():
+    if damaged := DamagedFiles(workspace.events).find():
         raise DataError(f"{', '.join(damaged)} in {workspace.events} is damaged; restore it from a backup")
     try:
         count = log.scan().select(pl.len()).collect().item()
     except pl.exceptions.PolarsError as error:
         raise DataError(f"the event log in {workspace.events} cannot be read: {error}") from error
-    return Finding(Status.OK, f"{count:,}, the last at {iso(end_ms)}")
+    found = f"{count:,}, the last at {iso(end_ms)}"
+    if aside := DamagedFiles(workspace.events).aside():
+        mend = "recsys remote pull URL, restore it from a backup, or give it up: recsys log forget-damaged"
+        return Finding(Status.WARNING, f"{found}; damaged and set aside: {len(aside):,} files", mend)
+    return Finding(Status.OK, found)
+
+
+def _shards(workspace: Workspace) -> Finding:
+    """Whether the log is cut as the configuration asks; of one that is damaged, another check tells."""
+    from recsys.event_log import EventLog
+    from recsys.log_layout import configured_shards
+
+    asked = None
+    with suppress(ConfigError):
+        asked = configured_shards(workspace)
+    log = EventLog(workspace.events)
+    num_shards = log.num_shards if log.names() else asked or 1
+    if asked not in {None, num_shards}:
+        return Finding(
+            Status.WARNING,
+            f"{num_shards:,} of users in the log, {asked:,} in recsys.toml",
+            f"recsys log reshard --workspace {workspace.root}",
+        )
+    return Finding(Status.OK, f"{num_shards:,} of users")
 
 
 def _models(workspace: Workspace) -> Finding:

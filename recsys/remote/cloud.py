@@ -1,52 +1,46 @@
 """Objects of a cloud's store, through the Rust client of ``obstore``: S3 and what speaks like it, GCS, Azure.
 
-Credentials come from where the cloud puts them: ``AWS_ACCESS_KEY_ID`` and ``AWS_SECRET_ACCESS_KEY``, a pod's
-web identity or the machine's role; never from the URL. ``AWS_ENDPOINT_URL`` names a server other than AWS's.
+Credentials come from where the cloud puts them: variables of the environment, a pod's identity or the
+machine's role, see ``refusals``; never from the URL. ``AWS_ENDPOINT_URL`` and its like name another server.
 """
 
-import os
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from recsys.errors import ConfigError, ObjectStoreError
 from recsys.remote.objects import Objects, Stored
+from recsys.remote.refusals import NO_BUCKET, advice, code_of, is_plain, lacks_login
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
-
-CLOUDS: Final = ("s3", "s3a", "gs", "az", "abfs", "abfss")
-"""Protocols that are spoken here."""
-_CODE = re.compile(r"<Code>([A-Za-z0-9]{1,64})</Code>")
-_REFUSED = {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"}
-_ENDPOINTS = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT")
-_LOGIN = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the machine or the pod a role"
 
 
 def open_cloud(url: str) -> Objects:
     """Find a cloud's store.
 
     Raises:
-        ConfigError: The extra ``s3`` is not installed, or the URL names no bucket.
+        ConfigError: The extra ``s3`` is not installed, the URL names no bucket, or the credentials that the
+            environment names cannot be read.
     """
+    scheme = url.partition(":")[0]
     try:
         from obstore.exceptions import BaseError
         from obstore.store import from_url
     except ImportError as error:
-        scheme = url.partition(":")[0]
         raise ConfigError(f"{scheme}:// needs the extra s3; run: pip install 'recsys[s3]'") from error
-    plain = any(os.environ.get(name, "").startswith("http://") for name in _ENDPOINTS)
     try:
         store = from_url(
             url,
-            client_options={"connect_timeout": timedelta(seconds=5), "allow_http": plain},
+            client_options={"connect_timeout": timedelta(seconds=5), "allow_http": is_plain(url)},
             retry_config={"max_retries": 5, "retry_timeout": timedelta(seconds=60)},
         )
     except (BaseError, ValueError) as error:
-        raise ConfigError(f"expected {url.partition(':')[0]}://BUCKET/PREFIX; got {url!r}") from error
+        if lacks_login(url, str(error)):
+            raise ConfigError(f"{url}: {advice(url, error)}") from None
+        raise ConfigError(f"expected {scheme}://BUCKET/PREFIX; got {url!r}") from error
     return CloudObjects(url, store)
 
 
@@ -111,27 +105,12 @@ class CloudObjects:
 
     @contextmanager
     def _asking(self) -> Iterator[None]:
-        """Say what is wrong, but not as the client does: that may repeat a key's name or a signed address."""
+        """Say what is wrong, but not as the client does."""
         from obstore.exceptions import BaseError
 
         try:
             yield
         except (BaseError, FileNotFoundError) as error:
-            said = str(error)
-            found = _CODE.search(said)
-            code = found[1] if found else type(error).__name__
-            if isinstance(error, FileNotFoundError) and code != "NoSuchBucket":
+            if isinstance(error, FileNotFoundError) and code_of(error) not in NO_BUCKET:
                 raise FileNotFoundError(f"{self.url} has no such object") from None
-            raise ObjectStoreError(f"{self.url}: {_advice(code, said)}") from None
-
-
-def _advice(code: str, said: str) -> str:
-    if code == "NoSuchBucket":
-        return "there is no such bucket; create it, or correct the URL"
-    if code in _REFUSED or code in {"PermissionDeniedError", "UnauthenticatedError"}:
-        return f"the store refuses these credentials ({code}); see to {_LOGIN}"
-    if "/latest/api/token" in said or "/latest/meta-data" in said:
-        return f"there are no credentials; set {_LOGIN}"
-    if code == "GenericError":
-        return "the store cannot be reached; see that it runs, and to AWS_ENDPOINT_URL and AWS_REGION"
-    return f"the store does not do as asked ({code})"
+            raise ObjectStoreError(f"{self.url}: {advice(self.url, error)}") from None

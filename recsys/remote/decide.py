@@ -54,7 +54,7 @@ def unsendable(found: Differences, here: Units, head: Head) -> dict[str, str]:
         files = ", ".join(path for path, content in here[name].items() if content == SET_ASIDE)
         reasons[name] = (
             f"{files} was damaged and set aside, and the store never had it; restore events/ from a backup, "
-            "or push it from a machine that has it whole"
+            "push it from a machine that has it whole, or give it up: recsys log forget-damaged"
         )
     if cut := [name for name in found.partial if name not in head.units]:
         reasons["event log"] = (

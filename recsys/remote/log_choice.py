@@ -10,10 +10,9 @@ from functools import reduce
 from pathlib import Path
 
 import polars as pl
-from pydantic import ValidationError
 
-from recsys.errors import ObjectStoreError
-from recsys.event_log import EventLog, may_hold, visitors_of
+from recsys.errors import DataError, ObjectStoreError
+from recsys.event_log import EventLog
 from recsys.log_commit import Commit
 from recsys.remote.head import File, Head
 from recsys.remote.objects import Objects
@@ -21,6 +20,7 @@ from recsys.remote.transfer import download
 from recsys.remote.units import Content, Unit, Units, commit_path
 from recsys.schema import MERGE_SCHEMA
 from recsys.user_shard import ALL_USERS, UserShard
+from recsys.visitor_merges import may_hold, visitors_of
 from recsys.workspace import Workspace
 
 _EVENTS = "events"
@@ -113,8 +113,8 @@ def _visitors(  # noqa: PLR0917
 
 def _read(objects: Objects, path: Path, unit: Mapping[str, File]) -> Commit:
     try:
-        commit = Commit.model_validate_json(path.read_bytes())
-    except ValidationError as error:
+        commit = Commit.load(path)
+    except DataError as error:
         raise ObjectStoreError(f"{objects.url} holds no commit as {path.name}; push it again") from error
     if not {f"{_EVENTS}/{file}" for file in commit.files} <= unit.keys():
         raise ObjectStoreError(f"{objects.url} lacks files of the append {path.stem}; push it again")

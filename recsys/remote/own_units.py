@@ -8,11 +8,8 @@ import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from recsys.errors import BundleError, DataError
-from recsys.file_lock import exclusive
-from recsys.log_commit import Commit
+from recsys.log_commits import Commits
 from recsys.manifest import MANIFEST, SIGNATURE, read_manifest
 from recsys.remote.record import Mark
 from recsys.remote.units import SET_ASIDE, Content, Part, Unit, commit_path, is_of
@@ -31,6 +28,7 @@ class OwnUnits:
     def __init__(self, workspace: Workspace, marks: dict[str, Mark]) -> None:
         """Args: ``workspace``; ``marks`` of earlier looks, which are added to."""
         self._workspace, self._marks = workspace, marks
+        self._commits = Commits(workspace.events)
         self.left_out: dict[str, str] = {}
         """Models that do not verify, and why: they travel nowhere."""
 
@@ -51,13 +49,6 @@ class OwnUnits:
         except LostFileError:  # retention, or whoever replaces a table, may have been faster
             return self._look(parts, but_lost)
 
-    def lost(self) -> list[Path]:
-        """The files that the event log should have and has not; raises as ``look``."""
-        events = self._workspace.events
-        with exclusive(events / ".lock"):
-            commits = [self._commit(path.stem) for path in sorted((events / "_commits").glob("*.json"))]
-        return [events / file for commit in commits for file in commit.files if not (events / file).is_file()]
-
     def _look(self, parts: Collection[Part], but_lost: bool) -> dict[str, Unit]:
         self.left_out = {}
         units: dict[str, Unit] = {}
@@ -70,23 +61,16 @@ class OwnUnits:
 
     def append(self, name: str) -> Unit:
         """The unit of an append to the log; raises as ``look``."""
-        path, commit = commit_path(name), self._commit(name)
+        path, commit = commit_path(name), self._commits.read(name)
         files = {f"events/{file}": commit.digests.get(file) for file in commit.files}
         unit = {path: self._read(path)} | {file: self._read(file, digest) for file, digest in files.items()}
         return unit | {f"events/{file}": SET_ASIDE for file in commit.aside}
 
-    def _commit(self, name: str) -> Commit:
-        path = commit_path(name)
-        try:
-            return Commit.model_validate_json((self._workspace.root / path).read_bytes())
-        except ValidationError as error:
-            raise DataError(f"the event log's commit {path} is damaged; restore it from a backup") from error
-
     def _log(self, but_lost: bool) -> Iterator[tuple[str, Unit]]:
-        with exclusive(self._workspace.events / ".lock"):
-            for path in sorted((self._workspace.events / "_commits").glob("*.json")):
+        with self._commits.lock():
+            for name in self._commits.names():
                 try:
-                    yield f"log/{path.stem}", self.append(path.stem)
+                    yield f"log/{name}", self.append(name)
                 except LostFileError:
                     if not but_lost:
                         raise
@@ -141,7 +125,7 @@ class OwnUnits:
                 self._marks[name] = mark
         except FileNotFoundError as error:
             raise LostFileError(
-                f"{path} is gone; if it was pushed before, run: recsys remote pull; "
+                f"{path} is gone; if it was pushed before, run: recsys remote pull URL; "
                 "else restore it from a backup"
             ) from error
         return mark.content

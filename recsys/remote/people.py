@@ -31,11 +31,12 @@ def own_people(workspace: Workspace) -> People:
     )
 
 
-def take_people(workspace: Workspace, there: People, objections_before: frozenset[str]) -> bool:
+def take_people(workspace: Workspace, url: str, there: People, objections_before: frozenset[str]) -> bool:
     """Let a workspace know of those whom the store knows; whether somebody was erased that it knew not of.
 
     Args:
         workspace: Where they become known.
+        url: The store's.
         there: Whom the store knows.
         objections_before: Who objected when both were in step.
 
@@ -46,7 +47,8 @@ def take_people(workspace: Workspace, there: People, objections_before: frozense
     if here.key is not None and there.key is not None and here.key != there.key:
         raise ConfigError(
             f"{workspace.root / DIRECTORY / KEY_FILE} is another key than the store's: somebody was erased "
-            "or objected here before the first pull; pull into a new workspace, and say it there again"
+            "or objected here before the first pull; pull into a new workspace, and say it there again: "
+            f"recsys remote pull {url} --workspace NEW"
         )
     if here.key is None and there.key is not None:
         _write_key(workspace.root / DIRECTORY / KEY_FILE, there.key)

@@ -24,11 +24,12 @@ def in_order(names: Collection[str]) -> list[str]:
     return sorted(names, key=lambda name: (_ORDER.index(kind_of(name)), name))
 
 
-def place(workspace: Workspace, name: str, there: Unit, before: Unit | None) -> None:
+def place(workspace: Workspace, url: str, name: str, there: Unit, before: Unit | None) -> None:
     """Put a unit that is no append into its place; it is the old one or the new one.
 
     Args:
         workspace: Where.
+        url: The store's.
         name: The unit's.
         there: Its files, which lie among the incoming.
         before: What the workspace had as this unit when that was looked at, if anything.
@@ -45,7 +46,7 @@ def place(workspace: Workspace, name: str, there: Unit, before: Unit | None) -> 
     with ExitStack() as held:
         if kind == "pointers":
             held.enter_context(exclusive(workspace.registry / f".{POINTERS}.lock"))
-            _require_unchanged(workspace, before)
+            _require_unchanged(workspace, url, before)
         if kind in _TABLES:
             held.enter_context(exclusive(workspace.root / INGEST_LOCK))
         if kind == "lists":
@@ -88,8 +89,11 @@ def _place_bundle(workspace: Workspace, version: str, there: Mapping[str, Conten
     reach("remote-placed")
 
 
-def _require_unchanged(workspace: Workspace, before: Unit | None) -> None:
+def _require_unchanged(workspace: Workspace, url: str, before: Unit | None) -> None:
     path = workspace.registry / POINTERS
     now = Content.of(path) if path.exists() else None
     if now != (None if before is None else next(iter(before.values()))):
-        raise ModelConflictError("the pointers were changed here while others were brought; pull again")
+        raise ModelConflictError(
+            "the pointers were changed here while others were brought, and stay so; run again: "
+            f"recsys remote pull {url}"
+        )

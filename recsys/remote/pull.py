@@ -13,11 +13,13 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from recsys.errors import ModelConflictError, ObjectStoreError, RecsysError
-from recsys.event_log import READERS_LOCK, EventLog
+from recsys.errors import ConfigError, ObjectStoreError
+from recsys.event_log import EventLog
 from recsys.fault_point import reach
-from recsys.file_lock import exclusive
+from recsys.log_adoption import replace
 from recsys.log_commit import Commit
+from recsys.log_commits import Commits
+from recsys.log_erasure import forget_erased
 from recsys.registry import Pointers
 from recsys.remote.decide import Differences, differences
 from recsys.remote.head import Head, read_head
@@ -33,11 +35,12 @@ from recsys.remote.record import (
     Step,
     incoming_directory,
     read_record,
-    remote_directory,
     save_record,
 )
 from recsys.remote.same_name import with_other_events
+from recsys.remote.torn import advice
 from recsys.remote.transfer import MissingObjectError, download
+from recsys.remote.turns import LogInUseError, turn, wait_for_readers, while_unread
 from recsys.remote.units import Part, Unit, kind_of
 from recsys.table_sweep import pruned_before, sweep
 from recsys.tombstones import Tombstones
@@ -88,29 +91,60 @@ def pull(
 
     Raises:
         ObjectStoreError: The store cannot be reached, holds nothing or is damaged.
-        ConfigError: The workspace names the erased by another key.
+        ConfigError: The workspace names the erased by another key, or some users' events were asked for, and
+            the log in the store is not cut into shards of users.
         DataError: The event log is damaged.
         BundleError: A model does not verify.
     """
-    remote_directory(workspace).mkdir(parents=True, exist_ok=True)
-    with exclusive(remote_directory(workspace) / "lock"):
-        for attempt in range(_ATTEMPTS):
-            record = read_record(workspace, objects.url, secrets.token_hex(6))
-            head = read_head(objects)
-            record = record.beside(head.number)
-            is_same_shard = record.users == users
-            record.shard, record.num_shards = users.number, users.count
-            if not head.number:
-                raise ObjectStoreError(f"nothing was pushed to {objects.url} yet; run: recsys remote push")
-            taking = Taking(workspace, objects, record, head, forget or forget_in_files, is_same_shard)
-            try:
+    attempt, taking = 0, None
+    while attempt < _ATTEMPTS:
+        try:
+            with turn(workspace):
+                taking = _beginning(workspace, objects, parts, users, forget)
                 return taking.pull(parts, pointed=pointed, theirs=theirs)
-            except MissingObjectError as error:
-                _require_newer(objects, head, error)
-            except RemovedMeanwhileError:
-                if attempt == _ATTEMPTS - 1:
-                    raise
+        except LogInUseError:
+            wait_for_readers(workspace)
+            continue
+        except MissingObjectError as error:
+            if taking is None:
+                raise
+            _require_newer(objects, taking.head, error)
+        except RemovedMeanwhileError:
+            if attempt == _ATTEMPTS - 1:
+                raise
+        attempt += 1
     raise ObjectStoreError(f"{objects.url} changes faster than it can be read; try again")
+
+
+def _beginning(
+    workspace: Workspace, objects: Objects, parts: Collection[Part], users: UserShard, forget: Forget | None
+) -> "Taking":
+    record = read_record(workspace, objects.url, secrets.token_hex(6))
+    head = read_head(objects)
+    if not head.number:
+        raise ObjectStoreError(
+            f"nothing was pushed to {objects.url} yet; run where there is something: recsys remote push "
+            f"{objects.url}"
+        )
+    record = record.beside(head.number)
+    is_same_shard = True
+    if "data" in parts:
+        _require_shards(objects, head, users)
+        is_same_shard = record.users == users
+        record.shard, record.num_shards = users.number, users.count
+    return Taking(workspace, objects, record, head, forget or forget_in_files, is_same_shard)
+
+
+def _require_shards(objects: Objects, head: Head, users: UserShard) -> None:
+    """Refuse to bring everybody's events to who asked for some users': there may be no room for them."""
+    files = [path for name, unit in head.units.items() if kind_of(name) == "log" for path in unit]
+    events = [path for path in files if path.startswith("events/day=")]
+    if users != ALL_USERS and events and all(UserShard.of_file(path) == ALL_USERS for path in events):
+        raise ConfigError(
+            f"the event log in {objects.url} is not cut into shards of users, so {users.number}/{users.count}"
+            " would bring all of it; on a machine that holds it run: recsys log reshard "
+            f"{users.count}, and push; or pull without --shard"
+        )
 
 
 def pruned(workspace: Workspace, gone: Collection[str]) -> list[str]:
@@ -121,7 +155,7 @@ def pruned(workspace: Workspace, gone: Collection[str]) -> list[str]:
 
 def forget_in_files(workspace: Workspace) -> None:
     """Take everybody who is erased out of the event log and the tables."""
-    EventLog(workspace.events).forget_erased()
+    forget_erased(workspace.events)
     sweep(workspace, Tombstones(workspace.root))
 
 
@@ -147,7 +181,9 @@ class Taking:
         if theirs:
             names |= {*found.torn}
         else:
-            pulled.torn = {name: advice(name) for name in found.torn if not self.joins(name, here)}
+            pulled.torn = {
+                name: advice(self.objects.url, name) for name in found.torn if not self.joins(name, here)
+            }
         pulled.torn |= {name: DOUBLING for name in found.doubling if name not in here}
         if "data" in parts:
             names |= self._recut(here, found)
@@ -196,7 +232,7 @@ class Taking:
         Of a log that lacks files it goes when they are back.
         """
         before = len(Tombstones(self.workspace.root))
-        is_new = take_people(self.workspace, self.head.people, self.record.objections)
+        is_new = take_people(self.workspace, self.objects.url, self.head.people, self.record.objections)
         self.record.objections = self.head.people.objections
         reach("remote-people")
         if (is_new or _is_behind(self.workspace)) and not self._lost():
@@ -222,7 +258,7 @@ class Taking:
             for name in others:
                 if name == "pointers":
                     self._require_models()
-                place(self.workspace, name, self.head.contents(name), here.get(name))
+                place(self.workspace, self.objects.url, name, self.head.contents(name), here.get(name))
                 self.record.units[name] = Step(there=self.head.contents(name), here=self.head.contents(name))
         if {kind_of(name) for name in others} & {"users", "lists"} or chosen:
             self._forget_what_came()
@@ -232,10 +268,9 @@ class Taking:
         incoming = incoming_directory(self.workspace) / "events"
         commits: dict[str, Commit] = {one.append: one.commit for one in chosen}
         goes = any(here.get(f"log/{one.append}", {}).keys() - one.here().keys() for one in chosen)
-        lock = self.workspace.events / READERS_LOCK
         if commits:
-            with exclusive(lock) if goes else nullcontext():  # who reads long needs what would go
-                EventLog(self.workspace.events).replace(incoming, commits)
+            with while_unread(self.workspace) if goes else nullcontext():  # who reads needs what would go
+                replace(self.workspace.events, incoming, commits)
         for one in chosen:
             self.record.units[f"log/{one.append}"] = Step(there=one.there, here=one.here())
 
@@ -258,7 +293,9 @@ class Taking:
         self.forget(self.workspace)
 
     def _lost(self) -> list[Path]:
-        return OwnUnits(self.workspace, {}).lost()
+        commits = Commits(self.workspace.events)
+        with commits.lock():
+            return commits.lost()
 
     def _recut(self, here: Mapping[str, Unit], found: Differences) -> set[str]:
         """Appends of which other files may have to be held than are: those of other users, or of visitors."""
@@ -320,28 +357,6 @@ class Taking:
             there = self.head.contents(name)
             if unit == there:
                 self.record.units[name] = Step(there=there, here=unit)
-
-
-def advice(name: str) -> str:
-    """What to do about a unit that was changed here and there."""
-    again = {"pointers": "promote again", "items": "ingest again", "users": "ingest again"}
-    if kind_of(name) == "log":
-        return (
-            "other events were appended there under this name, as by a copy of a workspace with its state/, "
-            "or fewer: keep events/ of here aside, take the store's with: recsys remote pull --theirs, and "
-            "ingest what it lacks; or push to an empty prefix from a whole copy"
-        )
-    then = again.get(kind_of(name), "do it again")
-    return f"take the store's with: recsys remote pull --theirs; then {then}"
-
-
-def torn_error(url: str, torn: Mapping[str, str]) -> RecsysError | None:
-    """The error that says that units were changed here and there; ``None`` where none was."""
-    if not torn:
-        return None
-    names = ", ".join(sorted(torn))
-    kind = ModelConflictError if set(torn) == {"pointers"} else ObjectStoreError
-    return kind(f"changed here, and in {url} by another machine: {names}; {torn[min(torn)]}")
 
 
 def _is_behind(workspace: Workspace) -> bool:

@@ -11,7 +11,6 @@ from datetime import UTC, datetime, timedelta
 
 from recsys.errors import ObjectStoreError
 from recsys.fault_point import reach
-from recsys.file_lock import exclusive
 from recsys.registry import Registry
 from recsys.remote.decide import Differences, unsendable
 from recsys.remote.head import File, Head, publish_head, read_head, remove_older_heads
@@ -19,9 +18,11 @@ from recsys.remote.kafka_ranges import DOUBLING
 from recsys.remote.objects import Objects, Stored, require_create_once
 from recsys.remote.own_units import OwnUnits
 from recsys.remote.people import own_people, together
-from recsys.remote.pull import ALL_PARTS, Forget, Taking, advice, forget_in_files, pruned
-from recsys.remote.record import Record, Step, read_record, remote_directory, save_record
+from recsys.remote.pull import ALL_PARTS, Forget, Taking, forget_in_files, pruned
+from recsys.remote.record import Record, Step, read_record, save_record
+from recsys.remote.torn import advice
 from recsys.remote.transfer import ChangedFileError, MissingObjectError, upload
+from recsys.remote.turns import LogInUseError, turn, wait_for_readers
 from recsys.remote.units import Content, Part, Unit, is_of, kind_of
 from recsys.workspace import Workspace
 
@@ -77,19 +78,23 @@ def push(
         ConfigError: The workspace names the erased by another key.
         DataError: The event log is damaged.
     """
-    remote_directory(workspace).mkdir(parents=True, exist_ok=True)
-    with exclusive(remote_directory(workspace) / "lock"):
-        require_create_once(objects)
-        sending = _Sending(workspace, objects, parts, forget or forget_in_files, unfinished)
-        for attempt in range(_ATTEMPTS):
-            try:
+    require_create_once(objects)
+    sending = _Sending(workspace, objects, parts, forget or forget_in_files, unfinished)
+    attempt = 0
+    while attempt < _ATTEMPTS:
+        try:
+            with turn(workspace):
                 if (pushed := sending.attempt()) is not None:
                     return pushed
-            except MissingObjectError:
-                continue
-            except ChangedFileError:
-                if attempt >= _LOOKS:
-                    raise
+        except LogInUseError:
+            wait_for_readers(workspace)
+            continue
+        except MissingObjectError:
+            pass
+        except ChangedFileError:
+            if attempt >= _LOOKS:
+                raise
+        attempt += 1
     raise ObjectStoreError(f"other machines push to {objects.url} all the time; try again")
 
 
@@ -149,7 +154,7 @@ class _Sending:
         num_bytes += self._send(units, mended, stored, push)
         after = self._next(record, mended, units, gone, stored)
         left_out = own.left_out | unsendable(found, here, head)
-        torn = {name: advice(name) for name in found.torn}
+        torn = {name: advice(self.objects.url, name) for name in found.torn}
         torn |= {name: DOUBLING for name in found.doubling if name in here}
         pushed = Pushed(head.number, left_out=left_out, torn=torn)
         if not _is_same(head, after):

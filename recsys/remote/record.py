@@ -96,11 +96,22 @@ def read_record(workspace: Workspace, url: str, writer: str) -> Record:
         writer: Who pushes from here from now on, if nobody did so far.
     """
     url = url.rstrip("/")  # with or without, it is the same store
-    try:
-        found = Record.model_validate_json((remote_directory(workspace) / _FILE).read_bytes())
-    except (OSError, ValidationError):
+    found = _read(workspace)
+    if found is None:
         return Record(url=url, writer=writer)
     return found if found.url == url else found.anew(url)
+
+
+def stored_units(workspace: Workspace) -> frozenset[str]:
+    """Names of the units that the last store is known to have; none where nothing is known."""
+    found = _read(workspace)
+    return frozenset() if found is None else frozenset(found.units)
+
+
+def known_url(workspace: Workspace) -> str | None:
+    """The store that the workspace was last in step with; ``None`` where nothing is known of one."""
+    found = _read(workspace)
+    return None if found is None else found.url
 
 
 def save_record(workspace: Workspace, record: Record) -> None:
@@ -117,3 +128,10 @@ def remote_directory(workspace: Workspace) -> Path:
 def incoming_directory(workspace: Workspace) -> Path:
     """Where files lie that were read from the store and are not yet in their place."""
     return remote_directory(workspace) / _INCOMING
+
+
+def _read(workspace: Workspace) -> Record | None:
+    try:
+        return Record.model_validate_json((remote_directory(workspace) / _FILE).read_bytes())
+    except (OSError, ValidationError):
+        return None

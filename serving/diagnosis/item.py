@@ -10,8 +10,9 @@ import numpy as np
 from recsys.answer import Query, RankedItem, RankedList
 from recsys.candidates import source_names
 from recsys.errors import ConfigError, DataError
+from recsys.gathered import Inspection
 from recsys.moment import Moment
-from recsys.pipeline import Inspection, Pipeline
+from recsys.pipeline import Pipeline
 from recsys.progress import progress
 from recsys.schema import ITEM_ID, TITLE
 from recsys.tables import read_items

@@ -13,6 +13,7 @@ from features.log import require_fitted_before
 from features.states import states_at
 from recsys.answer import Contribution, Query, RankedItem
 from recsys.event_log import EventLog
+from recsys.log_presence import require_events
 from recsys.pipeline import Pipeline
 from recsys.schema import AS_OF, USER_ID
 from recsys.timestamps import utc
@@ -43,11 +44,13 @@ class Standing:
 
         Raises:
             BundleError: No bundle has been trained, or it does not verify.
+            DataError: There are no events.
             LeakageError: The bundle was fitted on events later than the moment.
         """
         log = EventLog(workspace.events)
         as_of_ms = at_ms if at_ms is not None else (log.end_ms() or 0) + 1
         pipeline = load_pipeline(workspace, at_ms=as_of_ms)
+        require_events(workspace)
         fitted_until_ms = pipeline.bundle.manifest.fitted_until_ms
         require_fitted_before(f"bundle {pipeline.version}", fitted_until_ms, as_of_ms)
         return cls(log, pipeline, as_of_ms)

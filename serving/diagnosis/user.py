@@ -7,7 +7,8 @@ import numpy as np
 
 from recsys.answer import RankedList, ServiceLevel
 from recsys.candidates import SOURCE_NAMES
-from recsys.pipeline import Inspection, Pipeline
+from recsys.gathered import Inspection
+from recsys.pipeline import Pipeline
 from recsys.schema import ITEM_ID, TITLE
 from recsys.workspace import Workspace
 from serving.diagnosis.history import UserHistory, user_history

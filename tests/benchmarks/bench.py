@@ -25,7 +25,8 @@ from rich.table import Table
 
 from recsys.answer import Query
 from recsys.event_log import EventLog
-from recsys.pipeline import Gathered, Pipeline
+from recsys.gathered import Gathered
+from recsys.pipeline import Pipeline
 from recsys.registry import Registry
 from recsys.schema import CATEGORY
 from recsys.workspace import Workspace

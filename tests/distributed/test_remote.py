@@ -10,9 +10,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from recsys.damaged_files import DamagedFiles
 from recsys.fault_point import EXIT_CODE
+from recsys.log_shards import reshard
 from recsys.manifest import read_manifest, verify_files
-from recsys.remote.objects import Objects, open_objects
+from recsys.remote.objects import Objects
+from recsys.remote.opening import open_objects
 from recsys.remote.pull import pull
 from recsys.remote.push import push
 from recsys.user_shard import UserShard, shard_number
@@ -161,7 +164,7 @@ def test_a_pull_that_is_killed_leaves_what_can_be_read(bucket: Bucket, tmp_path:
     push(one.workspace, objects)
     bucket.run(reader, "pull", fault=fault, code=EXIT_CODE)
     assert {"e2"} <= reader.bought() <= {"e2", "e3"}
-    assert reader.log.damaged() == []
+    assert DamagedFiles(reader.log.path).find() == []
     stable = reader.registry.stable()
     verify_files(stable, read_manifest(stable))
     bucket.run(reader, "pull")
@@ -181,7 +184,9 @@ def test_of_many_pushes_at_once_nothing_is_lost_and_one_moves_the_pointers(
     codes = [process.returncode for process in running]
     assert sorted(codes) == [0, *[1] * (_NUM_MACHINES - 1)], said
     assert all(
-        "pointers; take the store's with" in text for text, code in zip(said, codes, strict=True) if code
+        f"pointers: take the store's with: recsys remote pull {bucket.url} --theirs" in text
+        for text, code in zip(said, codes, strict=True)
+        if code
     )
     reader = Shop(tmp_path / "reader")
     bucket.run(reader, "pull")
@@ -193,7 +198,7 @@ def test_of_many_pushes_at_once_nothing_is_lost_and_one_moves_the_pointers(
 
 def test_a_shard_of_the_users_takes_a_shard_of_the_bytes(bucket: Bucket, tmp_path: Path) -> None:
     one = Shop(tmp_path / "one")
-    one.log.reshard(4)
+    reshard(one.log.path, 4)
     users = [str(number) for number in range(400)]
     one.buy("a", *((f"e{user}", user) for user in users))
     bucket.run(one, "push")

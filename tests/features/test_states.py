@@ -9,8 +9,8 @@ import pytest
 from features.states import every_state
 from recsys.schema import DAY_MS
 from recsys.user_state import UserState
-from tests.features.small_log import APPLE, BREAD, CATALOGUE, CONFIG, events_frame
-from tests.recsys.small_catalogue import NOW, Event
+from tests.features.small_log import APPLE, BREAD, CATALOGUE, CONFIG
+from tests.recsys.small_catalogue import NOW, Event, events_frame
 
 _NUM_EVENTS = 20_000
 

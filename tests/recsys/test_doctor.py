@@ -15,8 +15,11 @@ import torch
 from packaging.requirements import Requirement
 
 from recsys.cli import run
+from recsys.damaged_files import DamagedFiles
 from recsys.doctor import Finding, Status, diagnose, unmet
+from recsys.doctor.contents import contents
 from recsys.event_log import EventLog
+from recsys.log_shards import reshard
 from recsys.registry import Registry
 from recsys.schema import (
     AVAILABLE,
@@ -191,6 +194,29 @@ def test_damaged_items_and_events_are_missing_with_the_reason(shop: Workspace) -
     findings = diagnose(shop)
     assert missing(findings) == {"items", "events"}
     assert "is damaged" in findings["events"].found
+
+
+def test_what_is_damaged_and_set_aside_is_a_warning_with_the_ways_out(shop: Workspace) -> None:
+    for path in shop.events.glob("day=*/*.parquet"):
+        path.write_bytes(b"PAR1")
+    DamagedFiles(shop.events).set_aside()
+    finding = contents(shop)["events"][0]()
+    assert finding.status == Status.WARNING
+    assert finding.found == "0, the last at 2024-05-01T12:00:00Z; damaged and set aside: 1 files"
+    assert finding.mend.endswith("recsys log forget-damaged")
+
+
+def test_a_log_in_other_shards_than_the_configuration_asks_for_is_a_warning(shop: Workspace) -> None:
+    look = contents(shop)["shards"][0]
+    assert look() == Finding(Status.OK, "1 of users")
+    reshard(shop.events, 2)
+    assert look() == Finding(Status.OK, "2 of users")  # nothing else is asked for
+    shop.config.write_text("[log]\nnum_shards = 4\n", encoding="utf-8")
+    assert look() == Finding(
+        Status.WARNING,
+        "2 of users in the log, 4 in recsys.toml",
+        f"recsys log reshard --workspace {shop.root}",
+    )
 
 
 def test_a_damaged_model_that_serves_is_missing_and_another_is_a_warning(shop: Workspace) -> None:

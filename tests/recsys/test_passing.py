@@ -2,22 +2,18 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 
 import numpy as np
 import pytest
 import torch
 
 from recsys.answer import Query
-from recsys.bundle import Bundle
 from recsys.candidates import SOURCE_NAMES, Candidates
 from recsys.catalogue import Catalogue
 from recsys.code_lists import CodeLists
 from recsys.config import PlacementConfig
 from recsys.encoder import UserTower
 from recsys.index import VectorIndex, dequantise
-from recsys.item_state import ItemState
-from recsys.manifest import Manifest
 from recsys.moment import Moment, Parts
 from recsys.passing import joined
 from recsys.pipeline import Pipeline
@@ -32,6 +28,7 @@ from tests.recsys.small_catalogue import (
     small_ranker,
     state_of,
 )
+from tests.recsys.small_pipeline import small_pipeline
 from tests.recsys.test_code_lists import DIMENSION
 from tests.recsys.test_code_lists import VECTORS as MORE
 
@@ -102,24 +99,7 @@ class NoFeatures:
 
 
 def pipeline(parts: Parts) -> Pipeline:
-    then = datetime.fromtimestamp(NOW / 1000, UTC)
-    manifest = Manifest(
-        version="v1",
-        created_time=then,
-        data_from=then,
-        fitted_until=then,
-        parts_fitted_until_ms=parts.fitted_until(),
-        feature_names=("one",),
-        feature_fingerprint="",
-        config=CONFIG,
-        metrics={},
-        libraries={},
-        canary_inputs=[],
-        canary_scores={},
-        files={},
-    )
-    items = ItemState.from_events(CATALOGUE, CONFIG.state, events_frame(LOG), NOW)
-    return Pipeline(Bundle(manifest, parts, {"all": small_ranker(("one",))}), items, NoFeatures())
+    return small_pipeline(parts, LOG, {"all": small_ranker(("one",))}, NoFeatures())
 
 
 def asked(user: int = 0, **options: object) -> Query:

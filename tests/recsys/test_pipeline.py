@@ -7,12 +7,9 @@ import numpy as np
 import pytest
 
 from recsys.answer import Query, RankedList, RuleStep, ServiceLevel
-from recsys.bundle import Bundle
 from recsys.candidates import source_names
 from recsys.config import Config, ExplorationConfig, PlacementConfig, RepeatConfig, SamplingConfig
 from recsys.errors import ConfigError
-from recsys.item_state import ItemState
-from recsys.manifest import Manifest
 from recsys.moment import Moment
 from recsys.pipeline import Pipeline
 from recsys.ranker import Ranker
@@ -21,7 +18,6 @@ from recsys.schema import DAY_MS, EVENT_TYPE_CODES
 from tests.recsys.small_catalogue import (
     NOW,
     Event,
-    events_frame,
     greengrocer,
     parts_without_encoder,
     shopping,
@@ -29,6 +25,7 @@ from tests.recsys.small_catalogue import (
     small_ranker,
     state_of,
 )
+from tests.recsys.small_pipeline import small_pipeline
 
 CATALOGUE = greengrocer()
 LOG = shopping(CATALOGUE)
@@ -70,24 +67,7 @@ def pipeline(
     others: Mapping[str, Ranker] | None = None, features: SmallFeatures = FEATURES, config: Config = CONFIG
 ) -> Pipeline:
     """A pipeline whose bundle has the ranker for everything, and others for what they are named after."""
-    moment = datetime.fromtimestamp(NOW / 1000, UTC)
-    manifest = Manifest(
-        version="v1",
-        created_time=moment,
-        data_from=moment,
-        fitted_until=moment,
-        parts_fitted_until_ms=PARTS.fitted_until(),
-        feature_names=FEATURES.names,
-        feature_fingerprint="",
-        config=config,
-        metrics={},
-        libraries={},
-        canary_inputs=[],
-        canary_scores={},
-        files={},
-    )
-    items = ItemState.from_events(CATALOGUE, CONFIG.state, events_frame(LOG), NOW)
-    return Pipeline(Bundle(manifest, PARTS, {"all": RANKER, **(others or {})}), items, features)
+    return small_pipeline(PARTS, LOG, {"all": RANKER, **(others or {})}, features, config)
 
 
 PIPELINE = pipeline()

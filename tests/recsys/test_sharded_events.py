@@ -14,10 +14,12 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from recsys.columns import REASON
+from recsys.damaged_files import DamagedFiles
 from recsys.errors import ConfigError, DataError
 from recsys.event_log import EventLog
 from recsys.fault_point import EXIT_CODE
 from recsys.ingest import IngestSummary, TableSummary, ingest
+from recsys.log_erasure import forget_erased
 from recsys.runner import Result, Runner, Shard
 from recsys.schema import DAY_MS, EVENT_ID, EVENT_SCHEMA
 from recsys.tombstones import Tombstones
@@ -113,7 +115,7 @@ def test_in_parts_comes_to_what_the_whole_comes_to(tmp_path: Path, config: str) 
     assert one.events.ignored_columns == ("mood", "extra")
     assert_frame_equal(refused(one.events), refused(many.events))
     assert logged(whole) == logged(parts)
-    assert EventLog(parts / "events").damaged() == []
+    assert DamagedFiles(parts / "events").find() == []
     assert not list((parts / "events").glob(".ingest*"))
 
 
@@ -204,7 +206,7 @@ def test_who_was_erased_does_not_come_back(tmp_path: Path) -> None:
     take(whole, given, None)
     take(parts, given, Parts())
     assert logged(whole) == logged(parts)
-    assert EventLog(parts / "events").forget_erased() == []
+    assert forget_erased(parts / "events") == []
 
 
 @pytest.mark.parametrize("point", ["log-written:1", "log-committed:1"])

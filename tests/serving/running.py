@@ -9,9 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from recsys.user_state import UserState
+from recsys.v1.recommendation_service_pb2 import RecommendRequest
 from recsys.workspace import Workspace
 from serving.bootstrap import serving
-from serving.engine import RankingPipeline
+from serving.client import Client
+from serving.ranking_pipeline import RankingPipeline
 from serving.settings import load_settings
 from tests.serving.small_shop import SmallPipeline
 
@@ -69,3 +71,8 @@ def free_port() -> int:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return int(found.getsockname()[1])
+
+
+def first_item(client: Client, user_id: str) -> str:
+    """What a server recommends to somebody in the first place."""
+    return client.recommend(RecommendRequest(user_id=user_id)).results[0].item_id

@@ -12,6 +12,7 @@ from features.states import states_at
 from recsys.answer import Query
 from recsys.errors import ConfigError, DataError, InvalidRequestError, LeakageError
 from recsys.event_log import EventLog
+from recsys.log_shards import reshard
 from recsys.schema import (
     AS_OF,
     CONTEXT_ITEM_IDS,
@@ -47,7 +48,7 @@ def test_a_log_in_shards_answers_as_a_whole_one_does(
     queries = pl.DataFrame({USER_ID: [*list(trained.shop.withheld)[:20], "new", "new"]})
     shutil.copytree(later.root, tmp_path / "cut", symlinks=True)
     cut = Workspace(tmp_path / "cut")
-    EventLog(cut.events).reshard(4)
+    reshard(cut.events, 4)
     expected, found = (recommend_queries(where, queries) for where in (later, cut))
     assert found.frame().equals(expected.frame())
 

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -21,7 +20,7 @@ from recsys.workspace import Workspace
 from serving.client import Client
 from serving.embedded_store import embedded_store
 from serving.event import event_frame
-from tests.serving.running import PATIENCE_SECONDS, running_server
+from tests.serving.running import PATIENCE_SECONDS, first_item, running_server
 from tests.serving.small_shop import ITEM_IDS, NOON, SmallPipeline, make_event
 
 PROGRAM = """
@@ -41,23 +40,9 @@ asyncio.run(serve_until_stopped(
 """
 
 
-def first_item(client: Client, user_id: str) -> str:
-    return client.recommend(RecommendRequest(user_id=user_id)).results[0].item_id
-
-
 def process_id(url: str) -> int:
     with redis.Redis.from_url(url) as admin:
         return int(admin.info("server")["process_id"])
-
-
-def test_states_of_the_log_are_served(tmp_path: Path) -> None:
-    state = UserState(SmallPipeline().config.state.half_lives_days)
-    state.apply("dates", EVENT_TYPE_CODES["purchase"], NOON, is_purchase=True, max_rows=10)
-    with (
-        running_server(tmp_path, states=[("u", state)]) as where,
-        Client(where, timeout_seconds=PATIENCE_SECONDS) as client,
-    ):
-        assert first_item(client, "u") == "dates"
 
 
 def test_an_acknowledged_event_survives_a_kill_of_the_server(tmp_path: Path) -> None:
@@ -134,31 +119,6 @@ def test_a_store_that_hangs_costs_an_answer_no_more_than_its_timeout(tmp_path: P
     assert elapsed_seconds < 5.0  # the client's own retries would take as long for every single call
 
 
-def test_a_store_that_is_away_at_the_start_makes_answers_simpler(
-    tmp_path: Path,
-) -> None:
-    with (
-        running_server(tmp_path, redis_url="redis://127.0.0.1:1") as where,
-        Client(where, timeout_seconds=PATIENCE_SECONDS) as client,
-    ):
-        response = client.recommend(RecommendRequest(user_id="u"))
-    assert list(response.degraded_reasons) == ["state_unavailable"]
-
-
-def test_the_replay_clock_goes_on_where_the_log_ends(tmp_path: Path) -> None:
-    EventLog(Workspace(tmp_path).events).append(event_frame([make_event(time_ms=NOON)]), "history")
-    pipeline = SmallPipeline()
-    with (
-        running_server(tmp_path, pipeline, clock="replay") as where,
-        Client(where, timeout_seconds=PATIENCE_SECONDS) as client,
-    ):
-        client.record_events([Event(event_type="view", user_id="u", item_id="eggs")])
-        client.recommend(RecommendRequest(user_id="u"))
-    [query] = pipeline.queries
-    assert query.user is not None
-    assert NOON < query.user.latest_ms < query.as_of_ms < NOON + 60_000
-
-
 def test_an_answer_sees_events_that_are_ahead_of_the_clock(tmp_path: Path) -> None:
     """A state's latest event may be later than the clock after a restart in replay."""
     state = UserState(SmallPipeline().config.state.half_lives_days)
@@ -171,19 +131,3 @@ def test_an_answer_sees_events_that_are_ahead_of_the_clock(tmp_path: Path) -> No
     ):
         client.recommend(RecommendRequest(user_id="u"))
     assert pipeline.queries[0].as_of_ms == NOON + 1000
-
-
-def test_events_reach_the_log_while_the_server_runs(tmp_path: Path) -> None:
-    log = EventLog(Workspace(tmp_path).events)
-    with (
-        running_server(tmp_path, compact_every=timedelta(milliseconds=20)) as where,
-        Client(where, timeout_seconds=PATIENCE_SECONDS) as client,
-    ):
-        client.record_events([Event(event_id="e", event_type="view", user_id="u", item_id="eggs")])
-        until = time.monotonic() + PATIENCE_SECONDS
-        while log.end_ms() is None:
-            assert time.monotonic() < until, "nothing was moved into the log"
-            time.sleep(0.01)
-        client.record_events([Event(event_type="view", user_id="u", item_id="dates")])
-        assert first_item(client, "u") in {"dates", "eggs"}
-    assert log.event_ids().len() == 2

@@ -1,33 +1,39 @@
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from recsys.errors import ConfigError
-from recsys.event_log import READERS_LOCK, EventLog
-from recsys.file_lock import exclusive, shared
-from recsys.schema import DAY_MS
+from recsys.event_log import EventLog
+from recsys.log_shards import reshard
 from recsys.workspace import Workspace
-from serving.compaction import COMPACTION_LOCK
-from serving.log_command import log, prune_workspace, reshard_workspace
-from serving.retention import prune
-from tests.recsys.test_log_shards import events, files
+from serving.log_command import log, reshard_workspace
+from tests.recsys.log_events import daily_purchases, files
 
 
 def test_the_configuration_says_how_the_log_is_cut(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
     workspace.config.write_text("[log]\nnum_shards = 4\n", encoding="utf-8")
     assert reshard_workspace(workspace) == (4, 0)
-    EventLog(workspace.events).append(events(), "a")
+    EventLog(workspace.events).append(daily_purchases(), "a")
     assert all("~" in file for file in files(workspace.events))
-    workspace.config.write_text("", encoding="utf-8")
+    workspace.config.write_text("[log]\nnum_shards = 1\n", encoding="utf-8")
     assert reshard_workspace(workspace) == (1, 1)
     assert not any("~" in file for file in files(workspace.events))
 
 
+def test_a_log_in_shards_stays_so_where_nothing_says_how_many(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    reshard(workspace.events, 4)
+    workspace.config.write_text("[privacy]\nretention_days = 9\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"set log\.num_shards there, or give --shards N"):
+        reshard_workspace(workspace)
+    assert EventLog(workspace.events).num_shards == 4
+
+
 def test_a_number_on_the_command_line_goes_before_the_configuration(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
-    EventLog(workspace.events).append(events(), "a")
+    EventLog(workspace.events).append(daily_purchases(), "a")
     told = CliRunner().invoke(log, ["reshard", "--shards", "2", "--workspace", str(tmp_path), "--json"])
     assert (told.exit_code, told.stdout.strip()) == (0, '{"num_shards": 2, "appends": 1}')
     assert EventLog(workspace.events).num_shards == 2
@@ -35,7 +41,7 @@ def test_a_number_on_the_command_line_goes_before_the_configuration(tmp_path: Pa
 
 def test_pruning_does_not_empty_a_log_unless_that_is_said(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
-    EventLog(workspace.events).append(events(), "a")
+    EventLog(workspace.events).append(daily_purchases(), "a")
     words = ["prune", "--workspace", str(tmp_path), "--days", "1"]
     refused = CliRunner().invoke(log, words)
     assert isinstance(refused.exception, ConfigError)
@@ -46,33 +52,7 @@ def test_pruning_does_not_empty_a_log_unless_that_is_said(tmp_path: Path) -> Non
 
 
 def test_a_workspace_that_is_not_there_is_named_and_not_made(tmp_path: Path) -> None:
-    for words in (["prune"], ["reshard", "--shards", "2"]):
+    for words in (["prune"], ["reshard", "--shards", "2"], ["forget-damaged"]):
         missing = CliRunner().invoke(log, [*words, "--workspace", str(tmp_path / "none")])
         assert "there is no workspace" in str(missing.exception)
     assert not (tmp_path / "none").exists()
-
-
-def test_who_waits_for_a_training_to_end_keeps_nobody_from_writing(tmp_path: Path) -> None:
-    workspace = Workspace(tmp_path)
-    EventLog(workspace.events).append(events(), "a")
-    with ThreadPoolExecutor() as threads:
-        with shared(workspace.events / READERS_LOCK):
-            pruning = threads.submit(prune_workspace, workspace, 0)
-            resharding = threads.submit(reshard_workspace, workspace, 2)
-            for _ in range(3):
-                with exclusive(workspace.state / COMPACTION_LOCK):
-                    assert [pruning.done(), resharding.done()] == [False, False]
-        assert pruning.result(30) == (0, 0)
-        assert resharding.result(30) == (2, 1)
-
-
-def test_retention_takes_nothing_away_under_whoever_reads_the_log_on_any_machine(tmp_path: Path) -> None:
-    workspace = Workspace(tmp_path)
-    workspace.config.write_text("[privacy]\nretention_days = 1\n", encoding="utf-8")
-    log = EventLog(workspace.events)
-    log.append(events(), "a")
-    later, num_events = (log.end_ms() or 0) + 9 * DAY_MS, len(log.event_ids())
-    with shared(workspace.events / READERS_LOCK):  # which needs no other file of the reader's machine
-        assert prune(workspace, later) == 0
-        assert len(log.event_ids()) == num_events > 0
-    assert prune(workspace, later) == num_events

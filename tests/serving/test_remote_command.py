@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from recsys.errors import ConfigError, ModelConflictError
-from recsys.remote.objects import open_objects
+from recsys.remote.opening import open_objects
 from recsys.remote.push import push
 from serving.event_buffer import BUFFER_FILE, SqliteEventBuffer
 from serving.remote_command import remote

@@ -17,8 +17,8 @@ from recsys.workspace import Workspace
 from serving.loading import load_pipeline
 from tests.conftest import Trained
 from tests.tiny_shop import CUT, CUT_MS, TEST_DAYS
-from training.decisions import LABEL, gains
 from training.feature_table import ExportedFeatures, export_features
+from training.labels import LABEL, gains
 
 TO_MS = CUT_MS + TEST_DAYS * DAY_MS
 KEYS = [QUERY_ID, USER_ID, ITEM_ID, AS_OF, LABEL, SOURCES]

@@ -12,6 +12,7 @@ from recsys.config import Config, RankerConfig
 from recsys.errors import ConfigError, DataError
 from recsys.event_log import EventLog
 from recsys.ingest import read_items
+from recsys.log_shards import reshard
 from recsys.manifest import read_manifest, verify_files
 from recsys.registry import Registry
 from recsys.schema import DAY_MS, EVENT_TIME, USER_ID
@@ -101,7 +102,7 @@ def test_training_on_a_log_in_shards_until_a_moment_is_training_on_a_whole_log_t
     again = Workspace(tmp_path / "again")
     for name in ("items", "events"):
         shutil.copytree(later.root / name, again.root / name)
-    EventLog(again.events).reshard(8)
+    reshard(again.events, 8)
     manifest = read_manifest(Registry(trained.workspace.registry).stable())
     until_ms = manifest.fitted_until_ms
     summary = train(again, until_ms=until_ms, config=trained.config)

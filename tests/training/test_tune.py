@@ -17,7 +17,7 @@ from recsys.schema import EFFECTIVE_TIME, ITEM_ID, USER_ID
 from recsys.workspace import Workspace
 from tests.conftest import Trained
 from tests.tiny_shop import CUT_MS, few_steps, quick_config
-from training.decisions import label_table
+from training.labels import label_table
 from training.tune import Searched, Trial, fragment, summary_table, tune, write_fragment
 from training.tune_spaces import SPACES, as_they_are, suggested
 from training.tune_trials import RankerTrials

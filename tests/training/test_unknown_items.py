@@ -15,7 +15,8 @@ from tests.recsys.small_catalogue import (
     shopping,
     small_config,
 )
-from training.decisions import Decisions, collect_decisions
+from training.decision_table import collect_decisions
+from training.decisions import Decisions
 from training.unknown_items import collect_unknown, newest
 
 CATALOGUE = greengrocer()

@@ -1,23 +1,20 @@
 """Small workspaces, and stores for them."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
 
 from recsys.event_log import EventLog
+from recsys.log_erasure import forget_erased
 from recsys.registry import Registry
-from recsys.remote.objects import Objects, open_objects
+from recsys.remote.objects import Objects
+from recsys.remote.opening import open_objects
 from recsys.schema import (
     EVENT_ID,
-    EVENT_SCHEMA,
-    EVENT_TIME,
-    EVENT_TYPE,
     ITEM_ID,
     ITEM_SCHEMA,
     MERGE_SCHEMA,
     MERGE_TIME,
-    RECEIVED_TIME,
     TIMESTAMP,
     USER_ID,
     VISITOR,
@@ -25,10 +22,8 @@ from recsys.schema import (
 from recsys.tables import publish
 from recsys.tombstones import Tombstones
 from recsys.workspace import Workspace
+from tests.recsys.log_events import HOUR, NOON, event_rows
 from tests.recsys.test_manifest import write_small_bundle
-
-NOON = int(datetime(2024, 5, 1, 12, tzinfo=UTC).timestamp() * 1000)
-HOUR = 3_600_000
 
 
 def new_store(number: int = 0, kind: str = "memory", root: Path | None = None) -> Objects:
@@ -37,15 +32,7 @@ def new_store(number: int = 0, kind: str = "memory", root: Path | None = None) -
 
 def events(*rows: tuple[str, str]) -> pl.DataFrame:
     """Purchases of (event id, user id) at noon."""
-    ids, users = zip(*rows, strict=True) if rows else ((), ())
-    frame = pl.DataFrame({EVENT_ID: ids, USER_ID: users}, {EVENT_ID: pl.String, USER_ID: pl.String})
-    frame = frame.with_columns(
-        pl.lit("purchase").alias(EVENT_TYPE),
-        pl.lit("i").alias(ITEM_ID),
-        pl.lit(NOON).cast(EVENT_SCHEMA[EVENT_TIME]).alias(EVENT_TIME),
-        pl.lit(NOON).cast(EVENT_SCHEMA[RECEIVED_TIME]).alias(RECEIVED_TIME),
-    )
-    return pl.concat([pl.DataFrame(schema=EVENT_SCHEMA), frame], how="diagonal")
+    return event_rows([EVENT_ID, USER_ID], rows)
 
 
 def merge(visitor: str, user: str) -> pl.DataFrame:
@@ -80,7 +67,7 @@ class Shop:
 
     def erase(self, user: str) -> None:
         Tombstones(self.workspace.root).add([user], NOON + HOUR)
-        self.log.forget_erased()
+        forget_erased(self.log.path)
 
     def bought(self) -> set[str]:
         return set(self.log.event_ids())

@@ -1,18 +1,22 @@
 from pathlib import Path
 
-from recsys.remote.objects import open_objects
+from recsys.damaged_files import DamagedFiles
+from recsys.log_pruning import prune_log
+from recsys.log_shards import reshard
+from recsys.remote.opening import open_objects
 from recsys.remote.pull import pull
 from recsys.remote.push import push
 from recsys.remote.record import read_record
 from recsys.user_shard import UserShard
-from tests.recsys.remote.shops import NOON, Shop, new_store
+from tests.recsys.log_events import NOON
+from tests.recsys.remote.shops import Shop, new_store
 
 
 def damage(shop: Shop) -> None:
     """Let a file of the log rot, and a start of the server find it."""
     file = next(shop.workspace.events.glob("day=*/*.parquet"))
     file.write_bytes(b"rot" + file.read_bytes()[3:])
-    assert len(shop.log.set_aside_damaged()) == 1
+    assert len(DamagedFiles(shop.log.path).set_aside()) == 1
 
 
 def test_a_file_that_is_damaged_on_one_machine_stays_on_the_others_and_comes_back(tmp_path: Path) -> None:
@@ -50,7 +54,7 @@ def test_what_is_left_of_a_damaged_append_is_no_append_to_send(tmp_path: Path) -
     pull(one.workspace, store)
     assert one.bought() == {"e1"}
     damage(one)
-    one.log.prune(NOON + 99 * 86_400_000)  # it would have gone anyway
+    prune_log(one.log.path, NOON + 99 * 86_400_000)  # it would have gone anyway
     push(one.workspace, store)
     pull(other.workspace, store)
     assert other.bought() == set()
@@ -59,7 +63,7 @@ def test_what_is_left_of_a_damaged_append_is_no_append_to_send(tmp_path: Path) -
 def test_a_machine_that_holds_a_shard_sends_no_part_of_an_append_to_a_new_store(tmp_path: Path) -> None:
     store, new = (new_store(kind="file", root=tmp_path / name) for name in ("old", "new"))
     one, other = Shop(tmp_path / "one"), Shop(tmp_path / "other")
-    one.log.reshard(4)
+    reshard(one.log.path, 4)
     one.buy("a", *[(f"e{number}", f"u{number}") for number in range(20)])
     whole = one.bought()
     push(one.workspace, store)
@@ -88,10 +92,10 @@ def test_a_part_of_an_append_that_was_sent_as_the_whole_takes_nothing_from_who_h
     store = new_store(kind="file", root=tmp_path)
     one, other = Shop(tmp_path / "one"), Shop(tmp_path / "other")
     for shop in (one, other):
-        shop.log.reshard(4)
+        reshard(shop.log.path, 4)
         shop.buy("a", *[(f"e{number}", f"u{number}") for number in range(20)])
     whole = one.bought()
-    other.log.prune(NOON + 9 * 86_400_000)
+    prune_log(other.log.path, NOON + 9 * 86_400_000)
     push(other.workspace, store)
     assert push(one.workspace, store).torn.keys() == pull(one.workspace, store).torn.keys() == {"log/a"}
     assert one.bought() == whole

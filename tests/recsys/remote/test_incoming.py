@@ -5,7 +5,7 @@ import pytest
 
 from recsys import fault_point
 from recsys.errors import DataError
-from recsys.remote.objects import DirectoryObjects
+from recsys.remote.directory_objects import DirectoryObjects
 from recsys.remote.pull import pull
 from recsys.remote.push import push
 from recsys.table_sweep import remove_scratch

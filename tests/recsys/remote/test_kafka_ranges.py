@@ -3,8 +3,9 @@ from pathlib import Path
 import pytest
 
 from recsys.remote.kafka_ranges import doubling
-from recsys.remote.pull import pull, torn_error
+from recsys.remote.pull import pull
 from recsys.remote.push import push
+from recsys.remote.torn import torn_error
 from tests.recsys.remote.shops import Shop, new_store
 
 

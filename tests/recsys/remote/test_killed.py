@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from recsys import fault_point
+from recsys.damaged_files import DamagedFiles
 from recsys.manifest import read_manifest, verify_files
-from recsys.remote.objects import DirectoryObjects
+from recsys.remote.directory_objects import DirectoryObjects
 from recsys.remote.pull import pull
 from recsys.remote.push import push
 from tests.recsys.remote.shops import Shop
@@ -74,7 +75,7 @@ def each_kill(points: tuple[str, ...], run: Callable[[], object]) -> Iterator[st
 
 def assert_sound(shop: Shop, where: str) -> None:
     """Every append is the old one or the new one, and whole; so is the model that serves."""
-    assert shop.log.damaged() == [], where
+    assert DamagedFiles(shop.log.path).find() == [], where
     for version in shop.registry.pointers().targets().values():
         verify_files(shop.registry.path(version), read_manifest(shop.registry.path(version)))
 

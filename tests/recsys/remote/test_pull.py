@@ -3,16 +3,20 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from recsys.damaged_files import DamagedFiles
 from recsys.errors import ConfigError, DataError, ObjectStoreError
+from recsys.log_shards import reshard
 from recsys.objections import Objections
-from recsys.remote.objects import DirectoryObjects
+from recsys.remote.directory_objects import DirectoryObjects
 from recsys.remote.own_units import OwnUnits
-from recsys.remote.pull import pull, torn_error
+from recsys.remote.pull import pull
 from recsys.remote.push import push
-from recsys.remote.record import Mark
+from recsys.remote.record import Mark, read_record
+from recsys.remote.torn import torn_error
 from recsys.table_sweep import prune_lists
 from recsys.user_shard import UserShard, shard_number
-from tests.recsys.remote.shops import HOUR, NOON, Shop, events, merge
+from tests.recsys.log_events import HOUR, NOON
+from tests.recsys.remote.shops import Shop, events, merge
 
 
 def store(tmp_path: Path) -> DirectoryObjects:
@@ -29,7 +33,7 @@ def in_shard(number: int, count: int) -> list[str]:
 
 def test_a_machine_may_hold_one_shard_of_the_users_and_push_what_it_does(tmp_path: Path) -> None:
     one, other = shops(tmp_path)
-    one.log.reshard(2)
+    reshard(one.log.path, 2)
     ann, cid = in_shard(0, 2)[:2]
     bob, visitor = in_shard(1, 2)[:2]
     one.buy("a", ("e1", ann), ("e2", bob))
@@ -57,11 +61,42 @@ def test_a_machine_may_hold_one_shard_of_the_users_and_push_what_it_does(tmp_pat
     assert other.bought() == one.bought()
 
 
+def test_a_shard_of_a_log_that_is_not_cut_is_refused_before_anything_is_brought(tmp_path: Path) -> None:
+    one, other = shops(tmp_path)
+    one.buy("a", ("e1", "ann"), ("e2", "bob"))
+    one.train("v1")
+    push(one.workspace, store(tmp_path))
+    with pytest.raises(ConfigError, match=r"file:///store is not cut .* 3/16 .* recsys log reshard 16, and"):
+        pull(other.workspace, store(tmp_path), users=UserShard(3, 16))
+    assert other.bought() == set()
+    reshard(one.log.path, 2)
+    push(one.workspace, store(tmp_path))
+    pull(other.workspace, store(tmp_path), users=UserShard(shard_number("ann", 2), 2))
+    assert "e1" in other.bought()
+
+
+def test_a_machine_that_holds_a_shard_still_holds_it_after_a_pull_of_models_alone(tmp_path: Path) -> None:
+    one, other = shops(tmp_path)
+    reshard(one.log.path, 2)
+    one.buy("a", *((f"e{user}", user) for user in in_shard(0, 2)[:2] + in_shard(1, 2)[:2]))
+    push(one.workspace, store(tmp_path))
+    pull(other.workspace, store(tmp_path), users=UserShard(0, 2))
+    held = other.bought()
+    one.train("v1")
+    push(one.workspace, store(tmp_path))
+    pull(other.workspace, store(tmp_path), parts=["models"])
+    assert read_record(other.workspace, "file:///store", "somebody").users == UserShard(0, 2)
+    one.erase(in_shard(0, 2)[0])
+    push(one.workspace, store(tmp_path))
+    push(other.workspace, store(tmp_path))
+    assert other.bought() < held
+
+
 def test_an_erasure_on_a_machine_that_holds_a_shard_says_that_the_others_are_to_be_cleaned(
     tmp_path: Path,
 ) -> None:
     one, other = shops(tmp_path)
-    one.log.reshard(2)
+    reshard(one.log.path, 2)
     ann, bob = in_shard(0, 2)[0], in_shard(1, 2)[0]
     one.buy("a", ("e1", ann), ("e2", bob))
     push(one.workspace, store(tmp_path))
@@ -86,8 +121,10 @@ def test_two_ingests_at_once_are_a_conflict_that_says_what_to_do(tmp_path: Path)
     other.buy("a", ("e1", "ann"))
     push(one.workspace, store(tmp_path))
     pushed = push(other.workspace, store(tmp_path))
-    with pytest.raises(ObjectStoreError, match=r"items; take .* pull --theirs; then ingest again"):
-        raise torn_error("s3://shop", pushed.torn) or AssertionError
+    with pytest.raises(
+        ObjectStoreError, match=r"items: take .* pull file:///store --theirs; then ingest again"
+    ):
+        raise torn_error("file:///store", pushed.torn) or AssertionError
     assert pushed.num_units == 1  # the events went nevertheless
     pull(other.workspace, store(tmp_path), theirs=True)
     assert other.items() == {"hat", "scarf"}
@@ -238,7 +275,7 @@ def test_a_file_that_was_lost_here_is_said_by_a_push_and_comes_back_with_a_pull(
         push(one.workspace, store(tmp_path))
     assert pull(one.workspace, store(tmp_path)).num_units == 1 + int(erased)
     assert one.bought() == {"e2", "e3"} | (set() if erased else {"e1"})
-    assert one.log.damaged() == []
+    assert DamagedFiles(one.log.path).find() == []
     assert not one.log.is_behind(int(erased))
     assert push(one.workspace, store(tmp_path)).num_units == 0
 

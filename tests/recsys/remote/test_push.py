@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from recsys.errors import ObjectStoreError
+from recsys.log_shards import reshard
+from recsys.remote.directory_objects import DirectoryObjects
 from recsys.remote.head import Head, publish_head, read_head
-from recsys.remote.objects import DirectoryObjects, Stored
+from recsys.remote.objects import Stored
 from recsys.remote.pull import pull
 from recsys.remote.push import push
 from tests.recsys.remote.shops import Shop, everything
@@ -185,7 +187,7 @@ def test_what_a_push_sent_in_vain_goes_with_it(tmp_path: Path) -> None:
     one.buy("a", ("e1", "ann-the-erased"), ("e2", "bob"))
     push(one.workspace, objects)
     pull(other.workspace, objects)
-    other.log.reshard(2)
+    reshard(other.log.path, 2)
     one.erase("ann-the-erased")
     push(other.workspace, Pausing(root, publishing=lambda: push(one.workspace, objects)))
     named = read_head(objects).objects()

@@ -5,8 +5,9 @@ import pytest
 
 from recsys.errors import ModelConflictError
 from recsys.remote.objects import Objects
-from recsys.remote.pull import pull, torn_error
+from recsys.remote.pull import pull
 from recsys.remote.push import push
+from recsys.remote.torn import torn_error
 from tests.recsys.remote.shops import Shop, everything, new_store
 
 
@@ -118,7 +119,7 @@ def test_pointers_that_were_moved_on_both_sides_are_a_conflict(store: Objects, t
     pushed = push(other.workspace, store)
     error = torn_error(store.url, pushed.torn)
     assert isinstance(error, ModelConflictError)
-    assert "pull --theirs" in str(error)
+    assert f"pull {store.url} --theirs; then promote again" in str(error)
     assert pull(other.workspace, store).torn
     assert other.registry.pointers().stable == "v3"
     pull(other.workspace, store, theirs=True)

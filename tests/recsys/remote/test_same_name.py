@@ -3,9 +3,11 @@ from pathlib import Path
 
 import pytest
 
-from recsys.remote.pull import pull, torn_error
+from recsys.log_shards import reshard
+from recsys.remote.pull import pull
 from recsys.remote.push import push
 from recsys.remote.record import remote_directory
+from recsys.remote.torn import torn_error
 from recsys.user_shard import UserShard
 from tests.recsys.remote.shops import Shop, events, merge, new_store
 
@@ -13,6 +15,7 @@ from tests.recsys.remote.shops import Shop, events, merge, new_store
 def test_what_a_copied_workspace_appends_under_the_same_name_is_lost_by_neither(tmp_path: Path) -> None:
     store = new_store(kind="file", root=tmp_path)
     one, other = Shop(tmp_path / "one"), Shop(tmp_path / "other")
+    reshard(one.log.path, 2)
     one.buy("buffer-x-1-1", ("e1", "ann"))
     push(one.workspace, store)
     shutil.copytree(tmp_path / "one", tmp_path / "other")
@@ -44,7 +47,7 @@ def test_an_append_that_was_only_rewritten_there_is_the_same_one(tmp_path: Path,
     for shop in (one, other):
         shop.buy("a", ("e1", "ann"), ("e2", "bob"), ("e3", "cid"))
         push(shop.workspace, store)
-    one.erase("ann") if change == "erasure" else one.log.reshard(4)
+    one.erase("ann") if change == "erasure" else reshard(one.log.path, 4)
     push(one.workspace, store)
     shutil.rmtree(remote_directory(other.workspace))  # nobody knows what was in step
     assert push(other.workspace, store).torn == {}
