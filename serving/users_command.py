@@ -51,6 +51,8 @@ def erase(
     else:
         done = "complete" if receipt["is_complete"] else "the server finishes it as soon as it can"
         typer.echo(f"receipt {receipt['receipt_id']}: {done}")
+        if num_trainings := receipt["num_trainings"]:
+            typer.echo(f"{num_trainings} trainings under way may have read the data; see docs/privacy.md")
 
 
 @users.command()
