@@ -32,6 +32,10 @@ WEIGHT = "weight"
 TIME = "time_ms"
 COUNTS = "counts"
 """Whether an event counts for everybody, see ``recsys.influence``."""
+_ONE = 2**40
+"""Of an event, in the whole numbers that are added up for a user's state: which of them is added first, or on
+which thread, makes no difference then. Eight million events of one user, item and kind fit; each is within
+5e-13, of a sum that is 1 at least."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,8 @@ class OfflineLog:
         """The user state as a table: one row per query, item and event type, expired rows left out.
 
         Columns ``query_id, item_position, event_type, as_of, weight, s0.. (decayed sums at as_of), l0.. (the
-        same at the row's last event), first_ms, last_ms, count``.
+        same at the row's last event), first_ms, last_ms, count``. The sums are the same to the bit in
+        whatever order the events come.
         """
         half_lives = [h * DAY_MS for h in self.config.state.half_lives_days]
         row = (QUERY_ID, POSITION, EVENT_TYPE)
@@ -115,11 +120,14 @@ class OfflineLog:
             self.visible()
             .with_columns(last_ms=pl.col(TIME).max().over(row))
             .filter(pl.col("last_ms") >= oldest)
-            .with_columns(two.pow(-before_last / h).alias(f"l{i}") for i, h in enumerate(half_lives))
+            .with_columns(
+                (two.pow(-before_last / h) * _ONE).round().cast(pl.Int64).alias(f"l{i}")
+                for i, h in enumerate(half_lives)
+            )
             .group_by(row)
             .agg(
                 pl.col(AS_OF, WEIGHT, "last_ms").first(),
-                *(pl.col(f"l{i}").sum() for i in range(len(half_lives))),
+                *(pl.col(f"l{i}").sum() / _ONE for i in range(len(half_lives))),
                 first_ms=pl.col(TIME).min(),
                 count=pl.len().cast(pl.Int32),
             )

@@ -43,6 +43,8 @@ READERS_LOCK = ".readers.lock"
 Who takes files away that readers may be about to read, holds it alone. Files that are rewritten without the
 erased need none: their names stay, and readers have the old content or the new.
 """
+LOG_COPY = "copy"
+"""Beside it, in the log's directory, each training has a scratch directory as long as it holds events."""
 
 
 class EventLog:

@@ -36,8 +36,23 @@ def remove_unfinished(root: Path) -> int:
     num_removed = 0
     for scratch in sorted(root.rglob(".*.*")):
         if _NAME.fullmatch(scratch.name) and scratch.is_dir():
-            with exclusive_if_free(scratch / _LOCK) as is_abandoned:
-                if is_abandoned:
-                    shutil.rmtree(scratch, ignore_errors=True)
-                    num_removed += 1
+            num_removed += not _is_in_use(scratch)
     return num_removed
+
+
+def num_in_use(target: Path) -> int:
+    """How many processes have a scratch directory beside ``target``; what others left there is removed.
+
+    Raises:
+        OSError: One cannot be removed.
+    """
+    found = [scratch for scratch in target.parent.glob(f".{target.name}.*") if _NAME.fullmatch(scratch.name)]
+    return sum(_is_in_use(scratch) for scratch in found)
+
+
+def _is_in_use(scratch: Path) -> bool:
+    """Whether a process has it; if not, it is removed."""
+    with exclusive_if_free(scratch / _LOCK) as is_abandoned:
+        if is_abandoned:
+            shutil.rmtree(scratch, ignore_errors=True)
+    return not is_abandoned

@@ -10,7 +10,7 @@ event of before.
 import asyncio
 from collections.abc import Callable
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 
@@ -20,7 +20,7 @@ import structlog
 from recsys.damaged_files import DamagedFiles
 from recsys.digest_names import DIRECTORY
 from recsys.errors import RecsysError
-from recsys.event_log import EventLog
+from recsys.event_log import LOG_COPY, EventLog
 from recsys.fault_point import reach
 from recsys.file_lock import exclusive
 from recsys.log_erasure import forget_erased
@@ -28,7 +28,7 @@ from recsys.objections import Objections
 from recsys.schema import EFFECTIVE_TIME, USER_ID, VISITOR
 from recsys.table_sweep import drop_unreadable, remove_scratch, sweep
 from recsys.tombstones import Tombstones
-from recsys.unfinished import remove_unfinished
+from recsys.unfinished import num_in_use, remove_unfinished
 from recsys.workspace import Workspace
 from serving.compaction import COMPACTION_LOCK
 from serving.erasure_journal import Erasure, ErasureJournal
@@ -55,6 +55,8 @@ class Erased:
     num_events: int = 0
     num_lists: int = 0
     list_ids: tuple[str, ...] = field(default=(), repr=False)
+    num_trainings: int = 0
+    """Trainings under way, which may have read the person's data before and hold them until they end."""
 
 
 class Eraser:
@@ -115,7 +117,16 @@ class Eraser:
                 num_lists += sweep(self._workspace, self._tombstones)
                 reach("erasure-tables")
             self._tidy(erasure)
-        return Erased(num_events + len(event_ids), num_lists, erasure.list_ids)
+        num_events += len(event_ids)
+        return Erased(num_events, num_lists, erasure.list_ids, self.num_trainings())
+
+    def num_trainings(self) -> int:
+        """How many hold a copy of the log; copies of those that crashed are removed.
+
+        Raises:
+            OSError: One cannot be removed.
+        """
+        return num_in_use(self._workspace.events / LOG_COPY)
 
     def _tidy(self, erasure: Erasure) -> None:
         plain = [subject.removeprefix(VISITOR_PREFIX) for subject in erasure.subjects]
@@ -179,6 +190,7 @@ class OnlineEraser:
         self._busy: set[str] = set()
         self._ordering = asyncio.Lock()
         """Held until an order that can be seen is busy: else ``run`` takes it from who answers for it."""
+        self._num_trainings = 0
 
     async def erase(self, subject: str, now_ms: int) -> tuple[Erasure, Erased, bool]:
         """Erase somebody.
@@ -206,6 +218,8 @@ class OnlineEraser:
                 for erasure in await self._left():
                     await self._carry_out(erasure)
                     _log.info("an erasure is finished", receipt_id=erasure.receipt_id)
+                if self._num_trainings:
+                    self._num_trainings = await asyncio.to_thread(self._eraser.num_trainings)
             except (RecsysError, OSError) as error:
                 _log.error("erasures wait", reason=str(error))
                 await asyncio.sleep(_RETRY.total_seconds())
@@ -234,7 +248,12 @@ class OnlineEraser:
         reach("erasure-store-again")
         await asyncio.to_thread(self._eraser.journal.finish, erasure)
         reach("erasure-finished")
-        return Erased(erased.num_events + late.num_events, erased.num_lists + late.num_lists)
+        self._num_trainings = late.num_trainings
+        return replace(
+            late,
+            num_events=erased.num_events + late.num_events,
+            num_lists=erased.num_lists + late.num_lists,
+        )
 
     async def _forget(self, erasure: Erasure, erased: Erased) -> None:
         await self._pages.erase(erased.list_ids)
@@ -269,6 +288,7 @@ def resume_erasures(workspace: Workspace) -> None:
         for erasure in eraser.journal.unfinished():
             eraser.erase_files(erasure)
         eraser.sweep_all()
+        eraser.num_trainings()  # removes what one that crashed left
 
 
 def open_eraser(stack: ExitStack, workspace: Workspace) -> Eraser:

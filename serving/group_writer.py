@@ -69,6 +69,10 @@ class GroupWriter(Generic[T]):
         """A thing that is not written yet."""
         return self._waiting.get(key)
 
+    def drop(self, key: str) -> None:
+        """Forget a thing that is not written yet."""
+        self._waiting.pop(key, None)
+
     def flush(self) -> None:
         """Write what waits now; raises what passes."""
         with self._writing:

@@ -5,10 +5,12 @@ Several server processes share the file. When it cannot be written, lists wait i
 new ones are lost, counted and said once.
 """
 
+import math
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from itertools import islice
 from pathlib import Path
 
@@ -33,6 +35,9 @@ CREATE TABLE IF NOT EXISTS lists (
 CREATE INDEX IF NOT EXISTS lists_time ON lists (served_time);
 CREATE TABLE IF NOT EXISTS exported (last);
 CREATE TABLE IF NOT EXISTS log (id);
+CREATE TABLE IF NOT EXISTS given_up (
+    list_id PRIMARY KEY, since DEFAULT (CAST(strftime('%s', 'now') AS INTEGER))
+) WITHOUT ROWID;
 INSERT INTO log SELECT lower(hex(randomblob(6))) WHERE NOT EXISTS (SELECT 1 FROM log);
 """
 _INSERT = f"INSERT OR IGNORE INTO lists ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
@@ -40,7 +45,9 @@ _SELECT = f"SELECT {', '.join(COLUMNS)} FROM lists"
 _LAST_EXPORTED = "SELECT COALESCE(MAX(last), 0) FROM exported"
 _AFTER = f"SELECT sequence, {', '.join(COLUMNS)} FROM lists WHERE sequence > ? ORDER BY sequence LIMIT ?"
 _ERASE = "DELETE FROM lists WHERE subject IN ({}) AND served_time <= ? RETURNING list_id"
-_PEOPLE = "SELECT DISTINCT subject FROM lists WHERE subject IS NOT NULL"
+_PEOPLE = "SELECT DISTINCT subject FROM lists WHERE subject IS NOT NULL AND served_time >= ?"
+_GIVE_UP = "INSERT OR IGNORE INTO given_up (list_id) VALUES (?)"
+_FORGET_GIVEN_UP = "DELETE FROM given_up WHERE since + ? < CAST(strftime('%s', 'now') AS INTEGER)"
 _PRUNE = f"DELETE FROM lists WHERE served_time < ? AND sequence <= ({_LAST_EXPORTED})"
 
 _MAX_NAMES = 500  # ids in one SELECT
@@ -164,26 +171,45 @@ class ListLog:
         marks = ", ".join("?" * len(subjects))
         with self._transaction(writes=True) as connection:
             found = connection.execute(_ERASE.format(marks), (*subjects, through_ms)).fetchall()
+            connection.executemany(_GIVE_UP, found)
         with self._lock:
             truncate_journal(self._connection)
         return [list_id for (list_id,) in found]
 
-    def forget_erased(self) -> int:
+    def forget_erased(self, since_ms: int = 0) -> int:
         """Remove the lists of everybody who was erased, by whichever server; how many.
+
+        Args:
+            since_ms: Only of those who got one at this moment or later, in milliseconds since the epoch.
 
         Raises:
             IntakeError: The file cannot be written.
         """
         num_lists = 0
         with self._transaction(writes=True) as connection:  # what is committed later asks for tombstones anew
-            people = connection.execute(_PEOPLE).fetchall()
+            people = connection.execute(_PEOPLE, (since_ms,)).fetchall()
             for (subject,) in people:
                 if (erased_ms := self._tombstones.erased_ms(subject)) >= 0:
-                    num_lists += len(connection.execute(_ERASE.format("?"), (subject, erased_ms)).fetchall())
+                    found = connection.execute(_ERASE.format("?"), (subject, erased_ms)).fetchall()
+                    connection.executemany(_GIVE_UP, found)
+                    num_lists += len(found)
         if num_lists:
             with self._lock:
                 truncate_journal(self._connection)
         return num_lists
+
+    def given_up(self, time_to_live: timedelta) -> list[str]:
+        """Ids of lists of erased people that were removed, or never written, within some time.
+
+        Raises:
+            IntakeError: The file cannot be read or written.
+        """
+        with self._transaction() as connection:
+            found = [str(list_id) for (list_id,) in connection.execute("SELECT list_id FROM given_up")]
+        if found:
+            with self._transaction(writes=True) as connection:
+                connection.execute(_FORGET_GIVEN_UP, (math.ceil(time_to_live.total_seconds()),))
+        return found
 
     def flush(self) -> None:
         """Commit what waits now.
@@ -200,8 +226,10 @@ class ListLog:
 
     def _commit(self, lists: Mapping[str, ServedList]) -> None:
         with self._transaction(writes=True) as connection:
-            kept = [served for served in lists.values() if not self._is_erased(served)]
+            given_up = {served.list_id for served in lists.values() if self._is_erased(served)}
+            kept = [served for served in lists.values() if served.list_id not in given_up]
             connection.executemany(_INSERT, [served.to_row() for served in kept])
+            connection.executemany(_GIVE_UP, [(list_id,) for list_id in given_up])
 
     def _is_erased(self, served: ServedList) -> bool:
         if served.subject is None:

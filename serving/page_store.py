@@ -80,6 +80,8 @@ class PageStore:
         Raises:
             StoreError: The server did not answer.
         """
+        for list_id in list_ids:
+            self._writer.drop(list_id)
         try:
             for key in list_keys(self._tenant, list_ids):
                 await self._reader.unlink(key)

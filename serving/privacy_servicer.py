@@ -42,6 +42,7 @@ class PrivacyDesk:
             num_events=erased.num_events,
             num_lists=erased.num_lists,
             is_complete=is_complete,
+            num_trainings=erased.num_trainings,
         )
         response.erased_time.FromMilliseconds(erasure.erased_ms)
         return response

@@ -218,8 +218,25 @@ class StateStore:
         for subject in subjects:
             await self._retried(partial(self._try_touch, self.origin_key(subject)))
             await self.erase_state(subject, through_ms)
-        if visitors := [subject for subject in subjects if subject.startswith(VISITOR_PREFIX)]:
-            await _guard(forget_origins(self._client, self.origin_key("*"), visitors))
+        if visitors := {subject.encode() for subject in subjects if subject.startswith(VISITOR_PREFIX)}:
+            await _guard(
+                forget_origins(self._client, self.origin_key("*"), lambda _, value: value in visitors)
+            )
+
+    async def forget_origins(self, is_erased: Callable[[str], bool]) -> None:
+        """Forget which visitors erased users were, and of users, that they were an erased visitor.
+
+        Raises:
+            StoreError: The store did not answer.
+        """
+        user_of = self._id_in(self.origin_key)
+        await _guard(
+            forget_origins(
+                self._client,
+                self.origin_key("*"),
+                lambda key, value: is_erased(user_of(key)) or is_erased(value.decode()),
+            )
+        )
 
     async def erase_state(self, subject: str, through_ms: int) -> None:
         """The same of somebody's state alone."""
@@ -231,10 +248,14 @@ class StateStore:
         Raises:
             StoreError: The store did not answer.
         """
-        start, end = (part.encode() for part in self.key("\0").split("\0"))
-        keys = self._client.scan_iter(match=self.key("*"), count=_CHUNK)
+        user_of, keys = self._id_in(self.key), self._client.scan_iter(match=self.key("*"), count=_CHUNK)
         while (key := await _guard(anext(keys, None))) is not None:
-            yield key.removeprefix(start).removesuffix(end).decode()
+            yield user_of(key)
+
+    def _id_in(self, name: Callable[[str], str]) -> Callable[[bytes], str]:
+        """The inverse of what names the keys of people."""
+        start, end = (part.encode() for part in name("\0").split("\0"))
+        return lambda key: key.removeprefix(start).removesuffix(end).decode()
 
     async def unlink(self, keys: Iterable[str]) -> None:
         """Remove keys of whatever kind.
@@ -535,6 +556,8 @@ class StateStore:
 
     async def _change(self, changes: Sequence[tuple[str, bytes | None]], *, only_new: bool = False) -> None:
         """Set keys, or remove those without a value; where there is a footing, only while it stands."""
+        if not changes:
+            return
         if self.footing is None:
             async with self._client.pipeline(transaction=False) as pipe:
                 self._queue(pipe, changes, only_new=only_new)

@@ -6,6 +6,7 @@ from recsys.tombstones import Tombstones
 from recsys.workspace import Workspace
 from serving.discretion import Discretion
 from serving.embedded_store import embedded_store
+from serving.erased_pages import ErasedPages
 from serving.erasure import Eraser, OnlineEraser, forget_when_erased
 from serving.list_export import ListExport
 from serving.list_log import LIST_FILE, ListLog
@@ -52,10 +53,14 @@ def open_stores(site: Site) -> Stores:
 def carry_out_erasures(site: Site, stores: Stores, origins: Origins) -> OnlineEraser:
     """Carry out erasures that were ordered, and let go of who was who whenever there is one."""
     eraser = Eraser(site.workspace, site.buffer, stores.lists.list_log)
+    tombstones = Tombstones(site.workspace.root)
     online = OnlineEraser(eraser, stores.states, stores.lists.pages, site.buffer)
     if site.is_first:
         site.run("erasures", online.run())
-    site.run("erasure-watch", forget_when_erased(Tombstones(site.workspace.root), origins.forget))
+        log, pages = stores.lists.list_log, stores.lists.pages
+        erased = ErasedPages(tombstones, log, pages, site.clock.now_ms, site.settings.page_ttl)
+        site.run("erased-pages", erased.run())
+    site.run("erasure-watch", forget_when_erased(tombstones, origins.forget))
     return online
 
 

@@ -51,6 +51,8 @@ def erase(
     else:
         done = "complete" if receipt["is_complete"] else "the server finishes it as soon as it can"
         typer.echo(f"receipt {receipt['receipt_id']}: {done}")
+        if num_trainings := receipt["num_trainings"]:
+            typer.echo(f"{num_trainings} trainings under way may have read the data; see docs/privacy.md")
 
 
 @users.command()
@@ -131,7 +133,7 @@ def erase_user(workspace: Workspace, subject: str, now_ms: int, patience: float)
         patience: Seconds to wait for a running server to have it forgotten by its store.
 
     Returns:
-        ``receipt_id``, ``erased_ms`` and ``is_complete``.
+        ``receipt_id``, ``erased_ms``, ``is_complete`` and ``num_trainings``, see ``Erased``.
 
     Raises:
         RecsysError: Something cannot be read or written; what was ordered is done later.
@@ -151,10 +153,12 @@ def erase_user(workspace: Workspace, subject: str, now_ms: int, patience: float)
         until = time.monotonic() + patience
         while (waits := eraser.journal.is_unfinished(erasure.receipt_id)) and time.monotonic() < until:
             time.sleep(_LOOK_SECONDS)
+        num_trainings = eraser.num_trainings()
     return {
         "receipt_id": erasure.receipt_id,
         "erased_ms": erasure.erased_ms,
         "is_complete": not waits,
+        "num_trainings": num_trainings,
     }
 
 

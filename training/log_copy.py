@@ -3,6 +3,9 @@
 A log without shards is read into memory once, which is fastest. A log in shards of users is copied into
 temporary files: once in the order of a log without shards, for what is summed over everybody, and once by
 shard, for what is computed of each user. They do not change while the log does.
+
+Either way the copy has a scratch directory beside ``LOG_COPY`` from before the log is read until the copy
+goes: an erasure tells by it that a training still holds what it took away.
 """
 
 import weakref
@@ -12,10 +15,10 @@ from pathlib import Path
 
 import polars as pl
 
-from recsys.event_log import READERS_LOCK, EventLog
+from recsys.event_log import LOG_COPY, READERS_LOCK, EventLog
 from recsys.file_lock import shared
 from recsys.schema import MERGED_INTO, USER_ID
-from recsys.unfinished import scratch_beside
+from recsys.unfinished import num_in_use, scratch_beside
 from recsys.user_shard import UserShard, every_shard
 
 _ROWS_OF_A_FILE = 1_000_000
@@ -42,14 +45,15 @@ class LogCopy:
             self._copy(log, until_ms)
 
     def _copy(self, log: EventLog, until_ms: int) -> None:
+        num_in_use(log.path / LOG_COPY)  # removes what a crash left
+        scratch = ExitStack()
+        directory = scratch.enter_context(scratch_beside(log.path / LOG_COPY))
+        self._remove = weakref.finalize(self, scratch.close)
         num_shards = log.num_shards
         if num_shards == 1:
             self.events = log.scan(until_ms).collect().lazy()
             self.shards.append(self.events)
             return
-        scratch = ExitStack()  # in the log's directory, where what a crash leaves is removed
-        directory = scratch.enter_context(scratch_beside(log.path / "copy"))
-        self._remove = weakref.finalize(self, scratch.close)
         empty = log.scan(until_ms).head(0).collect()
         everybody = directory / "everybody"
         _write(log.days(until_ms), empty, everybody)

@@ -496,6 +496,7 @@ class EraseUserResponse(_message.Message):
     NUM_EVENTS_FIELD_NUMBER: _builtins.int
     NUM_LISTS_FIELD_NUMBER: _builtins.int
     IS_COMPLETE_FIELD_NUMBER: _builtins.int
+    NUM_TRAININGS_FIELD_NUMBER: _builtins.int
     receipt_id: _builtins.str
     """Required. Names the erasure in the server's log; 32 hexadecimal digits that say nothing of the person."""
     num_events: _builtins.int
@@ -504,6 +505,10 @@ class EraseUserResponse(_message.Message):
     """Required. Served lists and rows of tables that were removed."""
     is_complete: _builtins.bool
     """Required. Whether nothing is left to be done. If not, the rest follows as soon as the store or the disk answers."""
+    num_trainings: _builtins.int
+    """Required. Trainings that were under way: what they read of the person before, in memory or in files beside the
+    event log, they hold until they end, and their model is made of it. 0 for none.
+    """
     @_builtins.property
     def erased_time(self) -> _timestamp_pb2.Timestamp:
         """Required. Everything that happened up to this moment is erased."""
@@ -516,10 +521,11 @@ class EraseUserResponse(_message.Message):
         num_events: _builtins.int = ...,
         num_lists: _builtins.int = ...,
         is_complete: _builtins.bool = ...,
+        num_trainings: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["erased_time", b"erased_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["erased_time", b"erased_time", "is_complete", b"is_complete", "num_events", b"num_events", "num_lists", b"num_lists", "receipt_id", b"receipt_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["erased_time", b"erased_time", "is_complete", b"is_complete", "num_events", b"num_events", "num_lists", b"num_lists", "num_trainings", b"num_trainings", "receipt_id", b"receipt_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -17,6 +17,7 @@ from recsys.config import StateConfig
 from recsys.workspace import Workspace
 from serving.embedded_store import embedded_store
 from serving.event import Event
+from serving.fillings import Fillings
 from serving.kafka_partition import KafkaPartition, Record
 from serving.kafka_record import encode, key_of
 from serving.kafka_states import Past
@@ -80,6 +81,9 @@ def test_events_carried_into_states_and_log(benchmark: BenchmarkFixture, tmp_pat
     async def carry(url: str, root: Path) -> None:
         client = connect(url, 5000)
         store = StateStore(client, "t", StateConfig(), source="events/0")
+        filling = Fillings(Workspace(root).state).begin()
+        assert filling is not None
+        filling.finish(filling.number, "here")
         partition = KafkaPartition(Workspace(root), "events", 0, tenant="t", store=store, past=Past((), ()))
         for start in range(0, _NUM, _AT_ONCE):
             partition.take(records[start : start + _AT_ONCE])

@@ -25,9 +25,11 @@ from recsys.v1.recommendation_service_pb2 import RecommendRequest
 from recsys.workspace import Workspace
 from serving.client import Client, Connection
 from serving.embedded_store import embedded_store
+from serving.fillings import Fillings
 from serving.state_store import StateStore, connect
 from tests.distributed.kafka_brokers import REAL, WITHOUT_REAL, brokers
 from tests.distributed.kafka_processes import Site
+from tests.serving.kafka_topic import failing_store
 from tests.serving.small_shop import ITEM_IDS
 
 POINTS = (
@@ -226,6 +228,25 @@ def test_a_member_that_is_stopped_while_the_store_is_emptied_holds_nobody_up_and
     for member in members:
         finish(site, member, len(shop.acknowledged))
     assert_each_once(site, shop.acknowledged)
+
+
+def test_after_a_failover_that_lost_writes_only_what_may_be_missing_is_made_anew(tmp_path: Path) -> None:
+    with failing_store() as store, brokers() as found, ExitStack() as held:
+        site = Site(tmp_path, store.url, found, held)
+        consumer = site.consume()
+        _, address = site.serve()
+        with closing(Shop(address)) as shop, redis.Redis.from_url(store.url) as client:
+            until(lambda: len(client.keys("recsys:default:progress:*")) == 4, "a note for each partition")
+            store.keep()
+            until_more(site, 50)
+            store.fail()
+            until_more(site, 50)
+        finish(site, consumer, len(shop.acknowledged))
+        assert_each_once(site, shop.acknowledged)
+        footing = Fillings(Workspace(tmp_path).state).footing()
+        assert footing is not None
+        assert footing.base == 1
+        assert footing.number > 1
 
 
 def until_more(site: Site, num_events: int) -> None:

@@ -15,12 +15,14 @@ from recsys.blurbs.switches import OffSwitches
 from recsys.blurbs.withdrawn import Withdrawn
 from recsys.config import StateConfig
 from recsys.errors import InvalidRequestError
+from recsys.store_url import is_cluster
 from serving.blocking_cluster import BlockingClient
 from serving.blurb_ask import BlurbAsk
 from serving.blurb_reader import BlurbReader
 from serving.blurb_reports import BlurbReports
 from serving.blurb_store import BlurbMark, BlurbStore, BlurbWriter, OvertakenError
 from serving.event import VISITOR_PREFIX, BufferedEvent
+from serving.fillings import Footing
 from serving.kept_list import KeptList
 from serving.page_store import PageStore
 from serving.state_reader import StateReader
@@ -105,8 +107,31 @@ async def _states_of_a_partition(url: str) -> None:
     assert await store.progress() == 3
     await store.load([], "log")
     assert await store.get(PEOPLE[0]) is None
+    await _states_on_a_filling(store, is_whole=is_cluster(url))
     await store.erase(PEOPLE, NOON * 2)
     await store.close()
+
+
+async def _states_on_a_filling(store: StateStore, *, is_whole: bool) -> None:
+    """What a consumer asks that may be overtaken; a single server writes many people in one transaction."""
+    store.footing = footing = Footing(2, 1, "here", lambda: True)
+    await store.apply(PEOPLE[0], [BufferedEvent(1, make_event("1", "purchase", time_ms=NOON))])
+    await store.merge(PEOPLE[0], VisitorLink(PEOPLE[1], 2))
+    await store.offsets().write(footing, 3, bool)
+    assert await store.offsets().read(footing.number) == 3
+    if not is_whole:
+        return
+    state = await store.get(PEOPLE[1])
+    assert state is not None
+    assert await store.load([(person, state) for person in PEOPLE], "log") == len(PEOPLE)
+    assert await store.offsets().read(footing.number) is None
+    await store.learn_origins([(person, f"{person}~") for person in PEOPLE])
+    await store.rewrite([("nobody", None), (PEOPLE[0], VisitorLink(PEOPLE[1], 2))])
+    assert {person async for person in store.people()} == set(PEOPLE)
+    await store.forget_origins(lambda person: person == PEOPLE[0])
+    assert await store.origin(PEOPLE[0]) == (None, True)
+    assert await store.origin(PEOPLE[1]) == (f"{PEOPLE[1]}~", True)
+    store.footing = None
 
 
 def _publishing(url: str) -> None:

@@ -443,7 +443,7 @@ class Chance:
     async def act(self) -> None:
         """Let one thing happen."""
         reader, has_kept = self.dice.choice(self.readers), self.dice.random() < 0.5
-        match self.dice.choices(range(9), (16, 16, 16, 6, 2, 2, 1, 6, 4))[0]:
+        match self.dice.choices(range(9), (16, 16, 16, 6, 1, 4, 1, 6, 6))[0]:
             case 0:
                 self._happen()
             case 1:
@@ -460,7 +460,7 @@ class Chance:
             case 6:
                 await self._erase()
             case 7:
-                await self.topic.note(reader)
+                await self.topic.note(*self.readers)
             case _ if has_kept:
                 self.topic.server.fail()
             case _:
@@ -502,7 +502,7 @@ class Chance:
         await self.topic.carry_on(*self.readers)
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [130, 161])
 def test_whatever_happens_in_whatever_order_states_and_log_are_the_topics(tmp_path: Path, seed: int) -> None:
     async def scenario(topic: Topic) -> None:
         chance = Chance(topic, seed)

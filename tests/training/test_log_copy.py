@@ -1,4 +1,5 @@
 import gc
+from contextlib import ExitStack
 from pathlib import Path
 
 import polars as pl
@@ -10,6 +11,9 @@ from recsys.log_shards import reshard
 from recsys.schema import DAY_MS, EVENT_ID, MERGED_INTO, USER_ID
 from recsys.tombstones import Tombstones
 from recsys.user_shard import every_shard
+from recsys.workspace import Workspace
+from serving.erasure import open_eraser
+from serving.users_command import erase_user
 from tests.recsys.small_catalogue import NOW
 from tests.shopping_log import shopping_log
 from training import log_copy
@@ -52,6 +56,30 @@ def test_a_copy_outlives_the_log_and_leaves_no_files(tmp_path: Path) -> None:
     del copy
     gc.collect()
     assert not list(tmp_path.glob("events/.copy.*"))
+
+
+@pytest.mark.parametrize("num_shards", [1, 3])
+def test_an_erasure_says_that_a_training_holds_what_it_read_and_tidies_up_after_one_that_crashed(
+    tmp_path: Path, num_shards: int
+) -> None:
+    workspace = Workspace(tmp_path)
+    log = shopping_log(workspace.events, num_shards=num_shards)
+    copy = LogCopy(log, NOW)
+    with ExitStack() as stack:
+        eraser = open_eraser(stack, workspace)
+        erasure = eraser.order("user3", NOW)
+        assert eraser.erase_files(erasure).num_trainings == 1
+        assert erase_user(workspace, "user4", NOW, 0.0)["num_trainings"] == 1
+        assert not copy.events.filter(pl.col(USER_ID) == "user3").collect().is_empty()
+        del copy
+        gc.collect()
+        left = workspace.events / ".copy.k1ll3d12" / "everybody"
+        left.mkdir(parents=True)
+        assert eraser.erase_files(erasure).num_trainings == 0
+        assert not left.exists()
+    left.mkdir(parents=True)
+    LogCopy(log, NOW)
+    assert not left.exists()
 
 
 def test_an_empty_log_in_shards_has_no_events(tmp_path: Path) -> None:
