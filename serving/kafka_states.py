@@ -32,6 +32,7 @@ from recsys.schema import EVENT_ID, MERGE_TIME, RECEIVED_TIME, TIMESTAMP
 from recsys.tombstones import Tombstones
 from recsys.user_state import UserState
 from recsys.workspace import Workspace
+from serving.brought_back import brought_back
 from serving.compaction import COMPACTION_LOCK
 from serving.event import Merge
 from serving.event_buffer import SqliteEventBuffer
@@ -269,21 +270,14 @@ class KafkaStates:
         logged = next_offsets(self._event_log, self._topic)
         starts = {partition: min(offset, logged.get(partition, 0)) for partition, offset in noted.items()}
         lying = await asyncio.to_thread(lambda: list(self._reading.since(starts)))
-        people = sorted(concerned(lying, noted, self._merges()) | await self._brought_back())
+        erased = await brought_back(self._store, self._tombstones)
+        people = sorted(concerned(lying, noted, self._merges()) | erased)
         links = dict(await asyncio.to_thread(self._links))
         states = dict(await asyncio.to_thread(lambda: list(self._states().of(people))))
         found = [(person, links.get(person) or _known(states.get(person))) for person in people]
         for start in range(0, len(found), _PEOPLE_AT_ONCE):
             await self._store.rewrite(found[start : start + _PEOPLE_AT_ONCE])
         return len(people)
-
-    async def _brought_back(self) -> set[str]:
-        """Those of whom the store has a state though they were erased, which it may have lost."""
-        if not len(self._tombstones):
-            return set()
-        erased_ms = self._tombstones.as_of_now()
-        await self._store.forget_origins(lambda person: erased_ms(person) >= 0)
-        return {person async for person in self._store.people() if erased_ms(person) >= 0}
 
     async def _forget_erased(self, num_erasures: int, erased_ms: Callable[[str], int]) -> None:
         """Let the store forget who was erased while it was filled; the rest is what was known before."""

@@ -5,7 +5,7 @@ that its states came from, so that a start on a store that outlived the server l
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
@@ -17,7 +17,9 @@ from recsys.errors import RecsysError
 from recsys.event_log import EventLog
 from recsys.file_lock import exclusive, shared
 from recsys.schema import MERGE_TIME
+from recsys.tombstones import Tombstones
 from recsys.user_state import UserState
+from serving.brought_back import brought_back
 from serving.compaction import compact
 from serving.event import BufferedEvent, Merge
 from serving.event_buffer import SqliteEventBuffer
@@ -55,7 +57,7 @@ class LogSync:
             lock: File that whoever reads log and buffer together holds shared, see ``serving.compaction``.
             prune: Removes from the log, under the lock, what nobody may keep any longer; how many events.
         """
-        self._event_log = event_log
+        self._event_log, self._tombstones = event_log, Tombstones(event_log.path.parent)
         self._buffer = buffer
         self._store = store
         self._updater = updater
@@ -128,8 +130,9 @@ class LogSync:
     ) -> int:
         """Make the states anew of everybody of whom the buffer holds something above a place.
 
-        Applying it again would not do: a state that lost an event and was given a later one since then takes
-        the lost one for applied.
+        Those of people who were erased go with them, which the store may have lost too. Applying it again
+        would not do: a state that lost an event and was given a later one since then takes the lost one for
+        applied.
 
         Args:
             states: Makes the log's states of users.
@@ -146,16 +149,21 @@ class LogSync:
         with ExitStack() as held:
             await asyncio.to_thread(held.enter_context, shared(self._lock))
             async with self._updater.turn:
-                people = await asyncio.to_thread(self._people_since, sequence)
+                erased = await brought_back(self._store, self._tombstones)
+                people = sorted({*await asyncio.to_thread(self._people_since, sequence), *erased})
                 for start in range(0, len(people), _PEOPLE_AT_ONCE):
-                    await self._rewrite(states, people[start : start + _PEOPLE_AT_ONCE])
+                    await self._rewrite(states, people[start : start + _PEOPLE_AT_ONCE], erased)
                 await self._updater.apply_again(await asyncio.to_thread(self._records_of, people))
         return len(people)
 
     async def _rewrite(
-        self, states: Callable[[Sequence[str]], Iterable[tuple[str, UserState]]], user_ids: Sequence[str]
+        self,
+        states: Callable[[Sequence[str]], Iterable[tuple[str, UserState]]],
+        user_ids: Sequence[str],
+        erased: Collection[str] = (),
     ) -> None:
-        found = dict(await asyncio.to_thread(lambda: list(states(user_ids))))
+        read = await asyncio.to_thread(lambda: list(states(user_ids)))
+        found = {user_id: state for user_id, state in read if state.num_rows or user_id not in erased}
         await self._store.rewrite([(user_id, found.get(user_id)) for user_id in user_ids])
 
     def _people_since(self, sequence: int) -> list[str]:

@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 from recsys.config import StateConfig
 from recsys.errors import StoreError
 from recsys.event_log import EventLog
+from recsys.tombstones import Tombstones
 from recsys.user_state import UserState
 from serving.embedded_store import embedded_store
 from serving.event_buffer import SqliteEventBuffer
@@ -144,6 +145,22 @@ def test_another_server_gets_the_latest_events_again(url: str, tmp_path: Path) -
         await site.updater.catch_up()
         assert await site.items("u1") == ["dates", "eggs"]
         assert site.states.num_reads == 2, "once for everybody, once for whom the note does not vouch"
+
+    run(url, tmp_path, scenario)
+
+
+def test_erased_people_whom_another_server_brings_back_are_forgotten_again(url: str, tmp_path: Path) -> None:
+    async def scenario(site: Site) -> None:
+        state = await site.store.get("u1")
+        assert state is not None
+        await site.store.rewrite([("erased", state), ("left alone", state)])
+        await site.store.learn_origins([("erased", "erased"), ("other", "erased"), ("left alone", "visitor")])
+        Tombstones(tmp_path).add(["erased"], NOON)
+        site.store.failover = " after a failover"
+        await site.watch.look()
+        assert {person async for person in site.store.people()} == {"u1", "left alone"}
+        assert await site.store.origin("erased") == await site.store.origin("other") == (None, False)
+        assert await site.store.origin("left alone") == ("visitor", True)
 
     run(url, tmp_path, scenario)
 
