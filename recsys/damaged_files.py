@@ -77,7 +77,7 @@ class DamagedFiles:
                     self._commits.save(name, commit)
                     (self._log / file).unlink()
                     _log.error(
-                        "a file of the event log is damaged and set aside; restore it from a backup",
+                        "a file of the event log is damaged and set aside; ingest it from a backup",
                         file=file,
                     )
                 aside += damaged

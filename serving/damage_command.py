@@ -40,7 +40,7 @@ def forget_damaged(
     aside = set_aside_of(place)
     if aside.gone and not yes:
         raise ConfigError(
-            f"{lost_rows(aside.gone)} would be lost for good; restore events/ from a backup, "
+            f"{lost_rows(aside.gone)} would be lost for good; ingest them from a backup, "
             "or give them up with --yes"
         )
     lost = DamagedFiles(place.events).give_up(aside.appends)

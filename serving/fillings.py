@@ -1,10 +1,11 @@
 """Who fills the online states from the log, where several consumers write them; nobody waits for anybody.
 
 A filling has a number, and a mark in ``Workspace.state/fillings``: ``7.begun`` once somebody has taken it
-upon itself, ``7`` when it is complete, ``7.void`` when it was given up. One process alone can make a mark,
-and those of lower numbers go at once. The holder renews its mark each second. Whoever has seen one begun and
-unchanged for ``LEASE_SECONDS`` of its own clock takes the next number, whatever became of the holder: it may
-be dead, or stopped, and go on hours later.
+upon itself, ``7`` when it is complete, ``7.void`` when it was given up. One process alone has a
+number: who finds a mark of as high a one beside its own, as after a pause, takes its own away. Those of lower
+numbers go at once. The holder renews its mark each second. Whoever has seen one begun and unchanged for
+``LEASE_SECONDS`` of its own clock takes the next number, whatever became of the holder: it may be dead, or
+stopped, and go on hours later.
 
 What it then still writes does no harm, though no lock keeps it away. Every write is a transaction that the
 store refuses when somebody touched the key after it was read (``WATCH``); after reading, and before writing,
@@ -105,26 +106,31 @@ class Fillings:
         last = self._last()
         if last.endswith(_BEGUN) and not self._has_run_out(last):
             return None
-        number = int(last.partition(".")[0] or 0) + 1
+        number = _number(last) + 1
         self._directory.mkdir(parents=True, exist_ok=True)
         mark = self._directory / f"{number}{_BEGUN}"
         with suppress(FileExistsError):
             mark.open("x").close()
+            if [name for name in self._names() if _number(name) >= number] != [mark.name]:
+                mark.unlink()  # others began and ended one since this one looked
+                return None
             self._remove_below(number)
             return Filling(mark, number)
         return None
 
     def _last(self) -> str:
         """The mark of the highest number; empty before the first."""
+        return max(self._names(), key=_number, default="")
+
+    def _names(self) -> list[str]:
         try:
-            names = os.listdir(self._directory)  # noqa: PTH208  # asked before each step
+            return os.listdir(self._directory)  # noqa: PTH208  # asked before each step
         except FileNotFoundError:
-            return ""
-        return max(names, key=lambda name: int(name.partition(".")[0]), default="")
+            return []
 
     def _remove_below(self, number: int) -> None:
         for mark in self._directory.iterdir():
-            if int(mark.name.partition(".")[0]) < number:
+            if _number(mark.name) < number:
                 mark.unlink(missing_ok=True)
 
     def _has_run_out(self, name: str) -> bool:
@@ -176,6 +182,10 @@ class Filling:
         """Let others begin at once."""
         with suppress(FileNotFoundError):
             self._mark.replace(self._mark.with_suffix(_VOID))
+
+
+def _number(name: str) -> int:
+    return int(name.partition(".")[0] or 0)
 
 
 def _said(mark: Path) -> list[str]:

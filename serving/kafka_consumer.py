@@ -24,7 +24,7 @@ from serving.compaction import COMPACTION_LOCK
 from serving.discretion import Discretion
 from serving.kafka_options import Options, client_options, refused
 from serving.kafka_partition import KafkaPartition, Record
-from serving.kafka_states import KafkaStates, StatesOfLog
+from serving.kafka_states import BusyLogError, KafkaStates, StatesOfLog
 from serving.retention import prune
 from serving.settings import Settings
 from serving.state_store import StateStore
@@ -139,7 +139,7 @@ class KafkaConsumer:
                 self._noted = now
                 await self._states.note(self._partitions.values())
             self._fails = False
-        except RecsysError as error:  # the records wait meanwhile
+        except (RecsysError, OSError) as error:  # the records wait meanwhile
             self._say(error)
         if now >= self._moved + self._every or num_waiting >= _MOST_WAITING // 2:
             await self._move()
@@ -165,8 +165,10 @@ class KafkaConsumer:
                     behind = await asyncio.to_thread(partition.move, filling)
             except (RecsysError, OSError) as error:
                 self._say(error)
-                self._moved += _MOVE_AGAIN_SECONDS - self._every
-                break
+                self._moved = min(self._moved, time.monotonic() + _MOVE_AGAIN_SECONDS - self._every)
+                if isinstance(error, BusyLogError):  # for all partitions
+                    break
+                continue
             if behind is not None:
                 _log.info("events moved into the log", partition=partition.number, offset=behind)
                 await asyncio.to_thread(self._commit, partition.number, behind)

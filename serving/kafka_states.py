@@ -20,6 +20,7 @@ import hashlib
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, closing, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 import polars as pl
@@ -66,6 +67,10 @@ class Past:
     """Who was erased by then, see ``Tombstones.erased_ms``; that is left out."""
     starts: Mapping[int, int] = field(default_factory=dict)
     """Of each partition of which it has something, the first offset that it lacks."""
+
+
+class BusyLogError(IntakeError):
+    """Somebody has the lock of the log, and keeps it."""
 
 
 class StatesOfLog(Protocol):
@@ -168,12 +173,15 @@ class KafkaStates:
         """Nobody else changes the log meanwhile; yields the number of the filling, 0 where it is void.
 
         Raises:
-            IntakeError: Somebody has the lock of the log, and keeps it.
+            BusyLogError: Somebody has the lock of the log, and keeps it.
         """
         with ExitStack() as held:
             lock = within(self._state / COMPACTION_LOCK, _RENEW_SECONDS)
             if not await asyncio.to_thread(held.enter_context, lock):
-                raise IntakeError("another process has the lock of the log; if it is stopped, end it")
+                raise BusyLogError(
+                    "another process has the lock of the log: it moves events, fills the states or loads a "
+                    "model; if it is stopped in its tracks, end it"
+                )
             await asyncio.to_thread(self._clear_up)
             yield self.filling if await self._is_filled() else 0
 
@@ -229,6 +237,8 @@ class KafkaStates:
             filling: Begun.
             before: The filling before, if the store has at least that.
         """
+        if before is not None and before.number != filling.number - 1:
+            before = None  # another filling began, and may have cleared the states, since it was looked at
         self._store.footing = filling.footing
         server = _word(await self._store.server_id())
         num_erasures, erased_ms = len(self._tombstones), self._tombstones.as_of_now()
@@ -246,6 +256,8 @@ class KafkaStates:
                 base, num_users = filling.number, await self._store.load(self._states(), marker, links)
                 await self._store.learn_origins(await asyncio.to_thread(origins_in, self._event_log))
             await self._forget_erased(num_erasures, erased_ms)
+            if server != _word(await self._store.server_id()):
+                raise IntakeError("another store answers than the one that the filling began with")
             if log != await asyncio.to_thread(self._describe_log):
                 raise IntakeError("the log changed while the states were filled from it")
             filling.finish(base, server, doubt="" if is_at_rest else log)
@@ -255,23 +267,23 @@ class KafkaStates:
         """By partition, the first offset that the store may lack; ``None`` when it does not say."""
         noted: dict[int, int] = {}
         try:
-            for partition, (low, high) in (await asyncio.to_thread(self._reading.spans)).items():
+            for partition, (low, _) in (await asyncio.to_thread(self._reading.spans)).items():
                 note = await self._store.offsets(f"{self._topic}/{partition}").read(number)
-                if high and (note is None or note < low):
+                if note is None or note < low:
                     return None
-                noted[partition] = note or 0
+                noted[partition] = note
         except IntakeError as error:
             _log.warning("all states are made anew", reason=str(error))
             return None
-        return noted
+        return noted or None
 
     async def _mend(self, noted: dict[int, int]) -> int:
         """Write the log's states of those whose latest events may be lost; how many they are."""
-        logged = next_offsets(self._event_log, self._topic)
+        logged = await asyncio.to_thread(next_offsets, self._event_log, self._topic)
         starts = {partition: min(offset, logged.get(partition, 0)) for partition, offset in noted.items()}
         lying = await asyncio.to_thread(lambda: list(self._reading.since(starts)))
         erased = await brought_back(self._store, self._tombstones)
-        people = sorted(concerned(lying, noted, self._merges()) | erased)
+        people = sorted(await asyncio.to_thread(lambda: concerned(lying, noted, self._merges())) | erased)
         links = dict(await asyncio.to_thread(self._links))
         states = dict(await asyncio.to_thread(lambda: list(self._states().of(people))))
         found = [(person, links.get(person) or _known(states.get(person))) for person in people]
@@ -283,8 +295,10 @@ class KafkaStates:
         """Let the store forget who was erased while it was filled; the rest is what was known before."""
         while len(self._tombstones) != num_erasures:
             num_erasures, now_ms = len(self._tombstones), self._tombstones.as_of_now()
+            newly = partial(_is_later, now_ms, erased_ms)
+            await self._store.forget_origins(newly)
             async for person in self._store.people():
-                if now_ms(person) > erased_ms(person):
+                if newly(person):
                     await self._store.erase_state(person, now_ms(person))
 
     def _clear_up(self) -> None:
@@ -315,6 +329,10 @@ class KafkaStates:
 
 def _word(server_id: str) -> str:
     return hashlib.sha256(server_id.encode()).hexdigest()[:16]
+
+
+def _is_later(now_ms: Callable[[str], int], before_ms: Callable[[str], int], person: str) -> bool:
+    return now_ms(person) > before_ms(person)
 
 
 def _known(state: UserState | None) -> UserState | None:

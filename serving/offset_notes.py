@@ -7,7 +7,7 @@ its filling, too; one of an earlier filling says nothing.
 
 from collections.abc import Callable
 
-from redis.exceptions import WatchError
+from redis.exceptions import ResponseError, WatchError
 
 from recsys.errors import StoreError
 from serving.cluster_client import STORE_ERRORS, LearningCluster, StoreClient, transaction
@@ -27,7 +27,8 @@ class OffsetNotes:
         """Write that all records below an offset are in the states, unless another server answers by now.
 
         A single server is asked on the connection that the note takes. Of a cluster the caller has to have
-        asked since the records were applied.
+        asked since the records were applied; a primary that fails in between, and has not sent its last
+        writes on by the time the note is written, leaves a note that says more than its replica has.
 
         Args:
             footing: The filling that the states build on.
@@ -46,7 +47,10 @@ class OffsetNotes:
             [key] = self._notes.keys
             async with transaction(self._client, key) as pipe:
                 await pipe.watch(key)
-                server = str((await pipe.info("server")).get("run_id", ""))
+                try:
+                    server = str((await pipe.info("server")).get("run_id", ""))
+                except ResponseError:  # it may not be asked, see ``StateStore.server_id``
+                    server = ""
                 if not is_server(server):
                     raise StoreError("another server answers")
                 footing.require()

@@ -51,4 +51,5 @@ def prune_workspace(workspace: Workspace, before_ms: int, unread: Unread) -> Pru
     with unread(workspace) as is_unread:
         if not is_unread:
             return Pruned()
-        return Pruned(prune_log(workspace.events, before_ms), prune_lists(workspace, before_ms))
+        num_lists = prune_lists(workspace, before_ms)  # first: a damaged log keeps no list
+        return Pruned(prune_log(workspace.events, before_ms), num_lists)

@@ -558,6 +558,8 @@ class StateStore:
         """Set keys, or remove those without a value; where there is a footing, only while it stands."""
         if not changes:
             return
+        if not changes:
+            return
         if self.footing is None:
             async with self._client.pipeline(transaction=False) as pipe:
                 self._queue(pipe, changes, only_new=only_new)

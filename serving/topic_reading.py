@@ -37,11 +37,13 @@ class TopicReading:
         """Of each partition, the offset of the first record that is still there, and the one behind the last.
 
         Raises:
-            IntakeError: No broker answered.
+            IntakeError: No broker answered, or none knows the topic.
         """
         with closing(self._consumer()) as consumer:
             try:
                 found = consumer.list_topics(self._topic, timeout=_ASK_SECONDS).topics[self._topic]
+                if found.error is not None or not found.partitions:
+                    raise IntakeError(f"the brokers do not know the topic {self._topic}: {found.error}")
                 return {number: self._span(consumer, number) for number in found.partitions}
             except KafkaException as error:
                 raise IntakeError(f"no broker answered: {error.args[0].name()}") from error

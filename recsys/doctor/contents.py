@@ -55,7 +55,7 @@ def _events(workspace: Workspace) -> Finding:
         raise DataError(f"the event log in {workspace.events} cannot be read: {error}") from error
     found = f"{count:,}, the last at {iso(end_ms)}"
     if aside := DamagedFiles(workspace.events).aside():
-        mend = "recsys remote pull URL, restore it from a backup, or give it up: recsys log forget-damaged"
+        mend = "recsys remote pull URL, ingest it from a backup, or give it up: recsys log forget-damaged"
         return Finding(Status.WARNING, f"{found}; damaged and set aside: {len(aside):,} files", mend)
     return Finding(Status.OK, found)
 

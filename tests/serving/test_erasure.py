@@ -162,7 +162,7 @@ def test_a_damaged_file_of_the_log_keeps_nobody_in_it(logged: Path) -> None:
     _tear(logged)
     with capture_logs() as said:
         assert erase_user(Workspace(logged), PERSON, now_ms=2**42, patience=0.0)["is_complete"]
-    assert "a file of the event log is damaged and set aside; restore it from a backup" in {
+    assert "a file of the event log is damaged and set aside; ingest it from a backup" in {
         line["event"] for line in said
     }
     assert hits(logged) == []

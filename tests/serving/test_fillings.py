@@ -72,3 +72,15 @@ def test_one_that_is_not_renewed_is_overtaken_and_can_do_nothing_any_more(tmp_pa
     assert footing.base == 2
     assert other.complete == 2
     assert [mark.name for mark in tmp_path.glob("*/*")] == ["2"]
+
+
+def test_whoever_was_stopped_before_its_mark_takes_no_number_that_others_ended(tmp_path: Path) -> None:
+    class Stopped(Fillings):
+        def _last(self) -> str:
+            found = super()._last()
+            if (other := Fillings(tmp_path).begin()) is not None:  # while this one was stopped
+                other.finish(1, "here")
+            return found
+
+    assert Stopped(tmp_path).begin() is None
+    assert Fillings(tmp_path).complete == 1

@@ -5,19 +5,20 @@ import random
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 import pytest
+import redis
 
 from recsys.errors import ConfigError, IntakeError, StoreError
 from recsys.tombstones import Tombstones
 from recsys.user_state import UserState
 from serving import kafka_states
 from serving.event import VISITOR_PREFIX, Event, Merge
-from serving.fillings import LEASE_SECONDS, Fillings, Footing
+from serving.fillings import LEASE_SECONDS, Filling, Fillings, Footing
 from serving.kafka_partition import KafkaPartition
 from serving.state_store import connect
 from serving.users_command import erase_user
@@ -142,6 +143,80 @@ def test_after_a_failover_those_alone_are_made_anew_who_may_have_lost_something(
             assert {user_id for user_id in everybody if before[user_id] != after[user_id]} == {"u7", "u8"}
             topic.server.empty()
             await topic.carry_on(zero, one)
+            await assert_states_are_the_topics(topic)
+
+    play(tmp_path, scenario)
+
+
+def test_after_a_failover_that_lost_somebody_new_alone_nothing_is_left_of_them(tmp_path: Path) -> None:
+    async def scenario(topic: Topic) -> None:
+        topic.lying[0] = [purchase(0), purchase(1)]
+        with closing(topic.reader(0)) as reader:
+            await topic.read(reader)
+            await topic.move(reader)
+            await topic.note(reader)
+            topic.server.keep()
+            topic.lying[0].append(purchase(2, "new"))
+            topic.take(reader, 2)
+            await topic.carry_on(reader)
+            topic.server.fail()
+            await topic.carry_on(reader)
+            await assert_states_are_the_topics(topic)
+
+    play(tmp_path, scenario)
+
+
+def test_a_topic_that_nobody_knows_for_a_moment_makes_all_states_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(topic: Topic) -> None:
+        topic.lying[0] = [purchase(0), purchase(1)]
+        with closing(topic.reader(0)) as reader:
+            await topic.read(reader)
+            await topic.move(reader)
+            await topic.note(reader)
+            topic.server.keep()
+            topic.lying[0].append(purchase(2))
+            topic.take(reader, 2)
+            await topic.carry_on(reader)
+            await topic.move(reader)
+            topic.server.fail()
+            with monkeypatch.context() as nobody:
+                nobody.setattr(Topic, "spans", lambda _: {})
+                await topic.carry_on(reader)
+            await topic.carry_on(reader)
+            await assert_states_are_the_topics(topic)
+
+    play(tmp_path, scenario)
+
+
+def test_a_filling_that_another_one_preceded_takes_nothing_of_the_store_for_granted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(topic: Topic) -> None:
+        topic.lying[0] = [purchase(number, f"u{number}") for number in range(5)]
+        with closing(topic.reader(0)) as reader:
+            await topic.read(reader)
+            await topic.move(reader)
+            await topic.note(reader)
+            topic.server.keep()
+            topic.server.fail()
+            begin = Fillings.begin
+
+            def after_another(fillings: Fillings) -> Filling | None:
+                other = begin(fillings)
+                assert other is not None
+                with closing(redis.Redis.from_url(topic.server.url)) as client:
+                    client.delete(topic.store().key("u0"))  # it cleared some states, and gave up
+                other.give_up()
+                return begin(fillings)
+
+            with monkeypatch.context() as late:
+                late.setattr(Fillings, "begin", after_another)
+                with suppress(StoreError):  # a connection to the server of before
+                    await topic.states().ensure()
+                await topic.states().ensure()
+            await topic.carry_on(reader)
             await assert_states_are_the_topics(topic)
 
     play(tmp_path, scenario)
