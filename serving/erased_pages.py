@@ -1,7 +1,7 @@
 """Takes the later pages of erased people's lists out of the store; every server does so for its own lists.
 
 Whoever carries an erasure out knows the lists of its own machine. The others learn of it by the tombstones
-alone, within half a second. The list log keeps the ids of lists that it gave up for as long as their pages
+alone, within half a second. The list log keeps the ids of lists that are given up for as long as their pages
 could live, and the pages are removed again and again meanwhile: a process may have written one late.
 """
 
@@ -46,7 +46,7 @@ class ErasedPages:
         """
         num_erasures, age_ms = len(self._tombstones), round(self._time_to_live.total_seconds() * 1000)
         if num_erasures != self._num_erasures:
-            await asyncio.to_thread(self._list_log.forget_erased, self._now_ms() - age_ms)
+            await asyncio.to_thread(self._list_log.give_up, self._now_ms() - age_ms)
             self._num_erasures = num_erasures
         gone = set(await asyncio.to_thread(self._list_log.given_up, self._time_to_live))
         self._num_looks += 1

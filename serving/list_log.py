@@ -47,6 +47,10 @@ _AFTER = f"SELECT sequence, {', '.join(COLUMNS)} FROM lists WHERE sequence > ? O
 _ERASE = "DELETE FROM lists WHERE subject IN ({}) AND served_time <= ? RETURNING list_id"
 _PEOPLE = "SELECT DISTINCT subject FROM lists WHERE subject IS NOT NULL AND served_time >= ?"
 _GIVE_UP = "INSERT OR IGNORE INTO given_up (list_id) VALUES (?)"
+_GIVE_UP_OF = """
+INSERT OR IGNORE INTO given_up (list_id)
+SELECT list_id FROM lists WHERE subject = ? AND served_time >= ? AND served_time <= ?
+"""
 _FORGET_GIVEN_UP = "DELETE FROM given_up WHERE since + ? < CAST(strftime('%s', 'now') AS INTEGER)"
 _PRUNE = f"DELETE FROM lists WHERE served_time < ? AND sequence <= ({_LAST_EXPORTED})"
 
@@ -176,30 +180,44 @@ class ListLog:
             truncate_journal(self._connection)
         return [list_id for (list_id,) in found]
 
-    def forget_erased(self, since_ms: int = 0) -> int:
+    def forget_erased(self) -> int:
         """Remove the lists of everybody who was erased, by whichever server; how many.
-
-        Args:
-            since_ms: Only of those who got one at this moment or later, in milliseconds since the epoch.
 
         Raises:
             IntakeError: The file cannot be written.
         """
         num_lists = 0
         with self._transaction(writes=True) as connection:  # what is committed later asks for tombstones anew
-            people = connection.execute(_PEOPLE, (since_ms,)).fetchall()
-            for (subject,) in people:
-                if (erased_ms := self._tombstones.erased_ms(subject)) >= 0:
-                    found = connection.execute(_ERASE.format("?"), (subject, erased_ms)).fetchall()
-                    connection.executemany(_GIVE_UP, found)
-                    num_lists += len(found)
+            for subject, erased_ms in self._erased(connection, 0):
+                found = connection.execute(_ERASE.format("?"), (subject, erased_ms)).fetchall()
+                connection.executemany(_GIVE_UP, found)
+                num_lists += len(found)
         if num_lists:
             with self._lock:
                 truncate_journal(self._connection)
         return num_lists
 
+    def give_up(self, since_ms: int) -> None:
+        """Count the lists of everybody who was erased among those that are given up, while they are there.
+
+        Args:
+            since_ms: Only lists that were served then or later, in milliseconds since the epoch.
+
+        Raises:
+            IntakeError: The file cannot be written.
+        """
+        with self._transaction(writes=True) as connection:
+            for subject, erased_ms in self._erased(connection, since_ms):
+                connection.execute(_GIVE_UP_OF, (subject, since_ms, erased_ms))
+
+    def _erased(self, connection: sqlite3.Connection, since_ms: int) -> list[tuple[str, int]]:
+        """Who got a list at a moment or later and was erased, and until when."""
+        people = [subject for (subject,) in connection.execute(_PEOPLE, (since_ms,))]
+        found = ((subject, self._tombstones.erased_ms(subject)) for subject in people)
+        return [(subject, erased_ms) for subject, erased_ms in found if erased_ms >= 0]
+
     def given_up(self, time_to_live: timedelta) -> list[str]:
-        """Ids of lists of erased people that were removed, or never written, within some time.
+        """Ids of lists of erased people that were given up, removed, or never written, within some time.
 
         Raises:
             IntakeError: The file cannot be read or written.
