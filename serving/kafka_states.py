@@ -39,7 +39,7 @@ from serving.event import Merge
 from serving.event_buffer import SqliteEventBuffer
 from serving.fillings import Filling, Fillings, Footing, were_begun
 from serving.kafka_offsets import next_offsets
-from serving.losses import Lying, concerned
+from serving.losses import TopicRecord, concerned
 from serving.origins import origins_in
 from serving.state_store import StateStore
 from serving.visitor_link import VisitorLink
@@ -92,7 +92,7 @@ class ReadsTopic(Protocol):
         """Of each partition, its first offset and the one behind its last."""
         ...
 
-    def since(self, starts: Mapping[int, int]) -> Iterable[Lying]:
+    def since(self, starts: Mapping[int, int]) -> Iterable[TopicRecord]:
         """The records of partitions from offsets on."""
         ...
 

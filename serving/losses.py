@@ -8,7 +8,7 @@ from serving.event import Event, Merge
 
 
 @dataclass(frozen=True)
-class Lying:
+class TopicRecord:
     """A record where it lies in the topic."""
 
     partition: int
@@ -16,7 +16,7 @@ class Lying:
     record: Event | Merge
 
 
-def concerned(lying: Iterable[Lying], noted: Mapping[int, int], merges: Iterable[Merge]) -> set[str]:
+def concerned(lying: Iterable[TopicRecord], noted: Mapping[int, int], merges: Iterable[Merge]) -> set[str]:
     """Everybody whose state has to be made anew.
 
     Those who did something that may be lost, and whoever is joined with one of them by a login that the log

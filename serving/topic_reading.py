@@ -10,7 +10,7 @@ from recsys.errors import DataError, IntakeError
 from serving.event import Event, Merge
 from serving.kafka_options import Options, client_options, refused
 from serving.kafka_record import decode, is_of
-from serving.losses import Lying
+from serving.losses import TopicRecord
 from serving.settings import Settings
 
 _AT_ONCE = 1000  # records
@@ -48,7 +48,7 @@ class TopicReading:
             except KafkaException as error:
                 raise IntakeError(f"no broker answered: {error.args[0].name()}") from error
 
-    def since(self, starts: Mapping[int, int]) -> Iterator[Lying]:
+    def since(self, starts: Mapping[int, int]) -> Iterator[TopicRecord]:
         """The records of partitions from offsets to where they end now.
 
         Raises:
@@ -64,21 +64,23 @@ class TopicReading:
                     number, offset, error = message.partition(), message.offset(), message.error()
                     if error is None:
                         heard = time.monotonic()
-                        yield from self._lying(number, offset, message.key(), message.value())
+                        yield from self._decoded(number, offset, message.key(), message.value())
                     is_end = error is not None and error.code() == KafkaError._PARTITION_EOF
                     if is_end or (error is None and offset >= ends[number] - 1):
                         lacking.pop(number, None)
                 if time.monotonic() > heard + _SILENCE_SECONDS:
                     raise IntakeError("the brokers do not answer")
 
-    def _lying(self, number: int, offset: int, key: bytes | None, value: bytes | None) -> Iterable[Lying]:
+    def _lying(
+        self, number: int, offset: int, key: bytes | None, value: bytes | None
+    ) -> Iterable[TopicRecord]:
         if not is_of(self._settings.tenant, key):
             return
         try:
             record: Event | Merge = decode(value)
         except DataError:  # the consumer says it
             return
-        yield Lying(number, offset, record)
+        yield TopicRecord(number, offset, record)
 
     def _span(self, consumer: Consumer, number: int) -> tuple[int, int]:
         low, high = consumer.get_watermark_offsets(TopicPartition(self._topic, number), timeout=_ASK_SECONDS)

@@ -25,7 +25,7 @@ from serving.event import Event, Merge
 from serving.kafka_partition import KafkaPartition, Record
 from serving.kafka_record import encode, key_of
 from serving.kafka_states import KafkaStates
-from serving.losses import Lying
+from serving.losses import TopicRecord
 from serving.state_store import StateStore, connect
 
 TOPIC = "events"
@@ -140,9 +140,9 @@ class Topic:
     def spans(self) -> dict[int, tuple[int, int]]:
         return {number: (0, len(lying)) for number, lying in self.lying.items()}
 
-    def since(self, starts: Mapping[int, int]) -> list[Lying]:
+    def since(self, starts: Mapping[int, int]) -> list[TopicRecord]:
         return [
-            Lying(number, offset, record)
+            TopicRecord(number, offset, record)
             for number, start in starts.items()
             for offset, record in enumerate(self.lying[number][start:], start)
         ]
