@@ -71,7 +71,7 @@ class TopicReading:
                 if time.monotonic() > heard + _SILENCE_SECONDS:
                     raise IntakeError("the brokers do not answer")
 
-    def _lying(
+    def _decoded(
         self, number: int, offset: int, key: bytes | None, value: bytes | None
     ) -> Iterable[TopicRecord]:
         if not is_of(self._settings.tenant, key):
