@@ -11,8 +11,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from recsys.config import StateConfig
+from recsys.event_log import EventLog
 from recsys.log_presence import require_events
+from recsys.schema import USER_ID
 from recsys.user_state import UserState
 from recsys.workspace import Workspace
 from serving.blocking_cluster import BlockingClient
@@ -44,6 +48,8 @@ class Capacity:
     """Users whose states were put into a store."""
     user: float
     """What the store takes per user, on average."""
+    num_all_users: int
+    """Users whom the log knows."""
 
     @property
     def shared_per_million_items(self) -> float:
@@ -98,6 +104,7 @@ def measure_capacity(workspace: Workspace) -> Capacity:
         worker=max(own - sum(part.private for part in parts.values()), 0),
         num_users=num_users,
         user=user,
+        num_all_users=EventLog(workspace.events).scan().select(pl.col(USER_ID).n_unique()).collect().item(),
     )
 
 

@@ -17,7 +17,9 @@ def capacity(
     items: Annotated[
         int | None, typer.Option(min=1, help="Items of the shop; as many as there are when absent.")
     ] = None,
-    users: Annotated[int, typer.Option(min=0, help="Users with a history.")] = 1_000_000,
+    users: Annotated[
+        int | None, typer.Option(min=0, help="Users with a history; as many as there are when absent.")
+    ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Server processes on one machine.")] = 1,
     *,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
@@ -30,8 +32,9 @@ def capacity(
     from serving.capacity import MILLION, measure_capacity
 
     found = measure_capacity(Workspace(workspace))
+    num_users = found.num_all_users if users is None else users
     num_items = found.num_items if items is None else items
-    total = found.of(num_items, users, workers)
+    total = found.of(num_items, num_users, workers)
     if json_output:
         typer.echo(
             json.dumps(
@@ -45,7 +48,7 @@ def capacity(
                     "private_bytes_per_million_items": round(found.private_per_million_items),
                     "store_bytes_per_million_users": round(found.per_million_users),
                     "users_measured": found.num_users,
-                    "asked": {"items": num_items, "users": users, "workers": workers},
+                    "asked": {"items": num_items, "users": num_users, "workers": workers},
                     "total_bytes": round(total),
                 }
             )
@@ -63,7 +66,7 @@ def capacity(
     table.add_row("without items", f"{found.program / _MB:,.0f}", f"{found.worker / _MB:,.0f}")
     table.add_row("per million users, in the store", f"{found.per_million_users / _MB:,.0f}", "")
     table.add_section()
-    asked = f"{num_items:,} items, {users:,} users, {workers} workers"
+    asked = f"{num_items:,} items, {num_users:,} users, {workers} workers"
     table.add_row(asked, f"{total / _MB:,.0f} in all", "")
     Console().print(table)
     typer.echo(f"from {found.num_items:,} items and {found.num_users:,} users; see docs/capacity.md")

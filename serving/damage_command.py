@@ -47,7 +47,7 @@ def forget_damaged(
     if json_output:
         typer.echo(json.dumps(_document(lost) | {"kept_for_store": len(aside.stored)}))
         return
-    typer.echo(f"given up: {lost_rows(lost)}")
+    typer.echo(f"given up: {lost_rows(lost)}" if lost else "nothing is set aside that no store has")
     if aside.stored:
         typer.echo(f"{len(aside.stored):,} files are in the object store; run: recsys remote pull URL")
 

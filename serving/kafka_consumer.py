@@ -6,6 +6,7 @@ the group commits follow the log, and only tell how far it is behind.
 """
 
 import asyncio
+import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -37,6 +38,7 @@ _FIRST = 0  # partition
 _WAIT_SECONDS = 0.05
 _LOOK_SECONDS = 1.0
 _NOTE_SECONDS = 2.0
+_SAY_AGAIN_SECONDS = 30.0
 _MOVE_AGAIN_SECONDS = 5.0
 _WATERMARK_SECONDS = 5.0
 _MOST_WAITING = 100_000  # records, in memory, of all partitions
@@ -84,10 +86,11 @@ class KafkaConsumer:
         self._client, self._rules, self._discretion = client, rules, Discretion(workspace.root)
         reading = TopicReading(settings)
         self._states = KafkaStates(workspace, self._store("none"), self._topic, states, reading)
+        self._servers, self._noted_errors = settings.kafka_servers, dict[str, float]()
         group: Options = {"group.id": f"recsys-{settings.tenant}"}
         options = client_options(settings, _DEFAULTS | group, _OWN)
         try:
-            self._consumer = Consumer({**options, "error_cb": _note})
+            self._consumer = Consumer({**options, "error_cb": self._note})
         except KafkaException as error:
             raise refused(error, options) from None
         self._partitions: dict[int, KafkaPartition] = {}
@@ -121,7 +124,7 @@ class KafkaConsumer:
             messages = await asyncio.to_thread(self._consumer.consume, _AT_ONCE, _WAIT_SECONDS)
         except KafkaException as error:
             raise IntakeError(f"the brokers refuse this consumer: {error.args[0].name()}") from error
-        for number, records in _by_partition(messages).items():
+        for number, records in _by_partition(messages, self._note).items():
             if (partition := self._partitions.get(number)) is not None:
                 await asyncio.to_thread(partition.take, records)
                 reach("records-taken")
@@ -221,7 +224,7 @@ class KafkaConsumer:
         try:
             low, high = self._consumer.get_watermark_offsets(at, timeout=_WATERMARK_SECONDS)
         except KafkaException as error:
-            _note(error.args[0])
+            self._note(error.args[0])
             return
         if at.offset > high:
             raise DataError(
@@ -244,21 +247,24 @@ class KafkaConsumer:
     def _store(self, source: str) -> StateStore:
         return StateStore(self._client, self._tenant, self._rules, self._discretion, source=source)
 
+    def _note(self, error: KafkaError) -> None:
+        """Say what the brokers fail with, each of it now and then: the client tries many times a second."""
+        now, name = time.monotonic(), error.name()
+        if now >= self._noted_errors.get(name, -math.inf) + _SAY_AGAIN_SECONDS:
+            self._noted_errors[name] = now
+            _log.warning("the brokers do not answer", reason=name, servers=self._servers)
+
     def _say(self, error: Exception) -> None:
         if not self._fails:
             _log.warning("events wait in the topic", reason=str(error))
         self._fails = True
 
 
-def _by_partition(messages: Iterable[Message]) -> dict[int, list[Record]]:
+def _by_partition(messages: Iterable[Message], note: Callable[[KafkaError], None]) -> dict[int, list[Record]]:
     found: dict[int, list[Record]] = defaultdict(list)
     for message in messages:
         if (error := message.error()) is not None:
-            _note(error)
+            note(error)
             continue
         found[message.partition()].append(Record(message.offset(), message.key(), message.value()))
     return found
-
-
-def _note(error: KafkaError) -> None:
-    _log.warning("the brokers do not answer", reason=error.name())

@@ -29,6 +29,7 @@ import structlog
 from recsys.errors import IntakeError
 from recsys.event_log import EventLog
 from recsys.file_lock import within
+from recsys.remote.people import word_of_erasures
 from recsys.schema import EVENT_ID, MERGE_TIME, RECEIVED_TIME, TIMESTAMP
 from recsys.tombstones import Tombstones
 from recsys.user_state import UserState
@@ -130,7 +131,8 @@ class KafkaStates:
             states: The states of the log, read anew at each call.
             reading: Reads the topic once more, to find who is concerned by a failover.
         """
-        self._state, self._store, self._states = workspace.state, store, states
+        self._root, self._state = workspace.root, workspace.state
+        self._store, self._states = store, states
         self._reading = reading
         self._event_log = EventLog(workspace.events)
         self._tombstones, self._topic = Tombstones(workspace.root), topic
@@ -152,6 +154,9 @@ class KafkaStates:
             with within(self._state / COMPACTION_LOCK, 0.0, is_shared=True) as is_at_rest:
                 if is_at_rest:
                     await asyncio.to_thread(self._clear_up)
+        if (word := word_of_erasures(self._root)).exists():
+            self._fillings.renounce()  # the next filling is of the whole log, which has nothing of the erased
+            word.unlink(missing_ok=True)
         if await self._is_filled():
             return
         before = None if self._fillings.doubt else self._fillings.footing()

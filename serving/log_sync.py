@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import ExitStack
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -16,6 +17,7 @@ import structlog
 from recsys.errors import RecsysError
 from recsys.event_log import EventLog
 from recsys.file_lock import exclusive, shared
+from recsys.remote.people import word_of_erasures
 from recsys.schema import MERGE_TIME
 from recsys.tombstones import Tombstones
 from recsys.user_state import UserState
@@ -64,6 +66,7 @@ class LogSync:
         self._lock = lock
         self._prune = prune
         self._marker = ""
+        self._word = word_of_erasures(event_log.path.parent)
 
     async def load(self, states: Iterable[tuple[str, UserState]]) -> None:
         """Fill the store with the log's states, unless it has them, and then apply the buffer.
@@ -146,11 +149,38 @@ class LogSync:
             DataError: The log is damaged.
             IntakeError: The buffer failed.
         """
+        return await self._make_anew(states, partial(self._people_since, sequence))
+
+    async def forget_erased(self, states: Callable[[Sequence[str]], Iterable[tuple[str, UserState]]]) -> bool:
+        """Make the store forget whom a pull said to be erased; whether there was word of any.
+
+        Args:
+            states: Makes the log's states of users.
+
+        Raises:
+            StoreError: The store did not answer; it is tried again with the next call.
+            DataError: The log is damaged.
+        """
+        taken = self._word.with_suffix(".taken")
+        if self._word.exists():
+            self._word.replace(taken)  # another one may come meanwhile
+        if not taken.exists():
+            return False
+        await self._make_anew(states, list)
+        taken.unlink()
+        return True
+
+    async def _make_anew(
+        self,
+        states: Callable[[Sequence[str]], Iterable[tuple[str, UserState]]],
+        people_concerned: Callable[[], list[str]],
+    ) -> int:
+        """Make the states anew of whoever is concerned, and of the erased; how many they are."""
         with ExitStack() as held:
             await asyncio.to_thread(held.enter_context, shared(self._lock))
             async with self._updater.turn:
                 erased = await brought_back(self._store, self._tombstones)
-                people = sorted({*await asyncio.to_thread(self._people_since, sequence), *erased})
+                people = sorted({*await asyncio.to_thread(people_concerned), *erased})
                 for start in range(0, len(people), _PEOPLE_AT_ONCE):
                     await self._rewrite(states, people[start : start + _PEOPLE_AT_ONCE], erased)
                 await self._updater.apply_again(await asyncio.to_thread(self._records_of, people))

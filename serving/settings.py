@@ -158,7 +158,10 @@ def load_settings(**overrides: object) -> Settings:
     try:
         return Settings(**given)
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'TLS'}: {e['msg']}" for e in error.errors())
+        problems = "; ".join(
+            ": ".join([*(str(place) for place in found["loc"]), found["msg"].removeprefix("Value error, ")])
+            for found in error.errors()
+        )
         raise ConfigError(f"flags or RECSYS_ environment variables are wrong: {problems}") from None
 
 

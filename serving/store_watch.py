@@ -3,7 +3,7 @@
 A store that comes back empty, that fails over to a replica which had not everything, or that was away at the
 start lacks states that nobody else will write. Each second worker 0 looks at three things: the marker of the
 last load, the id of the server process that answers, and how far the states had come when it last wrote that
-down.
+down. It also tells the store of erasures that a pull brought.
 """
 
 import asyncio
@@ -78,6 +78,7 @@ class StoreWatch:
         elif is_another:
             await self._fill_gap()
         await self._mend()
+        await self._forget_erased()
         self._server = server
         self._notes.append(self._updater.reached)
         await self._store.note_progress(self._notes[-1])
@@ -97,6 +98,12 @@ class StoreWatch:
         _log.warning("another store answers, so the latest events are applied again")
         async with self._updater.turn:
             self._updater.forget_applied()
+
+    async def _forget_erased(self) -> None:
+        """Let the store forget whom a pull said to be erased."""
+        states = self._states()
+        if isinstance(states, LoggedStates) and await self._sync.forget_erased(states.of):
+            _log.info("the store forgot whom a pull said to be erased")
 
     async def _mend(self) -> None:
         """Write states anew that could not be read."""

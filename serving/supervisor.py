@@ -20,6 +20,7 @@ from pydantic import SecretStr
 from recsys.errors import RecsysError
 from recsys.workspace import Workspace
 from serving.embedded_store import embedded_store
+from serving.port import free_address
 from serving.progress_board import READY, ProgressBoard
 from serving.settings import Settings, cannot_listen
 
@@ -185,18 +186,12 @@ def _fork(work: Callable[[], int], held: int) -> int:
 @contextmanager
 def _reserved(settings: Settings) -> Iterator[int]:
     """Hold the port, without listening, while the workers share it; one in use is an error."""
+    family, address = free_address(settings)
     try:
-        family, _, _, _, address = socket.getaddrinfo(
-            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)  # fails where anybody listens, sharing or not
-            port = int(probe.getsockname()[1])
         reservation = socket.socket(family, socket.SOCK_STREAM)
         reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        reservation.bind((address[0], port, *address[2:]))
+        reservation.bind(address)
     except OSError as error:
         raise cannot_listen(settings) from error
     with reservation:
-        yield port
+        yield int(address[1])

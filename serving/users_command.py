@@ -14,10 +14,12 @@ import typer
 from recsys.clock import WallClock
 from recsys.digest_names import DIRECTORY
 from recsys.errors import ConfigError
+from recsys.event_log import EventLog
 from recsys.file_lock import exclusive_if_free
 from recsys.objections import Objections
 from recsys.options import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption, time_ms
 from recsys.pseudonyms import Pseudonyms
+from recsys.schema import DAY_MS
 from recsys.timestamps import iso
 from recsys.workspace import Workspace, atomic_path
 
@@ -53,6 +55,12 @@ def erase(
         typer.echo(f"receipt {receipt['receipt_id']}: {done}")
         if num_trainings := receipt["num_trainings"]:
             typer.echo(f"{num_trainings} trainings under way may have read the data; see docs/privacy.md")
+    end_ms = EventLog(place.events).end_ms()
+    if end_ms is not None and now_ms > end_ms + DAY_MS:
+        sys.stderr.write(
+            f"note: the log ends at {iso(end_ms)}: a server with --clock replay refuses what this id does "
+            f"from now on, until its own time has come to {iso(now_ms)}; --at names an earlier one\n"
+        )
 
 
 @users.command()

@@ -30,6 +30,7 @@ from serving.loading import (
     up_to_date,
     warm_up,
 )
+from serving.port import free_address
 from serving.progress_board import PREPARED, READY, ProgressBoard
 from serving.settings import Settings
 from serving.site import Seat
@@ -79,6 +80,7 @@ def serve_alone(workspace: Workspace, settings: Settings, announce: Callable[[in
         StoreError: The store does not start or does not answer.
     """
     one_thread()
+    free_address(settings)  # before the workspace is touched, which another server may be at
     resume_erasures(workspace)
     settle(workspace)
     settle_catalogue(workspace)

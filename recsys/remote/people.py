@@ -14,7 +14,16 @@ from recsys.key_file import read_key
 from recsys.remote.head import People
 from recsys.workspace import Workspace, atomic_path, sync
 
+_WORD = "brought"
 _TOMBSTONES, _OBJECTIONS = "tombstones", "objections"
+
+
+def word_of_erasures(root: Path) -> Path:
+    """File of a workspace's ``root`` that is there while no store knows of erasures that a pull brought.
+
+    Whoever looks after the store makes it forget the erased, and then removes the file.
+    """
+    return root / DIRECTORY / _WORD
 
 
 def own_people(workspace: Workspace) -> People:
@@ -53,7 +62,10 @@ def take_people(workspace: Workspace, url: str, there: People, objections_before
     if here.key is None and there.key is not None:
         _write_key(workspace.root / DIRECTORY / KEY_FILE, there.key)
     new = there.tombstones - here.tombstones
-    _change(workspace, _TOMBSTONES, new, frozenset())
+    for _ in range(2 if new else 0):  # before, for this may be killed; after, for a server looks at any time
+        word_of_erasures(workspace.root).parent.mkdir(exist_ok=True)
+        word_of_erasures(workspace.root).touch()
+        _change(workspace, _TOMBSTONES, new, frozenset())
     added, lifted = there.objections - objections_before, objections_before - there.objections
     _change(workspace, _OBJECTIONS, added - here.objections, lifted & here.objections)
     return bool(new)

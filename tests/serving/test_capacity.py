@@ -68,7 +68,9 @@ def test_of_no_users_nothing_is_known(trained: Trained) -> None:
 
 def test_workers_share_what_is_shared() -> None:
     parts = {"vectors": Footprint(shared=4_000, private=500), "ids": Footprint(private=500)}
-    capacity = Capacity("v1", 1_000, parts, program=9_000, worker=70_000, num_users=3, user=10.0)
+    capacity = Capacity(
+        "v1", 1_000, parts, program=9_000, worker=70_000, num_users=3, user=10.0, num_all_users=5
+    )
     assert capacity.shared_per_million_items == 4e6
     assert capacity.private_per_million_items == 1e6
     assert capacity.of(2_000, 100, 3) == 3 * (70_000 + 2_000) + 9_000 + 8_000 + 1_000

@@ -45,7 +45,7 @@ def test_what_no_store_ever_had_is_given_up_and_the_rest_of_the_append_is_sent(t
     pull(other.workspace, store)
     assert other.bought() == one.bought() == {"e3"}
     assert other.log.names() == ["a", "b"]
-    assert asked(one.workspace) == "given up: 0 events, 0 logins (files: 0)\n"
+    assert asked(one.workspace) == "nothing is set aside that no store has\n"
 
 
 def test_what_a_store_has_is_not_given_up_and_comes_back(tmp_path: Path) -> None:

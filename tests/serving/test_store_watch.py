@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 from recsys.config import StateConfig
 from recsys.errors import StoreError
 from recsys.event_log import EventLog
+from recsys.remote.people import word_of_erasures
 from recsys.tombstones import Tombstones
 from recsys.user_state import UserState
 from serving.embedded_store import embedded_store
@@ -161,6 +162,26 @@ def test_erased_people_whom_another_server_brings_back_are_forgotten_again(url: 
         assert {person async for person in site.store.people()} == {"u1", "left alone"}
         assert await site.store.origin("erased") == await site.store.origin("other") == (None, False)
         assert await site.store.origin("left alone") == ("visitor", True)
+
+    run(url, tmp_path, scenario)
+
+
+def test_whom_a_pull_said_to_be_erased_the_store_forgets_once_it_is_there(url: str, tmp_path: Path) -> None:
+    async def scenario(site: Site) -> None:
+        state = await site.store.get("u1")
+        assert state is not None
+        await site.store.rewrite([("erased", state), ("left alone", state)])
+        Tombstones(tmp_path).add(["erased"], NOON)
+        await site.watch.look()
+        assert await site.items("erased")  # nobody says that the store knows nothing of it
+        word_of_erasures(tmp_path).touch()
+        site.store.fails = True
+        with pytest.raises(StoreError):
+            await site.watch.look()
+        site.store.fails = False
+        await site.watch.look()
+        assert {person async for person in site.store.people()} == {"u1", "left alone"}
+        assert [path.name for path in word_of_erasures(tmp_path).parent.glob("brought*")] == []
 
     run(url, tmp_path, scenario)
 

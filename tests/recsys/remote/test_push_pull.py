@@ -5,6 +5,7 @@ import pytest
 
 from recsys.errors import ModelConflictError
 from recsys.remote.objects import Objects
+from recsys.remote.people import word_of_erasures
 from recsys.remote.pull import pull
 from recsys.remote.push import push
 from recsys.remote.torn import torn_error
@@ -65,6 +66,8 @@ def test_who_is_erased_is_nowhere_in_the_store_and_not_brought_back(store: Objec
     assert b"ann-the-erased" not in _unpacked(store)
     pull(one.workspace, store)
     pull(other.workspace, store)
+    assert word_of_erasures(other.workspace.root).exists()
+    assert not word_of_erasures(one.workspace.root).exists()
     assert one.bought() == other.bought() == {"e2", "e3", "e5"}
     assert other.log.is_behind(1) is False
 
