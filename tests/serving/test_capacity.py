@@ -86,7 +86,7 @@ def test_an_array_counts_once_where_it_is_first_met() -> None:
 
 def test_the_command_says_what_was_asked_for(trained: Trained, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["capacity", "--workspace", str(trained.workspace.root), "--items", "1000000", "--workers", "2"]
-    assert run([*words, "--json"], CAPACITY) == 0
+    assert run([*words, "--users", "1000000", "--json"], CAPACITY) == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed["asked"] == {"items": 1_000_000, "users": 1_000_000, "workers": 2}
     expected = (
@@ -97,7 +97,9 @@ def test_the_command_says_what_was_asked_for(trained: Trained, capsys: pytest.Ca
     )
     assert printed["total_bytes"] == pytest.approx(expected, abs=10)
     assert run(words, CAPACITY) == 0
-    assert "per million users" in capsys.readouterr().out
+    table = capsys.readouterr().out
+    assert "per million users" in table
+    assert "1,000,000 items, 120 users, 2 workers" in table
 
 
 def test_a_machine_with_models_alone_is_told_to_pull_the_data(trained: Trained, tmp_path: Path) -> None:
