@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +15,6 @@ import numpy as np
 import pytest
 import structlog
 
-from recsys.bundle import Bundle
 from recsys.cli import configure_logging
 from recsys.fault_point import EXIT_CODE
 from recsys.pipeline import Pipeline
@@ -185,8 +183,8 @@ def breakable(trained: Trained, tmp_path: Path) -> Iterator[tuple[Client, Broken
     workspace = copy_of(trained.workspace, tmp_path)
     pipeline = load_pipeline(workspace)
     broken = Broken(pipeline.bundle.rankers["all"])
-    bundle: Bundle = replace(pipeline.bundle, rankers=dict.fromkeys(pipeline.bundle.rankers, broken))  # type: ignore[arg-type]
-    pipeline.bundle = bundle
+    for orders in pipeline.bundle.rankers:
+        pipeline.bundle.rankers[orders] = broken  # type: ignore[assignment]
     with (
         running_server(workspace.root, pipeline, clock="replay") as address,
         Client(address, timeout_seconds=1.0) as client,
