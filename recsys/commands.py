@@ -70,12 +70,15 @@ def prepare_dataset(
 
 def ingest(
     events: Annotated[
-        Path, typer.Option("--events", help="Events: Parquet, CSV or JSON Lines, or .gz, or a directory.")
-    ],
+        Path | None,
+        typer.Option("--events", help="Events: Parquet, CSV or JSON Lines, or .gz, or a directory."),
+    ] = None,
     items: Annotated[
         Path | None,
         typer.Option(
-            "--items", help="Items, in any of the same forms; in a Metarank log they may be events."
+            "--items",
+            help="Items, in any of the same forms; when absent, events name those that are there. "
+            "In a Metarank log they may be events.",
         ),
     ] = None,
     users: Annotated[Path | None, typer.Option("--users", help="Users, in any of the same forms.")] = None,
@@ -91,7 +94,7 @@ def ingest(
     engine: EngineOption = "local",
     json_output: JsonOption = False,
 ) -> None:
-    """Check items, events and users, and take them into the workspace."""
+    """Check items, events and users, any or all of them, and take them into the workspace."""
     from recsys.ingest import ingest as run
     from recsys.runner import runner
 

@@ -77,9 +77,12 @@ class TableSummary:
     """Columns that the contract has no place for; their values were not kept."""
 
 
+_NOT_GIVEN = TableSummary(0, 0, 0, 0, {}, None, ())
+
+
 @dataclass(frozen=True)
 class IngestSummary:
-    """What one ingest did."""
+    """What one ingest did; of a table that was not given, no rows were read."""
 
     items: TableSummary
     events: TableSummary
@@ -95,7 +98,7 @@ class IngestSummary:
 def ingest(
     workspace: Workspace,
     items: Path | None,
-    events: Path,
+    events: Path | None,
     users: Path | None = None,
     *,
     format: str = "recsys",  # noqa: A002 (the command line's word for it)
@@ -107,10 +110,11 @@ def ingest(
 
     Args:
         workspace: Where they go.
-        items: Parquet, CSV, JSON Lines, gzip of these, or a directory of them. In Metarank's format, which is
-            JSON Lines only, ``None`` when the item events lie among the others.
-        events: The same.
-        users: The same, or ``None`` for no users.
+        items: Parquet, CSV, JSON Lines, gzip of these, or a directory of them; ``None`` for no new ones, then
+            events name those that are there. In Metarank's format, which is JSON Lines only, item events may
+            lie among the others.
+        events: The same, or ``None`` for no new ones.
+        users: The same, or ``None`` for no new ones.
         format: What the files say, one of ``FORMATS``; it is that of them all.
         now_ms: The time in milliseconds since the epoch, by default the machine's.
         max_reject_share: Largest share of rejected rows, per table, with which anything is published, from 0
@@ -120,8 +124,9 @@ def ingest(
 
     Raises:
         CatalogueError: What was changed live cannot be read or written.
-        ConfigError: ``format`` or ``max_reject_share`` is none that is supported, or items are missing.
-        DataError: A file or column cannot be read, or too many rows are bad; then nothing is published.
+        ConfigError: ``format`` or ``max_reject_share`` is none that is supported, or no file is given.
+        DataError: A file or column cannot be read, there are events but no items, or too many rows are bad;
+            then nothing is published.
     """
     started = time.monotonic()
     if format not in FORMATS:
@@ -130,23 +135,28 @@ def ingest(
         raise ConfigError(f"the largest share of rejected rows is {max_reject_share}, expected 0 to 1")
     if runner is not None and format != _OWN:
         raise ConfigError(f"--engine local alone reads --format {format}; events are read in parts otherwise")
+    named = {_ITEMS: items, _USERS: users, _EVENTS: events}
+    paths = {name: path for name, path in named.items() if path is not None}
+    if not paths:
+        raise ConfigError("no file is given; expected one or more of: --items, --events, --users")
     with exclusive(workspace.root / INGEST_LOCK), ExitStack() as held:
-        given = (
-            _given_log(items, events, users) if format == _METARANK else _given_tables(items, events, users)
-        )
-        given = _pseudonymous(workspace, given)
+        given = _pseudonymous(workspace, _given_log(paths) if format == _METARANK else _given_tables(paths))
         checked = _check(given)
-        item_ids = merged_items(workspace, checked[_ITEMS].accepted)[ITEM_ID]
-        check = partial(_check_events, workspace, given[_EVENTS], runner)
-        taken = held.enter_context(check(item_ids, WallClock().now_ms() if now_ms is None else now_ms))
-        tables = {**checked, _EVENTS: taken}
+        tables: dict[str, Checked | ShardedEvents] = {**checked}
+        if _EVENTS in given:
+            now_ms = WallClock().now_ms() if now_ms is None else now_ms
+            check = _check_events(workspace, given[_EVENTS], runner, _item_ids(workspace, checked), now_ms)
+            tables[_EVENTS] = held.enter_context(check)
         summaries = {name: _summarise(workspace, name, table) for name, table in tables.items()}
         _refuse_bad(summaries, max_reject_share)
         with progress("publishing"):
             _publish(workspace, checked)
-        _publish_events(workspace, taken)
+        if _EVENTS in tables:
+            _publish_events(workspace, tables[_EVENTS])
     seconds = round(time.monotonic() - started, 3)
-    return IngestSummary(summaries[_ITEMS], summaries[_EVENTS], summaries.get(_USERS), seconds)
+    return IngestSummary(
+        summaries.get(_ITEMS, _NOT_GIVEN), summaries.get(_EVENTS, _NOT_GIVEN), summaries.get(_USERS), seconds
+    )
 
 
 @dataclass(frozen=True)
@@ -161,25 +171,21 @@ class _Given:
     """Names of values that were given but have no column."""
 
 
-def _given_tables(items: Path | None, events: Path, users: Path | None) -> dict[str, _Given]:
-    if items is None:
-        raise ConfigError(f"--items is missing; only --format {_METARANK} has items among its events")
-    paths = {_ITEMS: items, _USERS: users, _EVENTS: events}
-    return {
-        name: _Given(path, partial(read_source, path)) for name, path in paths.items() if path is not None
-    }
+def _given_tables(paths: Mapping[str, Path]) -> dict[str, _Given]:
+    return {name: _Given(path, partial(read_source, path)) for name, path in paths.items()}
 
 
-def _given_log(items: Path | None, events: Path, users: Path | None) -> dict[str, _Given]:
+def _given_log(paths: Mapping[str, Path]) -> dict[str, _Given]:
     with progress("reading the log"):
-        log = read_metarank([path for path in (items, users, events) if path is not None])
+        log = read_metarank([paths[name] for name in (_ITEMS, _USERS, _EVENTS) if name in paths])
+    anywhere = paths.get(_EVENTS) or next(iter(paths.values()))
     given = {
-        _ITEMS: _Given(items or events, lambda: log.items, log.num_updates[ITEM]),
-        _EVENTS: _Given(events, lambda: log.events, ignored=log.ignored_fields),
+        _ITEMS: _Given(paths.get(_ITEMS, anywhere), lambda: log.items, log.num_updates[ITEM]),
+        _EVENTS: _Given(anywhere, lambda: log.events, ignored=log.ignored_fields),
     }
     found = log.users
     if found is not None:
-        given[_USERS] = _Given(users or events, lambda: found, log.num_updates[USER])
+        given[_USERS] = _Given(paths.get(_USERS, anywhere), lambda: found, log.num_updates[USER])
     return given
 
 
@@ -200,12 +206,20 @@ def _pseudonymous(workspace: Workspace, given: dict[str, _Given]) -> dict[str, _
 
 def _check(given: Mapping[str, _Given]) -> dict[str, Checked]:
     checked = {}
-    with progress("checking items"):
-        checked[_ITEMS] = _read(given[_ITEMS], check_items)
+    if _ITEMS in given:
+        with progress("checking items"):
+            checked[_ITEMS] = _read(given[_ITEMS], check_items)
     if _USERS in given:
         with progress("checking users"):
             checked[_USERS] = _read(given[_USERS], check_users)
     return checked
+
+
+def _item_ids(workspace: Workspace, checked: Mapping[str, Checked]) -> pl.Series:
+    """Of the catalogue as it will be."""
+    if _ITEMS not in checked:
+        return read_items(workspace)[ITEM_ID]
+    return merged_items(workspace, checked[_ITEMS].accepted)[ITEM_ID]
 
 
 @contextmanager
@@ -291,9 +305,10 @@ def _in_words(reasons: Mapping[str, int]) -> str:
 
 
 def _publish(workspace: Workspace, checked: Mapping[str, Checked]) -> None:
-    items = checked[_ITEMS].accepted
-    publish(workspace.items, merged_items(workspace, items))
-    supersede_changes(workspace, items)
+    if _ITEMS in checked:
+        items = checked[_ITEMS].accepted
+        publish(workspace.items, merged_items(workspace, items))
+        supersede_changes(workspace, items)
     if _USERS in checked:
         publish(workspace.users, merged_users(workspace, checked[_USERS].accepted))
 

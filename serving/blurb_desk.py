@@ -31,7 +31,7 @@ from serving.item_words import ItemWordsCache
 from serving.line_judge import LineJudge
 from serving.segment_choices import SegmentChoices
 from serving.settings import Settings
-from serving.state_store import connect, connect_blocking
+from serving.store_clients import connect, connect_blocking
 from serving.words_thread import WordsThread
 
 _MOST_WAIT_SECONDS = 30.0  # between two attempts to open the book

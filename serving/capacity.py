@@ -23,7 +23,8 @@ from serving.blocking_cluster import BlockingClient
 from serving.embedded_store import embedded_store
 from serving.footprint import Footprint, footprints
 from serving.loading import load_pipeline, load_states, load_text_reader, log_end_ms, warm_up
-from serving.state_store import StateStore, connect, connect_blocking
+from serving.state_store import StateStore
+from serving.store_clients import connect, connect_blocking
 from serving.threads import one_thread
 
 MILLION = 1_000_000

@@ -55,7 +55,7 @@ async def consume_until_stopped(
         DataError: The log is damaged, or the topic is not the one that the log knows.
         StoreError: The store's URL is wrong.
     """
-    from serving.state_store import connect
+    from serving.store_clients import connect
 
     try:
         from serving.kafka_consumer import KafkaConsumer

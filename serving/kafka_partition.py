@@ -113,8 +113,8 @@ class KafkaPartition:
         Raises:
             StoreError: The store did not forget somebody who was erased; it is tried again.
         """
-        self._store.footing = self._fillings.footing(self._knows_the_erased)
-        if self._store.footing is None or self._store.footing.number != filling:
+        self._store.writes.footing = self._fillings.footing(self._knows_the_erased)
+        if self._store.writes.footing is None or self._store.writes.footing.number != filling:
             return
         if filling != self._filling:
             await asyncio.to_thread(self._begin_again, filling)

@@ -244,7 +244,7 @@ class KafkaStates:
         """
         if before is not None and before.number != filling.number - 1:
             before = None  # another filling began, and may have cleared the states, since it was looked at
-        self._store.footing = filling.footing
+        self._store.writes.footing = filling.footing
         server = _word(await self._store.server_id())
         num_erasures, erased_ms = len(self._tombstones), self._tombstones.as_of_now()
         noted = None if before is None else await self._noted(before.number)

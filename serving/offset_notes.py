@@ -10,7 +10,7 @@ from collections.abc import Callable
 from redis.exceptions import ResponseError, WatchError
 
 from recsys.errors import StoreError
-from serving.cluster_client import STORE_ERRORS, LearningCluster, StoreClient, transaction
+from serving.cluster_client import STORE_ERRORS, LearningCluster, StoreClient, server_lineage, transaction
 from serving.fillings import Footing
 from serving.shard_notes import ShardNotes
 
@@ -48,7 +48,7 @@ class OffsetNotes:
             async with transaction(self._client, key) as pipe:
                 await pipe.watch(key)
                 try:
-                    server = str((await pipe.info("server")).get("run_id", ""))
+                    server = await server_lineage(pipe)
                 except ResponseError:  # it may not be asked, see ``StateStore.server_id``
                     server = ""
                 if not is_server(server):

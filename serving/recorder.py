@@ -96,7 +96,7 @@ def _metrics(stack: ExitStack, host: str, port: int, watched: Watched, recording
         num_unobserved=lambda: recording.num_unobserved,
         num_refused=lambda: watched.overload.num_refused,
         breaker_is_open=lambda: watched.reader.breaker.has_opened,
-        num_unreadable_states=lambda: watched.store.num_unreadable,
+        num_unreadable_states=lambda: watched.store.records.num_unreadable,
         blurb_reads=lambda: (watched.blurbs.num_failed, watched.blurbs.breaker.has_opened),
         backlog=watched.backlog,
         substitutions=lambda: watched.substitutions.counts,

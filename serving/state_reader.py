@@ -63,11 +63,11 @@ class StateReader:
         if raw is not None and (link := VisitorLink.from_bytes(raw)) is not None:
             user_id = link.user_id
             raw = self._read(user_id)
-        return self._store.decoded(raw, user_id)
+        return self._store.records.state(raw, user_id)
 
     def _read(self, user_id: str) -> bytes | None:
         try:
-            raw = self._client.get(self._store.key(user_id))
+            raw = self._client.get(self._store.keys.state(user_id))
         except STORE_ERRORS as error:
             raise StoreError(f"the store did not answer: {type(error).__name__}") from error
         assert raw is None or isinstance(raw, bytes)  # the client does not decode

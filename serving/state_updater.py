@@ -20,8 +20,9 @@ from recsys.errors import IntakeError, StoreError
 from recsys.fault_point import reach
 from serving.event import BufferedEvent
 from serving.event_buffer import SqliteEventBuffer
+from serving.fenced_writes import all_of
 from serving.progress_board import ProgressBoard
-from serving.state_store import StateStore, all_of
+from serving.state_store import StateStore
 from serving.visitor_link import VisitorLink
 
 _log = structlog.get_logger(__name__)

@@ -107,9 +107,9 @@ class StoreWatch:
 
     async def _mend(self) -> None:
         """Write states anew that could not be read."""
-        damaged, states = sorted(self._store.damaged), self._states()
+        damaged, states = sorted(self._store.records.damaged), self._states()
         if not damaged or not isinstance(states, LoggedStates):
             return
         await self._sync.rewrite(states.of, damaged)
-        self._store.damaged.difference_update(damaged)
+        self._store.records.damaged.difference_update(damaged)
         _log.warning("user states that could not be read were made anew", num_users=len(damaged))

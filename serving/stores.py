@@ -17,7 +17,8 @@ from serving.settings import Settings
 from serving.signer import Signer, signing_keys
 from serving.site import Site
 from serving.state_reader import StateReader
-from serving.state_store import StateStore, connect, connect_blocking
+from serving.state_store import StateStore
+from serving.store_clients import connect, connect_blocking
 
 
 @dataclass(frozen=True, eq=False)

@@ -206,7 +206,8 @@ def _stored(workspace: Workspace, subjects: tuple[str, ...]) -> list[str]:
     from recsys.config import load_config
     from serving.personal_data import remembered
     from serving.settings import load_settings
-    from serving.state_store import StateStore, connect
+    from serving.state_store import StateStore
+    from serving.store_clients import connect
 
     settings = load_settings()
     if settings.redis_url is None:
@@ -236,7 +237,8 @@ def _forget_in_store(
     from serving.kafka_states import have_consumers
     from serving.page_store import list_keys
     from serving.settings import load_settings
-    from serving.state_store import StateStore, connect
+    from serving.state_store import StateStore
+    from serving.store_clients import connect
 
     settings = load_settings()
     if settings.redis_url is None:

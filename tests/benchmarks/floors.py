@@ -16,7 +16,7 @@ from jaxtyping import Float32
 
 from recsys.v1.recommendation_service_pb2 import RecommendRequest, RecommendResponse
 from serving.embedded_store import embedded_store
-from serving.state_store import connect_blocking
+from serving.store_clients import connect_blocking
 
 _ROUNDS = 300
 _TOP = 500

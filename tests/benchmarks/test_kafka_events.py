@@ -22,7 +22,8 @@ from serving.kafka_partition import KafkaPartition, Record
 from serving.kafka_record import encode, key_of
 from serving.kafka_states import Past
 from serving.settings import load_settings
-from serving.state_store import StateStore, connect
+from serving.state_store import StateStore
+from serving.store_clients import connect
 
 pytest.importorskip("confluent_kafka")
 pytestmark = pytest.mark.timeout(600)

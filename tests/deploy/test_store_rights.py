@@ -22,7 +22,8 @@ from serving.blurb_reports import BlurbReports
 from serving.blurb_store import BlurbMark, BlurbStore, BlurbWriter
 from serving.client import Client
 from serving.embedded_store import embedded_store
-from serving.state_store import StateStore, connect
+from serving.state_store import StateStore
+from serving.store_clients import connect
 from tests.serving.running import PATIENCE_SECONDS, free_port, running_server
 
 ROOT = Path(__file__).parents[2]

@@ -17,7 +17,8 @@ from serving.embedded_store import embedded_store
 from serving.event import Event
 from serving.kafka_intake import KafkaIntake
 from serving.settings import load_settings
-from serving.state_store import StateStore, connect
+from serving.state_store import StateStore
+from serving.store_clients import connect
 from tests.conftest import Trained
 from tests.distributed.kafka_brokers import brokers
 

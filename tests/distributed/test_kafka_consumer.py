@@ -26,7 +26,8 @@ from recsys.workspace import Workspace
 from serving.client import Client, Connection
 from serving.embedded_store import embedded_store
 from serving.fillings import Fillings
-from serving.state_store import StateStore, connect
+from serving.state_store import StateStore
+from serving.store_clients import connect
 from tests.distributed.kafka_brokers import REAL, WITHOUT_REAL, brokers
 from tests.distributed.kafka_processes import Site
 from tests.serving.kafka_topic import failing_store

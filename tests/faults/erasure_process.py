@@ -35,7 +35,8 @@ from serving.list_export import export_lists
 from serving.list_log import LIST_FILE, ListLog
 from serving.page_store import PageStore
 from serving.served_list import ServedList
-from serving.state_store import StateStore, connect, connect_blocking
+from serving.state_store import StateStore
+from serving.store_clients import connect, connect_blocking
 from serving.visitor_link import VisitorLink
 
 CANARY = "canary-4711"

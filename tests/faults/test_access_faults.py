@@ -18,7 +18,8 @@ from recsys.v1.recommendation_service_pb2 import RecommendRequest
 from recsys.workspace import Workspace
 from serving.client import AsyncClient, Client, Connection
 from serving.event import BufferedEvent, Event
-from serving.state_store import StateStore, connect
+from serving.state_store import StateStore
+from serving.store_clients import connect
 from serving.tokens import new_token
 from tests.faults.conftest import Note, Serve
 from tests.faults.load import Outcomes, steady
@@ -179,7 +180,9 @@ def _commands(store: StoreProcess, secrets: dict[str, str], number: int) -> tupl
     draw, config = random.Random(4), StateConfig()
     at = {name: StateStore(connect("redis://127.0.0.1:1", 1), name, config) for name in TENANTS}
     ids = [an_id(draw) for _ in range(200)]
-    keys = {name: [key(one) for one in ids for key in (of.key, of.origin_key)] for name, of in at.items()}
+    keys = {
+        name: [key(one) for one in ids for key in (of.keys.state, of.keys.origin)] for name, of in at.items()
+    }
     written: dict[str, str] = {}
     num_touched = num_refused = 0
     with ExitStack() as stack:

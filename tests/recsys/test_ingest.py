@@ -460,6 +460,24 @@ def test_events_may_name_items_of_an_earlier_ingest(workspace: Workspace) -> Non
     assert summary.events.accepted == 1
 
 
+def test_each_table_may_come_alone(workspace: Workspace) -> None:
+    given = workspace.root.parent
+    given.mkdir(parents=True, exist_ok=True)
+    events = jsonl(given / "events.jsonl", [VIEW, {**VIEW, EVENT_ID: "e2", ITEM_ID: "unknown"}])
+    with pytest.raises(DataError, match="holds no items"):
+        ingest(workspace, None, events, now_ms=NOW_MS)
+    alone = ingest(workspace, jsonl(given / "items.jsonl", [CUP]), None, now_ms=NOW_MS)
+    assert (alone.items.accepted, alone.events.read, alone.users) == (1, 0, None)
+    alone = ingest(workspace, None, events, now_ms=NOW_MS, max_reject_share=0.5)
+    assert (alone.items.read, alone.events.accepted, alone.events.rejected) == (0, 1, 1)
+    alone = ingest(workspace, None, None, jsonl(given / "users.jsonl", [{USER_ID: "ann"}]), now_ms=NOW_MS)
+    assert alone.users is not None
+    assert (alone.items.read, alone.events.read, alone.users.accepted) == (0, 0, 1)
+    assert read_items(workspace)[ITEM_ID].to_list() == ["cup"]
+    assert logged(workspace)[EVENT_ID].to_list() == [VIEW[EVENT_ID]]
+    assert read_users(workspace)[USER_ID].to_list() == ["ann"]
+
+
 def test_the_same_ingest_twice_changes_nothing(workspace: Workspace) -> None:
     load(workspace)
     before = {path: path.read_bytes() for path in workspace.root.rglob("*") if path.is_file()}
@@ -509,8 +527,8 @@ def test_other_formats_and_impossible_shares_are_errors_of_the_configuration(wor
     nowhere = Path("nowhere.csv")
     with pytest.raises(ConfigError, match="recsys"):
         ingest(workspace, nowhere, nowhere, format="shop")
-    with pytest.raises(ConfigError, match="--items is missing"):
-        ingest(workspace, None, nowhere)
+    with pytest.raises(ConfigError, match="no file is given"):
+        ingest(workspace, None, None)
     with pytest.raises(ConfigError, match="0 to 1"):
         ingest(workspace, nowhere, nowhere, max_reject_share=1.5)
 

@@ -26,7 +26,8 @@ from serving.fillings import Footing
 from serving.kept_list import KeptList
 from serving.page_store import PageStore
 from serving.state_reader import StateReader
-from serving.state_store import StateStore, connect, connect_blocking
+from serving.state_store import StateStore
+from serving.store_clients import connect, connect_blocking
 from serving.visitor_link import VisitorLink
 from tests.serving.running import PATIENCE_SECONDS
 from tests.serving.small_shop import NOON, make_event
@@ -114,7 +115,7 @@ async def _states_of_a_partition(url: str) -> None:
 
 async def _states_on_a_filling(store: StateStore, *, is_whole: bool) -> None:
     """What a consumer asks that may be overtaken; a single server writes many people in one transaction."""
-    store.footing = footing = Footing(2, 1, "here", lambda: True)
+    store.writes.footing = footing = Footing(2, 1, "here", lambda: True)
     await store.apply(PEOPLE[0], [BufferedEvent(1, make_event("1", "purchase", time_ms=NOON))])
     await store.merge(PEOPLE[0], VisitorLink(PEOPLE[1], 2))
     await store.offsets().write(footing, 3, bool)
@@ -131,7 +132,7 @@ async def _states_on_a_filling(store: StateStore, *, is_whole: bool) -> None:
     await store.forget_origins(lambda person: person == PEOPLE[0])
     assert await store.origin(PEOPLE[0]) == (None, True)
     assert await store.origin(PEOPLE[1]) == (f"{PEOPLE[1]}~", True)
-    store.footing = None
+    store.writes.footing = None
 
 
 def _publishing(url: str) -> None:

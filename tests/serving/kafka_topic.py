@@ -4,9 +4,9 @@ import asyncio
 import subprocess
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, closing, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import polars as pl
@@ -26,7 +26,8 @@ from serving.kafka_partition import KafkaPartition, Record
 from serving.kafka_record import encode, key_of
 from serving.kafka_states import KafkaStates
 from serving.losses import TopicRecord
-from serving.state_store import StateStore, connect
+from serving.state_store import StateStore
+from serving.store_clients import connect
 
 TOPIC = "events"
 _ATTEMPTS = 200
@@ -156,6 +157,19 @@ class Topic:
         """Somebody who has taken a partition over."""
         store, past = self.store(f"{TOPIC}/{number}"), self.states().past()
         return KafkaPartition(self.workspace, TOPIC, number, tenant="shop", store=store, past=past)
+
+    @asynccontextmanager
+    async def moved(self, events: Sequence[Event]) -> AsyncIterator[KafkaPartition]:
+        """Somebody who has taken partition 0 over, applied what lies there and moved it to the log."""
+        self.lying[0] = list(events)
+        with closing(self.reader(0)) as reader:
+            await self.read(reader)
+            assert await self.move(reader) == len(events)
+            yield reader
+
+    def with_client(self) -> "Topic":
+        """The same through a client of its own."""
+        return replace(self, client=connect(self.server.url, 5000))
 
     def take(self, reader: KafkaPartition, start: int, end: int | None = None) -> int:
         """Let somebody read what lies from an offset on; the offset behind it."""

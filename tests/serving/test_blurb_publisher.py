@@ -25,7 +25,7 @@ from recsys.blurbs.withdrawn import Withdrawn, text_head
 from serving.blurb_publisher import BlurbPublisher
 from serving.blurb_store import BlurbMark, BlurbStore, BlurbWriter, OvertakenError
 from serving.embedded_store import embedded_store
-from serving.state_store import connect
+from serving.store_clients import connect
 
 NOW = round(time.time() * 1000)
 FACTS = Facts.of({"item_id": "spoon", "title": "Spoon"})

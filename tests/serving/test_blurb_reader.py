@@ -13,7 +13,7 @@ from serving.blurb_ask import BlurbAsk, blurb_ask
 from serving.blurb_reader import BlurbReader, Shelf
 from serving.blurb_store import BlurbStore, BlurbWriter
 from serving.embedded_store import embedded_store
-from serving.state_store import connect, connect_blocking
+from serving.store_clients import connect, connect_blocking
 from tests.serving.test_blurbs import row
 
 BREAD = BlurbSlot("bread", "de")

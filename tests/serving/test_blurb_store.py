@@ -14,7 +14,7 @@ from recsys.errors import StoreError
 from recsys.schema import DAY_MS
 from serving.blurb_store import BlurbKeys, BlurbStore, BlurbWriter
 from serving.embedded_store import embedded_store
-from serving.state_store import connect
+from serving.store_clients import connect
 
 NOW = round(time.time() * 1000)
 ROW = BlurbRow(

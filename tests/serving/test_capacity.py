@@ -17,7 +17,8 @@ from serving.capacity import Capacity, measure_capacity, store_bytes
 from serving.embedded_store import embedded_store
 from serving.footprint import Footprint, Inventory
 from serving.loading import load_pipeline, load_states
-from serving.state_store import StateStore, connect
+from serving.state_store import StateStore
+from serving.store_clients import connect
 from tests.conftest import Trained
 
 CAPACITY = [EntryPoint("capacity", "serving.capacity_command:capacity", "recsys.commands")]

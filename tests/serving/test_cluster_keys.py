@@ -12,7 +12,8 @@ from recsys.store_url import is_cluster, node_urls
 from serving.cluster_client import cluster_options
 from serving.embedded_store import embedded_store
 from serving.shard_notes import NUM_COPIES, spread_tags
-from serving.state_store import StateStore, connect
+from serving.state_store import StateStore
+from serving.store_clients import connect
 from tests.serving.every_store_call import SLOTS, TIMEOUT_MS, every_store_call
 
 
@@ -53,7 +54,7 @@ def test_all_keys_of_one_shopper_lie_in_one_slot(user_id: str) -> None:
         client = connect("redis://127.0.0.1:1", TIMEOUT_MS)
         store = StateStore(client, tenant, StateConfig())
         await client.aclose()
-        return {int(key_slot(key.encode())) for key in (store.key(user_id), store.origin_key(user_id))}
+        return {int(key_slot(key(user_id).encode())) for key in (store.keys.state, store.keys.origin)}
 
     mine, theirs = asyncio.run(keys("one")), asyncio.run(keys("two"))
     assert len(mine) == len(theirs) == 1

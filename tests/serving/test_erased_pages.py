@@ -18,7 +18,7 @@ from serving.embedded_store import embedded_store
 from serving.erased_pages import ErasedPages
 from serving.list_log import LIST_FILE, ListLog
 from serving.page_store import PageStore, list_keys
-from serving.state_store import connect, connect_blocking
+from serving.store_clients import connect, connect_blocking
 from tests.serving.running import PATIENCE_SECONDS, running_server
 from tests.serving.small_shop import NOON
 from tests.serving.test_list_log import LIST

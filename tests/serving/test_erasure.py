@@ -28,7 +28,8 @@ from serving.embedded_store import embedded_store
 from serving.erasure import open_eraser, resume_erasures
 from serving.event import VISITOR_PREFIX, BufferedEvent
 from serving.personal_data import remembered
-from serving.state_store import StateStore, connect
+from serving.state_store import StateStore
+from serving.store_clients import connect
 from serving.users_command import erase_user, users
 from tests.serving.running import PATIENCE_SECONDS, free_port, running_server
 from tests.serving.small_shop import make_event

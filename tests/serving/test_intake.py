@@ -18,8 +18,9 @@ from serving.event import Event, event_frame
 from serving.event_buffer import SqliteEventBuffer
 from serving.intake import Attributed, EventOutcome, EventStatus, Intake, ReceivedEvent
 from serving.models import Model, Models
-from serving.state_store import StateStore, connect
+from serving.state_store import StateStore
 from serving.state_updater import StateUpdater
+from serving.store_clients import connect
 from tests.serving.small_shop import NOON, SmallPipeline
 
 GOOD = ReceivedEvent(

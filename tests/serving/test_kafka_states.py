@@ -20,7 +20,7 @@ from serving import kafka_states
 from serving.event import VISITOR_PREFIX, Event, Merge
 from serving.fillings import LEASE_SECONDS, Filling, Fillings, Footing
 from serving.kafka_partition import KafkaPartition
-from serving.state_store import connect
+from serving.store_clients import connect
 from serving.users_command import erase_user
 from tests.serving.kafka_topic import PurchaseStates, Topic, logged_states, play
 from tests.serving.small_shop import NOON, make_event
@@ -65,10 +65,7 @@ async def assert_states_are_the_topics(topic: Topic) -> None:
 
 def test_a_store_that_is_emptied_again_and_again_has_everything_again(tmp_path: Path) -> None:
     async def scenario(topic: Topic) -> None:
-        topic.lying[0] = [purchase(0), purchase(1)]
-        with closing(topic.reader(0)) as reader:
-            await topic.read(reader)
-            assert await topic.move(reader) == 2
+        async with topic.moved([purchase(0), purchase(1)]) as reader:
             topic.lying[0] += [purchase(2), purchase(3)]
             topic.take(reader, 2)
             await topic.carry_on(reader)
@@ -90,10 +87,7 @@ def test_a_failover_that_lost_a_write_is_mended_though_a_later_one_came_since(
     tmp_path: Path, *, is_moved: bool
 ) -> None:
     async def scenario(topic: Topic) -> None:
-        topic.lying[0] = [purchase(0), purchase(1)]
-        with closing(topic.reader(0)) as reader:
-            await topic.read(reader)
-            await topic.move(reader)
+        async with topic.moved([purchase(0), purchase(1)]) as reader:
             topic.server.keep()
             topic.lying[0].append(purchase(2))
             topic.take(reader, 2)
@@ -115,7 +109,7 @@ def test_a_failover_that_lost_a_write_is_mended_though_a_later_one_came_since(
 
 def test_after_a_failover_those_alone_are_made_anew_who_may_have_lost_something(tmp_path: Path) -> None:
     async def scenario(topic: Topic) -> None:
-        everybody = [f"u{number}" for number in range(40)]
+        everybody, key = [f"u{number}" for number in range(40)], topic.store().keys.state
         topic.lying[0] = [purchase(number, user_id) for number, user_id in enumerate(everybody)]
         topic.lying[1] = [purchase(50, VISITOR)]
         with closing(topic.reader(0)) as zero, closing(topic.reader(1)) as one:
@@ -136,10 +130,10 @@ def test_after_a_failover_those_alone_are_made_anew_who_may_have_lost_something(
             topic.take(zero, 43)
             for _ in range(2):  # the first finds its connection gone
                 await topic.step(zero)
-            before = {user_id: await topic.client.get(topic.store().key(user_id)) for user_id in everybody}
+            before = {user_id: await topic.client.get(key(user_id)) for user_id in everybody}
             await topic.carry_on(zero, one)
             await assert_states_are_the_topics(topic)
-            after = {user_id: await topic.client.get(topic.store().key(user_id)) for user_id in everybody}
+            after = {user_id: await topic.client.get(key(user_id)) for user_id in everybody}
             assert {user_id for user_id in everybody if before[user_id] != after[user_id]} == {"u7", "u8"}
             topic.server.empty()
             await topic.carry_on(zero, one)
@@ -150,10 +144,7 @@ def test_after_a_failover_those_alone_are_made_anew_who_may_have_lost_something(
 
 def test_after_a_failover_that_lost_somebody_new_alone_nothing_is_left_of_them(tmp_path: Path) -> None:
     async def scenario(topic: Topic) -> None:
-        topic.lying[0] = [purchase(0), purchase(1)]
-        with closing(topic.reader(0)) as reader:
-            await topic.read(reader)
-            await topic.move(reader)
+        async with topic.moved([purchase(0), purchase(1)]) as reader:
             await topic.note(reader)
             topic.server.keep()
             topic.lying[0].append(purchase(2, "new"))
@@ -170,10 +161,7 @@ def test_a_topic_that_nobody_knows_for_a_moment_makes_all_states_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def scenario(topic: Topic) -> None:
-        topic.lying[0] = [purchase(0), purchase(1)]
-        with closing(topic.reader(0)) as reader:
-            await topic.read(reader)
-            await topic.move(reader)
+        async with topic.moved([purchase(0), purchase(1)]) as reader:
             await topic.note(reader)
             topic.server.keep()
             topic.lying[0].append(purchase(2))
@@ -194,10 +182,7 @@ def test_a_filling_that_another_one_preceded_takes_nothing_of_the_store_for_gran
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def scenario(topic: Topic) -> None:
-        topic.lying[0] = [purchase(number, f"u{number}") for number in range(5)]
-        with closing(topic.reader(0)) as reader:
-            await topic.read(reader)
-            await topic.move(reader)
+        async with topic.moved([purchase(number, f"u{number}") for number in range(5)]) as reader:
             await topic.note(reader)
             topic.server.keep()
             topic.server.fail()
@@ -207,7 +192,7 @@ def test_a_filling_that_another_one_preceded_takes_nothing_of_the_store_for_gran
                 other = begin(fillings)
                 assert other is not None
                 with closing(redis.Redis.from_url(topic.server.url)) as client:
-                    client.delete(topic.store().key("u0"))  # it cleared some states, and gave up
+                    client.delete(topic.store().keys.state("u0"))  # it cleared some states, and gave up
                 other.give_up()
                 return begin(fillings)
 
@@ -224,10 +209,8 @@ def test_a_filling_that_another_one_preceded_takes_nothing_of_the_store_for_gran
 
 def test_whoever_is_erased_while_the_store_is_filled_is_not_in_it(tmp_path: Path) -> None:
     async def scenario(topic: Topic) -> None:
-        topic.lying[0] = [purchase(0), purchase(1, "u2")]
-        with closing(topic.reader(0)) as reader:
-            await topic.read(reader)
-            await topic.move(reader)
+        async with topic.moved([purchase(0), purchase(1, "u2")]):
+            pass
 
         async def erase() -> None:
             client = connect(topic.server.url, 5000)
@@ -288,8 +271,9 @@ class Stopped:
     def __init__(
         self, topic: Topic, reader: KafkaPartition, look: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Stop it at its ``look``-th look, from 1, if it comes so far."""
+        """Stop it at its ``look``-th look, from 1, if it comes so far; its client is its own."""
         self._topic, self._reader, self._look = topic, reader, look
+        self._client = reader._store._client
         self._goes_on, self.has_stopped = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._apply()))
         require = Footing.require
@@ -305,15 +289,13 @@ class Stopped:
         monkeypatch.setattr(Footing, "require", stop)
 
     async def _apply(self) -> None:
-        store, client = self._reader._store, connect(self._topic.server.url, 5000)
-        store._client, before = client, store._client
         for _ in range(2):
             await self._reader.apply(self._topic.states().filling)
-        store._client = before
-        await client.aclose()
+        await self._client.aclose()
         self.has_stopped.set()
 
-    def begin(self) -> None:
+    async def begin(self) -> None:
+        await self._client.aclose()  # its connections belong to this event loop
         self._thread.start()
         assert self.has_stopped.wait(30)
 
@@ -330,7 +312,7 @@ def test_a_consumer_that_was_stopped_as_it_wrote_damages_no_later_filling(
 ) -> None:
     async def scenario(topic: Topic) -> None:
         topic.lying[0] = [purchase(0, "logged"), purchase(1, VISITOR)]
-        late, successor = topic.reader(0), topic.reader(0)
+        late, successor = topic.with_client().reader(0), topic.reader(0)
         await topic.read(late)
         await topic.move(late)
         topic.server.keep()
@@ -341,7 +323,7 @@ def test_a_consumer_that_was_stopped_as_it_wrote_damages_no_later_filling(
         topic.lying[0] += [Merge(VISITOR, "u1", NOON + 5), purchase(6, "u1"), purchase(7, "logged")]
         topic.take(late, 5)
         stopped = Stopped(topic, late, look, monkeypatch)
-        stopped.begin()
+        await stopped.begin()
         if has_successor:
             await topic.read(successor)
         else:
@@ -364,12 +346,12 @@ def test_a_consumer_that_was_stopped_as_it_wrote_brings_back_nobody_who_was_eras
 ) -> None:
     async def scenario(topic: Topic) -> None:
         topic.lying[0] = [purchase(0, "u1" if is_known else "u2"), purchase(1, "u1")]
-        with closing(topic.reader(0)) as late:
+        with closing(topic.with_client().reader(0)) as late:
             topic.take(late, 0, 1)
             await topic.carry_on(late)
             topic.take(late, 1)
             stopped = Stopped(topic, late, 1, monkeypatch)
-            stopped.begin()
+            await stopped.begin()
             Tombstones(topic.root).add(["u1"], NOON + 1)
             await topic.store().erase(["u1"], NOON + 1)
             stopped.end()
@@ -384,17 +366,14 @@ def test_a_filling_whose_holder_was_stopped_as_it_wrote_undoes_nothing_of_the_ne
     tmp_path: Path,
 ) -> None:
     async def scenario(topic: Topic) -> None:
-        topic.lying[0] = [purchase(0), purchase(1)]
-        with closing(topic.reader(0)) as reader:
-            await topic.read(reader)
-            await topic.move(reader)
+        async with topic.moved([purchase(0), purchase(1)]) as reader:
             late = Fillings(topic.workspace.state).begin()
             assert late is not None
             watch = iter((0.0, 0.0, LEASE_SECONDS, LEASE_SECONDS)).__next__
             others = Fillings(topic.workspace.state, watch)
             assert others.begin() is None
             store = topic.store()
-            store.footing = late.footing
+            store.writes.footing = late.footing
             writing = asyncio.create_task(store.load(logged_states(topic.workspace), "late"))
             overtaking = others.begin()
             assert overtaking is not None
@@ -473,10 +452,7 @@ def test_the_command_erases_beside_a_consumer_also_a_visitor_of_whom_only_that_k
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def scenario(topic: Topic) -> None:
-        topic.lying[0] = [purchase(0, VISITOR), purchase(1, "u1")]
-        with closing(topic.reader(0)) as reader:
-            await topic.read(reader)
-            await topic.move(reader)
+        async with topic.moved([purchase(0, VISITOR), purchase(1, "u1")]) as reader:
             topic.lying[0] += [Merge(VISITOR, "u1", NOON + 2), purchase(3, VISITOR)]
             topic.take(reader, 2)
             await topic.carry_on(reader)

@@ -15,8 +15,9 @@ from serving.event import event_frame
 from serving.event_buffer import SqliteEventBuffer
 from serving.log_sync import LogSync
 from serving.models import Model, Models
-from serving.state_store import StateStore, connect
+from serving.state_store import StateStore
 from serving.state_updater import StateUpdater
+from serving.store_clients import connect
 from tests.serving.small_shop import NOON, SmallPipeline, make_event
 
 CONFIG = StateConfig()

@@ -14,7 +14,8 @@ from recsys.schema import DAY_MS, EVENT_TYPE_CODES
 from recsys.user_state import UserState
 from serving.embedded_store import embedded_store
 from serving.event import VISITOR_PREFIX, BufferedEvent
-from serving.state_store import StateStore, connect
+from serving.state_store import StateStore
+from serving.store_clients import connect
 from tests.serving.running import PATIENCE_SECONDS
 from tests.serving.small_shop import NOON, make_event
 
@@ -154,7 +155,7 @@ def test_states_of_another_configuration_are_not_recognised(url: str, raw: redis
             await store.load([("u", bought("eggs"))], "log 1")
             assert not await changed.is_loaded("log 1")
             assert await changed.get("u") is None
-            assert changed.num_unreadable == 1
+            assert changed.records.num_unreadable == 1
 
     asyncio.run(scenario())
     assert raw.dbsize() == 2
@@ -167,7 +168,7 @@ def test_a_damaged_state_is_absent_and_counted_and_heals(url: str, raw: redis.Re
             raw.set("recsys:t:u:{t:u}", b"\x01junk")
             assert await store.get("u") is None
             assert await store.get("u") is None
-            assert store.num_unreadable == 2
+            assert store.records.num_unreadable == 2
             await store.apply("u", [BufferedEvent(1, make_event())])
             assert await store.get("u") is not None
 
@@ -228,9 +229,22 @@ def test_marks_go_with_somebody_whose_state_was_lost(url: str, raw: redis.Redis)
         await store.apply("u", [BufferedEvent(4, make_event("4"))])
         assert await store.marks("u") == {"events/0": 4}
         assert await store.marks("nobody") == {}
-        raw.delete(store.key("u"))
+        raw.delete(store.keys.state("u"))
         await store.erase(["u"], NOON)
         await store.close()
 
     asyncio.run(scenario())
     assert raw.keys() == []
+
+
+def test_a_server_that_took_over_again_is_told_from_what_it_was(url: str, raw: redis.Redis) -> None:
+    async def scenario() -> None:
+        async with opened(url) as store:
+            before, process = await store.server_id(), raw.info("server")["run_id"]
+            assert await store.server_id() == before
+            raw.replicaof("127.0.0.1", "1")  # another one takes over, and then this one again
+            raw.replicaof("NO", "ONE")
+            assert await store.server_id() != before
+            assert raw.info("server")["run_id"] == process
+
+    asyncio.run(scenario())

@@ -13,8 +13,9 @@ from recsys.schema import EVENT_TYPE_CODES
 from serving.embedded_store import embedded_store
 from serving.event_buffer import SqliteEventBuffer
 from serving.models import Model, Models
-from serving.state_store import StateStore, connect
+from serving.state_store import StateStore
 from serving.state_updater import StateUpdater
+from serving.store_clients import connect
 from tests.serving.running import PATIENCE_SECONDS
 from tests.serving.small_shop import NOON, SmallPipeline, make_event
 

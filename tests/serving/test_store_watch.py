@@ -20,8 +20,9 @@ from serving.event_buffer import SqliteEventBuffer
 from serving.loading import LoggedStates
 from serving.log_sync import LogSync
 from serving.models import Model, Models
-from serving.state_store import StateStore, connect
+from serving.state_store import StateStore
 from serving.state_updater import StateUpdater
+from serving.store_clients import connect
 from serving.store_watch import StoreWatch
 from tests.serving.running import PATIENCE_SECONDS
 from tests.serving.small_shop import NOON, SmallPipeline, make_event
@@ -140,7 +141,7 @@ def test_another_server_gets_the_latest_events_again(url: str, tmp_path: Path) -
     async def scenario(site: Site) -> None:
         await site.bought("e1", "dates")
         await site.watch.look()
-        await site.lose(site.store.key("u1"))  # as a replica that lacks the last writes
+        await site.lose(site.store.keys.state("u1"))  # as a replica that lacks the last writes
         site.store.failover = " after a failover"
         await site.watch.look()
         await site.updater.catch_up()
@@ -190,13 +191,13 @@ def test_a_state_that_cannot_be_read_is_made_anew(url: str, tmp_path: Path) -> N
     async def scenario(site: Site) -> None:
         await site.bought("e1", "dates")
         async with connect(url, 30_000) as client:
-            await client.set(site.store.key("u1"), b"\x00 no state")
+            await client.set(site.store.keys.state("u1"), b"\x00 no state")
         assert await site.items("u1") == []
-        assert site.store.damaged == {"u1"}
+        assert site.store.records.damaged == {"u1"}
         await site.watch.look()
         await site.updater.catch_up()
         assert await site.items("u1") == ["dates", "eggs"]
-        assert not site.store.damaged
+        assert not site.store.records.damaged
 
     run(url, tmp_path, scenario)
 

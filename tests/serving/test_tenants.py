@@ -5,7 +5,8 @@ import random
 
 from recsys.config import StateConfig
 from serving.page_store import list_keys
-from serving.state_store import StateStore, connect
+from serving.state_store import StateStore
+from serving.store_clients import connect
 
 TENANTS = ("a", "a-b", "A", "a_", "default", "u", "p")
 PIECES = (
@@ -41,8 +42,8 @@ async def collisions(number: int, seed: int = 0) -> int:
     for _ in range(number):
         tenant, one = draw.choice(TENANTS), an_id(draw)
         keys = {
-            "state": stores[tenant].key(one),
-            "origin": stores[tenant].origin_key(one),
+            "state": stores[tenant].keys.state(one),
+            "origin": stores[tenant].keys.origin(one),
             "list": list_keys(tenant, [f"{draw.getrandbits(128):032x}"])[0],
         }
         for kind, key in keys.items():

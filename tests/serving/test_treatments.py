@@ -30,7 +30,8 @@ from serving.models import Model, Models
 from serving.origins import Origins
 from serving.served_list import ServedList
 from serving.signer import Signer, signing_keys
-from serving.state_store import StateStore, connect
+from serving.state_store import StateStore
+from serving.store_clients import connect
 from serving.treatments import Treatments
 from serving.visitor_link import VisitorLink
 from tests.recsys.experiments.small_experiment import parsed, toml
@@ -270,7 +271,7 @@ def test_whoever_was_assigned_by_an_id_stays_it_whatever_comes_to_be_known() -> 
             store = StateStore(client, "t", SmallPipeline().config.state)
             first = Origins(store, 5.0)
             assert await first.unit("u", "v") == "v"
-            await client.set(store.key("u"), b"a state, as of events with the user's id only")
+            await client.set(store.keys.state("u"), b"a state, as of events with the user's id only")
             for origins in (first, Origins(store, 5.0)):
                 assert await origins.unit("u", "v") == await origins.unit("u", "") == "v"
             assert await first.unit("w", "") == "w"

@@ -25,8 +25,10 @@ from serving.event_buffer import SqliteEventBuffer
 from serving.log_sync import LogSync
 from serving.models import Model, Models
 from serving.origins import origins_in
-from serving.state_store import StateStore, connect
+from serving.state_changes import StateChanges
+from serving.state_store import StateStore
 from serving.state_updater import StateUpdater
+from serving.store_clients import connect
 from serving.visitor_link import VisitorLink
 from tests.features.small_log import CATALOGUE, CONFIG, ITEM_IDS, query_frame
 from tests.serving.running import PATIENCE_SECONDS, running_server
@@ -140,7 +142,7 @@ def test_a_merge_that_is_repeated_or_cut_short_counts_once(
         async with opened(url, tenant) as store:
             if crash_before_link:
                 with monkeypatch.context() as patch:
-                    patch.delattr(StateStore, "_try_link")
+                    patch.delattr(StateChanges, "link")
                     with pytest.raises(AttributeError):
                         await StateUpdater(buffer, store, Models(Model(SmallPipeline()))).catch_up()
             for _ in range(3):
