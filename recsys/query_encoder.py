@@ -53,6 +53,7 @@ class QueryEncoder:
         try:
             with self._lock:
                 self._encode("a first text costs more than the next")
+            _log.info("queries are read by the text encoder")
         except (RecsysError, ImportError) as error:  # imports fail where the process is ending
             _log.warning("queries are read by their exact words only", reason=str(error))
         finally:

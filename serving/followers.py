@@ -1,6 +1,7 @@
 """What a server follows while it runs: rules, models, items, experiments and blurbs that others change."""
 
 import asyncio
+import gc
 from threading import Thread
 
 from recsys.experiments.registry import ExperimentRegistry
@@ -104,5 +105,6 @@ async def _load_encoders(site: Site, catalogue: LiveCatalogue) -> None:
     loader.start()
     while loader.is_alive():
         await asyncio.sleep(_POLL_SECONDS)
+    gc.freeze()  # as in ``worker``
     if site.settings.load_encoder:
         await catalogue.prepare()

@@ -5,6 +5,7 @@ fork, and a model that is swapped in later would not be shared anyway.
 """
 
 import asyncio
+import gc
 import sys
 import time
 from collections.abc import Callable
@@ -110,6 +111,8 @@ def _serve(workspace: Workspace, settings: Settings, announce: Callable[[int], N
         warm_up(pipeline, log_end_ms(workspace))
         model, states = up_to_date(pipeline, workspace, buffer), LoggedStates(workspace, pipeline)
         counting = replace(seat, counting=held.close)
+        gc.collect()
+        gc.freeze()  # a collection that looks at all of this stops every answer for some 200 ms
         sys.setswitchinterval(_SWITCH_SECONDS)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve_until_stopped(workspace, settings, model, states, announce, seat=counting))
