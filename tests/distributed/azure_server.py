@@ -51,6 +51,16 @@ class AzureServer:
             return False
         return True
 
+    @contextmanager
+    def refusing(self) -> Iterator[None]:
+        """Give another account's key while the block runs."""
+        known = AzureServer.secret
+        AzureServer.secret = base64.b64encode(b"of another account").decode()
+        try:
+            yield
+        finally:
+            AzureServer.secret = known
+
     def create_container(self) -> None:
         """Source: https://learn.microsoft.com/rest/api/storageservices/authorize-with-shared-key."""
         stamps = {"x-ms-date": formatdate(usegmt=True), "x-ms-version": _VERSION}

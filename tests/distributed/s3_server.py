@@ -41,6 +41,21 @@ class S3Server:
             return False
         return True
 
+    @contextmanager
+    def refusing(self) -> Iterator[None]:
+        """Know no key while the block runs; otherwise it takes any."""
+        try:
+            self._let_in(b"0")
+            yield
+        finally:
+            self._let_in(b"inf")
+
+    def _let_in(self, num_calls: bytes) -> None:
+        """How many calls are let in before keys are looked at."""
+        where, kind = f"{self.endpoint}/moto-api/reset-auth", {"Content-Type": "text/plain"}
+        request = urllib.request.Request(where, num_calls, kind, method="POST")
+        urllib.request.urlopen(request, timeout=5).close()
+
 
 @contextmanager
 def s3_server(directory: Path) -> Iterator[S3Server]:

@@ -26,10 +26,12 @@ from recsys.workspace import Workspace
 from serving.client import Client, Connection
 from serving.embedded_store import embedded_store
 from serving.fillings import Fillings
+from serving.state_keys import StateKeys
 from serving.state_store import StateStore
 from serving.store_clients import connect
 from tests.distributed.kafka_brokers import REAL, WITHOUT_REAL, brokers
 from tests.distributed.kafka_processes import Site
+from tests.distributed.store_cluster import store_cluster
 from tests.serving.kafka_topic import failing_store
 from tests.serving.small_shop import ITEM_IDS
 
@@ -248,6 +250,27 @@ def test_after_a_failover_that_lost_writes_only_what_may_be_missing_is_made_anew
         assert footing is not None
         assert footing.base == 1
         assert footing.number > 1
+
+
+@pytest.mark.parametrize("how", ["dies", "comes back empty"])
+def test_nothing_is_lost_or_doubled_by_a_cluster_of_which_a_primary_fails(tmp_path: Path, how: str) -> None:
+    with store_cluster() as cluster, brokers() as found, ExitStack() as held:
+        site = Site(tmp_path, cluster.url, found, held)
+        members = [site.consume(group="ours") for _ in range(2)]
+        _, address = site.serve()
+        with closing(Shop(address)) as shop:
+            until_more(site, 100)
+            primary = cluster.primary_of(StateKeys("default").state("u1"))
+            if how == "dies":
+                primary.kill()
+            else:
+                primary.ask("FLUSHALL")
+            until_more(site, 100)
+            until(cluster.is_whole, "every slot has a primary")
+            until_more(site, 100)
+        for member in members:
+            finish(site, member, len(shop.acknowledged))
+        assert_each_once(site, shop.acknowledged)
 
 
 def until_more(site: Site, num_events: int) -> None:
