@@ -82,11 +82,12 @@ _NOT_GIVEN = TableSummary(0, 0, 0, 0, {}, None, ())
 
 @dataclass(frozen=True)
 class IngestSummary:
-    """What one ingest did; of a table that was not given, no rows were read."""
+    """What one ingest did; of items or events that were not given, no rows were read."""
 
     items: TableSummary
     events: TableSummary
     users: TableSummary | None
+    """``None`` when none were given."""
     seconds: float
     """Wall time."""
 
@@ -125,8 +126,8 @@ def ingest(
     Raises:
         CatalogueError: What was changed live cannot be read or written.
         ConfigError: ``format`` or ``max_reject_share`` is none that is supported, or no file is given.
-        DataError: A file or column cannot be read, there are events but no items, or too many rows are bad;
-            then nothing is published.
+        DataError: A file or column cannot be read, there are events and were never any items, or too many
+            rows are bad; then nothing is published.
     """
     started = time.monotonic()
     if format not in FORMATS:

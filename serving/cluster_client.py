@@ -137,23 +137,3 @@ def cluster_options(url: str, seconds: float) -> dict[str, Any]:
         "socket_connect_timeout": seconds,
         "require_full_coverage": False,  # some users' states are better than nobody's
     }
-
-
-async def lineage(client: StoreClient) -> str:
-    """Tells the data that the primaries hold from data of another past, as after a failover or a restart.
-
-    Raises:
-        RedisError: A primary did not answer.
-        RedisClusterException: None did.
-    """
-    if not isinstance(client, LearningCluster):
-        return await server_lineage(client)
-    found = await client.info("replication", target_nodes=RedisCluster.PRIMARIES)
-    answers = [found] if "role" in found else list(found.values())
-    return " ".join(sorted(f"{one.get('role', '')}:{one.get('master_replid', '')}" for one in answers))
-
-
-async def server_lineage(client: Redis | Pipeline) -> str:
-    """The same of a single server, also on a transaction's connection before ``multi``."""
-    process, replication = await client.info("server"), await client.info("replication")
-    return f"{process.get('run_id', '')}:{replication.get('master_replid', '')}"

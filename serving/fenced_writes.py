@@ -1,7 +1,7 @@
-"""Writes of many keys at once, which stop where another process makes the states anew.
+"""Writes to the store, which stop where another process makes the states anew.
 
-Every group of keys of one slot is written in a transaction of its own, and only while the ``Footing`` stands:
-a writer that was overtaken in the middle leaves nothing behind that looks newer than it is.
+Where there is a ``Footing``, keys are written in transactions, on a cluster one for each slot, and only while
+it stands: a writer that was overtaken in the middle leaves nothing behind that looks newer than it is.
 """
 
 import asyncio

@@ -105,6 +105,6 @@ async def _load_encoders(site: Site, catalogue: LiveCatalogue) -> None:
     loader.start()
     while loader.is_alive():
         await asyncio.sleep(_POLL_SECONDS)
-    gc.freeze()  # as in ``worker``
     if site.settings.load_encoder:
         await catalogue.prepare()
+    gc.freeze()  # as in ``worker``, but for the collection before it, which would stop the answers

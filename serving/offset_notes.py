@@ -10,8 +10,9 @@ from collections.abc import Callable
 from redis.exceptions import ResponseError, WatchError
 
 from recsys.errors import StoreError
-from serving.cluster_client import STORE_ERRORS, LearningCluster, StoreClient, server_lineage, transaction
+from serving.cluster_client import STORE_ERRORS, LearningCluster, StoreClient, transaction
 from serving.fillings import Footing
+from serving.lineage import server_lineage
 from serving.shard_notes import ShardNotes
 
 

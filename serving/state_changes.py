@@ -1,4 +1,4 @@
-"""Changes of one user's state, each in an optimistic transaction: what others write meanwhile is not lost.
+"""Changes of what is held of one user, each in a transaction: what others write meanwhile is not lost.
 
 A change is repeated until it was made from what stands there, and it knows of each source of events how far
 the state has come: to make it twice counts nothing twice.
@@ -14,7 +14,7 @@ from recsys.config import StateConfig
 from recsys.user_state import UserState
 from serving.cluster_client import StoreClient, transaction
 from serving.event import BufferedEvent
-from serving.fenced_writes import FencedWrites, retried
+from serving.fenced_writes import FencedWrites, answered, retried
 from serving.state_keys import StateKeys
 from serving.state_records import StateRecords, link_in
 from serving.visitor_link import VisitorLink
@@ -23,7 +23,7 @@ from serving.visitor_link import VisitorLink
 class StateChanges:
     """Changes states of one tenant.
 
-    All methods raise a ``StoreError`` where the store does not answer, or other writers keep winning.
+    All that await the store raise a ``StoreError`` where it does not answer, or other writers keep winning.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class StateChanges:
 
     async def remove(self, key: str) -> None:
         """Remove a key so that whoever has read it, even that it is not there, cannot write it any more."""
-        await retried(partial(self._try_remove, key))
+        await answered(self._remove(key))
 
     def counted(self, raw: bytes | str | None) -> UserState | None:
         """A state, unless it was built on a filling that does not count any more."""
@@ -123,7 +123,7 @@ class StateChanges:
                 pipe.unlink(key, self._keys.marks(user_id))  # a state that was lost leaves marks behind
             await pipe.execute()
 
-    async def _try_remove(self, key: str) -> None:
+    async def _remove(self, key: str) -> None:
         async with transaction(self._client, key) as pipe:
             pipe.multi()  # type: ignore[no-untyped-call]  # redis-py leaves it unannotated
             pipe.set(key, b"")

@@ -6,8 +6,8 @@ from collections.abc import Callable
 class StateKeys:
     """The keys of one tenant.
 
-    They are ``recsys:<tenant>:u:{<tenant>:<user id>}``: the braces are a hash tag of a cluster, so that all
-    keys of one user lie in one slot, and no operation touches two.
+    Those of people are ``recsys:<tenant>:<kind>:{<tenant>:<user id>}``: the braces are a hash tag of a
+    cluster, so that all keys of one user lie in one slot, and no operation touches two.
     """
 
     def __init__(self, tenant: str) -> None:
@@ -37,7 +37,7 @@ class StateKeys:
 
     @property
     def patterns(self) -> list[str]:
-        """Which keys hold what the states are loaded with, for those of all users and all sources."""
+        """Which keys hold what the states are loaded with, of all users and all sources with a name."""
         return [f"{self.prefix}:{kind}:*" for kind in ("u", "o", "k", "progress")]
 
     def _of(self, kind: str, user_id: str) -> str:

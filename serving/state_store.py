@@ -16,10 +16,11 @@ from redis.exceptions import ResponseError
 from recsys.config import StateConfig
 from recsys.errors import StoreError
 from recsys.user_state import UserState
-from serving.cluster_client import StoreClient, lineage
+from serving.cluster_client import StoreClient
 from serving.discretion import Discretion
 from serving.event import VISITOR_PREFIX, BufferedEvent
 from serving.fenced_writes import FencedWrites, answered
+from serving.lineage import lineage
 from serving.offset_notes import OffsetNotes
 from serving.origin_sweep import forget_origins
 from serving.shard_notes import ShardNotes
@@ -58,9 +59,9 @@ class StateStore:
         self.keys = StateKeys(tenant)
         """Where what lies."""
         self.writes = FencedWrites(client, math.ceil((config.max_age_days + 1) * 24 * 60 * 60))
-        """What stops writers that were overtaken, where several processes write."""
+        """By what it is written; where several processes write, its ``footing`` stops who was overtaken."""
         self.records = StateRecords(config)
-        """What could not be read."""
+        """By what it is read."""
         self._changes = StateChanges(client, self.keys, config, self.records, self.writes, source=source)
         self._loaded = ShardNotes(client, self.keys.loaded)
         self._progress = ShardNotes(client, self.keys.progress(source))
@@ -215,7 +216,7 @@ class StateStore:
     ) -> int:
         """Replace all states of the tenant and mark where they came from.
 
-        No other process may write meanwhile, but for those whom the ``footing`` stops.
+        No other process may write meanwhile, but for those whom ``writes`` stops.
 
         Args:
             states: User ids and their states.
@@ -281,7 +282,7 @@ class StateStore:
         await answered(self._write(known))
 
     async def server_id(self) -> str:
-        """Tells what the store holds from what another held; empty where nothing tells them apart.
+        """Tells what the store holds from what another held; empty where it may not be asked.
 
         Raises:
             StoreError: The store did not answer.
@@ -312,6 +313,7 @@ class StateStore:
 
     def offsets(self, source: str = "") -> OffsetNotes:
         """Where it lies how far the states have come in a source, this one's when absent."""
+        assert source or self._source, "nobody numbers these events"
         name = self.keys.progress(source or self._source)
         return OffsetNotes(self._client, name, self.writes.ttl_seconds)
 

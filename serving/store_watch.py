@@ -2,8 +2,8 @@
 
 A store that comes back empty, that fails over to a replica which had not everything, or that was away at the
 start lacks states that nobody else will write. Each second worker 0 looks at three things: the marker of the
-last load, the id of the server process that answers, and how far the states had come when it last wrote that
-down. It also tells the store of erasures that a pull brought.
+last load, what tells the store's data from another's (``StateStore.server_id``), and how far the states had
+come when it last wrote that down. It also tells the store of erasures that a pull brought.
 """
 
 import asyncio

@@ -27,7 +27,7 @@ from serving.compaction import settle
 from tests.distributed.store_cluster import Node, StoreCluster, slot_of, store_cluster
 from tests.faults.conftest import Note, Serve, copy_of
 from tests.faults.load import Outcome, Outcomes, steady
-from tests.faults.processes import ServerProcess, until
+from tests.faults.processes import ENCODER_IS_THERE, ServerProcess, until
 from tests.faults.test_store_faults import USERS, agree, bought, is_personal, oracle, share_ok
 
 PER_SECOND, ONE_PAGE_OF = float(os.environ.get("RECSYS_DISTRIBUTED_RATE", "200")), 8
@@ -157,7 +157,7 @@ def test_a_primary_that_fails_under_load_costs_no_page_and_no_event(
         serve(shop, tmp_path / "server", *flags(cluster), **PATIENT) as server,
     ):
         until(lambda: is_personal(server), what="personal answers")
-        until(lambda: "queries are read by the text encoder" in server.err, what="what is loaded last")
+        until(lambda: ENCODER_IS_THERE in server.err, what="the text encoder")
         primary = cluster.primary_of(key_of(USERS[0]))
         load = asyncio.run(mixed_load(server, lambda: fail(primary)))
         outcomes, pages = load.outcomes, load.pages
@@ -177,7 +177,8 @@ def test_a_primary_that_fails_under_load_costs_no_page_and_no_event(
         assert len(load.accepted) >= PER_SECOND * (1 - 1 / ONE_PAGE_OF) * SECONDS
     after = outcomes.between(FAILS_AFTER, SECONDS)
     before = outcomes.between(0, FAILS_AFTER)
-    figure(row, f"a primary {how}; requests per second, 1 of 8 for a page", PER_SECOND, "1/s", "200")
+    what = f"a primary {how}; requests per second, 1 of {ONE_PAGE_OF} for a page"
+    figure(row, what, PER_SECOND, "1/s", "200")
     figure(row, "calls answered", share_ok(outcomes), "%", "100")
     figure(row, "pages without the shopper's state", 100 * len(load.simpler) / len(pages), "%", "")
     figure(row, "every page is personal again after", load.personal_again, "s", "<= 5")

@@ -116,15 +116,17 @@ def test_words_alone_say_where_a_new_item_belongs(client: Client) -> None:
     assert {tuple(result.sources) for result in response.results} == {("similar_text",)}
 
 
-def test_somebody_unknown_is_ranked_too_and_gets_a_page_of_what_sells(
+def test_somebody_unknown_is_ranked_too_and_finds_nothing_new_above_what_sells(
     client: Client, trained: Trained
 ) -> None:
     response = client.recommend(RecommendRequest(user_id="nobody", page_size=10))
     assert response.service_level == FULL
     assert list(response.degraded_reasons) == ["unknown_user"]
-    found = ids_of(response)
-    assert len(set(found)) == 10
-    assert set(found) <= set(trained.shop.history[ITEM_ID])
+    assert len(set(ids_of(response))) == 10
+    sold = set(trained.shop.history[ITEM_ID])
+    best = max(result.score for result in response.results if result.item_id in sold)
+    # Equal it may be: a forest of so few examples knows some ten scores.
+    assert all(result.item_id in sold or result.score <= best for result in response.results)
 
 
 def test_new_items_have_a_ranker_of_their_own_which_orders_novel_lists(

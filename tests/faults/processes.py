@@ -31,6 +31,8 @@ QUIET = {
     "OMP_NUM_THREADS": "1",
     "HF_HUB_OFFLINE": "1",
 }
+ENCODER_IS_THERE = "queries are read by the text encoder"
+"""What a server logs when everything is loaded that it puts off at its start."""
 
 
 def until(condition: Callable[[], object], seconds: float = PATIENCE_SECONDS, what: str = "it") -> float:

@@ -617,6 +617,13 @@ def test_a_log_of_metaranks_can_rest_on_a_catalogue_that_is_there(workspace: Wor
     assert read_items(workspace)[TITLE].to_list() == ["Cup"]
 
 
+def test_a_log_of_metaranks_may_be_given_as_items_alone(workspace: Workspace) -> None:
+    items = jsonl(workspace.root.parent / "listed.jsonl", [LISTED, CLICKED])
+    summary = ingest(workspace, items, None, format="metarank", now_ms=NOW_MS)
+    assert (summary.items.accepted, summary.events.accepted) == (1, 1)
+    assert logged(workspace).height == 1
+
+
 def test_fields_that_events_have_no_place_for_are_named(workspace: Workspace) -> None:
     summary = load_log(workspace, [LISTED, {**CLICKED, "fields": [{"name": "mood", "value": "good"}]}])
     assert summary.events.ignored_columns == ("mood",)

@@ -125,6 +125,8 @@ class Topic:
     client: StoreClient
     server: FailingStore
     lying: dict[int, list[Event | Merge]] = field(default_factory=lambda: defaultdict(list))
+    clients: list[StoreClient] = field(default_factory=list)
+    """Others, to be closed at the end."""
 
     @property
     def workspace(self) -> Workspace:
@@ -169,7 +171,8 @@ class Topic:
 
     def with_client(self) -> "Topic":
         """The same through a client of its own."""
-        return replace(self, client=connect(self.server.url, 5000))
+        self.clients.append(connect(self.server.url, 5000))
+        return replace(self, client=self.clients[-1])
 
     def take(self, reader: KafkaPartition, start: int, end: int | None = None) -> int:
         """Let somebody read what lies from an offset on; the offset behind it."""
@@ -228,6 +231,8 @@ def play(root: Path, scenario: Callable[[Topic], Awaitable[None]]) -> None:
             topic = Topic(root, client, server)
             await topic.states().ensure()
             await scenario(topic)
+            for other in topic.clients:
+                await other.aclose()
         finally:
             await client.aclose()
 
