@@ -61,12 +61,13 @@ class ErasureJournal:
         return more
 
     def unfinished(self) -> list[Erasure]:
-        """What is to be done.
+        """What is to be done; what another process finishes meanwhile may be left out.
 
         Raises:
             DataError: A file is damaged; it was written in one step, so nobody who crashed did that.
         """
-        return [self._read(path) for path in sorted(self._directory.glob("*.json"))]
+        found = (self._read(path) for path in sorted(self._directory.glob("*.json")))
+        return [erasure for erasure in found if erasure is not None]
 
     def is_unfinished(self, receipt_id: str) -> bool:
         """Whether an erasure is still to be done."""
@@ -91,11 +92,13 @@ class ErasureJournal:
         return self._directory / f"{receipt_id}.json"
 
     @staticmethod
-    def _read(path: Path) -> Erasure:
+    def _read(path: Path) -> Erasure | None:
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
             subjects = tuple(str(subject) for subject in document["subjects"])
             list_ids = tuple(str(list_id) for list_id in document.get("list_ids", ()))
             return Erasure(subjects, int(document["erased_ms"]), str(document["receipt_id"]), list_ids)
+        except FileNotFoundError:
+            return None
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(f"{path} is damaged; order the erasure again and remove it") from error

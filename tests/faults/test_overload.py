@@ -268,6 +268,7 @@ def test_t07_idle_slow_and_half_open_connections_cost_nobody_else_anything(
         server = stack.enter_context(serve(shop, shop.root, RECSYS_KEEPALIVE_SECONDS="2"))
         host, port = server.address.split(":")
         proxy = stack.enter_context(fault_proxy((host, int(port))))
+        until(lambda: ENCODER_IS_THERE in server.err, what="the text encoder, which takes memory, too")
         with server.client() as client:
             client.recommend(RecommendRequest(user_id=USERS[0]))
             before, sockets_before = server.rss_bytes(), num_connections(int(port))
