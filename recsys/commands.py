@@ -114,7 +114,7 @@ def ingest(
     table = Table("table", "read", "accepted", "rejected", "duplicates")
     tables = {"items": summary.items, "events": summary.events, "users": summary.users}
     for name, rows in tables.items():
-        if rows is not None:
+        if rows is not None and rows.read:
             table.add_row(
                 name, *(f"{n:,}" for n in (rows.read, rows.accepted, rows.rejected, rows.duplicates))
             )
