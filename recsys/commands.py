@@ -77,8 +77,8 @@ def ingest(
         Path | None,
         typer.Option(
             "--items",
-            help="Items, in any of the same forms; when absent, events name those that are there. "
-            "In a Metarank log they may be events.",
+            help="Items, in any of the same forms; when absent, events must name items of an earlier ingest. "
+            "A Metarank log may hold its items among its events.",
         ),
     ] = None,
     users: Annotated[Path | None, typer.Option("--users", help="Users, in any of the same forms.")] = None,

@@ -22,6 +22,16 @@ created_time   datetime[ms, UTC]         yes
 attributes     list[struct[key, value]]  yes      unknown extra columns are kept here, as text
 ============== ========================= ======== ==================================================
 
+Users (``user_id`` unique):
+
+============== ========================= ======== ==================================================
+column         dtype                     null     meaning
+============== ========================= ======== ==================================================
+user_id        str                       no       opaque UTF-8 of 1-256 bytes
+attributes     list[struct[key, value]]  yes      unknown extra columns are kept here, as text
+updated_time   datetime[ms, UTC]         yes
+============== ========================= ======== ==================================================
+
 Events (``event_id`` unique):
 
 ============== ========================= ======== ==================================================
